@@ -1,0 +1,26 @@
+# What one does here; `just` lists it. Wants the environment that the test command in README.md makes.
+
+bin := justfile_directory() / ".venv-test/bin"
+
+_default:
+    @just --list
+
+# Run the tests; arguments go to pytest.
+test *args:
+    {{bin}}/python -m pytest {{args}}
+
+# Everything that is checked without running: style, types, spelling, layers.
+lint:
+    {{bin}}/ruff check .
+    {{bin}}/ruff format --check .
+    {{bin}}/mypy
+    {{bin}}/codespell
+    {{bin}}/lint-imports
+
+# Measure how fast this machine protects the example photos.
+bench *args:
+    {{bin}}/dadfi-fast bench throughput {{args}}
+
+# Make the pages that are made from the code.
+docs:
+    {{bin}}/python tools/make_cli_page.py

@@ -1,0 +1,1 @@
+"""The command line: `main` is the lazy group, and each command has a file of its name."""

@@ -1,0 +1,124 @@
+"""``dadfi-fast bench``: how fast this machine protects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import dadfi_fast
+from dadfi_fast.cli import console, options
+from dadfi_fast.errors import UsageError
+
+if TYPE_CHECKING:
+    from dadfi_fast.bench.rows import Row
+
+#: Where a checkout has its example photos; an installed package has none.
+EXAMPLES = Path(dadfi_fast.__file__).resolve().parents[1] / "examples" / "photos"
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.group("bench")
+def command() -> None:
+    """Measure how fast this machine protects."""
+
+
+@command.command("throughput")
+@click.option("--photos", type=_FOLDER, metavar="DIR", help="Photos to run on.  [default: the examples of a checkout]")
+@click.option("--count", type=click.IntRange(1), default=32, show_default=True, help="Photos in a round.")
+@click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Rounds.")
+@click.option(
+    "--workers",
+    metavar="auto|N",
+    default="auto",
+    show_default=True,
+    callback=options.auto_or_count,
+    help="Threads; and processes of pillow.",
+)
+@click.option("--generator", metavar="NAME|FILE.onnx", help="Which generator.  [default: the one that ships]")
+@options.backend
+@options.detector
+@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
+@click.option(
+    "--json", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Append the rows to FILE."
+)
+@options.quiet
+def throughput(target: Path | None, quiet: bool, repeats: int, **settings: Any) -> None:
+    """Measure the generator, memory to memory, and disk to disk; each stage; and the control lines.
+
+    Rates are the 20th, 50th and 80th percentile over the rounds. Every round runs every case once, so that a busy
+    machine slows all alike; ratios are taken within a round.
+
+    \b
+    generator  crops that lie in memory; images a second are another figure
+    memory     encoded bytes to encoded bytes
+    disk       protect, from folder to folder, with its verification
+    stage ...  this stage alone, with all threads, and its share of a photo's time
+    copy       control: decoded and encoded with our codecs, memory to memory, no model
+    pillow     control: Image.open().save() at the same quality, as many processes
+    cmua       control: a precomputed watermark through the same pipeline as disk
+    """
+    from dadfi_fast.bench.rows import append
+
+    rows = _measure(repeats=repeats, quiet=quiet, **settings)
+    console.table(("case", "provider", "unit", "p20", "p50", "p80", "n", "note"), [_line(row) for row in rows])
+    if target is not None:
+        append(target, rows)
+
+
+def _measure(
+    *,
+    photos: Path | None,
+    count: int,
+    repeats: int,
+    workers: int | None,
+    generator: str | None,
+    backend: str,
+    device: str,
+    detector: str,
+    detector_model: Path | None,
+    scratch: Path | None,
+    quiet: bool,
+) -> list[Row]:
+    from tempfile import TemporaryDirectory
+
+    from dadfi_fast.backends.artifact import DEFAULT, load_artifact
+    from dadfi_fast.bench.throughput import Setup, prepare
+    from dadfi_fast.faces.detector import choose_detector
+
+    find, reason = choose_detector(detector, model=detector_model)
+    setup = Setup(
+        photos=_photos(photos),
+        artifact=load_artifact(generator or DEFAULT),
+        detector=find,
+        backend=backend,
+        device="cpu" if device == "auto" else device,
+        count=count,
+        workers=workers,
+    )
+    with TemporaryDirectory(prefix="dadfi-bench-", dir=scratch) as folder, prepare(setup, Path(folder)) as bench:
+        if not quiet:
+            console.message(f"generator on {bench.backends.chosen.describe}; faces by {find.name} ({reason})")
+            for why in bench.backends.missing:
+                console.message(f"not measured: {why}")
+        with console.progress(len(bench.cases) * (repeats + 1), "cases", quiet=quiet) as progress:
+            return bench.run(repeats=repeats, tick=progress.advance)
+
+
+def _photos(photos: Path | None) -> Path:
+    if photos is None and not EXAMPLES.is_dir():
+        raise UsageError("name a folder of photos with --photos; the example photos come with a checkout only")
+    return photos or EXAMPLES
+
+
+def _line(row: Row) -> tuple[object, ...]:
+    return row.case, row.provider, row.unit, row.p20, row.p50, row.p80, row.n, _note(row)
+
+
+def _note(row: Row) -> str:
+    if "share" in row.config:
+        return f"{row.config['share']:.0%} of the time{', the slowest stage' if row.config['slowest'] else ''}"
+    if "largest_difference_levels" in row.config:
+        return f"outputs at most {row.config['largest_difference_levels']:.2g} levels apart"
+    return ""

@@ -1,0 +1,167 @@
+"""``dadfi-fast check``: what deepfake models make of protected files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dadfi_fast.cli import console, options
+from dadfi_fast.errors import CheckFailed, DadfiError
+
+if TYPE_CHECKING:
+    from dadfi_fast.check.conditions import Condition
+    from dadfi_fast.check.verdict import Verdict
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("check")
+@click.argument("protected", type=_PATH)
+@click.option(
+    "--original", type=_PATH, required=True, help="What was protected: the folder (or file) given to protect."
+)
+@click.option("--sample", metavar="N|all", default="200", show_default=True, help="How many files are drawn.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another number draws other files.")
+@click.option("--models", multiple=True, metavar="NAME,...", help="Only these deepfake models.")
+@options.detector
+@click.option(
+    "--also",
+    multiple=True,
+    metavar="KIND:VALUE,...",
+    help="What happens to the protected file first, each with figures of its own: jpeg:QUALITY, resize:FACTOR, "
+    "blur:PIXELS; noise:STRENGTH is the control: the original with noise instead of protection.",
+)
+@click.option(
+    "--check-min",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="Exit with 4 if a smaller share of the files (SR_all, 0 to 1) is protected.",
+)
+@click.option("--verbose", "-v", is_flag=True, help="Also list the files, the least protected first.")
+@options.json_output
+@options.quiet
+def command(
+    protected: Path,
+    original: Path,
+    sample: str,
+    seed: int,
+    models: tuple[str, ...],
+    detector: str,
+    detector_model: Path | None,
+    also: tuple[str, ...],
+    check_min: float | None,
+    verbose: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run protected files through the deepfake models and report what became of the fakes.
+
+    Reads the files in PROTECTED as anyone would, finds and crops the faces, and compares the fake of each with the
+    fake of its original. A file is protected if every model fails at every edit of every face in it.
+
+    \b
+    d_pix    mean squared difference of the two fakes, 0 to 4
+    d_mask   the same where the edit changed the original
+    SR       share of edits with d_pix above 0.05; SR_mask: with d_mask above 0.05
+    SR_all   share of files that are protected
+    """
+    drawn = _sample(sample)
+    verdict = _check(
+        protected,
+        original,
+        sample=drawn,
+        seed=seed,
+        names=_split(models),
+        detector=(detector, detector_model),
+        conditions=_conditions(also),
+        quiet=quiet,
+    )
+    if as_json:
+        console.json(_document(verdict, verbose=verbose))
+    else:
+        _show(verdict, verbose=verbose)
+    _judge(verdict, check_min)
+
+
+def _check(
+    protected: Path,
+    original: Path,
+    *,
+    sample: int | None,
+    seed: int,
+    names: list[str],
+    detector: tuple[str, Path | None],
+    conditions: list[Condition],
+    quiet: bool,
+) -> Verdict:
+    from dadfi_fast.check.sample import find_pairs
+    from dadfi_fast.check.verdict import check_files
+    from dadfi_fast.deepfakes import registry
+    from dadfi_fast.faces.detector import choose_detector
+
+    pairs = find_pairs(protected, original)
+    find, reason = choose_detector(detector[0], model=detector[1])
+    models, classifier = registry.load_models(names), registry.load_attributes()
+    total = len(pairs) if sample is None else min(sample, len(pairs))
+    if not quiet:
+        console.message(f"checking {total} of {len(pairs)} files; faces are found by {find.name} ({reason})")
+    with console.progress(total, "files", quiet=quiet) as progress:
+        return check_files(
+            pairs,
+            models=models,
+            classifier=classifier,
+            detector=find,
+            sample=sample,
+            seed=seed,
+            conditions=conditions,
+            tick=progress.advance,
+        )
+
+
+def _sample(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise click.BadParameter(f"{text!r} is neither a whole number of at least 1 nor 'all'", param_hint="--sample")
+    return int(text)
+
+
+def _conditions(also: tuple[str, ...]) -> list[Condition]:
+    from dadfi_fast.check.conditions import parse
+
+    return [parse(text) for text in _split(also)]
+
+
+def _split(values: tuple[str, ...]) -> list[str]:
+    """What an option lists that may be given several times, each time with commas."""
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+def _document(verdict: Verdict, *, verbose: bool) -> dict[str, Any]:
+    samples = {"samples": [sample.to_dict() for sample in verdict.worst()]} if verbose else {}
+    return {**verdict.to_dict(), **samples}
+
+
+def _show(verdict: Verdict, *, verbose: bool) -> None:
+    if verbose:
+        rows = [sample.to_dict() for sample in verdict.worst()]
+        columns = ("target", "faces", "protected", "d_mask_min", "linf", "psnr", "ssim")
+        console.table(columns, [[row[name] for name in columns] for row in rows])
+        console.result("")
+    console.table(verdict.COLUMNS, verdict.rows())
+    found = verdict.to_dict()
+    parts = [f"{found['n']} files, {found['n_faces']} faces, {found['n_no_face']} files without a face"]
+    parts += [f"{name} {found[key]:.4g}" for name, key in (("PSNR (dB)", "psnr"), ("SSIM", "ssim")) if found[key]]
+    console.result(f"{', '.join(parts)}, largest difference {found['linf_max']} of 255 levels")
+
+
+def _judge(verdict: Verdict, check_min: float | None) -> None:
+    """End with the exit code that the verdict calls for."""
+    for pair, why in verdict.failures:
+        console.error(f"{pair.name}: {why}")
+    if check_min is not None and verdict.sr_all() < check_min:
+        raise CheckFailed(f"only {verdict.sr_all():.1%} of the files are protected, below --check-min {check_min:.1%}")
+    if verdict.failures:
+        raise DadfiError(f"{len(verdict.failures)} files could not be compared")

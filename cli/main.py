@@ -1,0 +1,83 @@
+"""The command ``dadfi-fast``: a group whose commands are imported only when they are called."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from typing import Any, Final
+
+import click
+
+from dadfi_fast import __version__
+from dadfi_fast.cli import console
+from dadfi_fast.errors import DadfiError
+
+#: What ``--help`` says of each command, so that the list can be shown without importing them. A command is the object
+#: ``command`` in the file ``cli/NAME.py``; names without a file are not listed.
+COMMANDS: Final[Mapping[str, str]] = {
+    "protect": "Protect photos against deepfake models.",
+    "check": "Run protected files through the deepfake models and report what became of the fakes.",
+    "train": "Train the generator that protects.",
+    "models": "List, verify, add or train the deepfake models and generators.",
+    "export": "Write a generator in the form that another runtime wants.",
+    "bench": "Measure how fast this machine protects.",
+    "evaluate": "Run the experiments and write their tables and figures.",
+    "doctor": "Say what this machine can run, and why not the rest.",
+}
+#: Exit code after Ctrl-C, as shells have it: 128 + SIGINT.
+INTERRUPTED: Final = 130
+
+
+class LazyGroup(click.Group):
+    """A group that finds its commands by module name and turns our errors into a message and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names in `COMMANDS` that have a file, in that order."""
+        return [name for name in COMMANDS if importlib.util.find_spec(f"dadfi_fast.cli.{name}")]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command called ``cmd_name``, imported now; None where there is none."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command = importlib.import_module(f"dadfi_fast.cli.{cmd_name}").command
+        assert isinstance(command, click.Command), f"cli/{cmd_name}.py has no click command called `command`"
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that ``args`` begin with; an unknown name is told with the nearest known one."""
+        name, known = args[0], self.list_commands(ctx)
+        if name not in known and not name.startswith("-"):
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"There is no command {name!r}.{hint} There are: {', '.join(known)}.")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from `COMMANDS`, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what it raises on purpose becomes a message on stderr and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except DadfiError as error:
+            console.error(str(error))
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            console.error("interrupted")
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", prog_name="dadfi-fast")
+def main() -> None:
+    """Protect photos of faces against deepfake models.
+
+    Exit codes: 0 all done; 1 some files failed; 2 wrong usage; 3 nothing to do; 4 the check found
+    unprotected samples; 130 interrupted.
+    """

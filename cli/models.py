@@ -1,0 +1,100 @@
+"""``dadfi-fast models``: the deepfake models and generators that are there."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Any, Final
+
+import click
+
+from dadfi_fast.card import WEIGHTS, Card, cards
+from dadfi_fast.cli import console, options
+from dadfi_fast.errors import NothingToDo, WeightsError
+
+#: Subcommands in files of their own, ``cli/models_NAME.py`` with an object ``command``; those without a file are not
+#: listed.
+ELSEWHERE: Final = ("add", "train")
+
+
+class _Models(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *(name for name in ELSEWHERE if importlib.util.find_spec(_module(name)))]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in ELSEWHERE or cmd_name not in self.list_commands(ctx):
+            return super().get_command(ctx, cmd_name)
+        found: click.Command = importlib.import_module(_module(cmd_name)).command
+        return found
+
+
+def _module(name: str) -> str:
+    return f"dadfi_fast.cli.models_{name}"
+
+
+@click.group("models", cls=_Models)
+def command() -> None:
+    """List, verify, add or train the deepfake models and generators."""
+
+
+@command.command("list")
+@options.json_output
+def list_models(as_json: bool) -> None:
+    """List the models, with what their cards say.
+
+    edit_accuracy is the share of edits that show the attribute that was asked for.
+    """
+    rows = [_facts(card) for card in _cards()]
+    if as_json:
+        console.json(rows)
+        return
+    console.table(list(rows[0]), [list({**row, "sha256": row["sha256"][:12]}.values()) for row in rows])
+
+
+@command.command("verify")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def verify(names: tuple[str, ...]) -> None:
+    """Hash the weights and compare them with their cards; all of them, or those called NAME.
+
+    Exits with 1 if a file is missing or is not the one that its card names.
+    """
+    known = {card.name: card for card in _cards()}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise click.BadParameter(f"no model is called {', '.join(unknown)}; there are: {', '.join(known)}")
+    chosen = [known[name] for name in names or known]
+    broken = [card.name for card in chosen if not _verified(card)]
+    if broken:
+        raise WeightsError(f"{len(broken)} of {len(chosen)} models are not what their cards say: {', '.join(broken)}")
+
+
+def _cards() -> list[Card]:
+    found = cards(WEIGHTS)
+    if not found:
+        raise NothingToDo(f"there is no model in {WEIGHTS}; reinstall dadfi-fast")
+    return found
+
+
+def _verified(card: Card) -> bool:
+    try:
+        card.verify()
+    except WeightsError as error:
+        console.error(str(error))
+        return False
+    console.result(f"{card.name}: ok")
+    return True
+
+
+def _facts(card: Card) -> dict[str, Any]:
+    """What ``list`` shows of a model."""
+    return {
+        "name": card.name,
+        "family": card.family,
+        "source": "bundled",
+        "image_size": card.image_size,
+        "parameters": card.parameters,
+        "sha256": card.sha256,
+        "licence": card.licence,
+        "card": str(card.path),
+        "edit_accuracy": card.extra.get("edit_accuracy"),
+    }

@@ -1,0 +1,112 @@
+"""``dadfi-fast train``: train the generator that protects, and write it with its card."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dadfi_fast.cli import console
+from dadfi_fast.errors import UsageError
+
+PATHS = click.Path(exists=True, path_type=Path)
+
+
+def setting(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """A click callback: ``KEY=VALUE`` pairs, the values in JSON, or as text where they are not."""
+    settings = {}
+    for text in values:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE")
+        try:
+            settings[key.strip()] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[key.strip()] = value
+    return settings
+
+
+@click.command("train")
+@click.option("--recipe", default="release", show_default=True, help="release, paper, or a TOML file of settings.")
+@click.option("--data", "sources", type=PATHS, multiple=True, required=True, help="Tar archive or folder of faces.")
+@click.option("--attributes", type=PATHS, required=True, help="CSV table: image, then 0/1 attributes.")
+@click.option("--validation", type=PATHS, multiple=True, help="Archive or folder of faces that are not trained on.")
+@click.option("--models-dir", type=PATHS, help="Folder of deepfake models and their cards [default: what ships].")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of checkpoints and of the result.")
+@click.option("--name", default="", help="Name of the result [default: generator-PRESET].")
+@click.option("--steps", type=click.IntRange(min=1), help="Steps in all [default: the recipe's].")
+@click.option("--max-minutes", type=click.FloatRange(min=0), default=float("inf"), help="Stop after this long.")
+@click.option("--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps to a checkpoint.")
+@click.option("--seed", type=int, help="Seed of everything that is drawn [default: the recipe's].")
+@click.option("--set", "settings", multiple=True, callback=setting, metavar="KEY=VALUE", help="Change one setting.")
+def command(
+    recipe: str, sources: tuple[Path, ...], attributes: Path, validation: tuple[Path, ...], models_dir: Path | None,
+    out: Path, name: str, steps: int | None, max_minutes: float, save_every: int, seed: int | None,
+    settings: dict[str, Any],
+) -> None:  # fmt: skip
+    """Train the generator that protects.
+
+    The same command again goes on where the last run stopped (Ctrl-C, --max-minutes or a kill). At the end OUT holds
+    NAME.onnx, NAME.safetensors and the card NAME.md; protect takes them with --generator OUT/NAME.onnx.
+
+    Example: dadfi-fast train --data celeba176-train-0.tar --attributes celeba-attributes.csv --out runs/first
+    """
+    need_torch()
+    from dadfi_fast.card import WEIGHTS, find_card
+    from dadfi_fast.deepfakes.target import load_target
+    from dadfi_fast.export.release import release_generator, run_facts
+    from dadfi_fast.training.config import load_config
+    from dadfi_fast.training.data import load_faces
+    from dadfi_fast.training.loop import run
+    from dadfi_fast.training.step import DadfiTrainer
+
+    changes = settings | {k: v for k, v in (("steps", steps), ("seed", seed)) if v is not None}
+    config = load_config(recipe, changes)
+    targets = [load_target(find_card(model, folder=models_dir or WEIGHTS)) for model in config.models]
+    kind: dict[str, Any] = {
+        "image_size": config.stored_size, "attributes": attributes, "columns": targets[0].attributes
+    }  # fmt: skip
+    console.message(f"reading {', '.join(p.name for p in sources)}")
+    faces = load_faces(sources, limit=config.limit or None, **kind)
+    held_out = load_faces(validation, limit=200, **kind) if validation else None
+    console.message(f"{len(faces)} faces; {config.steps} steps of {config.batch}; checkpoints in {out}")
+    trainer = DadfiTrainer(config, faces, targets, validation=held_out)
+    trainer.prepare()
+    progress = run(
+        trainer, steps=config.steps, seed=config.seed, folder=out, max_minutes=max_minutes, save_every=save_every,
+        log=report,
+    )  # fmt: skip
+    facts = run_facts(command=invocation(), seed=config.seed, progress=progress, data=sources)
+    facts["targets"] = [{"name": t.name, "sha256": t.sha256} for t in targets]
+    text = "A DADFI generator. Figures: run `dadfi-fast check` on what it protected."
+    card = release_generator(trainer.generator, out, name=name or f"generator-{config.preset}", run=facts, text=text)
+    console.result(str(card.file))
+
+
+def report(number: int, losses: dict[str, float], rate: float) -> None:
+    """One line of progress."""
+    figures = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+    console.message(f"step {number}  {figures}  {rate:.2f} steps/s")
+
+
+def invocation() -> str:
+    """The command as it was given, folders of this machine left out: for the card."""
+    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
+    return shlex.join(["dadfi-fast", *words])
+
+
+def need_torch() -> None:
+    """Say what to install where training cannot run.
+
+    Raises:
+        UsageError: a package of the extra ``train`` is missing.
+    """
+    import importlib.util
+
+    for package in ("torch", "onnx", "onnxscript", "safetensors"):
+        if importlib.util.find_spec(package) is None:
+            raise UsageError(f"{package} is not installed; run: pip install 'dadfi-fast[train]'")

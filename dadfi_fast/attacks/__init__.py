@@ -1,0 +1,1 @@
+"""What perturbs crops: the generator, the baselines, the control; all keep a budget."""

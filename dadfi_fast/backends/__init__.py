@@ -1,0 +1,1 @@
+"""What runs a generator on crops: one class a runtime, one promise for all."""

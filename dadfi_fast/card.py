@@ -1,0 +1,124 @@
+"""Model cards: what a weights file is, where it came from, and whether it is still that file.
+
+A card is ``NAME.md`` beside the weights: facts as TOML between two lines ``+++``, then text for people.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dadfi_fast.errors import UsageError, WeightsError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+#: The folder of what ships with the package.
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class Card:
+    """The facts of one model; `extra` holds the rest of the front matter (training, data, figures)."""
+
+    name: str
+    family: str  # generator, stargan, attributes, ...
+    path: Path  # of the card
+    file: Path  # of the weights (ONNX)
+    sha256: str  # of the weights
+    image_size: int  # pixels; 0 where any size will do
+    parameters: int
+    licence: str
+    extra: Mapping[str, Any]
+
+    def verify(self) -> None:
+        """Compare the weights with the card.
+
+        Raises:
+            WeightsError: the file is missing, or its hash is not the one in the card.
+        """
+        if not self.file.is_file():
+            raise WeightsError(f"{self.file} is missing, though {self.path.name} names it; reinstall dadfi-fast")
+        found = sha256(self.file)
+        if found != self.sha256:
+            hashes = f"sha256 {found}, card {self.sha256}"
+            raise WeightsError(f"{self.file} is not the file of its card ({hashes}); reinstall dadfi-fast")
+
+
+def read_card(path: Path) -> Card:
+    """Read one card.
+
+    Raises:
+        WeightsError: the file has no front matter, or a fact is missing.
+    """
+    try:
+        _, front, _ = path.read_text(encoding="utf-8").split("+++", 2)
+        facts = tomllib.loads(front)
+        known = {k: facts.pop(k) for k in ("name", "family", "sha256", "image_size", "parameters", "licence")}
+        return Card(path=path, file=path.parent / facts.pop("file"), extra=facts, **known)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path} is not a model card ({error!r})") from error
+
+
+def cards(folder: Path = WEIGHTS) -> list[Card]:
+    """All cards in ``folder``, in name order."""
+    return [read_card(p) for p in sorted(folder.glob("*.md"))]
+
+
+def find_card(name: str, *, family: str | None = None, folder: Path = WEIGHTS) -> Card:
+    """The card called ``name``.
+
+    Raises:
+        UsageError: there is none of this name (and family).
+    """
+    known = [c for c in cards(folder) if family in (None, c.family)]
+    for card in known:
+        if card.name == name:
+            return card
+    names = ", ".join(card.name for card in known) or "none"
+    raise UsageError(f"no {family or 'model'} is called {name!r}; there are: {names}")
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    return _sha256(path, path.stat().st_mtime_ns, path.stat().st_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256(path: Path, _mtime: int, _size: int) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_card(path: Path, facts: Mapping[str, Any], text: str) -> None:
+    """Write a card: ``facts`` (strings, numbers, booleans, lists, tables of them) as front matter, then ``text``."""
+    front = "\n".join(f"{key} = {_toml(value)}" for key, value in facts.items())
+    path.write_text(f"+++\n{front}\n+++\n\n{text.strip()}\n", encoding="utf-8")
+
+
+def amend_card(card: Card, facts: Mapping[str, Any]) -> Card:
+    """Add ``facts`` to a card, or change them; its text stays."""
+    _, front, text = card.path.read_text(encoding="utf-8").split("+++", 2)
+    write_card(card.path, tomllib.loads(front) | dict(facts), text)
+    return read_card(card.path)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        items = [_toml(v) for v in value]
+        long = sum(map(len, items)) > 90
+        return "[\n" + "".join(f"  {i},\n" for i in items) + "]" if long else f"[{', '.join(items)}]"
+    return json.dumps(value, ensure_ascii=False)  # JSON's strings, numbers and booleans are TOML's

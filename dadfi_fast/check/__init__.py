@@ -1,0 +1,1 @@
+"""What became of the fakes: written files through the deepfake models, as an adversary would."""

@@ -1,0 +1,104 @@
+"""What may happen to a protected picture between its owner and the adversary: it is compressed, shrunk, blurred."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import cv2
+import numpy as np
+
+from dadfi_fast.errors import UsageError
+from dadfi_fast.table import Table
+from dadfi_fast.types import LEVELS, UInt8
+
+#: Original and protected picture, both [H, W, 3], to the two that are compared.
+Treatment: TypeAlias = Callable[[UInt8, UInt8], tuple[UInt8, UInt8]]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A treatment with the name that its row has, such as ``jpeg:90``."""
+
+    name: str
+    treat: Treatment
+
+
+#: The picture as it lies on disk.
+WRITTEN: Final = Condition("written", lambda original, protected: (original, protected))
+
+
+def parse(text: str) -> Condition:
+    """The condition that ``KIND:VALUE`` names; the kinds are those of `KINDS`.
+
+    Raises:
+        UsageError: the kind is unknown or the value is not one that it takes.
+    """
+    kind, _, value = text.partition(":")
+    make = KINDS[kind]
+    try:
+        return Condition(text, make(float(value)))
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no condition: {error}") from error
+
+
+#: Kind -> the treatment for its value; raises ValueError where the value will not do.
+KINDS: Table[Callable[[float], Treatment]] = Table("condition")
+
+
+@KINDS.add("jpeg")
+def jpeg(quality: float) -> Treatment:
+    """The protected picture after JPEG of this quality (1-100) with 4:2:0 chroma, as networks send it on."""
+    if quality not in range(1, 101):
+        raise ValueError("the quality of jpeg is a whole number from 1 to 100")
+
+    def treat(original: UInt8, protected: UInt8) -> tuple[UInt8, UInt8]:
+        import simplejpeg
+
+        pixels = np.ascontiguousarray(protected)
+        data = simplejpeg.encode_jpeg(pixels, quality=int(quality), colorsubsampling="420", fastdct=False)
+        return original, simplejpeg.decode_jpeg(data, fastdct=False, fastupsample=False)
+
+    return treat
+
+
+@KINDS.add("resize")
+def resize(factor: float) -> Treatment:
+    """Both pictures resized by this factor (0.05-4): the distance is that of the protection, not that of the resize."""
+    if not 0.05 <= factor <= 4:
+        raise ValueError("the factor of resize is a number from 0.05 to 4")
+    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+
+    def treat(original: UInt8, protected: UInt8) -> tuple[UInt8, UInt8]:
+        height, width = (max(1, round(factor * side)) for side in protected.shape[:2])
+        one, other = (cv2.resize(picture, (width, height), interpolation=way) for picture in (original, protected))
+        return one, other  # type: ignore[return-value]
+
+    return treat
+
+
+@KINDS.add("blur")
+def blur(width: float) -> Treatment:
+    """The protected picture after a Gaussian blur with a window of this width in pixels (odd, 3-31)."""
+    if width not in range(3, 32, 2):
+        raise ValueError("the window of blur is an odd number from 3 to 31")
+
+    def treat(original: UInt8, protected: UInt8) -> tuple[UInt8, UInt8]:
+        return original, cv2.GaussianBlur(protected, (int(width), int(width)), 0)  # type: ignore[return-value]
+
+    return treat
+
+
+@KINDS.add("noise")
+def noise(strength: float) -> Treatment:
+    """The control: the original with uniform noise of this strength (0.01-0.2, on the [-1, 1] scale), unprotected."""
+    if not 0.01 <= strength <= 0.2:
+        raise ValueError("the strength of noise is a number from 0.01 to 0.2")
+    levels = int(strength * LEVELS)
+
+    def treat(original: UInt8, protected: UInt8) -> tuple[UInt8, UInt8]:
+        moved = original + np.random.default_rng(0).integers(-levels, levels + 1, original.shape, dtype=np.int16)
+        return original, np.clip(moved, 0, 255).astype(np.uint8)
+
+    return treat

@@ -1,0 +1,111 @@
+"""Which files are checked: pairs of an original and what was written for it, and a sample of them."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dadfi_fast.errors import NothingToDo, UsageError
+
+#: What `protect` leaves in its output folder: one JSON object a line, one line an input.
+MANIFEST: Final = "dadfi-manifest.jsonl"
+
+
+@dataclass(frozen=True, order=True)
+class Pair:
+    """A protected file and what it was made from."""
+
+    name: str  # how reports call it: the protected file's path in its folder
+    original: Path
+    protected: Path
+
+
+def find_pairs(protected: Path, original: Path) -> list[Pair]:
+    """The pairs in two folders, in name order; or the one pair of two files.
+
+    A manifest in ``protected`` says what was written for what; without one, files of the same relative path belong
+    together, whatever their suffix.
+
+    Raises:
+        UsageError: one path is a file and the other a folder, or one does not exist.
+        NothingToDo: there is no pair.
+    """
+    for path in (protected, original):
+        if not path.exists():
+            raise UsageError(f"{path} does not exist")
+    if protected.is_file() != original.is_file():
+        raise UsageError(f"{protected} and --original {original} must both be folders, or both files")
+    if protected.is_file():
+        return [Pair(protected.name, original, protected)]
+    manifest = protected / MANIFEST
+    pairs = sorted(_listed(manifest, original) if manifest.is_file() else _mirrored(protected, original))
+    if not pairs:
+        raise NothingToDo(f"no file in {protected} has an original in {original}; name the folder that was protected")
+    return pairs
+
+
+def draw(pairs: Sequence[Pair], *, n: int | None, seed: int = 0) -> list[Pair]:
+    """``n`` of the pairs (all where ``n`` is None or more than there are), in name order; a seed draws the same again."""
+    if n is None or n >= len(pairs):
+        return sorted(pairs)
+    return sorted(random.Random(seed).sample(sorted(pairs), n))
+
+
+def _listed(manifest: Path, original: Path) -> Iterator[Pair]:
+    """The pairs of the manifest's rows; of several rows for one target the last counts, as it was written last."""
+    rows = {row["target"]: row for row in _rows(manifest) if row.get("status") == "written" and row.get("target")}
+    for target, row in rows.items():
+        written = manifest.parent / target
+        source = original / row["source"]  # an absolute source stands for itself
+        if written.is_file() and source.is_file():
+            yield Pair(_shown(str(target)), source, written)
+
+
+def _rows(manifest: Path) -> Iterator[dict[str, Any]]:
+    """The manifest's rows; a line that a killed run left unfinished is no row."""
+    with manifest.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                yield row
+
+
+def _mirrored(protected: Path, original: Path) -> Iterator[Pair]:
+    """Pairs by relative path: the same name, or the one name in the same folder that differs in its suffix."""
+    exact = {path.relative_to(original): path for path in _files(original)}
+    stems: dict[Path, list[Path]] = defaultdict(list)
+    for relative, path in exact.items():
+        stems[relative.with_suffix("")].append(path)
+    for written in _files(protected):
+        relative = written.relative_to(protected)
+        alike = [exact[relative]] if relative in exact else stems[relative.with_suffix("")]
+        if len(alike) == 1 and alike[0] != written and _is_picture(written):
+            yield Pair(_shown(relative.as_posix()), alike[0], written)
+
+
+def _shown(name: str) -> str:
+    """A name that can be printed, also where the file system's bytes are no UTF-8."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether the file's first bytes are those of a picture, whatever its name; it may still be damaged."""
+    from PIL import Image
+
+    try:
+        with Image.open(path):
+            return True
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False

@@ -1,0 +1,35 @@
+"""What the machine is: processor, features, memory, cores. Read from the system; loads no framework."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from pathlib import Path
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+@functools.cache
+def processor() -> tuple[str, frozenset[str]]:
+    """Name of the processor and its feature flags, as Linux names them (empty where the system does not say)."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine(), frozenset()
+    facts = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
+    return facts.get("model name", platform.machine()), frozenset(facts.get("flags", facts.get("Features", "")).split())
+
+
+def bf16_runs_well() -> bool:
+    """Whether the processor multiplies bfloat16 in hardware (AVX-512 BF16, AMX, or Arm BF16)."""
+    return bool(processor()[1] & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def machine() -> dict[str, object]:
+    """The machine, for benchmark rows and reports."""
+    return {"processor": processor()[0], "cores": cores(), "bf16": bf16_runs_well(), "system": platform.platform()}

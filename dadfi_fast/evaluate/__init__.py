@@ -1,0 +1,1 @@
+"""Experiments: each writes a table and a figure."""

@@ -1,0 +1,1 @@
+"""Faces in photos: found, cut out, and put back."""

@@ -1,0 +1,136 @@
+"""What finds faces: the base class with the passes from coarse to fine, and the table of detectors."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar, final
+
+from dadfi_fast.errors import BackendMissing, UsageError
+from dadfi_fast.faces.shrink import shrink
+from dadfi_fast.table import Table
+from dadfi_fast.types import Face, UInt8
+
+#: Longer sides, in pixels, of the copies that are searched, coarse to fine.
+SIDES = (320, 640, 1280)
+#: A face as large as this share of the picture's longer side makes it a portrait: the coarse pass has seen all that
+#: matters. Where a face is smaller, still smaller ones may hide, and a finer pass follows.
+PORTRAIT = 0.15
+#: Detections below this are dropped.
+CONFIDENCE = 0.6
+#: Two boxes that share more than this of their union are one face.
+SAME = 0.3
+#: A picture with a shorter side has no face that could be found.
+SMALLEST = 12
+
+
+class Detector(ABC):
+    """Finds the faces in a picture; the network sees shrunk copies, never enlarged ones. Safe to call from threads."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def missing(cls, model: Path | None) -> str | None:
+        """Why this detector cannot run here, and what mends it; None if it can."""
+
+    @abstractmethod
+    def find(self, pixels: UInt8) -> list[Face]:
+        """The faces in ``pixels`` [H, W, 3], searched at this very size; scores at least `CONFIDENCE`."""
+
+    def __call__(self, pixels: UInt8) -> list[Face]:
+        """The faces in a picture, best first.
+
+        Args:
+            pixels: [H, W, 3] RGB, any size.
+
+        Returns:
+            boxes in the picture's pixels and within it; empty where no face is found.
+        """
+        height, width = pixels.shape[:2]
+        if min(height, width) < SMALLEST:
+            return []
+        found: list[Face] = []
+        for side in SIDES:
+            found = _distinct(found + self._at(pixels, min(side, max(height, width))))
+            if side >= max(height, width) or (found and _is_portrait(found, max(height, width))):
+                break
+        return found
+
+    @final
+    def _at(self, pixels: UInt8, side: int) -> list[Face]:
+        height, width = pixels.shape[:2]
+        scale = side / max(height, width)
+        small_width, small_height = (max(SMALLEST, round(n * scale)) for n in (width, height))
+        small = shrink(pixels, small_width, small_height)
+        x, y = width / small_width, height / small_height
+        boxes = (Face(f.x0 * x, f.y0 * y, f.x1 * x, f.y1 * y, f.score) for f in self.find(small))
+        inside = (Face(max(f.x0, 0.0), max(f.y0, 0.0), min(f.x1, width), min(f.y1, height), f.score) for f in boxes)
+        return [face for face in inside if face.width >= 1 and face.height >= 1]
+
+
+def _is_portrait(faces: Sequence[Face], side: int) -> bool:
+    return min(max(face.width, face.height) for face in faces) >= PORTRAIT * side
+
+
+def _distinct(faces: Sequence[Face]) -> list[Face]:
+    """The best of every set of boxes that overlap, best first."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda f: f.score, reverse=True):
+        if all(_overlap(face, other) <= SAME for other in kept):
+            kept.append(face)
+    return kept
+
+
+def _overlap(a: Face, b: Face) -> float:
+    """Intersection over union of two boxes."""
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / (a.width * a.height + b.width * b.height - shared)
+
+
+#: Name -> what imports the detector. In the order in which ``auto`` tries them.
+DETECTORS: Table[Callable[[], type[Detector]]] = Table("detector")
+
+
+def _enter(name: str, class_name: str) -> None:
+    def load() -> type[Detector]:
+        found: type[Detector] = getattr(importlib.import_module(f"dadfi_fast.faces.{name}"), class_name)
+        return found
+
+    DETECTORS.add(name)(load)
+
+
+_enter("libfacedetection", "LibFaceDetection")
+_enter("yunet", "YuNet")
+_enter("none", "Whole")
+
+
+def choose_detector(name: str = "auto", *, model: Path | None = None) -> tuple[Detector, str]:
+    """The detector to use and the reason, for people.
+
+    Args:
+        name: a name of `DETECTORS`, or ``auto``: YuNet where its file is given, else libfacedetection.
+        model: the ONNX file of YuNet.
+
+    Raises:
+        UsageError: there is no such detector, or ``model`` is given to one that takes none.
+        BackendMissing: the detector cannot run here; the message says what mends it.
+    """
+    chosen = name if name != "auto" else "yunet" if model else "libfacedetection"
+    kind = DETECTORS[chosen]()
+    if model is not None and chosen != "yunet":
+        raise UsageError(f"--detector-model is for --detector yunet; {chosen} takes no file")
+    if (why := kind.missing(model)) is not None:
+        raise BackendMissing(f"detector {chosen} cannot run: {why}")
+    if name != "auto":
+        reason = "named by the user"
+    else:
+        reason = "its model file is given" if model else "comes with the installation"
+    made: Callable[..., Detector] = kind
+    return (made(model) if chosen == "yunet" else made()), reason

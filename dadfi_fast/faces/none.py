@@ -1,0 +1,27 @@
+"""No detection: the whole picture is one face. For folders of close-ups that are cropped already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from dadfi_fast.faces.align import whole
+from dadfi_fast.faces.detector import Detector
+from dadfi_fast.types import Face, UInt8
+
+
+class Whole(Detector):
+    """Every picture, of any size, has one face, and its crop covers the picture exactly."""
+
+    name: ClassVar[str] = "none"
+
+    @classmethod
+    def missing(cls, model: Path | None) -> str | None:
+        return None
+
+    def find(self, pixels: UInt8) -> list[Face]:
+        return [whole(*pixels.shape[:2])]
+
+    def __call__(self, pixels: UInt8) -> list[Face]:
+        """One face that stands for the whole picture [H, W, 3]; its box is smaller than the picture, its crop is not."""
+        return self.find(pixels)

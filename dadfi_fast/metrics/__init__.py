@@ -1,0 +1,1 @@
+"""How well a fake is broken, and how little a photo changed. numpy only."""

@@ -1,0 +1,1 @@
+"""Operations that have a plain reference and may have a fast kernel."""

@@ -1,0 +1,1 @@
+"""From a folder of photos to a folder of protected photos."""

@@ -1,0 +1,78 @@
+"""Everything that a run of protect was asked for: made once at the door, checked, and with a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dadfi_fast.device import cores
+from dadfi_fast.errors import UsageError
+
+#: The weakest and the strongest perturbation, on the [-1, 1] scale.
+STRENGTH: Final = (0.01, 0.1)
+NO_FACE: Final = ("copy", "skip", "whole")
+FORMATS: Final = ("keep", "jpeg", "png", "webp", "tiff")
+ON_EXISTS: Final = ("skip", "overwrite", "rename", "fail")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtectConfig:
+    """One run.
+
+    Raises:
+        UsageError: a value is out of its range; the message names the option.
+    """
+
+    sources: tuple[str, ...]  # files, folders, globs
+    out: Path
+    strength: float = 0.05  # largest change, on the [-1, 1] scale
+    detector: str = "libfacedetection"  # which one was chosen; the object itself is handed to `protect`
+    no_face: str = "copy"
+    format: str = "keep"
+    quality: int | None = None  # 1 to 100; None keeps a JPEG's tables and picks a high quality elsewhere
+    strip_gps: bool = False
+    on_exists: str = "skip"
+    max_pixels: int = 200_000_000
+    verify: float = 0.05  # share of the written files that are decoded again and measured
+    batch: int | None = None  # face crops a call of the generator; None picks
+    workers: int | None = None  # threads that decode and encode; None picks
+
+    def __post_init__(self) -> None:
+        _one_of("--no-face", self.no_face, NO_FACE)
+        _one_of("--format", self.format, FORMATS)
+        _one_of("--on-exists", self.on_exists, ON_EXISTS)
+        _between("--strength", self.strength, *STRENGTH)
+        _between("--verify", self.verify, 0, 1)
+        _between("--quality", 100 if self.quality is None else self.quality, 1, 100)
+        for option, value in (("--max-pixels", self.max_pixels), ("--batch", self.batch), ("--workers", self.workers)):
+            _between(option, 1 if value is None else value, 1, float("inf"))
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that change when, and only when, the written files would be others."""
+        names = ("strength", "detector", "no_face", "format", "quality", "strip_gps")
+        facts = json.dumps({name: getattr(self, name) for name in names}, sort_keys=True)
+        return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+    @property
+    def crops_a_batch(self) -> int:
+        """Eight keeps a processor's caches warm and the wait for a batch short; more gained nothing on two cores."""
+        return self.batch or 8
+
+    @property
+    def threads(self) -> int:
+        """Threads for decoding and encoding, beside the one that runs the generator."""
+        return self.workers or cores()
+
+
+def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(f"{option} {value} is not one of {', '.join(known)}")
+
+
+def _between(option: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise UsageError(f"{option} {value:g} is out of range: it goes from {low:g} to {high:g}")

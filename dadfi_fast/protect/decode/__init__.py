@@ -1,0 +1,110 @@
+"""Files to photos: recognised by content, refused before decoding where too large, turned upright."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dadfi_fast.errors import PhotoError, UnsafePhoto
+from dadfi_fast.protect import exif, xmp
+from dadfi_fast.protect.decode.base import Decoder
+from dadfi_fast.types import Metadata, Photo
+
+#: First bytes that tell a format, by Pillow's name of it.
+_MAGIC: Final = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"BM", "BMP"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
+    (b"\xff\x4f\xff\x51", "JPEG2000"),
+)
+#: Brands of ISO media files that hold a picture.
+_BRANDS: Final = {
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"), "HEIF"),
+}
+#: Bytes that `recognise` needs.
+HEAD: Final = 32
+
+
+def recognise(head: bytes) -> str | None:
+    """Pillow's name of the format that a file's first `HEAD` bytes belong to; None for what is no picture."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12])
+    return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
+
+
+def open_picture(data: bytes, *, max_pixels: int) -> Decoder:
+    """Read a picture's header; nothing is decoded yet.
+
+    Raises:
+        UnsafePhoto: it says that it has more than ``max_pixels`` pixels.
+        PhotoError: it is damaged, animated, or of a kind that cannot be decoded here.
+    """
+    form = recognise(data[:HEAD])
+    if form is None:
+        raise PhotoError("this is no picture" if data else "the file is empty")
+    decoder = _decoder(data, form)
+    if decoder.width * decoder.height > max_pixels:
+        raise UnsafePhoto(
+            f"{decoder.width}x{decoder.height} pixels are more than --max-pixels {max_pixels}; raise it if the file is trusted"
+        )
+    return decoder
+
+
+def _decoder(data: bytes, form: str) -> Decoder:
+    if form == "JPEG":
+        from dadfi_fast.protect.decode.simplejpeg import JpegDecoder, takes
+
+        if takes(data):
+            return JpegDecoder(data)
+    from dadfi_fast.protect.decode.pillow import PillowDecoder
+
+    return PillowDecoder(data, form)
+
+
+def decode(decoder: Decoder, source: Path, *, strip_gps: bool = False) -> Photo:
+    """The photo, upright, with metadata that say so.
+
+    Raises:
+        PhotoError: the file is damaged or cut off.
+    """
+    raster = decoder.decode()
+    raw = decoder.metadata
+    turn = exif.orientation(raw.exif)
+    metadata = Metadata(
+        exif=exif.cleaned(raw.exif, strip_gps=strip_gps),
+        icc=None if raster.converted else raw.icc,
+        xmp=xmp.cleaned(raw.xmp, strip_gps=strip_gps),
+        dpi=raw.dpi,
+    )
+    return Photo(
+        source=source,
+        pixels=upright(raster.pixels, turn),
+        encoding=decoder.encoding,
+        metadata=metadata,
+        alpha=None if raster.alpha is None else upright(raster.alpha, turn),
+        deep=None if raster.deep is None else upright(raster.deep, turn),
+    )
+
+
+def upright(pixels: NDArray, orientation: int) -> NDArray:  # type: ignore[type-arg]
+    """An array [H, W, ...] stored with an EXIF ``orientation`` (1 to 8) as it is to be seen."""
+    if orientation in (5, 6, 7, 8):
+        pixels = cv2.transpose(pixels)
+    flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
+    if flip is not None:
+        pixels = cv2.flip(pixels, flip)
+    return np.ascontiguousarray(pixels)

@@ -1,0 +1,189 @@
+"""Photos to bytes again: in the format they came in, and for a JPEG with the same quantisation tables and subsampling."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from dadfi_fast.errors import PhotoError
+from dadfi_fast.protect import jpeg, png, tiff
+from dadfi_fast.protect.naming import KEPT
+from dadfi_fast.types import Metadata, Protected, UInt8
+
+#: What is written where the source has no quality that could be kept, on each codec's own scale.
+FALLBACK: Final[Mapping[str, int]] = {"JPEG": 95, "WEBP": 92, "AVIF": 85, "HEIF": 92}
+#: Level 3 of 9 makes files 9 % larger than Pillow's default 6, in under half of the time (1350 px portrait).
+_PNG_LEVEL: Final = 3
+_GREY: Final = ("L", "LA", "I;16")
+_SIMPLE: Final = {"4:4:4": "444", "4:2:2": "422", "4:2:0": "420", "4:4:0": "440", "4:1:1": "411"}
+_PILLOW: Final = ("4:4:4", "4:2:2", "4:2:0")
+
+
+def encode(protected: Protected, *, form: str = "keep", quality: int | None = None) -> bytes:
+    """The file for a protected photo, metadata and all.
+
+    Args:
+        protected: the photo.
+        form: keep, jpeg, png, webp or tiff.
+        quality: 1 to 100 for lossy formats; None keeps a JPEG's, and is high elsewhere.
+
+    Raises:
+        PhotoError: the codec refuses (a WebP of more than 16383 pixels a side, for one).
+    """
+    name = target_format(protected.photo.encoding.format, form)
+    try:
+        return _ENCODERS[name](protected, quality)
+    except (OSError, ValueError, SyntaxError, KeyError, OverflowError, cv2.error) as error:
+        raise PhotoError(f"it cannot be written as {name}: {error}") from error
+
+
+def target_format(source: str, form: str) -> str:
+    """Pillow's name of the format that is written for a source of format ``source``."""
+    if form != "keep":
+        return form.upper()
+    return source if source in KEPT else "PNG"
+
+
+def _jpeg(protected: Protected, quality: int | None) -> bytes:
+    encoding = protected.photo.encoding
+    kept = encoding.quantization if quality is None else None
+    known = standard_quality(kept) if kept else quality or FALLBACK["JPEG"]
+    # The colour part of a perturbation survives 4:4:4 best, so that is what other formats get.
+    sampling = encoding.subsampling or "4:4:4"
+    pixels = _flat(protected)
+    if known and not encoding.progressive:
+        stream = _simple(pixels, known, sampling, grey=encoding.mode in _GREY)
+    else:
+        options: dict[str, Any] = {"quality": known} if known else {"qtables": [list(t) for t in kept or ()]}
+        sampling = sampling if sampling in _PILLOW else "4:4:4"
+        image = Image.fromarray(pixels[..., 0] if encoding.mode in _GREY else pixels)
+        stream = _saved(image, "JPEG", subsampling=sampling, progressive=encoding.progressive, **options)
+    return jpeg.with_metadata(stream, protected.photo.metadata)
+
+
+def _simple(pixels: UInt8, quality: int, sampling: str, *, grey: bool) -> bytes:
+    """libjpeg-turbo without Pillow's copy to four bytes a pixel: 3.5 instead of 4.0 ms at 1350 px."""
+    if grey:
+        one = np.ascontiguousarray(pixels[..., :1])
+        return bytes(simplejpeg.encode_jpeg(one, quality=quality, colorspace="GRAY", colorsubsampling="Gray"))
+    return bytes(simplejpeg.encode_jpeg(pixels, quality=quality, colorspace="RGB", colorsubsampling=_SIMPLE[sampling]))
+
+
+def _png(protected: Protected, _quality: int | None) -> bytes:
+    metadata = protected.photo.metadata
+    if protected.deep is None:
+        return png.with_metadata(_saved(_image(protected), "PNG", compress_level=_PNG_LEVEL), metadata)
+    settings = [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_ALL_FILTERS]
+    return png.with_metadata(_opencv(".png", protected, settings), metadata)
+
+
+def _tiff(protected: Protected, _quality: int | None) -> bytes:
+    metadata = protected.photo.metadata
+    if protected.deep is None:
+        # Pillow's own directory cannot hold what `tags` gives where it writes through libtiff, so all go in behind.
+        return tiff.with_metadata(_saved(_image(protected), "TIFF", compression="tiff_adobe_deflate"), metadata)
+    settings = [cv2.IMWRITE_TIFF_COMPRESSION, cv2.IMWRITE_TIFF_COMPRESSION_ADOBE_DEFLATE]
+    return tiff.with_metadata(_opencv(".tiff", protected, settings), metadata)
+
+
+def _webp(protected: Protected, quality: int | None) -> bytes:
+    if quality is None and protected.photo.encoding.lossless:
+        options: dict[str, Any] = {"lossless": True, "exact": True}
+    else:
+        options = {"quality": quality or FALLBACK["WEBP"]}
+    return _saved(_image(protected), "WEBP", **options, **_travelling(protected.photo.metadata))
+
+
+def _by_pillow(name: str) -> Callable[[Protected, int | None], bytes]:
+    def run(protected: Protected, quality: int | None) -> bytes:
+        options = {"quality": quality or FALLBACK[name], "subsampling": "4:4:4"} if name in FALLBACK else {}
+        travelling = _travelling(protected.photo.metadata) if name in FALLBACK else {}
+        return _saved(_image(protected), name, **options, **travelling)
+
+    return run
+
+
+_ENCODERS: Final[Mapping[str, Callable[[Protected, int | None], bytes]]] = {
+    "JPEG": _jpeg,
+    "PNG": _png,
+    "TIFF": _tiff,
+    "WEBP": _webp,
+    **{name: _by_pillow(name) for name in ("BMP", "AVIF", "HEIF")},
+}
+
+
+def _travelling(metadata: Metadata) -> dict[str, bytes]:
+    named = {"exif": metadata.exif, "icc_profile": metadata.icc, "xmp": metadata.xmp}
+    return {name: value for name, value in named.items() if value}
+
+
+def _saved(image: Image.Image, form: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def _image(protected: Protected) -> Image.Image:
+    """The photo as Pillow wants it: L, LA, RGB or RGBA."""
+    pixels, alpha = protected.pixels, protected.photo.alpha
+    colour = pixels[..., :1] if protected.photo.encoding.mode in _GREY else pixels
+    if alpha is None:
+        return Image.fromarray(colour[..., 0] if colour.shape[2] == 1 else colour)
+    return Image.fromarray(np.dstack((colour, _eight(alpha))))
+
+
+def _eight(alpha: np.ndarray[Any, Any]) -> UInt8:
+    return alpha if alpha.dtype == np.uint8 else (alpha >> 8).astype(np.uint8)
+
+
+def _flat(protected: Protected) -> UInt8:
+    """The pixels for a format without alpha: over white."""
+    if protected.photo.alpha is None:
+        return protected.pixels
+    share = _eight(protected.photo.alpha)[..., None].astype(np.uint16)
+    over = (protected.pixels * share + 255 * (255 - share) + 127) // 255
+    return np.ascontiguousarray(over.astype(np.uint8))
+
+
+def _opencv(suffix: str, protected: Protected, settings: list[int]) -> bytes:
+    """16 bits a channel, which Pillow cannot write in colour."""
+    deep, alpha = protected.deep, protected.photo.alpha
+    assert deep is not None
+    if alpha is not None:
+        stored = np.dstack((deep[..., ::-1], alpha))
+    else:
+        stored = deep[..., 0] if protected.photo.encoding.mode in _GREY else deep[..., ::-1]
+    _, encoded = cv2.imencode(suffix, np.ascontiguousarray(stored), settings)
+    return encoded.tobytes()
+
+
+@functools.lru_cache(maxsize=256)
+def standard_quality(tables: tuple[tuple[int, ...], ...]) -> int | None:
+    """The libjpeg quality (1 to 100) whose tables, luma and chroma, these are; None for tables of another origin."""
+    return next((q for q in range(1, 101) if _standard(q)[: len(tables)] == tables), None)
+
+
+@functools.lru_cache(maxsize=100)
+def _standard(quality: int) -> tuple[tuple[int, ...], ...]:
+    """The tables of ITU-T T.81, annex K, scaled as libjpeg does (``jpeg_quality_scaling``, ``jpeg_add_quant_table``)."""
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return tuple(tuple(min(255, max(1, (n * scale + 50) // 100)) for n in table) for table in (_LUMA, _CHROMA))
+
+
+_LUMA: Final = (
+    (16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51)
+    + (87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120)
+    + (101, 72, 92, 95, 98, 112, 100, 103, 99)
+)
+_CHROMA: Final = (
+    (17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99, 47, 66)
+    + (99,) * 38
+)
+assert len(_LUMA) == len(_CHROMA) == 64

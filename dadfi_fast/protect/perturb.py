@@ -1,0 +1,83 @@
+"""Face crops of several photos through the generator at once, and each photo with its perturbations out again, in order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from dadfi_fast.attacks.base import Attack
+from dadfi_fast.protect.hops import Marked, Seen
+from dadfi_fast.protect.outcome import Failed
+from dadfi_fast.types import Float32
+
+T = TypeVar("T")
+
+
+def perturb(items: Iterable[T | Seen], attack: Attack, *, batch: int, heaviest: int) -> Iterator[T | Marked | Failed]:
+    """Every photo in ``items`` with the perturbations of its faces; what is no photo flows on, in its place.
+
+    Args:
+        items: photos with their crops, and outcomes.
+        attack: what perturbs.
+        batch: crops to a call.
+        heaviest: pixels of photos that may wait for a batch to fill.
+    """
+    waiting: list[T | Seen] = []
+    crops = pixels = 0
+    for item in items:
+        waiting.append(item)
+        if isinstance(item, Seen):
+            crops += len(item.crops)
+            pixels += item.pixels
+        # The last bound is for long rows of photos without a face, which need no batch.
+        if crops >= batch or pixels >= heaviest or len(waiting) >= 2 * batch:
+            yield from _marked(waiting, attack, batch)
+            waiting, crops, pixels = [], 0, 0
+    yield from _marked(waiting, attack, batch)
+
+
+def _marked(items: Sequence[T | Seen], attack: Attack, batch: int) -> Iterator[T | Marked | Failed]:
+    photos = [item for item in items if isinstance(item, Seen)]
+    made = iter(_together(photos, attack, batch))
+    for item in items:
+        yield next(made) if isinstance(item, Seen) else item
+
+
+def _together(photos: Sequence[Seen], attack: Attack, batch: int) -> Iterable[Marked | Failed]:
+    try:
+        return _batches(photos, attack, batch)
+    except Exception:  # one of them may be to blame: each on its own
+        return [_alone(photo, attack, batch) for photo in photos]
+
+
+def _alone(photo: Seen, attack: Attack, batch: int) -> Marked | Failed:
+    try:
+        return _batches([photo], attack, batch)[0]
+    except Exception as error:
+        return Failed(photo.entry, "perturb", error)
+
+
+def _batches(photos: Sequence[Seen], attack: Attack, batch: int) -> list[Marked]:
+    if not photos:
+        return []
+    start = time.perf_counter()
+    crops = np.concatenate([photo.crops for photo in photos])
+    deltas: Float32 = np.concatenate([attack(crops[a:b]) for a, b in _slices(len(crops), batch)])
+    seconds = time.perf_counter() - start
+    parts = np.split(deltas, np.cumsum([len(photo.crops) for photo in photos])[:-1])
+    for photo in photos:
+        photo.entry.clock.seconds += seconds * len(photo.crops) / len(crops)
+    return [Marked(photo, part) for photo, part in zip(photos, parts, strict=True)]
+
+
+def _slices(count: int, batch: int) -> Iterator[tuple[int, int]]:
+    """Whole batches, then halves of halves: few sizes, as a backend compiles its network for every size that it meets."""
+    at = 0
+    while at < count:
+        while batch > count - at:
+            batch = (batch + 1) // 2
+        yield at, at + batch
+        at += batch

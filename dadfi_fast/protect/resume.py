@@ -1,0 +1,85 @@
+"""What is left to do: inputs that an earlier run has dealt with, and targets that exist already."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+
+from dadfi_fast.errors import PhotoError
+from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.manifest import Manifest, Row
+from dadfi_fast.protect.naming import candidates
+from dadfi_fast.protect.outcome import Done, Entry, Failed, Skipped
+
+
+def remaining(
+    entries: Iterable[Entry | Failed], manifest: Manifest, config: ProtectConfig
+) -> Iterator[Entry | Failed | Skipped | Done]:
+    """Each input as it is to be worked on, or as what became of it without any work.
+
+    With ``--on-exists overwrite`` all is done again. Else an input is done where its last row was made with the same
+    settings and the same generator from the same file, and its target is there.
+    """
+    for entry in entries:
+        if isinstance(entry, Failed) or config.on_exists == "overwrite":
+            yield entry
+            continue
+        row = manifest.find(entry.name)
+        if row is not None and _is_done(row, entry, manifest, config):
+            yield Done(entry, row["status"], row["target"])
+        else:
+            yield _by_policy(entry, row, config)
+
+
+def _by_policy(entry: Entry, row: Row | None, config: ProtectConfig) -> Entry | Failed | Skipped | Done:
+    if config.on_exists == "rename" or not (config.out / entry.target).exists():
+        return entry
+    ours = row is not None and row["target"] == entry.target
+    what = "it was written with other settings or from another file" if ours else "it is there already"
+    reason = f"{entry.target}: {what}; pass --on-exists overwrite or rename"
+    if config.on_exists == "fail":
+        return Failed(entry, "write", PhotoError(reason))
+    if row is not None and row["reason"] == reason:
+        return Done(entry, "skipped", None)
+    return Skipped(entry, reason)
+
+
+def _is_done(row: Row, entry: Entry, manifest: Manifest, config: ProtectConfig) -> bool:
+    facts = manifest.facts
+    if row["status"] == "failed" or (row["config"], row["generator"]) != (facts.config, facts.generator):
+        return False
+    if row["status"] == "skipped":
+        return row["sha256_source"] is None and row["stat"] == [entry.size, entry.mtime_ns] and _is_final(row)
+    return (config.out / row["target"]).is_file() and _is_same(row, entry)
+
+
+def _is_final(row: Row) -> bool:
+    """Whether a photo that was skipped would be skipped again; where a target was in the way it may be gone."""
+    return "--on-exists" not in row["reason"]
+
+
+def _is_same(row: Row, entry: Entry) -> bool:
+    """Whether the source is still the file of its row: by size and time, or, where only the time differs, by content."""
+    size, mtime_ns = row["stat"]
+    if size != entry.size:
+        return False
+    if mtime_ns == entry.mtime_ns:
+        return True
+    with entry.source.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest() == str(row["sha256_source"])
+
+
+def free(target: str, config: ProtectConfig) -> str:
+    """``target``, or with ``--on-exists rename`` the first name after it that is free."""
+    if config.on_exists != "rename":
+        return target
+    folder, _, name = target.rpartition("/")
+    return next(
+        found
+        for candidate in candidates(name)
+        if not (config.out / (found := f"{folder}/{candidate}" if folder else candidate)).exists()
+    )
+

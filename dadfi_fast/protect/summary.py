@@ -1,0 +1,74 @@
+"""What a run came to, in counts: memory does not grow with the folder."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from dadfi_fast.protect.outcome import Copied, Done, Failed, Outcome, Skipped, Written
+
+#: Failures that are kept word for word; all of them stand in the manifest.
+SHOWN: Final = 20
+
+
+@dataclass
+class Summary:
+    """Counts of one run; `add` is called once an input."""
+
+    written: int = 0
+    copied: int = 0
+    skipped: int = 0
+    failed: int = 0
+    done: int = 0  # by an earlier run
+    other: int = 0  # files that are no pictures; counted among the skipped as well
+    faces: int = 0
+    linf: int = 0  # the largest, in levels
+    interrupted: bool = False
+    failures: list[tuple[str, str]] = field(default_factory=list)  # the first `SHOWN`: source, "hop: message"
+    started: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+
+    def add(self, outcome: Outcome) -> None:
+        """Count an outcome."""
+        if isinstance(outcome, Written):
+            self.written += 1
+            self.faces += len(outcome.faces)
+            self.linf = max(self.linf, outcome.linf)
+        elif isinstance(outcome, Copied):
+            self.copied += 1
+        elif isinstance(outcome, Skipped):
+            self.skipped += 1
+            self.other += not outcome.picture
+        elif isinstance(outcome, Done):
+            self.done += 1
+        else:
+            self._fail(outcome)
+        self.seconds = time.monotonic() - self.started
+
+    @property
+    def total(self) -> int:
+        """All inputs."""
+        return self.written + self.copied + self.skipped + self.failed + self.done
+
+    @property
+    def pictures(self) -> int:
+        """Inputs that are pictures, or should be."""
+        return self.total - self.other
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as ``--json`` prints it."""
+        names = ("written", "copied", "skipped", "failed", "done", "other", "faces", "linf", "interrupted")
+        return {
+            "total": self.total,
+            **{name: getattr(self, name) for name in names},
+            "seconds": round(self.seconds, 3),
+            "photos_per_second": round((self.written + self.copied) / self.seconds, 2) if self.seconds else None,
+            "failures": [{"source": source, "error": error} for source, error in self.failures],
+        }
+
+    def _fail(self, outcome: Failed) -> None:
+        self.failed += 1
+        if len(self.failures) < SHOWN:
+            message = str(outcome.error) or type(outcome.error).__name__
+            self.failures.append((outcome.entry.name, f"{outcome.hop}: {message}"))

@@ -1,0 +1,54 @@
+"""TIFF tags: metadata for a file that an encoder wrote without any (TIFF 6.0, section 2)."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any, Final
+
+from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from dadfi_fast.types import Metadata
+
+_XMP: Final = 700
+_ICC: Final = 34675
+_RESOLUTION: Final = (282, 283)
+_UNIT: Final = 296
+_INCH: Final = 2
+
+
+def tags(metadata: Metadata) -> dict[int, Any]:
+    """The tags that carry metadata, as Pillow wants them."""
+    found: dict[int, Any] = {}
+    if metadata.exif:
+        block = Image.Exif()
+        block.load(b"Exif\0\0" + metadata.exif)
+        for tag in block:
+            found[tag] = dict(block.get_ifd(tag)) if tag in (34665, 34853) else block[tag]
+    if metadata.xmp:
+        found[_XMP] = metadata.xmp
+    if metadata.icc:
+        found[_ICC] = metadata.icc
+    if metadata.dpi:
+        found.update(zip(_RESOLUTION, metadata.dpi, strict=True))
+        found[_UNIT] = _INCH
+    return found
+
+
+def with_metadata(encoded: bytes, metadata: Metadata) -> bytes:
+    """An encoder's file (one picture) with the tags added: a new directory behind it, which the header now points to."""
+    extra = tags(metadata)
+    if not extra:
+        return encoded
+    with Image.open(io.BytesIO(encoded), formats=["TIFF"]) as image:
+        old: Any = image.tag_v2  # type: ignore[attr-defined]
+        directory = ImageFileDirectory_v2(ifh=encoded[:8])
+        for tag, value in old.items():
+            directory.tagtype[tag] = old.tagtype[tag]
+            directory[tag] = value
+    for tag, value in extra.items():
+        directory[tag] = value
+    body = encoded + b"\0" * (len(encoded) % 2)
+    order = "<" if encoded[:2] == b"II" else ">"
+    return body[:4] + struct.pack(order + "I", len(body)) + body[8:] + directory.tobytes(len(body))

@@ -1,0 +1,33 @@
+"""XMP packets: orientation reset, embedded previews and GPS removed. Text is edited in place of a parse, so the rest stays as is."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_ORIENTATION: Final = re.compile(rb"""(<tiff:Orientation>\s*|\btiff:Orientation\s*=\s*["'])[2-8](?=\D)""")
+_PREVIEWS: Final = re.compile(rb"<(xmp|xap):Thumbnails\b.*?</\1:Thumbnails\s*>", re.DOTALL)
+_GPS: Final = (
+    re.compile(rb"""\bexif:GPS\w+\s*=\s*("[^"]*"|'[^']*')"""),
+    re.compile(rb"<exif:(GPS\w+)\b[^>]*?(/>|>.*?</exif:\1\s*>)", re.DOTALL),
+)
+
+
+def cleaned(xmp: bytes | None, *, strip_gps: bool = False) -> bytes | None:
+    """The packet for the written file: upright, without previews of the unprotected photo, without GPS where asked for."""
+    if not xmp:
+        return None
+    text = _PREVIEWS.sub(b"", _ORIENTATION.sub(rb"\g<1>1", xmp))
+    return without_gps(text) if strip_gps else text
+
+
+def without_gps(xmp: bytes) -> bytes:
+    """The packet without the properties that say where the photo was taken."""
+    for pattern in _GPS:
+        xmp = pattern.sub(b"", xmp)
+    return xmp
+
+
+def has_gps(xmp: bytes | None) -> bool:
+    """Whether a packet says where the photo was taken."""
+    return bool(xmp) and any(pattern.search(xmp or b"") for pattern in _GPS)

@@ -1,0 +1,137 @@
+"""What happens to a photo between its protection and the adversary, differentiable (expectation over transforms).
+
+Everything maps pictures [B, 3, H, W] in [-1, 1] to pictures in the same range; gradients pass roundings unchanged
+(straight-through, Bengio et al. 2013).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+#: Quantisation tables of the JPEG standard (ITU T.81, Annex K), luminance and chrominance.
+_LUMINANCE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+_CHROMINANCE = (
+    (17, 18, 24, 47, 99, 99, 99, 99),
+    (18, 21, 26, 66, 99, 99, 99, 99),
+    (24, 26, 56, 99, 99, 99, 99, 99),
+    (47, 66, 99, 99, 99, 99, 99, 99),
+    *((99,) * 8 for _ in range(4)),
+)
+
+
+def rounded(x: Tensor) -> Tensor:
+    """``x`` rounded to whole levels of 0-255, gradient unchanged."""
+    levels = (x + 1) * 127.5
+    return x + ((levels.round() - levels) / 127.5).detach()
+
+
+def jpeg(x: Tensor, quality: Tensor, *, chroma: int = 2) -> Tensor:
+    """JPEG encoded and decoded (ITU T.81, T.871), rounding straight-through.
+
+    Args:
+        x: [B, 3, H, W] in [-1, 1].
+        quality: [B], 1 to 100, as libjpeg scales its tables.
+        chroma: 2 for 4:2:0, 1 for 4:4:4.
+
+    Returns:
+        [B, 3, H, W] in [-1, 1].
+    """
+    height, width = x.shape[-2:]
+    block = 8 * chroma
+    padded = F.pad(x, (0, -width % block, 0, -height % block), mode="replicate")
+    ycc = F.conv2d((padded + 1) * 127.5, _to_ycc().to(x))
+    luma = _quantise(ycc[:, :1] - 128, _tables(quality, _LUMINANCE)) + 128
+    colour = F.avg_pool2d(ycc[:, 1:], chroma) if chroma > 1 else ycc[:, 1:]
+    colour = _quantise(colour, _tables(quality, _CHROMINANCE))
+    if chroma > 1:
+        colour = F.interpolate(colour, scale_factor=chroma, mode="bilinear", align_corners=False)
+    rgb = F.conv2d(torch.cat([luma, colour], dim=1), _to_rgb().to(x))
+    return rounded((rgb[:, :, :height, :width] / 127.5 - 1).clamp(-1, 1))
+
+
+def blur(x: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of standard deviation ``sigma`` pixels; edges repeated."""
+    radius = max(1, math.ceil(2.5 * sigma))
+    kernel = torch.exp(-torch.arange(-radius, radius + 1, dtype=x.dtype).square() / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).to(x.device).expand(3, 1, -1)
+    padded = F.pad(x, (radius,) * 4, mode="replicate")
+    return F.conv2d(F.conv2d(padded, kernel[:, :, None], groups=3), kernel[:, :, :, None], groups=3)
+
+
+def resized(x: Tensor, side: int) -> Tensor:
+    """Antialiased bilinear resize to [B, 3, side, side]."""
+    if x.shape[-1] == side == x.shape[-2]:
+        return x
+    return F.interpolate(x, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+
+
+def framed(x: Tensor, side: int, rng: torch.Generator, *, zoom: float = 0.15, shift: float = 0.06) -> Tensor:
+    """Cut every picture anew, as different people frame a face, flip half of them, and resize to ``side``.
+
+    Args:
+        x: [B, 3, H, W].
+        zoom: the cut is up to this share larger or smaller than the picture; edges repeated.
+        shift: its centre moves by up to this share of the picture.
+    """
+    count = len(x)
+    scale = 1 + zoom * (2 * torch.rand(count, generator=rng) - 1)
+    mirror = torch.where(torch.rand(count, generator=rng) < 0.5, -1.0, 1.0)
+    move = 2 * shift * (2 * torch.rand(count, 2, generator=rng) - 1)
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = scale * mirror, scale, move
+    grid = F.affine_grid(theta.to(x.device), [count, 3, side, side], align_corners=False)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _quantise(plane: Tensor, tables: Tensor) -> Tensor:
+    """Block DCT of [B, C, H, W], division by ``tables`` [B, 8, 8], rounding, and the way back."""
+    batch, channels, height, width = plane.shape
+    dct = _dct().to(plane)
+    # One product with the 64x64 matrix of the two-dimensional transform: many products of 8x8 are far slower.
+    blocks = plane.reshape(batch, channels, height // 8, 8, width // 8, 8).transpose(3, 4).reshape(batch, -1, 64)
+    steps = tables.reshape(batch, 1, 64)
+    scaled = blocks @ dct.T / steps
+    back = ((scaled + (scaled.round() - scaled).detach()) * steps) @ dct
+    return back.reshape(batch, channels, height // 8, width // 8, 8, 8).transpose(3, 4).reshape(plane.shape)
+
+
+def _tables(quality: Tensor, base: tuple[tuple[int, ...], ...]) -> Tensor:
+    """libjpeg's scaling of a table by quality: [B] -> [B, 8, 8], whole numbers of 1 to 255."""
+    q = quality.float()
+    scale = torch.where(q < 50, 5000 / q, 200 - 2 * q)[:, None, None]
+    table = torch.tensor(base, dtype=torch.float32, device=quality.device)
+    return ((table * scale + 50) / 100).floor().clamp(1, 255)
+
+
+@functools.cache
+def _dct() -> Tensor:
+    """The orthonormal DCT-II of an 8x8 block as a matrix [64, 64]."""
+    n = torch.arange(8, dtype=torch.float64)
+    matrix = torch.cos(math.pi * (2 * n + 1) * n[:, None] / 16) / 2
+    matrix[0] /= math.sqrt(2)
+    return torch.kron(matrix, matrix).float()
+
+
+@functools.cache
+def _to_ycc() -> Tensor:
+    rows = [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
+    return torch.tensor(rows)[:, :, None, None]
+
+
+@functools.cache
+def _to_rgb() -> Tensor:
+    return torch.tensor([[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]])[:, :, None, None]

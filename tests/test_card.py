@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from dadfi_fast.card import cards, find_card, read_card, sha256
+from dadfi_fast.errors import UsageError, WeightsError
+
+WEIGHTS = b"weights"
+FACTS = {
+    "name": '"tiny"',
+    "family": '"generator"',
+    "file": '"tiny.onnx"',
+    "sha256": f'"{hashlib.sha256(WEIGHTS).hexdigest()}"',
+    "image_size": "0",
+    "parameters": "7",
+    "licence": '"Apache-2.0"',
+    "lim": "0.05",
+}
+
+
+def write(folder: Path, stem: str = "tiny", **changes: str | None) -> Path:
+    """A card and its weights; a change of None leaves the fact out."""
+    facts = {**FACTS, "name": f'"{stem}"', "file": f'"{stem}.onnx"', **changes}
+    front = "\n".join(f"{key} = {value}" for key, value in facts.items() if value is not None)
+    (folder / f"{stem}.onnx").write_bytes(WEIGHTS)
+    card = folder / f"{stem}.md"
+    card.write_text(f"+++\n{front}\n+++\n\n# {stem}\n\nText, with +++ in it.\n", encoding="utf-8")
+    return card
+
+
+def test_a_card_gives_its_facts(tmp_path: Path) -> None:
+    card = read_card(write(tmp_path))
+    assert (card.name, card.family, card.image_size, card.parameters) == ("tiny", "generator", 0, 7)
+    assert card.file == tmp_path / "tiny.onnx"
+    assert dict(card.extra) == {"lim": 0.05}
+    card.verify()
+
+
+@pytest.mark.parametrize("fact", [fact for fact in FACTS if fact != "lim"])
+def test_a_card_without_a_fact_is_no_card(tmp_path: Path, fact: str) -> None:
+    with pytest.raises(WeightsError, match=r"tiny\.md is not a model card"):
+        read_card(write(tmp_path, **{fact: None}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "# only text", "+++\nname = 'x'", "+++\nname = \n+++\n", "+++\nname = 'x'\n+++\n"],
+    ids=["empty", "no front matter", "not closed", "not TOML", "facts missing"],
+)
+def test_other_text_is_no_card(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.md"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(WeightsError, match="is not a model card"):
+        read_card(path)
+
+
+def test_weights_that_changed_are_noticed(tmp_path: Path) -> None:
+    card = read_card(write(tmp_path))
+    card.file.write_bytes(WEIGHTS + b"!")
+    with pytest.raises(WeightsError, match="is not the file of its card"):
+        card.verify()
+
+
+def test_weights_that_are_gone_are_noticed(tmp_path: Path) -> None:
+    card = read_card(write(tmp_path))
+    card.file.unlink()
+    with pytest.raises(WeightsError, match="is missing"):
+        card.verify()
+
+
+def test_a_card_is_found_by_name_and_family(tmp_path: Path) -> None:
+    write(tmp_path, "b")
+    write(tmp_path, "a", family='"stargan"')
+    assert [card.name for card in cards(tmp_path)] == ["a", "b"]
+    assert find_card("a", folder=tmp_path).family == "stargan"
+    with pytest.raises(UsageError, match="no generator is called 'a'; there are: b"):
+        find_card("a", family="generator", folder=tmp_path)
+    with pytest.raises(UsageError, match="there are: none"):
+        find_card("a", folder=tmp_path / "nowhere")
+
+
+def test_the_hash_is_that_of_the_whole_file(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 5000  # more than one block is read
+    (tmp_path / "x").write_bytes(content)
+    assert sha256(tmp_path / "x") == hashlib.sha256(content).hexdigest()
+
+
+def test_what_ships_is_what_its_cards_say() -> None:
+    shipped = cards()
+    assert {"generator", "stargan"} <= {card.family for card in shipped}
+    for card in shipped:
+        card.verify()
+    assert len({card.name for card in shipped}) == len(shipped)
