@@ -42,13 +42,16 @@ def command() -> None:
 def list_models(as_json: bool) -> None:
     """List the models, with what their cards say.
 
-    edit_accuracy is the share of edits that show the attribute that was asked for.
+    edit_accuracy is the share of edits that show the attribute that was asked for, the mean over the attributes;
+    the card and --json have it for each.
     """
     rows = [_facts(card) for card in _cards()]
     if as_json:
         console.json(rows)
         return
-    console.table(list(rows[0]), [list({**row, "sha256": row["sha256"][:12]}.values()) for row in rows])
+    shown = [name for name in rows[0] if name != "edit_accuracies"]
+    cells = ({**row, "sha256": row["sha256"][:12]} for row in rows)
+    console.table(shown, [[row[name] for name in shown] for row in cells])
 
 
 @command.command("verify")
@@ -87,6 +90,8 @@ def _verified(card: Card) -> bool:
 
 def _facts(card: Card) -> dict[str, Any]:
     """What ``list`` shows of a model."""
+    accuracies: dict[str, float] = card.extra.get("edit_accuracy", {})
+    known = [share for share in accuracies.values() if share == share]
     return {
         "name": card.name,
         "family": card.family,
@@ -96,5 +101,6 @@ def _facts(card: Card) -> dict[str, Any]:
         "sha256": card.sha256,
         "licence": card.licence,
         "card": str(card.path),
-        "edit_accuracy": card.extra.get("edit_accuracy"),
+        "edit_accuracy": sum(known) / len(known) if known else None,
+        "edit_accuracies": accuracies or None,
     }

@@ -170,12 +170,10 @@ class _Run:
     def protect(self, *, samples: int) -> Summary:
         """Do it."""
         from dadfi_fast.attacks.generator import GeneratorAttack
-        from dadfi_fast.device import cores
         from dadfi_fast.protect.pipeline import protect
         from dadfi_fast.types import Budget
 
-        # Decoding and encoding take four times as long as the generator does, and run beside it.
-        running = self.backend(self.artifact, device=self.device, threads=max(1, cores() // 4))
+        running = self.backend(self.artifact, device=self.device, threads=self.config.generator_threads)
         facts = self._facts(running.describe)
         self.say(f"{self.artifact.name} on {facts.backend}; faces by {self.faces_by}")
         self.sample = _Sample(samples)

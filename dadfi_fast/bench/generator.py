@@ -51,14 +51,14 @@ def contestants(artifact: Artifact, *, name: str = "auto", device: str = "cpu") 
         BackendMissing: the one that was named cannot run here.
     """
     kind, _ = choose(name, device=device)
-    chosen = kind(artifact, device=device)
+    chosen = kind(artifact, device=device, threads=cores())
     others: list[Backend] = []
     missing: list[str] = []
     for each in BACKENDS:
         if each == chosen.name:
             continue
         try:
-            others.append(choose(each)[0](artifact, device=device))
+            others.append(choose(each)[0](artifact, device=device, threads=cores()))
         except DadfiError as error:
             missing.append(str(error))
     return Contestants(chosen, tuple(others), tuple(missing))

@@ -106,12 +106,15 @@ def prepare(setup: Setup, scratch: Path) -> Iterator[Throughput]:
         BackendMissing: the named backend cannot run here.
     """
     backends = generator.contestants(setup.artifact, name=setup.backend, device=setup.device)
-    attack = GeneratorAttack(backends.chosen, Budget())
     material = gather(setup.photos, scratch / "in", count=setup.count)
     # every photo is to cost the whole way, also one without a face
     config = ProtectConfig(sources=(str(material.folder),), out=scratch / "out", no_face="whole", workers=setup.workers)
-    rig = Rig(config, setup.detector, attack)
-    every = stages.specimens(material, rig)
+    # beside the other stages the generator has some of the cores; alone it has all
+    beside = type(backends.chosen)(setup.artifact, device=setup.device, threads=config.generator_threads)
+    together, alone = (
+        Rig(config, setup.detector, GeneratorAttack(each, Budget())) for each in (beside, backends.chosen)
+    )
+    every = stages.specimens(material, alone)
     cut = np.concatenate([crops(each.photo.pixels, each.where) for each in every])[: max(generator.BATCHES)]
     with ExitStack() as stack:
         stack.enter_context(_single_threaded_opencv())
@@ -119,8 +122,8 @@ def prepare(setup: Setup, scratch: Path) -> Iterator[Throughput]:
         pillow = stack.enter_context(PillowPool(config.threads))
         timed = (
             *generator.cases(backends, cut),
-            *whole.cases(material, rig, threads, pillow),
-            *stages.cases(every, rig, threads),
+            *whole.cases(material, together, threads, pillow),
+            *stages.cases(every, alone, threads),
         )
         yield Throughput(timed, backends, cut)
 

@@ -90,7 +90,13 @@ def disk(rig: Rig, *, out: Path, attack: Attack) -> Callable[[], int]:
 def cases(photos: Photos, rig: Rig, threads: Pools, pillow: PillowPool) -> list[Case]:
     """Memory to memory, disk to disk, and the controls copy, pillow and cmua."""
     config, attack = rig.config, rig.attack
-    facts = {**photos.facts(), "workers": config.threads, "detector": rig.detector.name, "batch": config.crops_a_batch}
+    facts = {
+        **photos.facts(),
+        "workers": config.threads,
+        "generator_threads": config.generator_threads,
+        "detector": rig.detector.name,
+        "batch": config.crops_a_batch,
+    }
     ours, theirs, saved = (config.out / name for name in ("disk", "cmua", "pillow"))
     saved.mkdir(parents=True)
     targets = [(path, saved / path.name) for path in photos.files]

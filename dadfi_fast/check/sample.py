@@ -50,7 +50,7 @@ def find_pairs(protected: Path, original: Path) -> list[Pair]:
 
 
 def draw(pairs: Sequence[Pair], *, n: int | None, seed: int = 0) -> list[Pair]:
-    """``n`` of the pairs (all where ``n`` is None or more than there are), in name order; a seed draws the same again."""
+    """``n`` of the pairs (all where ``n`` is None or too large), in name order; a seed draws the same ones again."""
     if n is None or n >= len(pairs):
         return sorted(pairs)
     return sorted(random.Random(seed).sample(sorted(pairs), n))

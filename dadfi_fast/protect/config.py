@@ -67,6 +67,11 @@ class ProtectConfig:
         """Threads for decoding and encoding, beside the one that runs the generator."""
         return self.workers or cores()
 
+    @property
+    def generator_threads(self) -> int:
+        """Decoding and encoding take four times as long as the generator does, and run beside it."""
+        return max(1, cores() // 4)
+
 
 def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:

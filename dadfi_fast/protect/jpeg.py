@@ -98,6 +98,13 @@ def read_header(data: bytes) -> JpegHeader:
     Raises:
         PhotoError: it is damaged or cut off.
     """
+    try:
+        return _header(data)
+    except (struct.error, IndexError) as error:  # a segment that is shorter than what it has to hold
+        raise PhotoError("the header is damaged") from error
+
+
+def _header(data: bytes) -> JpegHeader:
     tables: dict[int, tuple[int, ...]] = {}
     profile: dict[int, bytes] = {}
     found: dict[str, bytes] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from typing import Any, Final
 
@@ -37,18 +36,28 @@ def tags(metadata: Metadata) -> dict[int, Any]:
 
 
 def with_metadata(encoded: bytes, metadata: Metadata) -> bytes:
-    """An encoder's file (one picture) with the tags added: a new directory behind it, which the header now points to."""
+    """An encoder's file (one picture) with the tags added: a new directory behind it, which the header now points to.
+
+    Pillow writes the values; its directory is merged with the encoder's, whose entries stay valid, as nothing moves.
+    """
     extra = tags(metadata)
     if not extra:
         return encoded
-    with Image.open(io.BytesIO(encoded), formats=["TIFF"]) as image:
-        old: Any = image.tag_v2  # type: ignore[attr-defined]
-        directory = ImageFileDirectory_v2(ifh=encoded[:8])
-        for tag, value in old.items():
-            directory.tagtype[tag] = old.tagtype[tag]
-            directory[tag] = value
+    order = "<" if encoded[:2] == b"II" else ">"
+    directory = ImageFileDirectory_v2(ifh=encoded[:8])
     for tag, value in extra.items():
         directory[tag] = value
     body = encoded + b"\0" * (len(encoded) % 2)
-    order = "<" if encoded[:2] == b"II" else ">"
-    return body[:4] + struct.pack(order + "I", len(body)) + body[8:] + directory.tobytes(len(body))
+    body += directory.tobytes(len(body))
+    entries = _entries(body, struct.unpack_from(order + "I", encoded, 4)[0], order)
+    entries |= _entries(body, len(encoded) + len(encoded) % 2, order)
+    table = struct.pack(order + "H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + bytes(4)
+    body += b"\0" * (len(body) % 2)
+    return body[:4] + struct.pack(order + "I", len(body)) + body[8:] + table
+
+
+def _entries(data: bytes, at: int, order: str) -> dict[int, bytes]:
+    """Tag -> entry of the directory at ``at``."""
+    (count,) = struct.unpack_from(order + "H", data, at)
+    found = (data[at + 2 + 12 * n : at + 14 + 12 * n] for n in range(count))
+    return {struct.unpack_from(order + "H", entry)[0]: entry for entry in found}

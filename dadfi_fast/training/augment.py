@@ -35,8 +35,7 @@ _CHROMINANCE = (
 
 def rounded(x: Tensor) -> Tensor:
     """``x`` rounded to whole levels of 0-255, gradient unchanged."""
-    levels = (x + 1) * 127.5
-    return x + ((levels.round() - levels) / 127.5).detach()
+    return _whole((x + 1) * 127.5) / 127.5 - 1
 
 
 def jpeg(x: Tensor, quality: Tensor, *, chroma: int = 2) -> Tensor:
@@ -53,7 +52,7 @@ def jpeg(x: Tensor, quality: Tensor, *, chroma: int = 2) -> Tensor:
     height, width = x.shape[-2:]
     block = 8 * chroma
     padded = F.pad(x, (0, -width % block, 0, -height % block), mode="replicate")
-    ycc = F.conv2d((padded + 1) * 127.5, _to_ycc().to(x))
+    ycc = _whole(F.conv2d((padded + 1) * 127.5, _to_ycc().to(x)))
     luma = _quantise(ycc[:, :1] - 128, _tables(quality, _LUMINANCE)) + 128
     colour = F.avg_pool2d(ycc[:, 1:], chroma) if chroma > 1 else ycc[:, 1:]
     colour = _quantise(colour, _tables(quality, _CHROMINANCE))
@@ -97,6 +96,11 @@ def framed(x: Tensor, side: int, rng: torch.Generator, *, zoom: float = 0.15, sh
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
+def _whole(x: Tensor) -> Tensor:
+    """Rounded to whole numbers, gradient unchanged."""
+    return x + (x.round() - x).detach()
+
+
 def _quantise(plane: Tensor, tables: Tensor) -> Tensor:
     """Block DCT of [B, C, H, W], division by ``tables`` [B, 8, 8], rounding, and the way back."""
     batch, channels, height, width = plane.shape
@@ -105,7 +109,7 @@ def _quantise(plane: Tensor, tables: Tensor) -> Tensor:
     blocks = plane.reshape(batch, channels, height // 8, 8, width // 8, 8).transpose(3, 4).reshape(batch, -1, 64)
     steps = tables.reshape(batch, 1, 64)
     scaled = blocks @ dct.T / steps
-    back = ((scaled + (scaled.round() - scaled).detach()) * steps) @ dct
+    back = (_whole(scaled) * steps) @ dct
     return back.reshape(batch, channels, height // 8, width // 8, 8, 8).transpose(3, 4).reshape(plane.shape)
 
 

@@ -89,7 +89,8 @@ def run(
 
 def step_rng(seed: int, number: int) -> torch.Generator:
     """The random generator of step ``number`` of a run with ``seed``."""
-    return torch.Generator().manual_seed((seed << 32) + number)
+    # PyTorch's generator keeps 32 bits of a seed; an odd factor spreads the runs' seeds over them (Knuth).
+    return torch.Generator().manual_seed((number + 2_654_435_761 * seed) % 2**32)
 
 
 def _put_away(trainer: Trainer, path: Path, progress: Progress) -> None:

@@ -40,7 +40,18 @@ def test_list_as_json(weights: Path) -> None:
         "licence": "Apache-2.0",
         "card": str(weights / "fragile.md"),
         "edit_accuracy": None,
+        "edit_accuracies": None,
     }
+
+
+def test_list_has_the_accuracy_of_edits(weights: Path) -> None:
+    card = weights / "sturdy.md"
+    fact = "edit_accuracy = { Male = 0.5, Young = nan, Black_Hair = 0.9 }\n+++"  # nan: no picture was asked for it
+    card.write_text(fact.join(card.read_text().rsplit("+++", 1)))
+    row = json.loads(run("list", "--json").stdout)[-1]
+    assert row["edit_accuracy"] == pytest.approx(0.7)
+    assert row["edit_accuracies"] == {"Male": 0.5, "Young": None, "Black_Hair": 0.9}
+    assert run("list").stdout.splitlines()[-1].endswith(" 0.7")
 
 
 def test_list_as_a_table(weights: Path) -> None:

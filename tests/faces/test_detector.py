@@ -48,7 +48,9 @@ class Planted(Detector):
         height, width = pixels.shape[:2]
         self.sizes.append((height, width))
         side = max(height, width)
-        boxes = [Face(x * width, y * height, x * width + s * side, y * height + s * side, 0.8) for x, y, s in self.faces]
+        boxes = [
+            Face(x * width, y * height, x * width + s * side, y * height + s * side, 0.8) for x, y, s in self.faces
+        ]
         return [box for box in boxes if box.width >= self.floor]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ def encoded(smooth: Callable[[int, int], UInt8]) -> Callable[..., bytes]:
 
     def make(form: str = "JPEG", mode: str = "RGB", size: tuple[int, int] = (48, 64), **options: Any) -> bytes:
         image = Image.fromarray(smooth(*size)).convert(mode)
+        if mode.endswith("A"):
+            image.putalpha(Image.fromarray(255 - smooth(*size)[..., 0]))
         buffer = io.BytesIO()
         image.save(buffer, form, **options)
         return buffer.getvalue()
@@ -111,3 +114,44 @@ def run(tmp_path: Path) -> Run:
 def rows(out: Path) -> list[dict[str, Any]]:
     """The manifest's rows."""
     return [json.loads(line) for line in (out / NAME).read_text().splitlines()]
+
+
+#: Stands for a camera maker's notes, which point to places in the block.
+_MAKER = b"MAKERNOTE-with-offsets-of-its-own"
+
+
+@pytest.fixture(scope="session")
+def exif_block() -> Callable[..., bytes]:
+    """Makes an EXIF block; see `_block`."""
+    return _block
+
+
+def _block(*, turn: int | None = 6, gps: bool = True, preview: bytes = b"", order: str = "<") -> bytes:
+    """An EXIF block of IFD0 (make, orientation, GPS, MakerNote-like value) and, with a preview, IFD1."""
+    p = struct.Struct
+    entries: list[tuple[int, int, int, bytes]] = [(0x010F, 2, 8, b"CameraX\0")]
+    if turn is not None:
+        entries.append((0x0112, 3, 1, p(order + "HH").pack(turn, 0)))
+    entries.append((0x927C, 7, len(_MAKER), _MAKER))
+    if gps:
+        entries.append((0x8825, 4, 1, b"GPS!"))
+    first = 8 + 2 + 12 * len(entries) + 4
+    heap, table = b"", b""
+    for tag, kind, count, value in entries:
+        if tag == 0x8825:
+            at = first + len(heap)
+            latitude = p(order + "6I").pack(51, 1, 30, 1, 12, 1)
+            directory = p(order + "H").pack(1) + p(order + "HHII").pack(2, 5, 3, at + 18) + bytes(4)
+            heap += directory + latitude
+            value = p(order + "I").pack(at)
+        elif len(value) > 4:
+            value, heap = p(order + "I").pack(first + len(heap)), heap + value
+        table += p(order + "HHI").pack(tag, kind, count) + value
+    link = 0
+    if preview:
+        link = first + len(heap)
+        at = link + 2 + 24 + 4
+        heap += p(order + "H").pack(2) + p(order + "HHII").pack(0x0201, 4, 1, at)
+        heap += p(order + "HHII").pack(0x0202, 4, 1, len(preview)) + bytes(4) + preview
+    header = (b"II*\0" if order == "<" else b"MM\0*") + p(order + "I").pack(8)
+    return header + p(order + "H").pack(len(entries)) + table + p(order + "I").pack(link) + heap

@@ -83,7 +83,7 @@ def decode(decoder: Decoder, source: Path, *, strip_gps: bool = False) -> Photo:
     """
     raster = decoder.decode()
     raw = decoder.metadata
-    turn = exif.orientation(raw.exif)
+    turn = 1 if raster.upright else exif.orientation(raw.exif)
     metadata = Metadata(
         exif=exif.cleaned(raw.exif, strip_gps=strip_gps),
         icc=None if raster.converted else raw.icc,

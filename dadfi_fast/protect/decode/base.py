@@ -10,12 +10,13 @@ from dadfi_fast.types import Encoding, Metadata, UInt8, UInt16
 
 @dataclass(frozen=True, eq=False)
 class Raster:
-    """The pixels as they are stored, not turned yet; all arrays may be written to."""
+    """The pixels as they are stored; all arrays may be written to."""
 
     pixels: UInt8  # [H, W, 3] RGB; greyscale is three equal channels
     alpha: UInt8 | UInt16 | None = None  # [H, W]
     deep: UInt16 | None = None  # [H, W, 3]; ``pixels`` are its upper bytes
     converted: bool = False  # to sRGB, so that the file's ICC profile does not fit any more
+    upright: bool = False  # the codec has applied the orientation already
 
 
 class Decoder(ABC):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 from typing import Any, Final
 
 import cv2
@@ -15,8 +14,6 @@ from dadfi_fast.protect import exif
 from dadfi_fast.protect.decode.base import Decoder, Raster
 from dadfi_fast.types import Encoding, Metadata, UInt8, UInt16
 
-#: What Pillow and its codecs raise on damaged files; it has no error class of its own for them.
-_FAULTS: Final = (OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError, struct.error, MemoryError)
 #: TIFF tags that are about the photo; the others are about how that file stores it.
 _ABOUT: Final = (270, 271, 272, 274, 305, 306, 315, 316, 33432, 18246)
 _DIRECTORIES: Final = (34665, 34853)  # EXIF, GPS
@@ -30,8 +27,6 @@ class PillowDecoder(Decoder):
     def __init__(self, data: bytes, form: str) -> None:
         self._data = data
         self._image = image = _open(data, form)
-        if getattr(image, "is_animated", False):
-            raise PhotoError(f"it has {getattr(image, 'n_frames', 'several')} frames; only still pictures are protected")
         if form == "TIFF" and _DNG in image.tag_v2:  # type: ignore[attr-defined]
             raise PhotoError("this is a camera's raw file; develop it to JPEG or TIFF first")
         self.width, self.height = image.size
@@ -48,20 +43,25 @@ class PillowDecoder(Decoder):
         try:
             image, converted = (_from_cmyk(self._image), True) if self._image.mode == "CMYK" else (self._image, False)
             pixels = np.array(image.convert(self._mode))
-        except _FAULTS as error:
+        except Exception as error:
             raise PhotoError(f"the {self.encoding.format} is damaged: {error}") from error
         alpha = np.ascontiguousarray(pixels[..., -1]) if self._mode.endswith("A") else None
         colour = pixels[..., 0] if self._mode == "LA" else pixels[..., :3] if alpha is not None else pixels
-        return Raster(_three(colour), alpha=alpha, converted=converted)
+        # Pillow turns a TIFF when it loads it, and no other format.
+        return Raster(_three(colour), alpha=alpha, converted=converted, upright=self.encoding.format == "TIFF")
 
 
 def _open(data: bytes, form: str) -> Image.Image:
     if form == "HEIF":
         _register_heif()
     try:
-        return Image.open(io.BytesIO(data), formats=["JPEG", "MPO"] if form == "JPEG" else [form])
-    except (*_FAULTS, Image.DecompressionBombError) as error:
+        image = Image.open(io.BytesIO(data), formats=["JPEG", "MPO"] if form == "JPEG" else [form])
+        animated = form != "JPEG" and getattr(image, "is_animated", False)
+    except Exception as error:  # on damaged files Pillow and its codecs raise whatever comes
         raise PhotoError(f"the {form} is damaged, or of a kind that Pillow cannot read") from error
+    if animated:
+        raise PhotoError("it is animated or has several pages; only still pictures are protected")
+    return image
 
 
 def _register_heif() -> None:
@@ -138,7 +138,7 @@ def _metadata(image: Image.Image) -> Metadata:
     try:
         block = _tiff_exif(image) if image.format == "TIFF" else info.get("exif")
         density = (float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None
-    except _FAULTS:  # damaged metadata do not stand in the way of the picture
+    except Exception:  # damaged metadata do not stand in the way of the picture
         block, density = None, None
     return Metadata(
         exif=block.removeprefix(exif.PREFIX) if block else None,

@@ -1,0 +1,129 @@
+"""The benchmark from end to end, on a toy generator and small photos."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.backends.base import Backend
+from dadfi_fast.bench import generator, stages
+from dadfi_fast.bench.generator import Contestants, contestants, largest_difference
+from dadfi_fast.bench.rounds import Case
+from dadfi_fast.bench.throughput import Setup, Throughput, prepare
+from dadfi_fast.errors import BackendMissing
+from dadfi_fast.faces.detector import choose_detector
+from dadfi_fast.types import Float32
+
+
+class Constant(Backend):
+    """Puts out one value everywhere."""
+
+    name = "constant"
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return None
+
+    def run(self, crops: Float32) -> Float32:
+        return np.full_like(crops, self.value)
+
+
+def constant(artifact: Artifact, name: str, value: float) -> Constant:
+    made = Constant(artifact)
+    made.name, made.describe, made.value = name, f"{name}-cpu", value  # type: ignore[misc, attr-defined]
+    return made
+
+
+@pytest.fixture
+def setup(folder: Path, toy_generator: Artifact) -> Setup:
+    detector, _ = choose_detector("none")
+    return Setup(photos=folder, artifact=toy_generator, detector=detector, count=4, workers=1)
+
+
+def test_every_case_has_its_row(setup: Setup, tmp_path: Path) -> None:
+    ticks: list[None] = []
+    with prepare(setup, tmp_path / "scratch") as bench:
+        rows = bench.run(repeats=2, tick=lambda: ticks.append(None))
+    names = [row.case for row in rows]
+    whole = ["memory", "copy", "disk", "cmua", "pillow", *(f"stage {stage}" for stage in stages.STAGES)]
+    assert [name for name in names if name in whole] == whole
+    assert [name for name in names if name.endswith(("pillow", "cmua", "copy")) and "/" in name] == [
+        "disk / pillow",
+        "disk / cmua",
+        "memory / copy",
+    ]
+    assert all(row.n == 2 and 0 < row.p20 <= row.p50 <= row.p80 for row in rows)
+    assert len(ticks) == 3 * len(bench.cases)
+    shares = [row.config["share"] for row in rows if row.case.startswith("stage ")]
+    assert sum(shares) == pytest.approx(1, abs=1e-3)
+    slowest = [row for row in rows if row.config.get("slowest")]
+    assert [row.config["share"] for row in slowest] == [max(shares)]
+
+
+def test_what_was_written_in_the_rounds_is_removed_but_the_input_is_not(setup: Setup, tmp_path: Path) -> None:
+    with prepare(setup, tmp_path / "scratch") as bench:
+        bench.run(repeats=1)
+    out = tmp_path / "scratch" / "out"
+    assert not (out / "disk").exists()
+    assert len(list((tmp_path / "scratch" / "in").iterdir())) == 4
+
+
+def test_runs_on_disk_protect_every_photo(setup: Setup, tmp_path: Path) -> None:
+    with prepare(setup, tmp_path / "scratch") as bench:
+        found = {
+            case.name: case.work() for case in bench.cases if case.name in ("disk", "memory", "cmua", "pillow", "copy")
+        }
+        written = sorted(path.name for path in (tmp_path / "scratch" / "out" / "disk").glob("0*"))
+    assert found == dict.fromkeys(found, 4)
+    assert written == [f"{number:05}" for number in range(4)]
+
+
+def test_a_large_photo_is_enough_for_the_stages(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "HELD", 1)
+    with prepare(setup, tmp_path / "scratch") as bench:
+        assert next(case for case in bench.cases if case.name == "stage blend").work() == 1
+
+
+def test_the_generator_is_timed_on_every_backend_that_is_there(toy_generator: Artifact) -> None:
+    found = contestants(toy_generator, name="onnxruntime")
+    assert found.chosen.name == "onnxruntime"
+    assert [each.name for each in found.others] == ["openvino"]
+    assert found.torch is None
+    assert ["toy.safetensors is missing" in why for why in found.missing] == [True]
+    crops = np.zeros((3, 3, 32, 32), np.float32)
+    cases = generator.cases(found, crops)
+    assert [(case.name, case.config["batch"]) for case in cases[::2]] == [
+        ("generator batch 1", 1),
+        ("generator batch 8", 8),
+    ]
+    assert [case.work() for case in cases] == [generator.CROPS] * 4
+
+
+def test_a_backend_that_is_named_and_missing_is_an_error(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dadfi_fast.backends.onnxruntime import OnnxRuntime
+
+    monkeypatch.setattr(OnnxRuntime, "missing", classmethod(lambda cls: "it is not installed"))
+    with (
+        pytest.raises(BackendMissing, match="onnxruntime cannot run"),
+        prepare(replace(setup, backend="onnxruntime"), tmp_path / "scratch"),
+    ):
+        pass
+
+
+def test_backends_are_compared_with_torch(toy_generator: Artifact) -> None:
+    ours, torch = constant(toy_generator, "ours", 0.01), constant(toy_generator, "torch", 0.03)
+    crops = np.zeros((1, 3, 32, 32), np.float32)
+    assert largest_difference(ours, torch, crops) == pytest.approx(0.02 * 127.5, rel=1e-5)
+    cases = [Case(generator.case_name(n), each.describe, "", lambda: 1) for n in (1, 8) for each in (ours, torch)]
+    controls = [Case(name, "x", "", lambda: 1) for name in ("disk", "pillow", "cmua", "memory", "copy", "stage decode")]
+    bench = Throughput((*cases, *controls), Contestants(ours, (torch,), ()), crops)
+    ratios = [row for row in bench.run(repeats=1) if row.case.endswith("/ torch")]
+    assert [row.case for row in ratios] == ["generator batch 1 / torch", "generator batch 8 / torch"]
+    assert ratios[0].provider == "ours-cpu / torch-cpu"
+    assert ratios[0].config["largest_difference_levels"] == pytest.approx(2.55)

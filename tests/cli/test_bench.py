@@ -1,0 +1,109 @@
+"""The command ``bench throughput``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from PIL import Image
+
+from dadfi_fast.bench import throughput
+from dadfi_fast.bench.rows import Row, summarise
+from dadfi_fast.cli import bench
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(folder / "a.jpg")
+    return folder
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[throughput.Setup]:
+    """What the benchmark was asked for; it is not run."""
+    seen: list[throughput.Setup] = []
+
+    class Bench:
+        cases = ("one", "two")
+
+        class backends:  # noqa: N801
+            class chosen:  # noqa: N801
+                describe = "openvino-cpu f32"
+
+            missing = ("torch is not installed",)
+
+        def __enter__(self) -> Bench:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def run(self, *, repeats: int, tick: Callable[[], object]) -> list[Row]:
+            for _ in range(2 * (repeats + 1)):
+                tick()
+            facts = [{"share": 0.75, "slowest": True}, {"largest_difference_levels": 0.123}, {}]
+            return [
+                summarise(f"case {i}", "p", [float(i + 1)], unit="x", driver="", config=f) for i, f in enumerate(facts)
+            ]
+
+    def prepare(setup: throughput.Setup, scratch: Path) -> Bench:
+        seen.append(setup)
+        assert scratch.is_dir()
+        return Bench()
+
+    monkeypatch.setattr(throughput, "prepare", prepare)
+    monkeypatch.setattr("dadfi_fast.backends.artifact.load_artifact", lambda name: name)
+    return seen
+
+
+def test_a_table_goes_to_stdout_and_rows_are_appended(
+    command: Command, photos: Path, asked: list[throughput.Setup], tmp_path: Path
+) -> None:
+    call = ("bench", "throughput", "--photos", photos, "--detector", "none", "--json", tmp_path / "rows.jsonl")
+    for _ in range(2):
+        result = command(*call, "--count", 5, "--repeats", 2, "--workers", 3, "--generator", "g")
+        assert result.exit_code == 0, result.output
+    head, *lines = result.stdout.splitlines()
+    assert head.split() == ["case", "provider", "unit", "p20", "p50", "p80", "n", "note"]
+    assert "75% of the time, the slowest stage" in lines[0]
+    assert "outputs at most 0.12 levels apart" in lines[1]
+    assert "not measured: torch is not installed" in result.stderr
+    assert len([json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]) == 6
+    setup = asked[0]
+    assert (setup.photos, setup.count, setup.workers, setup.artifact) == (photos, 5, 3, "g")
+    assert (setup.backend, setup.device, setup.detector.name) == ("auto", "cpu", "none")
+
+
+def test_quiet_says_nothing_on_stderr(command: Command, photos: Path, asked: list[throughput.Setup]) -> None:
+    result = command("bench", "throughput", "--photos", photos, "--detector", "none", "--quiet")
+    assert (result.stderr, len(asked)) == ("", 1)
+
+
+def test_without_photos_the_examples_are_taken(
+    command: Command, asked: list[throughput.Setup], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bench, "EXAMPLES", tmp_path)
+    assert command("bench", "throughput", "--detector", "none").exit_code == 0
+    assert asked[0].photos == tmp_path
+    monkeypatch.setattr(bench, "EXAMPLES", tmp_path / "not there")
+    result = command("bench", "throughput", "--detector", "none")
+    assert result.exit_code == 2
+    assert "--photos" in result.stderr
+
+
+@pytest.mark.parametrize("options", [["--count", "0"], ["--repeats", "0"], ["--workers", "0"], ["--photos", "no such"]])
+def test_wrong_usage(command: Command, options: list[str]) -> None:
+    assert command("bench", "throughput", *options).exit_code == 2
+
+
+def test_only_what_is_there_is_listed(command: Command) -> None:
+    text = command("bench", "--help").stdout
+    assert "throughput" in text
+    assert "kernels" not in text

@@ -1,0 +1,56 @@
+"""The config: ranges are checked at the door, and the fingerprint changes with what changes the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dadfi_fast.errors import UsageError
+from dadfi_fast.protect.config import ProtectConfig
+
+
+def config(**options: Any) -> ProtectConfig:
+    """A config with everything else at its default."""
+    return ProtectConfig(sources=("in",), out=Path("out"), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"strength": 0.009}, "--strength 0.009 is out of range: it goes from 0.01 to 0.1"),
+        ({"strength": float("nan")}, "--strength nan"),
+        ({"no_face": "blur"}, "--no-face blur is not one of copy, skip, whole"),
+        ({"format": "gif"}, "--format gif"),
+        ({"on_exists": "ask"}, "--on-exists ask"),
+        ({"quality": 101}, "--quality 101"),
+        ({"quality": 0}, "--quality 0"),
+        ({"verify": 1.5}, "--verify 1.5"),
+        ({"max_pixels": 0}, "--max-pixels 0"),
+        ({"batch": 0}, "--batch 0"),
+        ({"workers": -1}, "--workers -1"),
+    ],
+)
+def test_out_of_range(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        config(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "same"),
+    [
+        ({"strength": 0.04}, False),
+        ({"detector": "yunet"}, False),
+        ({"no_face": "skip"}, False),
+        ({"format": "png"}, False),
+        ({"quality": 90}, False),
+        ({"strip_gps": True}, False),
+        ({"verify": 1.0}, True),  # measures files, does not change them
+        ({"workers": 7, "batch": 3}, True),
+        ({"on_exists": "overwrite", "max_pixels": 5}, True),
+    ],
+)
+def test_fingerprint(options: dict[str, Any], same: bool) -> None:
+    assert (config(**options).fingerprint == config().fingerprint) is same
+    assert len(config().fingerprint) == 16

@@ -1,0 +1,27 @@
+"""Small labelled pictures and an untrained deepfake model to train against."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dadfi_fast.deepfakes.stargan import Generator, StarGAN
+from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.training.data import Faces
+
+
+@pytest.fixture
+def faces() -> Faces:
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (12, 3, 4, 4), dtype=np.uint8)
+    pixels = coarse.repeat(8, axis=2).repeat(8, axis=3)
+    labels = torch.from_numpy(rng.integers(0, 2, (12, 5)).astype(np.float32))
+    return Faces(pixels, tuple(f"{i}.png" for i in range(12)), labels)
+
+
+@pytest.fixture
+def target() -> Target:
+    torch.manual_seed(0)
+    model = StarGAN(Generator(conv_dim=4, repeat_num=1), image_size=16).eval().requires_grad_(False)
+    return Target("tiny", model, "0" * 64)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from dadfi_fast.metrics import defence
+from dadfi_fast.training import losses
+
+
+def test_hinge_is_nothing_within_the_bound_and_the_excess_beyond() -> None:
+    delta = torch.zeros(2, 3, 4, 4)
+    delta[0, 0, 0, 0], delta[1, 1, 1, 1] = -0.05, 0.08
+    assert losses.hinge(delta, 0.05).item() == pytest.approx(0.03 / 2)
+
+
+def test_recognizers_and_generator_pull_in_opposite_directions() -> None:
+    sure, fooled = torch.full((4,), 5.0), torch.full((4,), -5.0)
+    assert losses.recognizer_loss(sure, fooled) < 0.1 < losses.recognizer_loss(fooled, sure)
+    assert losses.fooling_loss(sure) < 0.1 < losses.fooling_loss(fooled)
+
+
+def test_the_masked_distortion_is_the_metric_that_is_reported() -> None:
+    rng = np.random.default_rng(0)
+    source, clean, moved = (rng.uniform(-0.4, 0.4, (3, 3, 8, 8)).astype(np.float32) for _ in range(3))
+    ours = losses.masked_distortion(*map(torch.from_numpy, (clean, moved, source)))
+    mask = defence.edit_mask(source, clean)
+    assert mask.any() and not mask.all()
+    np.testing.assert_allclose(ours, defence.mask_distance(clean, moved, mask), rtol=1e-5)
+
+
+def test_an_empty_mask_is_no_distortion() -> None:
+    x = torch.zeros(1, 3, 4, 4)
+    assert losses.masked_distortion(x + 0.1, x - 1, x).item() == 0  # 3 x 0.1 is below the threshold of 0.5
+
+
+def test_what_is_broken_or_unseen_adds_nothing() -> None:
+    assert losses.shortfall(torch.tensor([0.3, 0.15]), 0.25).item() == pytest.approx(0.05)
+    delta = torch.full((2, 3, 4, 4), 0.02)
+    assert losses.visibility(delta, 0.03).item() == 0
+    assert losses.visibility(delta, 0.015).item() == pytest.approx(0.005, abs=1e-6)
+
+
+def test_rms_and_psnr_are_one_scale() -> None:
+    rms = losses.rms_of_psnr(38.5)
+    assert 10 * math.log10(255**2 / (rms * 127.5) ** 2) == pytest.approx(38.5)

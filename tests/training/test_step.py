@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.errors import DataError
+from dadfi_fast.training.config import TrainConfig
+from dadfi_fast.training.data import Faces
+from dadfi_fast.training.loop import run, step_rng
+from dadfi_fast.training.step import DadfiTrainer
+
+TINY = TrainConfig(
+    image_size=32, stored_size=32, batch=4, steps=6, teacher_batches=1, teacher_steps=2, bf16=False,
+    lambda_distortion=8.0, lambda_visible=40.0, transforms=True,
+)  # fmt: skip
+
+
+def trainer(config: TrainConfig, faces: Faces, target: Target) -> DadfiTrainer:
+    made = DadfiTrainer(config, faces, [target], validation=faces)
+    made.prepare()
+    return made
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({}, id="everything"),
+        pytest.param({"bf16": True}, id="half precision"),
+        pytest.param({"transforms": False, "lambda_distortion": 0.0, "lambda_visible": 0.0}, id="the paper"),
+        pytest.param({"lambda_x": 0.0, "lambda_y": 0.0}, id="no recognizers"),
+        pytest.param({"bound": "hinge-only"}, id="hinge only"),
+        pytest.param({"warm_size": 16, "warm_share": 0.5}, id="small at first"),
+    ],
+)
+def test_a_step_is_finite_and_moves_the_generator(change: dict[str, object], faces: Faces, target: Target) -> None:
+    made = trainer(replace(TINY, **change), faces, target)
+    before = {k: v.clone() for k, v in made.generator.state_dict().items()}
+    figures = made.step(0, step_rng(0, 0))
+    assert all(torch.tensor(v).isfinite() for v in figures.values()), figures
+    assert any(not torch.equal(v, before[k]) for k, v in made.generator.state_dict().items())
+
+
+def test_the_deepfake_model_stays_as_it_is(faces: Faces, target: Target) -> None:
+    before = {k: v.clone() for k, v in target.model.state_dict().items()}
+    made = trainer(TINY, faces, target)
+    made.step(0, step_rng(0, 0))
+    assert all(torch.equal(v, before[k]) for k, v in target.model.state_dict().items())
+
+
+def test_training_breaks_the_fakes_more_and_more(faces: Faces, target: Target) -> None:
+    config = replace(TINY, transforms=False, steps=60, decay_from=1.0, lambda_visible=0.0, lambda_x=0.0, lambda_y=0.0)
+    made = trainer(replace(config, lr=5e-3), faces, target)
+    distortions = [made.step(i, step_rng(0, i))["d_mask"] for i in range(60)]
+    assert sum(distortions[-10:]) > 1.5 * sum(distortions[:10])
+
+
+def test_resumed_training_takes_the_same_steps(tmp_path: Path, faces: Faces, target: Target) -> None:
+    whole, first, second = (trainer(TINY, faces, target) for _ in range(3))
+    run(whole, steps=4, seed=0, folder=tmp_path / "whole")
+    run(first, steps=2, seed=0, folder=tmp_path / "parts")
+    run(second, steps=4, seed=0, folder=tmp_path / "parts")
+    for name, value in whole.generator.state_dict().items():
+        assert torch.equal(second.generator.state_dict()[name], value), name
+
+
+def test_the_report_is_a_sheet_and_a_line_of_figures(tmp_path: Path, faces: Faces, target: Target) -> None:
+    run(trainer(TINY, faces, target), steps=1, seed=0, folder=tmp_path)
+    assert (tmp_path / "sheet-000001.png").stat().st_size > 0
+    (line,) = (tmp_path / "validation.jsonl").read_text().splitlines()
+    figures = json.loads(line)
+    assert figures["step"] == 1 and 0 <= figures["tiny png"] <= 1 and figures["psnr"] > 20
+
+
+def test_a_checkpoint_made_against_other_models_is_refused(faces: Faces, target: Target) -> None:
+    state = trainer(TINY, faces, target).state()
+    with pytest.raises(DataError, match="other deepfake models"):
+        trainer(TINY, faces, replace(target, sha256="1" * 64)).load(state)
