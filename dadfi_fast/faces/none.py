@@ -23,5 +23,5 @@ class Whole(Detector):
         return [whole(*pixels.shape[:2])]
 
     def __call__(self, pixels: UInt8) -> list[Face]:
-        """One face that stands for the whole picture [H, W, 3]; its box is smaller than the picture, its crop is not."""
+        """One face that stands for the whole picture [H, W, 3]; its box is smaller, its crop is the picture."""
         return self.find(pixels)

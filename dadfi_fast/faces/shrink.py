@@ -1,8 +1,8 @@
 """A small copy of a large picture, quickly: what detectors and the generator look at.
 
-OpenCV's area filter is fast for whole factors only (4.2 ms for 1350 to 320 pixels against 0.6 ms this way, one core), so
-the rest is done by a linear resize first. It shrinks by about two at the most, where its four neighbours leave out next
-to no pixel.
+OpenCV's area filter is fast for whole factors only (4.2 ms for 1350 to 320 pixels against 0.6 ms this way, one core),
+so the rest is done by a linear resize first. It shrinks by about two at the most, where its four neighbours leave out
+next to no pixel.
 """
 
 from __future__ import annotations

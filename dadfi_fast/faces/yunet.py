@@ -1,4 +1,7 @@
-"""YuNet (Wu, Peng, Yu, 2023: "YuNet: A tiny millisecond-level face detector"), run by OpenCV from the user's ONNX file."""
+"""YuNet, run by OpenCV from the user's ONNX file.
+
+Source: Wu, Peng, Yu, "YuNet: A tiny millisecond-level face detector", Machine Intelligence Research, 2023.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from dadfi_fast.faces.align import Square, to_photo
-from dadfi_fast.types import Budget, Face, Float32, Photo, Protected, UInt8
+from dadfi_fast.types import Budget, Face, Float32, Photo, Protected, UInt8, UInt16
 
 
 def blend(photo: Photo, faces: Sequence[Face], where: Sequence[Square], deltas: Float32, budget: Budget) -> Protected:
@@ -33,10 +33,10 @@ def blend(photo: Photo, faces: Sequence[Face], where: Sequence[Square], deltas: 
     for (rows, columns, inner_rows, inner_columns), old, each, delta in zip(places, before, where, deltas, strict=True):
         levels = to_photo(delta, each.side)[inner_rows, inner_columns]
         # One pass that adds, rounds and saturates; `addWeighted` takes six times as long.
-        changed = cv2.add(pixels[rows, columns], levels, dtype=cv2.CV_8U)
-        pixels[rows, columns] = _within(changed, old, limit(budget)) if crowded else changed  # type: ignore[arg-type]
-    linf = max((cv2.norm(pixels[p[0], p[1]], old, cv2.NORM_INF) for p, old in zip(places, before, strict=True)), default=0)
-    return Protected(photo, pixels, tuple(faces), round(linf), _deepen(photo, places))
+        changed = cv2.add(pixels[rows, columns], levels, dtype=cv2.CV_8U).astype(np.uint8, copy=False)
+        pixels[rows, columns] = _within(changed, old, limit(budget)) if crowded else changed
+    linf = max((_largest(pixels[p[0], p[1]], old) for p, old in zip(places, before, strict=True)), default=0)
+    return Protected(photo, pixels, tuple(faces), linf, _deepen(photo, places))
 
 
 def limit(budget: Budget) -> int:
@@ -45,20 +45,29 @@ def limit(budget: Budget) -> int:
 
 
 def _overlap(a: Square, b: Square) -> bool:
-    return abs(a.x0 - b.x0) < (a.side if a.x0 < b.x0 else b.side) and abs(a.y0 - b.y0) < (a.side if a.y0 < b.y0 else b.side)
+    x, y = (a, b) if a.x0 < b.x0 else (b, a), (a, b) if a.y0 < b.y0 else (b, a)
+    return x[1].x0 < x[0].x0 + x[0].side and y[1].y0 < y[0].y0 + y[0].side
+
+
+def _largest(pixels: UInt8, old: UInt8) -> int:
+    """The largest difference; one pass, without a signed copy."""
+    return round(cv2.norm(pixels, old, cv2.NORM_INF))
 
 
 def _within(changed: UInt8, old: UInt8, levels: int) -> UInt8:
     """``changed`` brought within ``levels`` of ``old``, for the sum of perturbations where squares overlap."""
-    bound = (levels,) * 4
-    return cv2.min(cv2.max(changed, cv2.subtract(old, bound)), cv2.add(old, bound))  # type: ignore[return-value]
+    low: UInt8 = np.maximum(old, levels) - np.uint8(levels)
+    high: UInt8 = np.minimum(old, 255 - levels) + np.uint8(levels)
+    return np.clip(changed, low, high)
 
 
-def _deepen(photo: Photo, places: Sequence[tuple[slice, slice, slice, slice]]) -> np.ndarray | None:  # type: ignore[type-arg]
-    """The 16-bit pixels: the upper byte is that of the 8-bit pixels, so both change by the same levels; the lower stays."""
+def _deepen(photo: Photo, places: Sequence[tuple[slice, slice, slice, slice]]) -> UInt16 | None:
+    """The 16-bit pixels: the upper byte is that of the 8-bit pixels, the lower stays, so both change by the same."""
     deep = photo.deep
-    for rows, columns, _, _ in places if deep is not None else ():
-        region = deep[rows, columns]  # type: ignore[index]
+    if deep is None:
+        return None
+    for rows, columns, _, _ in places:
+        region = deep[rows, columns]
         region &= 0xFF
         region |= photo.pixels[rows, columns].astype(np.uint16) << 8
     return deep

@@ -1,4 +1,4 @@
-"""Photos to bytes again: in the format they came in, and for a JPEG with the same quantisation tables and subsampling."""
+"""Photos to bytes again: in the format they came in, a JPEG with the same quantisation tables and subsampling."""
 
 from __future__ import annotations
 
@@ -172,18 +172,20 @@ def standard_quality(tables: tuple[tuple[int, ...], ...]) -> int | None:
 
 @functools.lru_cache(maxsize=100)
 def _standard(quality: int) -> tuple[tuple[int, ...], ...]:
-    """The tables of ITU-T T.81, annex K, scaled as libjpeg does (``jpeg_quality_scaling``, ``jpeg_add_quant_table``)."""
+    """The tables of ITU-T T.81, annex K, scaled as libjpeg does (jpeg_quality_scaling, jpeg_add_quant_table)."""
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
     return tuple(tuple(min(255, max(1, (n * scale + 50) // 100)) for n in table) for table in (_LUMA, _CHROMA))
 
 
-_LUMA: Final = (
-    (16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51)
-    + (87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120)
-    + (101, 72, 92, 95, 98, 112, 100, 103, 99)
+#: In hexadecimal, row by row.
+_LUMA: Final = tuple(
+    bytes.fromhex(
+        "10 0b 0a 10 18 28 33 3d 0c 0c 0e 13 1a 3a 3c 37 "
+        "0e 0d 10 18 28 39 45 38 0e 11 16 1d 33 57 50 3e "
+        "12 16 25 38 44 6d 67 4d 18 23 37 40 51 68 71 5c "
+        "31 40 4e 57 67 79 78 65 48 5c 5f 62 70 64 67 63 "
+    )
 )
-_CHROMA: Final = (
-    (17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99, 47, 66)
-    + (99,) * 38
-)
-assert len(_LUMA) == len(_CHROMA) == 64
+#: All but the corner of 4 x 4 is 99.
+_CORNER: Final = ((17, 18, 24, 47), (18, 21, 26, 66), (24, 26, 56, 99), (47, 66, 99, 99))
+_CHROMA: Final = tuple(_CORNER[n // 8][n % 8] if n // 8 < 4 and n % 8 < 4 else 99 for n in range(64))

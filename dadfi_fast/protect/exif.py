@@ -1,8 +1,8 @@
 """EXIF blocks, changed in place: orientation reset, embedded preview and GPS removed, everything else byte for byte.
 
 A block is a small TIFF file: header, then a directory (IFD0) of 12-byte entries, then a link to the next directory
-(IFD1, the preview). Values longer than 4 bytes stand elsewhere in the block, at offsets that MakerNotes refer to as well,
-so nothing may move. Source: Exif 2.32 (CIPA DC-008), section 4.
+(IFD1, the preview). Values longer than 4 bytes stand elsewhere in the block, at offsets that MakerNotes refer to as
+well, so nothing may move. Source: Exif 2.32 (CIPA DC-008), section 4.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def has_gps(exif: bytes | None) -> bool:
 def cleaned(exif: bytes | None, *, strip_gps: bool = False) -> bytes | None:
     """The block for the written file, without prefix: upright, and without the embedded preview.
 
-    The preview goes because it is a small copy of the unprotected face. A block that cannot be read is left out with it.
+    The preview goes, as it is a small copy of the unprotected face. A block that cannot be read is left out with it.
     """
     if not exif:
         return None

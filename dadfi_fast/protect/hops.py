@@ -1,6 +1,7 @@
 """The hops of a photo, each a function from what the last one made to what the next one needs.
 
-A fault inside a hop becomes `Failed` and flows on; so does every other outcome. Only faults of the whole run get through.
+A fault inside a hop becomes `Failed` and flows on, as every other outcome does. Only faults of the whole run get
+through.
 """
 
 from __future__ import annotations
@@ -215,6 +216,7 @@ class Hops:
 def _no_picture(entry: Entry, head: bytes) -> Skipped:
     """A file that is no picture: passed over, unless its name or the user says that it is one."""
     if entry.named or os.path.splitext(entry.name)[1].lower() in PICTURES:  # noqa: PTH122
-        raise PhotoError("the file is empty" if not head else "its content is not that of a picture, whatever its name says")
+        raise PhotoError(
+            "the file is empty" if not head else "its content is not that of a picture, whatever its name says"
+        )
     return Skipped(entry, "no picture", picture=False)
-

@@ -8,6 +8,7 @@ target's name is never taken for ours.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib
 import json
@@ -21,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 
 from dadfi_fast.errors import DiskError, UsageError
-from dadfi_fast.protect.outcome import Copied, Done, Failed, Outcome, Skipped, Written
+from dadfi_fast.protect.outcome import Copied, Done, Failed, Outcome, Written
 from dadfi_fast.protect.write import disk
 
 NAME: Final = "dadfi-manifest.jsonl"
@@ -61,7 +62,8 @@ class Manifest:
         try:
             if not look:
                 _lock(self._descriptor, out)
-            self._file = os.fdopen(self._descriptor, "rb", closefd=False)
+            # Opened a second time, as reading and appending must not share a place in the file.
+            self._file = Path(path).open("rb")  # noqa: SIM115
             self._keys, self._places, self._end = self._index()
             self._superseded = len(self._keys) != len(np.unique(self._keys))
         except BaseException:
@@ -90,8 +92,9 @@ class Manifest:
         with disk(self.path):
             try:
                 # At the end that we know of: an append that was cut short by a full disk is written over.
-                if os.lseek(self._descriptor, self._end, os.SEEK_SET) != self._end or os.write(self._descriptor, line) != len(line):
-                    raise OSError(28, "No space left on device")
+                os.lseek(self._descriptor, self._end, os.SEEK_SET)
+                if os.write(self._descriptor, line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError:
                 os.ftruncate(self._descriptor, self._end)
                 raise
@@ -138,12 +141,12 @@ class Manifest:
     def _compact(self) -> None:
         """Write the file anew without replaced rows, and put it in place in one step."""
         self._file.seek(0)
-        newest = {_key(row["source"]): place for place, _, row in _rows(self._file)}
+        newest = {row["source"]: place for place, _, row in _rows(self._file)}
         self._file.seek(0)
         temporary = self.path.with_name(f".dadfi-{os.getpid()}-manifest.partial")
         with temporary.open("wb") as file:
             for place, line, row in _rows(self._file):
-                if newest[_key(row["source"])] == place:
+                if newest[row["source"]] == place:
                     file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -151,7 +154,7 @@ class Manifest:
 
 
 def _rows(file: Any) -> Iterator[tuple[int, bytes, Row]]:
-    """Place, line and content of every whole row; a torn or foreign line ends the first and is passed over in the middle."""
+    """Place, line and content of every whole row; torn and foreign lines are passed over."""
     place = 0
     for line in file:
         try:
@@ -172,9 +175,10 @@ def _is_there(row: Row, out: Path) -> bool:
     if row.get("status") not in ("written", "copied"):
         return True
     try:
-        return hashlib.sha256((out / row["target"]).read_bytes()).hexdigest() == row["sha256_target"]
+        found = hashlib.sha256((out / row["target"]).read_bytes()).hexdigest()
     except OSError:
         return False
+    return found == str(row["sha256_target"])
 
 
 def _lock(descriptor: int, out: Path) -> None:

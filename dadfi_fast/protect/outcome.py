@@ -70,6 +70,7 @@ class Skipped:
     entry: Entry
     reason: str
     picture: bool = True  # False for a file that is no picture
+    recorded: bool = False  # the manifest has a row about this input that is to stay
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Face crops of several photos through the generator at once, and each photo with its perturbations out again, in order."""
+"""Face crops of several photos through the generator at once, and each photo out again with its own, in order."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _batches(photos: Sequence[Seen], attack: Attack, batch: int) -> list[Marked]
 
 
 def _slices(count: int, batch: int) -> Iterator[tuple[int, int]]:
-    """Whole batches, then halves of halves: few sizes, as a backend compiles its network for every size that it meets."""
+    """Whole batches, then halves of halves: few sizes, as a backend compiles its network for every size it meets."""
     at = 0
     while at < count:
         while batch > count - at:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import cv2
+from cv2.utils import logging
 from PIL import Image
 
 from dadfi_fast.attacks.base import Attack
@@ -98,7 +99,7 @@ def _staged(entries: Iterable[Any], hops: Hops, attack: Attack, threads: Pools) 
     seen = prefetch(loaded, see, pool=compute, ahead=batch + 2 * workers, weight=pixels, heaviest=heaviest)
     marked = perturb(seen, attack, batch=batch, heaviest=heaviest)
     encoded = prefetch(marked, encode, pool=compute, ahead=batch + workers, weight=pixels, heaviest=heaviest)
-    return prefetch(encoded, stage, pool=disk, ahead=2 * DISK_THREADS)
+    return prefetch(encoded, stage, pool=disk, ahead=DISK_THREADS)
 
 
 def _size(item: Entry | Failed | Skipped | Done) -> int:
@@ -106,8 +107,8 @@ def _size(item: Entry | Failed | Skipped | Done) -> int:
 
 
 def _commit(item: Staged | Outcome, manifest: Manifest, out: OutFolder, config: ProtectConfig) -> Outcome:
-    """The row first, then the final name (see `dadfi_fast.protect.manifest`); what is done has its row."""
-    if isinstance(item, Done):
+    """The row first, then the final name (see `dadfi_fast.protect.manifest`); what has its row needs none."""
+    if isinstance(item, Done) or (isinstance(item, Skipped) and item.recorded):
         return item
     again = manifest.find(item.entry.name) is not None
     if not isinstance(item, Staged):
@@ -158,11 +159,11 @@ def _interruptible() -> Iterator[threading.Event]:
 def _quiet_codecs() -> Iterator[None]:
     """OpenCV on one thread, as photos run side by side; Pillow without its own bomb check, as ours comes first."""
     threads, largest = cv2.getNumThreads(), Image.MAX_IMAGE_PIXELS
-    level = cv2.getLogLevel() if hasattr(cv2, "getLogLevel") else None
+    level = logging.getLogLevel()
     cv2.setNumThreads(1)
+    # What OpenCV says of damaged files comes back as an error, too, which becomes the row's.
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
     Image.MAX_IMAGE_PIXELS = None
-    if level is not None:
-        cv2.setLogLevel(2)  # errors only: warnings about a file's odd tags are not for the user of the command line
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\..*")
@@ -170,5 +171,4 @@ def _quiet_codecs() -> Iterator[None]:
     finally:
         cv2.setNumThreads(threads)
         Image.MAX_IMAGE_PIXELS = largest
-        if level is not None:
-            cv2.setLogLevel(level)
+        logging.setLogLevel(level)

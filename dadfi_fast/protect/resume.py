@@ -31,7 +31,7 @@ def remaining(
             yield _by_policy(entry, row, config)
 
 
-def _by_policy(entry: Entry, row: Row | None, config: ProtectConfig) -> Entry | Failed | Skipped | Done:
+def _by_policy(entry: Entry, row: Row | None, config: ProtectConfig) -> Entry | Failed | Skipped:
     if config.on_exists == "rename" or not (config.out / entry.target).exists():
         return entry
     ours = row is not None and row["target"] == entry.target
@@ -39,9 +39,8 @@ def _by_policy(entry: Entry, row: Row | None, config: ProtectConfig) -> Entry | 
     reason = f"{entry.target}: {what}; pass --on-exists overwrite or rename"
     if config.on_exists == "fail":
         return Failed(entry, "write", PhotoError(reason))
-    if row is not None and row["reason"] == reason:
-        return Done(entry, "skipped", None)
-    return Skipped(entry, reason)
+    # The row of the file that is there says what it is, and stays.
+    return Skipped(entry, reason, recorded=row is not None and (ours or row["reason"] == reason))
 
 
 def _is_done(row: Row, entry: Entry, manifest: Manifest, config: ProtectConfig) -> bool:
@@ -59,7 +58,7 @@ def _is_final(row: Row) -> bool:
 
 
 def _is_same(row: Row, entry: Entry) -> bool:
-    """Whether the source is still the file of its row: by size and time, or, where only the time differs, by content."""
+    """Whether the source is still the file of its row: by size and time; where only the time differs, by content."""
     size, mtime_ns = row["stat"]
     if size != entry.size:
         return False
@@ -82,4 +81,3 @@ def free(target: str, config: ProtectConfig) -> str:
         for candidate in candidates(name)
         if not (config.out / (found := f"{folder}/{candidate}" if folder else candidate)).exists()
     )
-

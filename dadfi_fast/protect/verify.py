@@ -12,7 +12,7 @@ from dadfi_fast.protect.outcome import Entry, Quality
 
 
 def is_drawn(name: str, share: float) -> bool:
-    """Whether the photo called ``name`` belongs to the ``share`` (0 to 1) that is verified: the same ones in every run."""
+    """Whether the photo called ``name`` is in the ``share`` (0 to 1) that is verified: the same ones in every run."""
     return zlib.crc32(name.encode("utf-8", "surrogateescape")) < share * 2**32
 
 
@@ -22,7 +22,9 @@ def measure(entry: Entry, source: bytes, written: bytes, *, max_pixels: int) -> 
     Raises:
         PhotoError: what was written cannot be decoded, or has another size.
     """
-    before, after = (decode(open_picture(each, max_pixels=max_pixels), entry.source).pixels for each in (source, written))
+    before, after = (
+        decode(open_picture(each, max_pixels=max_pixels), entry.source).pixels for each in (source, written)
+    )
     psnr = cv2.PSNR(before, after)
     same = cv2.norm(before, after, cv2.NORM_INF)
     return Quality(round(same), None if same == 0 or not math.isfinite(psnr) else round(psnr, 2))

@@ -13,7 +13,7 @@ from typing import Final
 
 from dadfi_fast.errors import DiskError, PhotoError
 
-#: Temporary files are called ``.dadfi-<process>-<number>.partial``: short, so that they fit wherever the final name does.
+#: Temporary files are called ``.dadfi-<process>-<number>.partial``: short, to fit wherever the final name does.
 PREFIX: Final = ".dadfi-"
 SUFFIX: Final = ".partial"
 #: What ends the run: the next photo would meet it too.
@@ -29,7 +29,7 @@ _FATAL: Final = {
 
 @contextmanager
 def disk(path: Path) -> Iterator[None]:
-    """Errors of the disk that ``path`` is on, raised inside, become `DiskError`; others of writing become `PhotoError`."""
+    """Errors of the disk that ``path`` is on, raised inside, become `DiskError`, others of writing `PhotoError`."""
     try:
         yield
     except OSError as error:
@@ -61,8 +61,8 @@ class OutFolder:
     def stage(self, target: str, data: bytes) -> Path:
         """Write ``data`` beside the place of ``target``, under a temporary name.
 
-        The data are flushed to the disk (fsync) before the caller renames the file: else a power cut could leave an empty
-        file under the final name. The folder itself is not synced: at worst a photo is done again after a power cut.
+        The data are flushed to the disk (fsync) before the caller renames the file: else a power cut could leave an
+        empty file under the final name. The folder itself is not: at worst a photo is done again after a power cut.
 
         Raises:
             DiskError: the disk is full or cannot be written to.

@@ -1,4 +1,4 @@
-"""XMP packets: orientation reset, embedded previews and GPS removed. Text is edited in place of a parse, so the rest stays as is."""
+"""XMP packets: orientation reset, embedded previews and GPS removed; edited as text, so that all else stays as it is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GPS: Final = (
 
 
 def cleaned(xmp: bytes | None, *, strip_gps: bool = False) -> bytes | None:
-    """The packet for the written file: upright, without previews of the unprotected photo, without GPS where asked for."""
+    """The packet for the written file: upright, without previews of the unprotected photo, without GPS if asked for."""
     if not xmp:
         return None
     text = _PREVIEWS.sub(b"", _ORIENTATION.sub(rb"\g<1>1", xmp))

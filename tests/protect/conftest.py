@@ -51,7 +51,6 @@ class Boxes(Detector):
 
 
 MIDDLE = Boxes((0.3, 0.3, 0.7, 0.7))
-NOBODY = Boxes()
 
 
 @pytest.fixture
@@ -155,3 +154,26 @@ def _block(*, turn: int | None = 6, gps: bool = True, preview: bytes = b"", orde
         heap += p(order + "HHII").pack(0x0202, 4, 1, len(preview)) + bytes(4) + preview
     header = (b"II*\0" if order == "<" else b"MM\0*") + p(order + "I").pack(8)
     return header + p(order + "H").pack(len(entries)) + table + p(order + "I").pack(link) + heap
+
+
+@pytest.fixture
+def nobody() -> Detector:
+    """Finds no face."""
+    return Boxes()
+
+
+@pytest.fixture
+def stripes() -> Callable[..., Attack]:
+    """Makes a `Stripes` attack that calls ``during(number of the call)`` in every call."""
+
+    class Told(Stripes):
+        def __init__(self, during: Callable[[int], object]) -> None:
+            super().__init__(Budget())
+            self.during, self.calls = during, 0
+
+        def run(self, crops: Float32) -> Float32:
+            self.calls += 1
+            self.during(self.calls)
+            return super().run(crops)
+
+    return Told

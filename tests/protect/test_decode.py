@@ -137,9 +137,16 @@ def test_stray_bytes_between_segments_are_no_fault(encoded: Make) -> None:
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A PNG header, and nothing else."""
+    """A PNG header, and hardly any pixels."""
     body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body)) + bytes(64)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + body
+        + struct.pack(">I", zlib.crc32(body))
+        + b"\0\0\0\x40IDAT"
+        + bytes(68)
+    )
 
 
 def jpeg_bomb(data: bytes) -> bytes:

@@ -58,7 +58,11 @@ CUSTOM = [[n % 250 + 1 for n in range(64)], [n % 99 + 2 for n in range(64)]]
 def test_a_jpeg_keeps_tables_and_subsampling(encoded: Make, mode: str, options: dict[str, Any]) -> None:
     data = encoded("JPEG", mode, **options)
     before, after = read_header(data), read_header(written := again(data))
-    assert (after.tables, after.subsampling, after.progressive) == (before.tables, before.subsampling, before.progressive)
+    assert (after.tables, after.subsampling, after.progressive) == (
+        before.tables,
+        before.subsampling,
+        before.progressive,
+    )
     assert len(after.sampling) == len(before.sampling)
     difference = np.abs(photo(written).pixels.astype(int) - photo(data).pixels)
     assert difference.mean() < 1.5

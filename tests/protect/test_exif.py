@@ -35,7 +35,9 @@ class TestBlock:
         assert exif.has_gps(original)
         assert read(exif_block(order=order)).get_ifd(0x8825)[2] == (51, 30, 12)
 
-    def test_orientation_is_reset_and_the_rest_stays_in_place(self, exif_block: Block, order: str, prefix: bytes) -> None:
+    def test_orientation_is_reset_and_the_rest_stays_in_place(
+        self, exif_block: Block, order: str, prefix: bytes
+    ) -> None:
         original = exif_block(order=order)
         found = exif.cleaned(prefix + original)
         assert found is not None and exif.orientation(found) == 1
@@ -52,7 +54,9 @@ class TestBlock:
         preview = b"\xff\xd8 the face, unprotected \xff\xd9"
         found = exif.cleaned(prefix + exif_block(order=order, preview=preview))
         assert (
-            found is not None and b"unprotected" not in found and len(found) < len(exif_block(order=order, preview=preview))
+            found is not None
+            and b"unprotected" not in found
+            and len(found) < len(exif_block(order=order, preview=preview))
         )
         assert read(found)[0x010F] == "CameraX" and exif.has_gps(found)
 

@@ -59,7 +59,8 @@ def open_picture(data: bytes, *, max_pixels: int) -> Decoder:
     decoder = _decoder(data, form)
     if decoder.width * decoder.height > max_pixels:
         raise UnsafePhoto(
-            f"{decoder.width}x{decoder.height} pixels are more than --max-pixels {max_pixels}; raise it if the file is trusted"
+            f"{decoder.width}x{decoder.height} pixels are more than --max-pixels {max_pixels};"
+            " raise it if the file is trusted"
         )
     return decoder
 

@@ -76,7 +76,7 @@ def _is_deep(image: Image.Image, data: bytes) -> bool:
     if image.format == "PNG":
         return data[24:25] == b"\x10"  # IHDR: bit depth
     bits = image.tag_v2.get(_BITS, (8,))  # type: ignore[attr-defined]
-    return max(bits if isinstance(bits, tuple) else (bits,)) == 16
+    return 16 in (bits if isinstance(bits, tuple) else (bits,))
 
 
 def _target(image: Image.Image) -> str:
@@ -115,9 +115,9 @@ def _deep(data: bytes) -> Raster:
     if found.dtype != np.uint16:
         raise PhotoError(f"{found.dtype} samples are not supported; convert it to 16-bit integers")
     if found.ndim == 2:
-        deep: UInt16 = cv2.cvtColor(found, cv2.COLOR_GRAY2RGB)  # type: ignore[assignment]
+        deep: UInt16 = cv2.cvtColor(found, cv2.COLOR_GRAY2RGB)
     else:
-        deep = cv2.cvtColor(found[..., :3], cv2.COLOR_BGR2RGB)  # type: ignore[assignment]
+        deep = cv2.cvtColor(found[..., :3], cv2.COLOR_BGR2RGB)
     alpha = np.ascontiguousarray(found[..., 3]) if found.ndim == 3 and found.shape[2] == 4 else None
     return Raster((deep >> 8).astype(np.uint8), alpha=alpha, deep=deep)
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import cv2
+import re
+from typing import Final
+
 import numpy as np
 import simplejpeg
 
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.protect.decode.base import Decoder, Raster
 from dadfi_fast.protect.jpeg import read_header
-from dadfi_fast.types import Encoding
+from dadfi_fast.types import Encoding, UInt8
+
+_STRAY: Final = re.compile(r"(\d+) extraneous bytes")
+#: Stray bytes that are taken for padding.
+_PADDING: Final = 64
 
 
 def takes(data: bytes) -> bool:
@@ -27,7 +33,9 @@ class JpegDecoder(Decoder):
     def __init__(self, data: bytes) -> None:
         header = read_header(data)
         if header.precision != 8:
-            raise PhotoError(f"a JPEG with {header.precision} bits a sample is not supported; convert it to 8 bits or PNG")
+            raise PhotoError(
+                f"a JPEG with {header.precision} bits a sample is not supported; convert it to 8 bits or PNG"
+            )
         self._data = data
         self._grey = len(header.sampling) == 1
         self.width, self.height, self.metadata = header.width, header.height, header.metadata
@@ -40,14 +48,18 @@ class JpegDecoder(Decoder):
         )
 
     def decode(self) -> Raster:
-        """The pixels; stray bytes between segments, which every viewer passes over, are no fault."""
+        """The pixels; a few stray bytes before the end, as some cameras write, are no fault; many are lost pixels."""
         try:
             pixels = self._pixels(strict=True)
         except ValueError as error:
-            if "extraneous" not in str(error):
+            stray = _STRAY.search(str(error))
+            if stray is None or int(stray[1]) > _PADDING:
                 raise PhotoError(f"the JPEG is damaged: {error}") from error
             pixels = self._pixels(strict=False)
-        return Raster(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if self._grey else pixels)  # type: ignore[arg-type]
+        return Raster(np.repeat(pixels, 3, axis=2) if self._grey else pixels)
 
-    def _pixels(self, *, strict: bool) -> np.ndarray:  # type: ignore[type-arg]
-        return simplejpeg.decode_jpeg(self._data, "GRAY" if self._grey else "RGB", fastdct=False, strict=strict)
+    def _pixels(self, *, strict: bool) -> UInt8:
+        pixels: UInt8 = simplejpeg.decode_jpeg(
+            self._data, "GRAY" if self._grey else "RGB", fastdct=False, strict=strict
+        )
+        return pixels

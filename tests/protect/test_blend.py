@@ -1,0 +1,99 @@
+"""Blending: every budget holds, for any face anywhere, alone or on top of another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dadfi_fast.protect.blend import blend, limit
+from dadfi_fast.protect.crop import crops, squares
+from dadfi_fast.types import Budget, Encoding, Face, Float32, Photo, UInt16
+
+
+def photo(height: int, width: int, *, seed: int = 0, mode: str = "RGB", deep: bool = False) -> Photo:
+    """Noise, black and white included."""
+    rng = np.random.default_rng(seed)
+    wide: UInt16 = rng.integers(0, 2**16, (height, width, 3), dtype=np.uint16)
+    wide[: height // 3] = rng.choice(np.array([0, 2**16 - 1], np.uint16), wide[: height // 3].shape)
+    if mode in ("L", "LA", "I;16"):
+        wide = np.repeat(wide[..., :1], 3, axis=2)
+    return Photo(Path("x"), (wide >> 8).astype(np.uint8), Encoding("PNG", mode), deep=wide if deep else None)
+
+
+BOX = st.tuples(st.floats(-0.2, 0.9), st.floats(-0.2, 0.9), st.floats(0.02, 1.2))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    boxes=st.lists(BOX, min_size=1, max_size=4),
+    eps=st.floats(0.01, 0.1),
+    mode=st.sampled_from(["RGB", "L"]),
+    deep=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_the_budget_is_never_exceeded(
+    size: tuple[int, int],
+    boxes: list[tuple[float, float, float]],
+    eps: float,
+    mode: str,
+    deep: bool,
+    seed: int,
+) -> None:
+    height, width = size
+    budget, source = Budget(eps), photo(height, width, seed=seed, mode=mode, deep=deep)
+    before = source.pixels.copy()
+    wide = None if source.deep is None else source.deep.copy()
+    side = max(size)
+    faces = [Face(x * width, y * height, x * width + s * side, y * height + s * side, 1.0) for x, y, s in boxes]
+    faces = [face for face in faces if face.x1 > 1 and face.y1 > 1 and face.x0 < width - 1 and face.y0 < height - 1]
+    where = squares(faces)
+    sign = np.random.default_rng(seed).choice([-1, 1], (len(faces), 3, 16, 16))
+    found = blend(source, faces, where, (eps * sign).astype(np.float32), budget)
+    change = np.abs(found.pixels.astype(int) - before)
+    assert change.max() <= limit(budget) <= budget.levels + 0.5
+    assert found.linf == change.max()
+    if mode == "L":
+        assert (found.pixels == found.pixels[..., :1]).all()
+    if wide is not None and found.deep is not None:
+        assert np.array_equal(found.deep >> 8, found.pixels)
+        assert np.array_equal(found.deep & 255, wide & 255)
+
+
+def test_the_whole_budget_is_used() -> None:
+    source = photo(100, 100)
+    source.pixels[:] = 128
+    budget = Budget(0.05)
+    face = Face(30, 30, 70, 70, 1.0)
+    found = blend(source, [face], squares([face]), np.full((1, 3, 32, 32), budget.eps, np.float32), budget)
+    assert found.linf == 6 and found.pixels[50, 50].tolist() == [134, 134, 134]
+    assert found.pixels[0, 0].tolist() == [128, 128, 128]  # outside of the square
+    assert found.pixels is source.pixels
+
+
+def test_where_squares_overlap_the_sum_is_bounded() -> None:
+    source = photo(100, 100)
+    source.pixels[:] = 128
+    budget = Budget(0.05)
+    faces = [Face(30, 30, 60, 60, 1.0), Face(40, 30, 70, 60, 1.0)]
+    found = blend(source, faces, squares(faces), np.full((2, 3, 32, 32), budget.eps, np.float32), budget)
+    assert found.linf == 6 and found.pixels[45, 50].tolist() == [134, 134, 134]
+
+
+def test_no_face_changes_nothing() -> None:
+    source = photo(20, 20)
+    before = source.pixels.copy()
+    found = blend(source, [], (), np.empty((0, 3, 16, 16), np.float32), Budget())
+    assert np.array_equal(found.pixels, before) and found.linf == 0
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (8, 300), (300, 8), (40, 40)])
+def test_crops_of_any_photo(height: int, width: int) -> None:
+    faces = [Face(0, 0, width, height, 1.0), Face(width - 1, height - 1, width, height, 1.0)]
+    found: Float32 = crops(photo(height, width).pixels, squares(faces))
+    assert found.shape == (2, 3, 256, 256) and found.dtype == np.float32
+    assert found.min() >= -1 and found.max() <= 1

@@ -1,0 +1,47 @@
+"""Verifying: the share that is asked for, the same in every run, and figures of the file itself."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dadfi_fast.errors import PhotoError
+from dadfi_fast.protect.outcome import Entry, Quality
+from dadfi_fast.protect.verify import is_drawn, measure
+from dadfi_fast.types import UInt8
+
+ENTRY = Entry(Path("x"), "x", "x", 1, 1)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 1.0])
+def test_the_share(share: float) -> None:
+    drawn = [is_drawn(f"folder/{n}.jpg", share) for n in range(4000)]
+    assert np.mean(drawn) == pytest.approx(share, abs=0.02)
+    assert drawn == [is_drawn(f"folder/{n}.jpg", share) for n in range(4000)]
+
+
+def png(pixels: UInt8) -> bytes:
+    """A file that keeps every level."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_figures(smooth: Callable[[int, int], UInt8]) -> None:
+    before = smooth(20, 30)
+    after = before.copy()
+    after[0, 0] += 7
+    expected = 10 * np.log10(255**2 / (3 * 49 / before.size))
+    found = measure(ENTRY, png(before), png(after), max_pixels=10**6)
+    assert found.linf == 7 and found.psnr == pytest.approx(expected, abs=0.01)
+    assert measure(ENTRY, png(before), png(before), max_pixels=10**6) == Quality(0, None)
+
+
+def test_a_file_that_cannot_be_read_again_is_a_fault(smooth: Callable[[int, int], UInt8]) -> None:
+    with pytest.raises(PhotoError):
+        measure(ENTRY, png(smooth(9, 9)), png(smooth(9, 9))[:60], max_pixels=10**6)
