@@ -128,9 +128,8 @@ def choose_detector(name: str = "auto", *, model: Path | None = None) -> tuple[D
         raise UsageError(f"--detector-model is for --detector yunet; {chosen} takes no file")
     if (why := kind.missing(model)) is not None:
         raise BackendMissing(f"detector {chosen} cannot run: {why}")
-    if name != "auto":
-        reason = "named by the user"
-    else:
-        reason = "its model file is given" if model else "comes with the installation"
     made: Callable[..., Detector] = kind
-    return (made(model) if chosen == "yunet" else made()), reason
+    detector = made(model) if chosen == "yunet" else made()
+    reason = "named by the user" if name != "auto" else "its file is given" if model else "comes with the installation"
+    runner = getattr(detector, "runner", None)
+    return detector, f"{reason}, run by {runner}" if runner else reason

@@ -91,7 +91,7 @@ def test_train_goes_on_where_it_stopped(command: Command, data: list[str], model
     [
         (["--set", "lambda_distorsion=1"], "did you mean 'lambda_distortion'"),
         (["--set", "steps"], "not KEY=VALUE"),
-        (["--recipe", "releas"], "there are: paper, release"),
+        (["--recipe", "released"], "there are: paper, release"),
     ],
     ids=["unknown setting", "no value", "unknown recipe"],
 )

@@ -14,6 +14,7 @@ from PIL import Image
 from dadfi_fast.errors import BackendMissing, UsageError
 from dadfi_fast.faces.align import square
 from dadfi_fast.faces.detector import DETECTORS, Detector, choose_detector
+from dadfi_fast.faces.yunet import YuNet
 from dadfi_fast.types import Face, UInt8
 
 YUNET = os.environ.get("DADFI_YUNET")
@@ -114,6 +115,19 @@ class TestReal:
     def test_odd_sizes(self, name: str, size: tuple[int, int]) -> None:
         noise = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
         assert real(name)(noise) == []
+
+
+@pytest.mark.skipif(not YUNET, reason="DADFI_YUNET does not name YuNet's ONNX file")
+@pytest.mark.parametrize("picture", ["portrait.jpg", "group.jpg", "no-face.jpg"])
+def test_both_runners_of_yunet_find_the_same(examples: Path, picture: str) -> None:
+    pytest.importorskip("openvino")
+    pixels = np.asarray(Image.open(examples / picture).convert("RGB"))
+    one, other = (YuNet(Path(YUNET or ""), runner=runner)(pixels) for runner in ("openvino", "opencv"))
+    assert len(one) == len(other)
+    for face in one:
+        near = min(other, key=lambda f: abs(f.x0 - face.x0) + abs(f.y0 - face.y0))
+        edges = [abs(getattr(face, edge) - getattr(near, edge)) for edge in ("x0", "y0", "x1", "y1")]
+        assert max(edges) < 0.05 * face.height and abs(face.score - near.score) < 0.05
 
 
 @pytest.mark.parametrize(
