@@ -175,9 +175,11 @@ class _Run:
     def protect(self, *, samples: int) -> Summary:
         """Do it."""
         from dadfi_fast.attacks.generator import GeneratorAttack
+        from dadfi_fast.protect.memory import keep
         from dadfi_fast.protect.pipeline import protect
         from dadfi_fast.types import Budget
 
+        keep()
         running = self.backend(self.artifact, device=self.device, threads=self.config.generator_threads)
         facts = self._facts(running.describe)
         self.say(f"{self.artifact.name} on {facts.backend}; faces by {self.faces_by}")

@@ -1,7 +1,7 @@
 """YuNet from the user's ONNX file: run by OpenVINO where it is installed, else by OpenCV, with the same boxes.
 
-Source: Wu, Peng, Yu, "YuNet: A tiny millisecond-level face detector", Machine Intelligence Research, 2023. At 320 pixels
-OpenVINO takes 1.0 ms on one core where OpenCV takes 3.6, and libfacedetection (the same network by other means) 8.6.
+Source: Wu, Peng, Yu, "YuNet: A tiny millisecond-level face detector", Machine Intelligence Research, 2023. At 320
+pixels OpenVINO takes 1.0 ms on one core where OpenCV takes 3.6, and libfacedetection, the same network, 8.6.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dadfi_fast.types import Face, Float32, UInt8
 
 #: Pixels between the cells of the network's three outputs.
 STRIDES: Final = (8, 16, 32)
-#: Sides are padded to a multiple of this, so that few shapes have to be compiled.
+#: Sides are padded to a multiple of a fifth of the longer one, and at least of this: few shapes have to be compiled.
 _PADDED: Final = 64
 
 
@@ -95,7 +95,8 @@ class _OpenVINO:
 
     def __call__(self, pixels: UInt8) -> Float32:
         height, width = pixels.shape[:2]
-        shape = height + -height % _PADDED, width + -width % _PADDED
+        unit = _PADDED * max(1, round(max(height, width) / (5 * _PADDED)))
+        shape = height + -height % unit, width + -width % unit
         padded = np.zeros((1, *shape, 3), np.uint8)
         padded[0, :height, :width] = pixels
         request = self._request(shape)

@@ -85,7 +85,7 @@ def _backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]
     out, mean, inverse = torch.native_batch_norm(planes, scale, shift, None, None, True, 0.0, ctx.eps)
     g = grad.reshape(planes.shape).to(x.dtype)
     if ctx.relu:
-        g = torch.where(out > 0, g, 0)
+        g = torch.ops.aten.threshold_backward(g, out, 0)  # the gradient of ReLU in one pass
     grad_x, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
         g, planes, scale, None, None, mean, inverse, True, ctx.eps, [True, True, True]
     )

@@ -1,4 +1,4 @@
-"""Which files are protected: files, folders with all that is in them, and globs; in a fixed order, as they are needed."""
+"""Which files are protected: files, folders with all that is in them, and globs; in a fixed order, one by one."""
 
 from __future__ import annotations
 

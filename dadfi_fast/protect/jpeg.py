@@ -6,6 +6,7 @@ decoded, and lets metadata travel as the bytes that they were.
 
 from __future__ import annotations
 
+import operator
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,8 +27,10 @@ _PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _BARE: Final = frozenset({0x01, *range(0xD0, 0xD8)})  # no length follows
 #: A segment's length has 16 bits and counts itself.
 _ROOM: Final = 65533
-#: Place in zigzag order -> place in a table row by row: diagonals, upwards and downwards in turn.
+#: The places of a table in zigzag order: along the diagonals, upwards and downwards in turn.
 _ZIGZAG: Final = sorted(range(64), key=lambda n: (d := n // 8 + n % 8, n // 8 if d % 2 else n % 8))
+#: Values in zigzag order -> row by row.
+_ROWS: Final = operator.itemgetter(*sorted(range(64), key=_ZIGZAG.__getitem__))
 
 
 @dataclass(frozen=True)
@@ -149,11 +152,7 @@ def _tables(payload: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
     at = 0
     while at < len(payload):
         kind, number = payload[at] >> 4, payload[at] & 15
-        values = struct.unpack_from(">64H" if kind else ">64B", payload, at + 1)
-        rows = [0] * 64
-        for place, value in zip(_ZIGZAG, values, strict=True):
-            rows[place] = value
-        yield number, tuple(rows)
+        yield number, _ROWS(struct.unpack_from(">64H" if kind else ">64B", payload, at + 1))
         at += 129 if kind else 65
 
 

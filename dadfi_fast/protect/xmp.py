@@ -1,4 +1,4 @@
-"""XMP packets: orientation reset, embedded previews and GPS removed; edited as text, so that all else stays as it is."""
+"""XMP packets: orientation reset, embedded previews and GPS removed; edited as text, so that all else stays."""
 
 from __future__ import annotations
 

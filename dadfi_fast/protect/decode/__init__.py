@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dadfi_fast.errors import PhotoError, UnsafePhoto
 from dadfi_fast.protect import exif, xmp
 from dadfi_fast.protect.decode.base import Decoder
+from dadfi_fast.protect.jpeg import read_header
 from dadfi_fast.types import Metadata, Photo
 
 #: First bytes that tell a format, by Pillow's name of it.
@@ -67,10 +68,11 @@ def open_picture(data: bytes, *, max_pixels: int) -> Decoder:
 
 def _decoder(data: bytes, form: str) -> Decoder:
     if form == "JPEG":
-        from dadfi_fast.protect.decode.simplejpeg import JpegDecoder, takes
+        from dadfi_fast.protect.decode.simplejpeg import JpegDecoder
 
-        if takes(data):
-            return JpegDecoder(data)
+        header = read_header(data)
+        if len(header.sampling) in (1, 3):  # four are CMYK, which needs a conversion of colours, and so Pillow
+            return JpegDecoder(data, header)
     from dadfi_fast.protect.decode.pillow import PillowDecoder
 
     return PillowDecoder(data, form)

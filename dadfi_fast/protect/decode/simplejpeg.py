@@ -10,7 +10,7 @@ import simplejpeg
 
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.protect.decode.base import Decoder, Raster
-from dadfi_fast.protect.jpeg import read_header
+from dadfi_fast.protect.jpeg import JpegHeader
 from dadfi_fast.types import Encoding, UInt8
 
 _STRAY: Final = re.compile(r"(\d+) extraneous bytes")
@@ -18,20 +18,10 @@ _STRAY: Final = re.compile(r"(\d+) extraneous bytes")
 _PADDING: Final = 64
 
 
-def takes(data: bytes) -> bool:
-    """Whether a JPEG file has one or three components; CMYK needs a colour conversion, which is Pillow's.
-
-    Raises:
-        PhotoError: the header is damaged.
-    """
-    return len(read_header(data).sampling) in (1, 3)
-
-
 class JpegDecoder(Decoder):
     """A greyscale or colour JPEG."""
 
-    def __init__(self, data: bytes) -> None:
-        header = read_header(data)
+    def __init__(self, data: bytes, header: JpegHeader) -> None:
         if header.precision != 8:
             raise PhotoError(
                 f"a JPEG with {header.precision} bits a sample is not supported; convert it to 8 bits or PNG"
