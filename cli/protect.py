@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dadfi_fast.cli import console, options
-from dadfi_fast.cli.settings import from_file
+from dadfi_fast.cli.protect_config import from_file
 from dadfi_fast.errors import CheckFailed, DadfiError, NothingToDo
 from dadfi_fast.protect.config import FORMATS, NO_FACE, ON_EXISTS, ProtectConfig
 

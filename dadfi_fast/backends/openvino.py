@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import threading
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from dadfi_fast.backends import telemetry
 from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.backends.base import Backend
+from dadfi_fast.backends.openvino_core import core
 from dadfi_fast.device import bf16_runs_well, cores
 from dadfi_fast.types import Float32
 
@@ -24,12 +24,9 @@ class OpenVINO(Backend):
         self, artifact: Artifact, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
     ) -> None:
         super().__init__(artifact, device=device, threads=threads, precision=precision)
-        telemetry.refuse()
-        import openvino
-
         self.precision = ("bf16" if bf16_runs_well() else "f32") if precision == "auto" else precision
         self.describe = f"openvino-cpu {self.precision}"
-        self._core = openvino.Core()
+        self._core = core()
         self._model = self._core.read_model(artifact.onnx)
         self._settings = {
             "INFERENCE_PRECISION_HINT": self.precision,
@@ -37,7 +34,7 @@ class OpenVINO(Backend):
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
         }
-        self._requests: dict[tuple[int, ...], openvino.InferRequest] = {}
+        self._requests: dict[tuple[int, ...], Any] = {}
         self._lock = threading.Lock()
 
     @classmethod

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from dadfi_fast.backends import telemetry
+from dadfi_fast.backends.openvino_core import core
 from dadfi_fast.errors import BackendMissing, WeightsError
 from dadfi_fast.types import Float32
 
@@ -27,14 +27,11 @@ class _OpenVINO(Runtime):
     name = "openvino"
 
     def __init__(self, path: Path, threads: int | None) -> None:
-        telemetry.refuse()
-        import openvino as ov
-
         # float32 whatever the processor: a figure must not depend on where it was measured
         options: dict[str, object] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
-        self._model = ov.Core().compile_model(str(path), "CPU", options)
+        self._model = core().compile_model(str(path), "CPU", options)
 
     def __call__(self, inputs: Mapping[str, Float32]) -> Float32:
         output: Float32 = self._model(dict(inputs), share_inputs=True, share_outputs=False)[0]

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final, Protocol
 import cv2
 import numpy as np
 
+from dadfi_fast.backends.openvino_core import core
 from dadfi_fast.device import cores
 from dadfi_fast.errors import UsageError
 from dadfi_fast.faces.detector import CONFIDENCE, SAME, Detector
@@ -85,9 +86,7 @@ class _OpenVINO:
     """One compiled network a shape, one request a thread and shape."""
 
     def __init__(self, model: Path) -> None:
-        import openvino
-
-        self._core = openvino.Core()
+        self._core = core()
         self._model = _taking_pixels(self._core.read_model(model))
         self._settings = {"NUM_STREAMS": cores(), "INFERENCE_NUM_THREADS": cores()}
         self._compiled: dict[tuple[int, int], Any] = {}

@@ -33,14 +33,12 @@ class TrainConfig:
     # Pictures.
     image_size: int = 256  # pixels a side that the generator sees
     stored_size: int = 176  # pixels a side that are held in memory
-    warm_size: int = 128  # pixels a side in the first `warm_share` of the steps, which are cheaper for it
-    warm_share: float = 0.0
     limit: int = 0  # use no more pictures than this; 0: all
     zoom: float = 0.15  # random framing: share of the side
     shift: float = 0.06
 
     # Optimisation (section "Experimental settings" of the paper, misprints mended).
-    steps: int = 4000
+    steps: int = 2600
     batch: int = 16
     lr: float = 1e-3
     lr_recognizers: float = 1e-3
@@ -68,8 +66,9 @@ class TrainConfig:
 
     # What happens to the photo on its way to the adversary; off is the paper.
     transforms: bool = False
-    photo_scales: tuple[float, ...] = (0.5, 0.69, 0.75, 1.0, 1.25)  # side of the crop in the photo over ours
-    jpeg_share: float = 0.7
+    ease: float = 0.0  # share of the steps over which the transforms grow from none to full
+    photo_scales: tuple[float, ...] = (0.5, 0.69, 0.75, 1.0)  # side of the crop in the photo over ours
+    jpeg_share: float = 0.6
     jpeg_quality: tuple[int, int] = (50, 95)
     blur_share: float = 0.1
     blur_sigma: float = 1.0  # pixels, at most

@@ -41,18 +41,25 @@ class Journey:
         return photo[:, :, top : top + side, left : left + side]
 
 
-def draw(config: TrainConfig, x: Tensor, rng: torch.Generator) -> Journey:
-    """A journey for the batch ``x`` [B, 3, S, S]; the direct way where the recipe has no transforms."""
+def draw(config: TrainConfig, x: Tensor, rng: torch.Generator, *, strength: float = 1.0) -> Journey:
+    """A journey for the batch ``x`` [B, 3, S, S]; the direct way where the recipe has no transforms.
+
+    Args:
+        strength: in [0, 1], how far everything that is drawn may be from the direct way.
+    """
     count, size = len(x), x.shape[-1]
     if not config.transforms:
         return direct(size)
-    side = round(size * config.photo_scales[int(torch.randint(len(config.photo_scales), (), generator=rng))])
+    scale = config.photo_scales[int(torch.randint(len(config.photo_scales), (), generator=rng))]
+    side = round(size * scale) if _chance(strength, rng) else size
     low, high = config.jpeg_quality
-    quality = torch.randint(low, high + 1, (count,), generator=rng) if _chance(config.jpeg_share, rng) else None
-    sigma = config.blur_sigma * _uniform(0.4, 1.0, rng) if _chance(config.blur_share, rng) else None
+    low = round(high - strength * (high - low))
+    coded, blurred = _chance(strength * config.jpeg_share, rng), _chance(strength * config.blur_share, rng)
+    quality = torch.randint(low, high + 1, (count,), generator=rng) if coded else None
+    sigma = config.blur_sigma * _uniform(0.4, 1.0, rng) if blurred else None
     chroma = 2 if _chance(0.7, rng) else 1
     phase = torch.randint(8 * chroma, (2,), generator=rng).tolist()
-    return Journey(side, _cut(config, side, rng), quality, chroma, (phase[0], phase[1]), sigma)
+    return Journey(side, _cut(config, side, rng, strength), quality, chroma, (phase[0], phase[1]), sigma)
 
 
 def direct(side: int) -> Journey:
@@ -65,9 +72,9 @@ def compressed(side: int, quality: int, count: int) -> Journey:
     return Journey(side, (0, 0, side), torch.full((count,), quality), 2, (0, 0), None)
 
 
-def _cut(config: TrainConfig, side: int, rng: torch.Generator) -> tuple[int, int, int]:
+def _cut(config: TrainConfig, side: int, rng: torch.Generator, strength: float) -> tuple[int, int, int]:
     share = config.crop_share * _uniform(1 - config.crop_jitter, 1 + config.crop_jitter, rng)
-    cut = min(side, round(share * side))
+    cut = min(side, round(side * (1 - strength * (1 - share))))
     top, left = (int(_uniform(0, side - cut + 0.999, rng)) for _ in range(2))
     return top, left, cut
 

@@ -65,11 +65,11 @@ class DadfiTrainer:
 
     def step(self, number: int, rng: torch.Generator) -> Losses:
         self._schedule(number)
-        x, labels = self._draw(rng, self._size(number))
+        x, labels = self._draw(rng)
         target_number = int(torch.randint(len(self.targets), (), generator=rng))
         target = self.targets[target_number]
         edit = _one_edit_each(target.edits(labels), rng)
-        journey = draw(self.config, x, rng)
+        journey = draw(self.config, x, rng, strength=self._strength(number))
         with self._autocast():
             delta = self.generator(x).float()
         clean = journey.clean(x)
@@ -153,12 +153,12 @@ class DadfiTrainer:
             return None
         return self._fake(
             self.targets[number],
-            journey.protected(x, resized(self.marks[number][None], x.shape[-1]).expand_as(x)),
+            journey.protected(x, self.marks[number].expand_as(x)),
             edit,
         )
 
     def _teacher_batch(self, target: Target, rng: torch.Generator):  # type: ignore[no-untyped-def]
-        x, labels = self._draw(rng, self.config.image_size)
+        x, labels = self._draw(rng)
         edit = _one_edit_each(target.edits(labels), rng)
         return x, lambda pictures: self._fake(target, pictures, edit)
 
@@ -168,14 +168,14 @@ class DadfiTrainer:
         with self._autocast():
             return target.fake(pictures, edit).float()
 
-    def _draw(self, rng: torch.Generator, size: int) -> tuple[Tensor, Tensor]:
-        index = torch.randint(len(self.faces), (self.config.batch,), generator=rng)
-        x = framed(self.faces.batch(index), size, rng, zoom=self.config.zoom, shift=self.config.shift)
-        return x, self.labels[index]
+    def _draw(self, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        c, index = self.config, torch.randint(len(self.faces), (self.config.batch,), generator=rng)
+        return framed(self.faces.batch(index), c.image_size, rng, zoom=c.zoom, shift=c.shift), self.labels[index]
 
-    def _size(self, number: int) -> int:
-        warm = number < self.config.warm_share * self.config.steps
-        return self.config.warm_size if warm else self.config.image_size
+    def _strength(self, number: int) -> float:
+        """How rough the way to the adversary is by now: from the direct one, without a start from which it learns."""
+        c = self.config
+        return min(1.0, number / (c.ease * c.steps)) if c.ease else 1.0
 
     def _schedule(self, number: int) -> None:
         c = self.config

@@ -30,13 +30,14 @@ def validate(
         x = resized(faces.batch(index), image_size)
         delta = generator(x)
         squares.append(delta.square().mean())
-        ways = {"png": direct(image_size), "jpeg75": compressed(image_size, 75, len(x))}
+        journeys = {"png": direct(image_size), "jpeg75": compressed(image_size, 75, len(x))}
+        seen = {way: journey.protected(x, delta) for way, journey in journeys.items()}
         for target in targets:
             source = target.model.resize(x)
             for edit in target.edits(faces.labels[index]):
                 clean = target.fake(x, edit)
-                for way, journey in ways.items():
-                    moved = target.fake(journey.protected(x, delta), edit)
+                for way, pictures in seen.items():
+                    moved = target.fake(pictures, edit)
                     key = f"{target.name} {way}"
                     broken.setdefault(key, []).append(losses.masked_distortion(clean, moved, source) > SUCCESS)
     psnr = 20 * torch.log10(2 / torch.stack(squares).mean().sqrt().clamp(min=1e-9))

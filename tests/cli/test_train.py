@@ -58,7 +58,7 @@ def small(**settings: object) -> list[str]:
     return [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
 
 
-TINY = small(image_size=32, stored_size=32, warm_size=16, batch=4, teacher_batches=1, teacher_steps=1)
+TINY = small(image_size=32, stored_size=32, batch=4, teacher_batches=1, teacher_steps=1)
 
 
 def test_train_writes_a_generator_that_a_backend_runs(

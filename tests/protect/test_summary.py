@@ -1,0 +1,31 @@
+"""The summary: every outcome counted once, and only the first failures kept word for word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dadfi_fast.protect.outcome import Copied, Done, Entry, Failed, Skipped, Written
+from dadfi_fast.protect.summary import SHOWN, Summary
+from dadfi_fast.types import Face
+
+
+def test_counts() -> None:
+    entry, face = Entry(Path("a"), "a", "a", 1, 1), Face(0, 0, 1, 1, 0.9)
+    summary = Summary()
+    for outcome in (
+        Written(entry, "a", (face, face), 6, "s", "t"),
+        Written(entry, "a", (face,), 5, "s", "t"),
+        Copied(entry, "a", "no face found", "s", "s"),
+        Skipped(entry, "no picture", picture=False),
+        Skipped(entry, "it is there already"),
+        Done(entry, "written", "a"),
+        *[Failed(entry, "read", OSError(number)) for number in range(SHOWN + 5)],
+    ):
+        summary.add(outcome)
+    found = summary.to_dict()
+    counts = [
+        found[name] for name in ("total", "written", "copied", "skipped", "done", "failed", "other", "faces", "linf")
+    ]
+    assert counts == [31, 2, 1, 2, 1, 25, 1, 3, 6]
+    assert summary.pictures == 30 and found["seconds"] >= 0
+    assert len(found["failures"]) == SHOWN and found["failures"][3] == {"source": "a", "error": "read: 3"}
