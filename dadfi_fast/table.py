@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
-from typing import Generic, TypeVar
+import importlib
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
 
 from dadfi_fast.errors import UsageError
 
@@ -48,6 +49,15 @@ class Table(Generic[T]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
+
+
+def late(module: str, name: str) -> Callable[[], Any]:
+    """An entry that is imported when it is called: listing a table then loads no framework."""
+
+    def load() -> Any:
+        return getattr(importlib.import_module(module), name)
+
+    return load
 
 
 class _Adder(Generic[T]):

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 
 from dadfi_fast.backends.base import Backend
 from dadfi_fast.errors import BackendMissing
-from dadfi_fast.table import Table
+from dadfi_fast.table import Table, late
 
 #: Name -> what imports the backend. In the order in which ``auto`` tries them; `missing` loads no framework.
 BACKENDS: Table[Callable[[], type[Backend]]] = Table("backend")
 
 
-def _enter(name: str, class_name: str) -> None:
-    def load() -> type[Backend]:
-        found: type[Backend] = getattr(importlib.import_module(f"dadfi_fast.backends.{name}"), class_name)
-        return found
-
-    BACKENDS.add(name)(load)
-
-
-_enter("openvino", "OpenVINO")
-_enter("onnxruntime", "OnnxRuntime")
-_enter("torch", "Torch")
+BACKENDS.add("openvino")(late("dadfi_fast.backends.openvino", "OpenVINO"))
+BACKENDS.add("onnxruntime")(late("dadfi_fast.backends.onnxruntime", "OnnxRuntime"))
+BACKENDS.add("torch")(late("dadfi_fast.backends.torch", "Torch"))
 
 
 def choose(name: str = "auto", *, device: str = "cpu") -> tuple[type[Backend], str]:

@@ -39,7 +39,7 @@ class Planted(Detector):
 
     name: ClassVar[str] = "planted"
 
-    def __init__(self, *faces: tuple[float, float, float], floor: int = 20) -> None:
+    def __init__(self, *faces: tuple[float, float, float], floor: int = 12) -> None:
         self.faces, self.floor = faces, floor
         self.sizes: list[tuple[int, int]] = []
 
@@ -60,12 +60,13 @@ class Planted(Detector):
 @pytest.mark.parametrize(
     ("faces", "size", "passes", "found"),
     [
-        (((0.2, 0.2, 0.4),), (1000, 2000), [320], 1),  # a portrait: once
-        (((0.2, 0.2, 0.1),), (1000, 2000), [320, 640, 1280], 1),  # a small face: all passes
-        (((0.2, 0.2, 0.4), (0.7, 0.2, 0.1)), (2000, 1500), [320, 640, 1280], 2),  # one small face is enough
-        (((0.2, 0.2, 0.4), (0.7, 0.2, 0.04)), (2000, 1500), [320], 1),  # it hides behind a portrait
-        (((0.2, 0.2, 0.02),), (2000, 2000), [320, 640, 1280], 1),  # only the finest sees it
-        ((), (900, 700), [320, 640, 900], 0),  # nobody: all passes, never enlarged
+        (((0.2, 0.2, 0.4),), (1000, 2000), [160], 1),  # a portrait: once
+        (((0.2, 0.2, 0.2),), (1000, 2000), [160, 320], 1),  # too small for the first pass to end it
+        (((0.2, 0.2, 0.1),), (1000, 2000), [160, 320, 640, 1280], 1),  # a small face: all passes
+        (((0.2, 0.2, 0.4), (0.7, 0.2, 0.1)), (2000, 1500), [160, 320, 640, 1280], 2),  # one small face is enough
+        (((0.2, 0.2, 0.4), (0.7, 0.2, 0.04)), (2000, 1500), [160], 1),  # it hides behind a portrait
+        (((0.2, 0.2, 0.015),), (2000, 2000), [160, 320, 640, 1280], 1),  # only the finest sees it
+        ((), (900, 700), [160, 320, 640, 900], 0),  # nobody: all passes, never enlarged
         ((), (100, 50), [100], 0),  # a small picture: once, as it is
     ],
 )
