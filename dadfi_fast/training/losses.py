@@ -42,8 +42,12 @@ def masked_distortion(clean: Tensor, moved: Tensor, source: Tensor) -> Tensor:
 
 
 def shortfall(distortion: Tensor, goal: float) -> Tensor:
-    """How far the distortions [B] stay below ``goal``; what is already broken adds nothing."""
-    return F.relu(goal - distortion).mean()
+    """How far the roots of the distortions [B] stay below that of ``goal``; what is already broken adds nothing.
+
+    Of the roots, because a distortion grows with the square of the perturbation: its own gradient vanishes where it is
+    small, which is where something has to be learned.
+    """
+    return F.relu(goal**0.5 - torch.sqrt(distortion + 1e-6)).mean()
 
 
 def visibility(delta: Tensor, goal: float) -> Tensor:
