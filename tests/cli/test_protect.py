@@ -211,7 +211,7 @@ class TestConfigFile:
     @pytest.mark.parametrize(
         ("text", "words"),
         [
-            ("strenght = 0.03", "there is no option 'strenght'; did you mean 'strength'?"),
+            ("strengthh = 0.03", "there is no option 'strengthh'; did you mean 'strength'?"),
             ("config = 'x'", "there is no option 'config'"),
             ("strength = ", "cannot be read as TOML"),
             ("strength = 'weak'", "'weak' is not a valid float"),
