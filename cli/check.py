@@ -151,6 +151,7 @@ def _show(verdict: Verdict, *, verbose: bool) -> None:
         console.table(columns, [[row[name] for name in columns] for row in rows])
         console.result("")
     console.table(verdict.COLUMNS, verdict.rows())
+    console.result(verdict.sentence())
     found = verdict.to_dict()
     parts = [f"{found['n']} files, {found['n_faces']} faces, {found['n_no_face']} files without a face"]
     parts += [f"{name} {found[key]:.4g}" for name, key in (("PSNR (dB)", "psnr"), ("SSIM", "ssim")) if found[key]]

@@ -52,9 +52,8 @@ def _backends() -> list[Finding]:
 
     kinds = {name: BACKENDS[name]() for name in BACKENDS}
     states = {name: kind.missing() for name, kind in kinds.items()}
-    return [
-        Finding("backend", name, why is None, why or ", ".join(kinds[name].devices)) for name, why in states.items()
-    ]
+    notes = {name: "cpu" + "; a GPU is not looked for" * ("cuda" in kind.devices) for name, kind in kinds.items()}
+    return [Finding("backend", name, why is None, why or notes[name]) for name, why in states.items()]
 
 
 def _detectors() -> list[Finding]:

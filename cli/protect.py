@@ -214,6 +214,7 @@ class _Run:
             return
         if verdict is not None:
             console.table(verdict.COLUMNS, verdict.rows())
+            console.result(verdict.sentence())
         counts = {name: getattr(summary, name) for name in ("written", "copied", "skipped", "failed", "done")}
         names = {"written": "protected", "copied": "copied without a face", "done": "done before"}
         console.result(", ".join(f"{n} {names.get(name, name)}" for name, n in counts.items() if n) or "nothing done")

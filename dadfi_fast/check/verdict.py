@@ -64,6 +64,14 @@ class Verdict:
                 figures = (s.d_pix, s.d_mask, s.sr, s.sr_mask, s.n_empty, self.sr_all(condition))
                 yield (condition, model, s.n_edits, *figures)
 
+    def sentence(self) -> str:
+        """What `rows` say of the files as written, in words."""
+        count = len(self.samples)
+        safe = sum(sample.looks[WRITTEN.name].protected for sample in self.samples)
+        shares = ", ".join(f"{model} {self.success(model):.1%}" for model in self.models)
+        fakes = f"fakes that are visibly broken (SR_mask): {shares}"
+        return f"{fakes}; files with every fake broken (SR_all): {safe} of {count}"
+
     def to_dict(self) -> dict[str, Any]:
         """The verdict as ``check --json`` prints it: figures that do not exist are None."""
         differing = [sample.psnr for sample in self.samples if math.isfinite(sample.psnr)]

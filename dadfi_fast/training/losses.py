@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-#: A pixel belongs to the mask where the clean edit moved its channels by more than this in sum (CMUA).
-MASK_THRESHOLD = 0.5
+from dadfi_fast.metrics.defence import CHANGED
 
 
 def recognizer_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -36,7 +35,7 @@ def masked_distortion(clean: Tensor, moved: Tensor, source: Tensor) -> Tensor:
     Returns:
         [B]; 0 where the mask is empty.
     """
-    mask = ((clean - source).abs().sum(1, keepdim=True) > MASK_THRESHOLD).to(clean.dtype)
+    mask = ((clean - source).abs().sum(1, keepdim=True) > CHANGED).to(clean.dtype)
     distance = ((moved - clean).square() * mask).flatten(1).sum(1)
     return distance / (3 * mask.flatten(1).sum(1)).clamp(min=1)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from dadfi_fast.attacks.pgd import universal
 from dadfi_fast.deepfakes.target import Target
 from dadfi_fast.errors import DataError
+from dadfi_fast.metrics.defence import SUCCESS
 from dadfi_fast.models.generator import Bound, Generator
 from dadfi_fast.models.recognizer import Recognizer
 from dadfi_fast.training import losses
@@ -88,7 +89,8 @@ class DadfiTrainer:
         torch.stack([t for k, t in terms.items() if not k.startswith("d_")]).sum().backward()
         self.g_opt.step()
         rms = delta.detach().square().mean().sqrt().item()
-        figures = {"d_mask": distortion.mean().item(), "sr_mask": (distortion > 0.05).float().mean().item(), "rms": rms}
+        share = (distortion > SUCCESS).float().mean().item()
+        figures = {"d_mask": distortion.mean().item(), "sr_mask": share, "rms": rms}
         return {k: v.item() for k, v in terms.items()} | figures
 
     def state(self) -> dict[str, Any]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import torch
 
 from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.metrics.defence import SUCCESS
 from dadfi_fast.models.generator import Generator
 from dadfi_fast.training import losses
 from dadfi_fast.training.augment import resized
 from dadfi_fast.training.data import Faces
 from dadfi_fast.training.journey import compressed, direct
-
-#: A fake counts as broken above this masked distance (the field's threshold).
-SUCCESS = 0.05
 
 
 @torch.no_grad()

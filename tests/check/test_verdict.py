@@ -113,7 +113,10 @@ def test_every_picture_gets_its_own_figures(put: Put, check: Check) -> None:
     bare = [f"{i:02}" for i in range(0, n, 3)]
     assert [sample.pair.name for sample in verdict.worst()][: len(bare)] == bare
     assert verdict.sr_all() == pytest.approx(1 - len(bare) / n)
-    assert [sample.to_dict()["protected"] for sample in verdict.samples] == [bool(i % 3) for i in range(n)]
+    safe = [bool(i % 3) for i in range(n)]
+    assert [sample.to_dict()["protected"] for sample in verdict.samples] == safe
+    assert f"fragile {sum(safe) / n:.1%}" in verdict.sentence()
+    assert verdict.sentence().endswith(f"(SR_all): {sum(safe)} of {n}")
 
 
 def test_every_face_of_a_picture_counts(put: Put, check: Check) -> None:

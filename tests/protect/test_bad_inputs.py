@@ -123,7 +123,10 @@ def test_a_detector_that_breaks_is_a_row(photos: Fill, run: Run, nobody: Any, mo
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mounts a disk in memory with options of mount; skips where that is not allowed."""
+    """Mounts a disk in memory with options of mount; skips where that is not allowed (by any but root).
+
+    The same errors raised by hand are tested everywhere, in test_write.py and test_pipeline.py.
+    """
     mounted: list[Path] = []
 
     def mount(options: str) -> Path:
