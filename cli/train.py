@@ -57,7 +57,7 @@ def command(
     """
     need_torch()
     from dadfi_fast.card import WEIGHTS, find_card
-    from dadfi_fast.deepfakes.target import load_target
+    from dadfi_fast.deepfakes.target import load_targets
     from dadfi_fast.export.release import release_generator, run_facts
     from dadfi_fast.training.config import load_config
     from dadfi_fast.training.data import load_faces
@@ -66,9 +66,9 @@ def command(
 
     changes = settings | {k: v for k, v in (("steps", steps), ("seed", seed)) if v is not None}
     config = load_config(recipe, changes)
-    targets = [load_target(find_card(model, folder=models_dir or WEIGHTS)) for model in config.models]
+    targets = load_targets([find_card(model, folder=models_dir or WEIGHTS) for model in config.models])
     kind: dict[str, Any] = {
-        "image_size": config.stored_size, "attributes": attributes, "columns": targets[0].attributes
+        "image_size": config.stored_size, "attributes": attributes, "columns": targets[0].columns
     }  # fmt: skip
     console.message(f"reading {', '.join(p.name for p in sources)}")
     faces = load_faces(sources, limit=config.limit or None, **kind)

@@ -13,12 +13,14 @@ from torch import nn
 
 from dadfi_fast.card import Card, read_card, sha256, write_card
 from dadfi_fast.deepfakes.attributes import AttributeClassifier
-from dadfi_fast.deepfakes.edits import ATTRIBUTES
-from dadfi_fast.deepfakes.stargan import Generator as StarGANGenerator
+from dadfi_fast.deepfakes.edits import ATTRIBUTES, FAMILIES
 from dadfi_fast.device import processor
 from dadfi_fast.export.to_onnx import export_generator, export_module
 from dadfi_fast.models.generator import Generator
 from dadfi_fast.training.loop import Progress
+
+#: What was trained on CelebA may be used as CelebA may; the code's licence does not cover it.
+LICENCE = "weights: non-commercial research, as the CelebA pictures they were trained on; code: Apache-2.0"
 
 
 def release_generator(generator: Generator, folder: Path, *, name: str, run: Mapping[str, Any], text: str) -> Card:
@@ -35,17 +37,25 @@ def release_generator(generator: Generator, folder: Path, *, name: str, run: Map
     return _card(generator, path, family="generator", image_size=0, facts=facts | dict(run), text=text)
 
 
-def release_stargan(
-    generator: StarGANGenerator, folder: Path, *, name: str, image_size: int, run: Mapping[str, Any], text: str
-) -> Card:
-    """Write a StarGAN with float16 weights: inputs "image" [B, 3, S, S] and "labels" [B, A], output "fake"."""
+def release_deepfake(
+    module: nn.Module, folder: Path, *, name: str, family: str, image_size: int, edit_size: int,
+    facts: Mapping[str, Any], text: str, half: bool = True, licence: str = LICENCE,
+) -> Card:  # fmt: skip
+    """Write a deepfake model: inputs "image" [B, 3, S, S] and the edit [B, D], output "fake".
+
+    Args:
+        module: called with pictures and edits.
+        family: one of `dadfi_fast.deepfakes.edits.FAMILIES`, which also names the second input.
+        edit_size: D.
+        facts: what the card says besides: ``labels`` (and ``styles``) at least, and how it was trained (`run_facts`).
+        half: store the weights as float16; arithmetic stays float32.
+    """
     path = folder / f"{name}.onnx"
-    example = (torch.zeros(2, 3, image_size, image_size), torch.zeros(2, generator.c_dim))
+    example = (torch.zeros(2, 3, image_size, image_size), torch.zeros(2, edit_size))
     shapes = ({0: torch.export.Dim("batch")}, {0: torch.export.Dim.AUTO})  # the exporter finds that the two are one
-    io: dict[str, Any] = {"inputs": ["image", "labels"], "output": "fake", "shapes": shapes}
-    export_module(generator, path, example=example, facts={}, half=True, **io)
-    facts = {"labels": list(ATTRIBUTES)} | dict(run)
-    return _card(generator, path, family="stargan", image_size=image_size, facts=facts, text=text)
+    io: dict[str, Any] = {"inputs": ["image", FAMILIES[family].takes], "output": "fake", "shapes": shapes}
+    export_module(module, path, example=example, facts={}, half=half, fold=False, **io)
+    return _card(module, path, family=family, image_size=image_size, facts=facts, text=text, licence=licence)
 
 
 def release_attributes(
@@ -72,8 +82,10 @@ def run_facts(*, command: str, seed: int, progress: Progress, data: Sequence[Pat
     }
 
 
-def _card(model: nn.Module, path: Path, *, family: str, image_size: int, facts: Mapping[str, Any], text: str) -> Card:
-    # What was trained on CelebA may be used as CelebA may; the code's licence does not cover it.
+def _card(
+    model: nn.Module, path: Path, *, family: str, image_size: int, facts: Mapping[str, Any], text: str,
+    licence: str = LICENCE,
+) -> Card:  # fmt: skip
     own = {
         "name": path.stem,
         "family": family,
@@ -81,7 +93,7 @@ def _card(model: nn.Module, path: Path, *, family: str, image_size: int, facts: 
         "sha256": sha256(path),
         "image_size": image_size,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "licence": "weights: non-commercial research, as the CelebA pictures they were trained on; code: Apache-2.0",
+        "licence": licence,
     }
     card = path.with_suffix(".md")
     write_card(card, own | dict(facts), text)

@@ -39,6 +39,7 @@ def export_module(
     shapes: tuple[object, ...],
     facts: Mapping[str, str],
     half: bool = False,
+    fold: bool = True,
 ) -> None:
     """Write any module to ``path``.
 
@@ -50,6 +51,7 @@ def export_module(
         shapes: dynamic shapes, as `torch.export.export` takes them.
         facts: metadata that the file carries.
         half: store the weights as float16 (they are cast up when the model is loaded; arithmetic stays float32).
+        fold: let the exporter fold norms into convolutions; False keeps every weight under its name in the state dict.
     """
     table: dict[Any, Any] = {torch.ops.dadfi.instance_norm_residual.default: _instance_norm_residual}
     program = torch.onnx.export(
@@ -61,6 +63,7 @@ def export_module(
         output_names=[output],
         dynamic_shapes=shapes,
         custom_translation_table=table,
+        optimize=fold,
         verbose=False,
     )
     assert program is not None

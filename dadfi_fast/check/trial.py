@@ -43,14 +43,16 @@ def measure(
 ) -> dict[str, Distances]:
     """Run a batch of crops through every model; what comes back has the models' names.
 
-    The edits start from the attributes that the classifier sees in the originals.
+    The edits start from the attributes that the classifier sees in the originals; one that it does not know counts as
+    absent.
     """
     seen = _stack([crop.original for crop in crops], classifier.image_size)
     found = {}
     for model in models:
         x = _stack([crop.original for crop in crops], model.image_size)
         x_adv = _stack([crop.protected for crop in crops], model.image_size)
-        found[model.name] = _distances(model, x, x_adv, classifier.labels(seen, model.attributes))
+        labels = classifier.labels(seen, model.attributes, unknown_as=0)
+        found[model.name] = _distances(model, x, x_adv, labels)
     return found
 
 

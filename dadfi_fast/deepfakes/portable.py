@@ -11,13 +11,11 @@ from typing import Final
 import numpy as np
 
 from dadfi_fast.card import Card
-from dadfi_fast.deepfakes import edits as edit_rules
+from dadfi_fast.deepfakes.edits import FAMILIES, Aim, edits_of
 from dadfi_fast.deepfakes.runtime import load
 from dadfi_fast.errors import WeightsError
 from dadfi_fast.types import Float32
 
-#: Families whose edits are target labels; ONNX inputs "image" [B, 3, S, S] and "labels" [B, A], output "fake".
-FAMILIES: Final = ("stargan",)
 #: The family of classifiers; ONNX input "image" [B, 3, S, S], output "logits" [B, A].
 CLASSIFIERS: Final = "attributes"
 
@@ -25,8 +23,13 @@ CLASSIFIERS: Final = "attributes"
 class DeepfakeModel:
     """An image-to-image model that a card names.
 
+    Its ONNX file has the inputs "image" [B, 3, S, S] and the edit [B, D] (named as `Edits.takes` says), the output
+    "fake".
+
     Args:
-        card: of a family in `FAMILIES`; its front matter has ``labels``, the attributes in the model's order.
+        card: of a family in `dadfi_fast.deepfakes.edits.FAMILIES`; its front matter has ``labels``, the attributes in
+            the
+            model's order.
         threads: processor threads; all that there are where None.
 
     Raises:
@@ -37,18 +40,23 @@ class DeepfakeModel:
     def __init__(self, card: Card, *, threads: int | None = None) -> None:
         assert card.family in FAMILIES, card.family
         card.verify()
-        self.card, self.name, self.image_size = card, card.name, card.image_size
-        self.attributes = _labels(card)
+        self.card, self.name, self.family, self.image_size = card, card.name, card.family, card.image_size
+        self._edits = edits_of(card.family, card.extra, where=card.path)
+        self.attributes, self.edit_names = self._edits.attributes, self._edits.names
         self._run = load(card.file, threads=threads)
 
     def edits(self, labels: Float32) -> Float32:
-        """The edits [E, B, A] asked of pictures with these labels [B, A] in {0, 1}; A as in `attributes`."""
-        return edit_rules.edits(labels, names=self.attributes)
+        """The edits [E, B, D] asked of pictures with these labels [B, A] in {0, 1}; A as in `attributes`."""
+        return self._edits(labels)
+
+    def wanted(self, labels: Float32) -> list[Aim]:
+        """For each of the E edits: the attribute that it aims at, and the value [B] that it should then have."""
+        return self._edits.aims(labels)
 
     def fake(self, images: Float32, edit: Float32) -> Float32:
-        """``images`` [B, 3, S, S] edited towards the labels ``edit`` [B, A]; same shape, clamped to [-1, 1]."""
+        """``images`` [B, 3, S, S] edited as ``edit`` [B, D] says; same shape, clamped to [-1, 1]."""
         assert images.shape[2:] == (self.image_size, self.image_size), images.shape
-        return np.clip(self._run({"image": _ready(images), "labels": _ready(edit)}), -1, 1)
+        return np.clip(self._run({"image": _ready(images), self._edits.takes: _ready(edit)}), -1, 1)
 
 
 class AttributeModel:
@@ -61,27 +69,29 @@ class AttributeModel:
         assert card.family == CLASSIFIERS, card.family
         card.verify()
         self.card, self.image_size = card, card.image_size
-        self.attributes = _labels(card)
+        self.attributes = tuple(card.extra.get("labels", ()))
+        if not self.attributes:
+            raise WeightsError(f"{card.path} does not say which attributes the model knows (labels = [...])")
         self._run = load(card.file, threads=threads)
 
-    def labels(self, images: Float32, names: Sequence[str]) -> Float32:
+    def labels(self, images: Float32, names: Sequence[str], *, unknown_as: float | None = None) -> Float32:
         """Which of the attributes ``names`` [A] the pictures ``images`` [B, 3, S, S] have: [B, A] in {0, 1}.
+
+        Args:
+            unknown_as: the label of attributes that the classifier does not know; None refuses them.
 
         Raises:
             WeightsError: the classifier does not know one of them.
         """
         unknown = [name for name in names if name not in self.attributes]
-        if unknown:
+        if unknown and unknown_as is None:
             raise WeightsError(f"{self.card.file} does not know {', '.join(unknown)}; it knows {self.attributes}")
         logits = self._run({"image": _ready(images)})
-        return (logits[:, [self.attributes.index(name) for name in names]] > 0).astype(np.float32)
-
-
-def _labels(card: Card) -> tuple[str, ...]:
-    labels = card.extra.get("labels")
-    if not labels:
-        raise WeightsError(f"{card.path} does not say which attributes the model knows (labels = [...])")
-    return tuple(labels)
+        found = np.full((len(images), len(names)), unknown_as or 0, np.float32)
+        for column, name in enumerate(names):
+            if name in self.attributes:
+                found[:, column] = logits[:, self.attributes.index(name)] > 0
+        return found
 
 
 def _ready(array: Float32) -> Float32:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dadfi_fast.card import WEIGHTS, Card, cards
-from dadfi_fast.deepfakes.portable import CLASSIFIERS, FAMILIES, AttributeModel, DeepfakeModel
+from dadfi_fast.deepfakes.edits import FAMILIES
+from dadfi_fast.deepfakes.portable import CLASSIFIERS, AttributeModel, DeepfakeModel
 from dadfi_fast.errors import WeightsError
 from dadfi_fast.table import Table
 

@@ -6,9 +6,11 @@ checkpoints load unchanged (see `load_official`). Pictures are [B, 3, S, S] floa
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Mapping
+
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from dadfi_fast.deepfakes.base import with_planes, without_statistics
 
 
 class ResidualBlock(nn.Module):
@@ -58,8 +60,7 @@ class Generator(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         """Edit ``x`` [B, 3, S, S] in [-1, 1] towards ``labels`` [B, c_dim] in {0, 1}; same shape and range out."""
-        planes = labels[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3]).to(x.dtype)
-        out: Tensor = self.main(torch.cat([x, planes], dim=1))
+        out: Tensor = self.main(with_planes(x, labels))
         return out
 
 
@@ -89,34 +90,12 @@ class Discriminator(nn.Module):
         return self.conv1(h), self.conv2(h).flatten(1)
 
 
-class StarGAN(nn.Module):
-    """The deepfake model as an adversary runs it: any square crop in, edited picture at ``image_size`` out."""
-
-    def __init__(self, generator: Generator, image_size: int) -> None:
-        super().__init__()
-        self.generator, self.image_size = generator, image_size
-
-    def resize(self, images: Tensor) -> Tensor:
-        """The model's own antialiased, differentiable resize: [B, 3, H, W] -> [B, 3, image_size, image_size]."""
-        if images.shape[-2:] == (self.image_size, self.image_size):
-            return images
-        size = (self.image_size, self.image_size)
-        return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
-
-    def fake(self, images: Tensor, edit: Tensor) -> Tensor:
-        """Edit ``images`` [B, 3, H, W] in [-1, 1] towards labels ``edit`` [B, c_dim]; [B, 3, S, S] in [-1, 1]."""
-        out: Tensor = self.generator(self.resize(images), edit)
-        return out
-
-    forward = fake
-
-
-def load_official(state: dict[str, Tensor]) -> Generator:
+def load_official(state: Mapping[str, Tensor]) -> Generator:
     """A generator from a state dict in the official form; its width, labels and depth are read off the shapes.
 
     Running statistics (``running_mean``, ``running_var``, ``num_batches_tracked``) are dropped: see `Generator`.
     """
-    kept = {k: v for k, v in state.items() if not k.rpartition(".")[2].startswith(("running_", "num_batches"))}
+    kept = without_statistics(state)
     first = kept["main.0.weight"]
     blocks = sum(k.endswith(".main.0.weight") for k in kept)
     generator = Generator(conv_dim=first.shape[0], c_dim=first.shape[1] - 3, repeat_num=blocks)

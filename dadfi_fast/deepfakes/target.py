@@ -6,17 +6,19 @@ and there is one file to ship and one hash to state.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dadfi_fast.card import Card
-from dadfi_fast.deepfakes import stargan
-from dadfi_fast.deepfakes.edits import ATTRIBUTES, edits
+from dadfi_fast.deepfakes import stargan, stargan2, stgan
+from dadfi_fast.deepfakes.base import Editor
+from dadfi_fast.deepfakes.edits import Edits, edits_of
+from dadfi_fast.deepfakes.stgan_sac import AttentiveGenerator
 from dadfi_fast.errors import WeightsError
 
 
@@ -25,17 +27,19 @@ class Target:
     """One deepfake model to be disturbed."""
 
     name: str
-    model: stargan.StarGAN
+    model: Editor
     sha256: str
-    attributes: Sequence[str] = ATTRIBUTES
+    rule: Edits
+    columns: tuple[str, ...] = ()  # the attributes of the labels that `edits` gets; those of the rule where empty
 
     def fake(self, images: Tensor, edit: Tensor) -> Tensor:
-        """Edit ``images`` [B, 3, H, W] in [-1, 1] towards labels ``edit`` [B, A]; [B, 3, S, S] in [-1, 1]."""
+        """Edit ``images`` [B, 3, H, W] in [-1, 1] as ``edit`` [B, D] says; [B, 3, S, S] in [-1, 1]."""
         return self.model.fake(images, edit)
 
     def edits(self, labels: Tensor) -> Tensor:
-        """All edits of pictures that have ``labels`` [B, A]: target labels [E, B, A]."""
-        return torch.from_numpy(edits(labels.numpy(), names=self.attributes))
+        """All edits of pictures that have ``labels`` [B, A], A as in `columns`: [E, B, D]."""
+        columns = self.columns or self.rule.attributes
+        return torch.from_numpy(self.rule(labels[:, [columns.index(name) for name in self.rule.attributes]].numpy()))
 
 
 def load_target(card: Card) -> Target:
@@ -45,11 +49,25 @@ def load_target(card: Card) -> Target:
         WeightsError: the file is not that of its card, or its family cannot be trained against.
     """
     card.verify()
-    if card.family != "stargan":
-        raise WeightsError(f"{card.name} is of family {card.family}; training knows the family stargan")
-    generator = stargan.load_official(read_weights(card.file))
-    model = stargan.StarGAN(generator, card.image_size).eval().requires_grad_(False)
-    return Target(card.name, model, card.sha256, tuple(card.extra["labels"]))
+    editor = Editor(_generator(card, read_weights(card.file)), card.image_size).eval().requires_grad_(False)
+    return Target(card.name, editor, card.sha256, edits_of(card.family, card.extra, where=card.path))
+
+
+def load_targets(cards: Sequence[Card]) -> list[Target]:
+    """`load_target` of each, all of them taking the same labels: the attributes of all, in the order of `columns`."""
+    targets = [load_target(card) for card in cards]
+    columns = tuple(dict.fromkeys(name for target in targets for name in target.rule.attributes))
+    return [replace(target, columns=columns) for target in targets]
+
+
+def _generator(card: Card, weights: Mapping[str, Tensor]) -> nn.Module:
+    if card.family == "stargan":
+        return stargan.load_official(weights)
+    if card.family == "stargan2":
+        return stargan2.load_styled(weights, card.image_size)
+    if card.family in ("stgan", "stgan-sac"):
+        return stgan.load(weights, stgan.Generator if card.family == "stgan" else AttentiveGenerator)
+    raise WeightsError(f"{card.name} is of family {card.family}, which the generator cannot be trained against")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

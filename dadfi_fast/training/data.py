@@ -34,6 +34,11 @@ class Faces:
     def __len__(self) -> int:
         return len(self.names)
 
+    def first(self, count: int) -> Faces:
+        """The first ``count`` pictures, or all where there are fewer."""
+        labels = self.labels[:count] if self.labels is not None else None
+        return Faces(self.pixels[:count], self.names[:count], labels)
+
     def batch(self, index: Tensor) -> Tensor:
         """Pictures ``index`` [B] as [B, 3, S, S] float32 in [-1, 1]."""
         return torch.from_numpy(self.pixels[index.numpy()]).float().div_(127.5).sub_(1.0)

@@ -51,11 +51,15 @@ def run(
     max_minutes: float = float("inf"),
     save_every: int = 500,
     log: Callable[[int, Losses, float], None] = lambda number, losses, rate: None,
+    saved: Callable[[int], None] = lambda number: None,
 ) -> Progress:
     """Train until ``steps`` or ``max_minutes`` (of this process), whichever is first; resume if ``folder`` has a state.
 
     Step ``i`` draws its randomness from a generator seeded with (seed, i), so that an interrupted and resumed run takes
     the same steps as an uninterrupted one.
+
+    Every 50 steps ``log`` is told the step's number, its losses and the steps per second; after each checkpoint
+    ``saved`` is told its step.
 
     Ctrl-C and SIGTERM end the run after the step at hand, with its state put away.
 
@@ -80,8 +84,10 @@ def run(
                 log(done, losses, (done - past.steps) / (time.monotonic() - start))
             if done % save_every == 0 and done < steps:
                 _put_away(trainer, path, progress())
+                saved(done)
     if done > past.steps:
         _put_away(trainer, path, progress())
+        saved(done)
     if stop.is_set():
         raise KeyboardInterrupt
     return progress() if done > past.steps else past

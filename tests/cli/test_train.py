@@ -17,8 +17,9 @@ from dadfi_fast.backends.artifact import load_artifact
 from dadfi_fast.backends.choice import choose
 from dadfi_fast.card import read_card
 from dadfi_fast.deepfakes.edits import ATTRIBUTES
+from dadfi_fast.deepfakes.portable import DeepfakeModel
 from dadfi_fast.deepfakes.stargan import Generator
-from dadfi_fast.export.release import release_stargan
+from dadfi_fast.export.release import release_deepfake
 
 Command = Callable[..., Result]
 
@@ -50,7 +51,8 @@ def models(tmp_path: Path) -> Path:
         for parameter in generator.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     folder = tmp_path / "models"
-    release_stargan(generator, folder, name="stargan-64", image_size=16, run={"seed": 0}, text="Tiny.")
+    what = {"family": "stargan", "image_size": 16, "edit_size": 5, "facts": {"labels": list(ATTRIBUTES), "seed": 0}}
+    release_deepfake(generator, folder, name="stargan-64", text="Tiny.", **what)
     return folder
 
 
@@ -103,19 +105,41 @@ def test_train_tells_wrong_usage(
     assert message in " ".join(result.stderr.split())
 
 
-def test_models_train_writes_a_model_with_its_edit_accuracy(command: Command, data: list[str], tmp_path: Path) -> None:
-    judge, out = tmp_path / "judge", tmp_path / "stargan"
-    test = ["--test", data[1], "--image-size", 32]
-    result = command("models", "train", "attributes", *data, *test, *small(width=4), "--steps", 1, "--out", judge)
+#: Sizes that train in a moment.
+TINY_FAMILIES = {
+    "stargan": small(conv_dim=4, critic_dim=4, critic_layers=3, batch=4),
+    "stargan2": small(width=4, max_width=8, mapping_width=8, batch=2),
+    "stgan": small(dim=4, layers=3, critic_dim=4, critic_layers=3, critic_fc=8, batch=4),
+    "stgan-sac": small(dim=4, layers=3, critic_dim=4, critic_layers=3, critic_fc=8, batch=4),
+}
+
+
+@pytest.fixture
+def judge(command: Command, data: list[str], tmp_path: Path) -> Path:
+    """The card of a small classifier."""
+    out, test = tmp_path / "judge", ["--test", data[1], "--image-size", 32]
+    result = command("models", "train", "attributes", *data, *test, *small(width=4), "--steps", 1, "--out", out)
     assert result.exit_code == 0, result.output
-    assert set(read_card(judge / "attributes-32.md").extra["test_accuracy"]) == set(ATTRIBUTES)
-    sizes = small(conv_dim=4, critic_dim=4, critic_layers=3, batch=4)
-    judged = ["--judge", judge / "attributes-32.md", "--steps", 1, "--out", out]
-    result = command("models", "train", "stargan", *data, *test, *sizes, *judged)
+    assert set(read_card(out / "attributes-32.md").extra["test_accuracy"]) == set(ATTRIBUTES)
+    return out / "attributes-32.md"
+
+
+@pytest.mark.parametrize("family", TINY_FAMILIES)
+def test_models_train_writes_a_model_with_its_curve(
+    family: str, command: Command, data: list[str], judge: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / family
+    arguments = [*data, "--test", data[1], "--image-size", 32, *TINY_FAMILIES[family], "--judge", judge, "--out", out]
+    result = command("models", "train", family, *arguments, "--steps", 2, "--save-every", 1, "--threads", 1)
     assert result.exit_code == 0, result.output
-    card = read_card(out / "stargan-32.md")
-    assert set(card.extra["edit_accuracy"]) == set(ATTRIBUTES) and card.extra["test_n"] == 12
+    card = read_card(out / f"{family}-32.md")
     card.verify()
+    assert card.extra["edit_accuracy"] and card.extra["test_n"] == 12
+    assert [point["step"] for point in card.extra["curve"]] == [1, 2]
+    assert (out / "sheet-000002.png").is_file()
+    model = DeepfakeModel(card)
+    edits = model.edits(np.zeros((1, len(model.attributes)), np.float32))
+    assert model.fake(np.zeros((1, 3, 32, 32), np.float32), edits[0]).shape == (1, 3, 32, 32)
 
 
 def test_models_train_tells_an_unknown_setting(command: Command, data: list[str], tmp_path: Path) -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dadfi_fast.deepfakes.stargan import Discriminator, Generator, StarGAN, load_official
+from dadfi_fast.deepfakes.base import Editor
+from dadfi_fast.deepfakes.stargan import Discriminator, Generator, load_official
 
 
 def test_the_official_width_has_the_official_size() -> None:
@@ -44,7 +45,7 @@ def test_statistics_are_the_pictures_own_in_eval_mode_too() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_the_picture_gets_a_gradient_through_the_resize(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    model = StarGAN(Generator(conv_dim=8, repeat_num=1), image_size=32)
+    model = Editor(Generator(conv_dim=8, repeat_num=1), image_size=32)
     x = torch.rand(1, 3, 50, 70, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
         fake = (

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dadfi_fast.deepfakes.stargan import Generator, StarGAN
+from dadfi_fast.deepfakes.base import Editor
+from dadfi_fast.deepfakes.edits import ATTRIBUTES, Targets
+from dadfi_fast.deepfakes.stargan import Generator
 from dadfi_fast.deepfakes.target import Target
 from dadfi_fast.training.data import Faces
 
@@ -23,5 +25,5 @@ def faces() -> Faces:
 @pytest.fixture
 def target() -> Target:
     torch.manual_seed(0)
-    model = StarGAN(Generator(conv_dim=4, repeat_num=1), image_size=16).eval().requires_grad_(False)
-    return Target("tiny", model, "0" * 64)
+    model = Editor(Generator(conv_dim=4, repeat_num=1), image_size=16).eval().requires_grad_(False)
+    return Target("tiny", model, "0" * 64, Targets(ATTRIBUTES))
