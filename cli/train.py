@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +44,19 @@ def setting(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
 @click.option("--max-minutes", type=click.FloatRange(min=0), default=float("inf"), help="Stop after this long.")
 @click.option("--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps to a checkpoint.")
 @click.option("--seed", type=int, help="Seed of everything that is drawn [default: the recipe's].")
+@click.option("--tensorboard", is_flag=True, help="Also write the losses to OUT for TensorBoard.")
 @click.option("--set", "settings", multiple=True, callback=setting, metavar="KEY=VALUE", help="Change one setting.")
 def command(
     recipe: str, sources: tuple[Path, ...], attributes: Path, validation: tuple[Path, ...], models_dir: Path | None,
     out: Path, name: str, steps: int | None, max_minutes: float, save_every: int, seed: int | None,
-    settings: dict[str, Any],
+    tensorboard: bool, settings: dict[str, Any],
 ) -> None:  # fmt: skip
     """Train the generator that protects.
 
     The same command again goes on where the last run stopped (Ctrl-C, --max-minutes or a kill). At the end OUT holds
     NAME.onnx, NAME.safetensors and the card NAME.md; protect takes them with --generator OUT/NAME.onnx.
+
+    On several GPUs: torchrun --nproc-per-node N -m dadfi_fast.cli train ...; every process has its own batch.
 
     Example: dadfi-fast train --data celeba176-train-0.tar --attributes celeba-attributes.csv --out runs/first
     """
@@ -59,6 +64,7 @@ def command(
     from dadfi_fast.card import WEIGHTS, find_card
     from dadfi_fast.deepfakes.target import load_targets
     from dadfi_fast.export.release import release_generator, run_facts
+    from dadfi_fast.training import distributed
     from dadfi_fast.training.config import load_config
     from dadfi_fast.training.data import load_faces
     from dadfi_fast.training.loop import run
@@ -74,12 +80,13 @@ def command(
     faces = load_faces(sources, limit=config.limit or None, **kind)
     held_out = load_faces(validation, limit=200, **kind) if validation else None
     console.message(f"{len(faces)} faces; {config.steps} steps of {config.batch}; checkpoints in {out}")
-    trainer = DadfiTrainer(config, faces, targets, validation=held_out)
-    trainer.prepare()
-    progress = run(
-        trainer, steps=config.steps, seed=config.seed, folder=out, max_minutes=max_minutes, save_every=save_every,
-        log=report,
-    )  # fmt: skip
+    limits: dict[str, Any] = {"steps": config.steps, "max_minutes": max_minutes, "save_every": save_every}
+    with distributed.group(), journal(out if tensorboard else None) as log:
+        trainer = DadfiTrainer(config, faces, targets, validation=held_out)
+        trainer.prepare()
+        progress = run(trainer, seed=config.seed, folder=out, log=log, **limits)
+        if distributed.rank() != 0:
+            return
     facts = run_facts(command=invocation(), seed=config.seed, progress=progress, data=sources)
     facts["targets"] = [{"name": t.name, "sha256": t.sha256} for t in targets]
     text = "A DADFI generator. Figures: run `dadfi-fast check` on what it protected."
@@ -91,6 +98,30 @@ def report(number: int, losses: dict[str, float], rate: float) -> None:
     """One line of progress."""
     figures = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
     console.message(f"step {number}  {figures}  {rate:.2f} steps/s")
+
+
+@contextmanager
+def journal(folder: Path | None) -> Iterator[Callable[[int, dict[str, float], float], None]]:
+    """What writes the losses down: to the console, and for TensorBoard to ``folder`` where one is given.
+
+    Raises:
+        UsageError: TensorBoard is not installed.
+    """
+    if folder is None:
+        yield report
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UsageError("--tensorboard needs TensorBoard; run: pip install tensorboard") from error
+    with SummaryWriter(str(folder)) as writer:
+
+        def log(number: int, losses: dict[str, float], rate: float) -> None:
+            report(number, losses, rate)
+            for name, value in (losses | {"steps per second": rate}).items():
+                writer.add_scalar(name, value, number)
+
+        yield log
 
 
 def invocation() -> str:

@@ -18,6 +18,12 @@ else:
     import tomli as tomllib
 
 RECIPES = Path(__file__).parent / "recipes"
+#: What a setting may be.
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "preset": ("s", "m", "l"),
+    "bound": ("tanh", "clamp", "hinge-only"),
+    "gradient": ("white-box", "query"),
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class TrainConfig:
     beta2: float = 0.99
     epsilon: float = 1e-6
     decay_from: float = 0.5  # share of the steps after which the learning rates fall linearly to 0
+    patience: int = 0  # stop after so many checkpoints without gain on the validation split; 0: never
     bf16: bool = True
     seed: int = 0
 
@@ -57,6 +64,14 @@ class TrainConfig:
     distortion_goal: float = 0.25  # d_mask at which a fake counts as broken beyond doubt
     lambda_visible: float = 0.0  # 0 is the paper
     psnr_goal: float = 38.5  # dB at which the perturbation counts as invisible
+    masking: bool = False  # whether a change counts for less where the picture is busy
+    chroma_weight: float = 1.0  # what a change of colour counts for, one of brightness being 1
+    dynamic: float = 0.0  # how strongly models that lag on the validation split are preferred; 0: all alike
+
+    # How the models are asked: differentiated, or only called (section "Query-based gradient").
+    gradient: str = "white-box"  # white-box, query
+    query_directions: int = 16
+    query_sigma: float = 0.02  # root mean square of a try
 
     # The basic perturbations adv_i (Eq. 5, 6, 11, 12).
     teacher_batches: int = 20
@@ -106,4 +121,6 @@ def _value(key: str, value: Any, path: Path) -> Any:
         return float(value)
     if type(value) is not kind:
         raise UsageError(f"{path.name}: {key} must be a {kind.__name__}, not {value!r}")
+    if value not in CHOICES.get(key, (value,)):
+        raise UsageError(f"{path.name}: {key} must be one of {', '.join(CHOICES[key])}, not {value!r}")
     return value

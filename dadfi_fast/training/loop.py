@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
-from dadfi_fast.training import checkpoint
+from dadfi_fast.training import checkpoint, distributed
 
 Losses = dict[str, float]
 
@@ -41,6 +41,9 @@ class Trainer(Protocol):
     def report(self, folder: Path, number: int) -> None:
         """Write what a person looks at (a contact sheet) after step ``number``."""
 
+    def settled(self) -> bool:
+        """Whether further steps are of no use."""
+
 
 def run(
     trainer: Trainer,
@@ -61,6 +64,8 @@ def run(
     Every 50 steps ``log`` is told the step's number, its losses and the steps per second; after each checkpoint
     ``saved`` is told its step.
 
+    Under torchrun every process takes the same steps with randomness of its own, and the first one writes.
+
     Ctrl-C and SIGTERM end the run after the step at hand, with its state put away.
 
     Raises:
@@ -76,18 +81,29 @@ def run(
     def progress() -> Progress:
         return Progress(done, past.minutes + (time.monotonic() - start) / 60)
 
+    first = distributed.rank() == 0
+
+    def put_away() -> None:
+        if first:
+            checkpoint.save(path, {"trainer": trainer.state(), **asdict(progress())})
+            trainer.report(folder, done)
+            saved(done)
+
     with _asked_to_stop() as stop:
-        while done < steps and progress().minutes - past.minutes < max_minutes and not stop.is_set():
-            losses = trainer.step(done, step_rng(seed, done))
+
+        def over() -> bool:
+            late = progress().minutes - past.minutes >= max_minutes
+            return distributed.any_of_all(late or stop.is_set() or (first and trainer.settled()))
+
+        while done < steps and not over():
+            losses = trainer.step(done, step_rng(seed, done * distributed.world() + distributed.rank()))
             done += 1
-            if done % 50 == 0 or done == steps:
+            if first and (done % 50 == 0 or done == steps):
                 log(done, losses, (done - past.steps) / (time.monotonic() - start))
             if done % save_every == 0 and done < steps:
-                _put_away(trainer, path, progress())
-                saved(done)
+                put_away()
     if done > past.steps:
-        _put_away(trainer, path, progress())
-        saved(done)
+        put_away()
     if stop.is_set():
         raise KeyboardInterrupt
     return progress() if done > past.steps else past
@@ -97,11 +113,6 @@ def step_rng(seed: int, number: int) -> torch.Generator:
     """The random generator of step ``number`` of a run with ``seed``."""
     # PyTorch's generator keeps 32 bits of a seed; an odd factor spreads the runs' seeds over them (Knuth).
     return torch.Generator().manual_seed((number + 2_654_435_761 * seed) % 2**32)
-
-
-def _put_away(trainer: Trainer, path: Path, progress: Progress) -> None:
-    checkpoint.save(path, {"trainer": trainer.state(), **asdict(progress)})
-    trainer.report(path.parent, progress.steps)
 
 
 @contextmanager

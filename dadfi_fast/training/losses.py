@@ -49,10 +49,38 @@ def shortfall(distortion: Tensor, goal: float) -> Tensor:
     return F.relu(goal**0.5 - torch.sqrt(distortion + 1e-6)).mean()
 
 
-def visibility(delta: Tensor, goal: float) -> Tensor:
-    """How far the root mean square of each perturbation [B, 3, H, W] exceeds ``goal`` (on the [-1, 1] scale)."""
-    rms = torch.sqrt(delta.square().flatten(1).mean(1) + 1e-12)
+def visibility(delta: Tensor, goal: float, *, sensitivity: Tensor | None = None, chroma: float = 1.0) -> Tensor:
+    """How far the root mean square of each perturbation [B, 3, H, W] exceeds ``goal`` (on the [-1, 1] scale).
+
+    Args:
+        sensitivity: [B, 1, H, W], what a change counts for at each pixel (`sensitivity`); the same everywhere if None.
+        chroma: what a change of colour counts for, one of brightness being 1.
+    """
+    weighted = opponent(delta) * delta.new_tensor([1.0, chroma, chroma])[:, None, None]
+    if sensitivity is not None:
+        weighted = weighted * sensitivity
+    rms = torch.sqrt(weighted.square().flatten(1).mean(1) + 1e-12)
     return F.relu(rms - goal).mean()
+
+
+def opponent(delta: Tensor) -> Tensor:
+    """Brightness, red against blue, green against both: an orthonormal change of basis of [B, 3, H, W], which keeps
+    the root mean square."""
+    basis = delta.new_tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 2.0, -1.0]])
+    return torch.einsum("oc,bchw->bohw", F.normalize(basis, dim=1), delta)
+
+
+def sensitivity(x: Tensor, *, floor: float = 0.08, side: int = 9) -> Tensor:
+    """How well an eye sees a change at each pixel of ``x`` [B, 3, H, W] in [-1, 1]: [B, 1, H, W], mean square 1.
+
+    Contrast masking (Legge & Foley 1980) in its simplest form: the inverse of ``floor`` plus the standard deviation of
+    the brightness over ``side`` x ``side`` pixels; smooth skin counts for more than hair and edges.
+    """
+    grey = x.mean(1, keepdim=True)
+    near: dict[str, int | bool] = {"kernel_size": side, "stride": 1, "padding": side // 2, "count_include_pad": False}
+    mean, square = (F.avg_pool2d(power, **near) for power in (grey, grey.square()))  # type: ignore[arg-type]
+    seen = 1 / (floor + (square - mean.square()).clamp(min=0).sqrt())
+    return seen / seen.square().mean((1, 2, 3), keepdim=True).sqrt()
 
 
 def rms_of_psnr(psnr: float) -> float:

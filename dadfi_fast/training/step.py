@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,12 +17,13 @@ from dadfi_fast.errors import DataError
 from dadfi_fast.metrics.defence import SUCCESS
 from dadfi_fast.models.generator import Bound, Generator
 from dadfi_fast.models.recognizer import Recognizer
-from dadfi_fast.training import losses
+from dadfi_fast.training import distributed, losses
 from dadfi_fast.training.augment import framed, resized
 from dadfi_fast.training.config import TrainConfig
 from dadfi_fast.training.data import Faces
 from dadfi_fast.training.journey import Journey, direct, draw
 from dadfi_fast.training.loop import Losses, step_rng
+from dadfi_fast.training.query import queried
 from dadfi_fast.training.sheet import save_sheet
 from dadfi_fast.training.validate import validate
 
@@ -52,6 +54,8 @@ class DadfiTrainer:
         judges = [*self.ide_x.parameters(), *self.ide_y.parameters()]
         self.d_opt = torch.optim.Adam(judges, config.lr_recognizers, betas, eps)
         self.marks: list[Tensor] = []  # adv_i, one a model, [3, S, S]
+        self.scores: list[float] = []  # at each checkpoint, of the model that is broken least
+        self.shares = torch.full((len(targets),), 1 / len(targets))  # how often each model is trained against
 
     def prepare(self) -> None:
         """Compute the basic perturbations adv_i (Eq. 11), if no checkpoint brought them and the objective uses them."""
@@ -66,15 +70,16 @@ class DadfiTrainer:
 
     def step(self, number: int, rng: torch.Generator) -> Losses:
         self._schedule(number)
+        distributed.follow_first(self.shares)
         x, labels = self._draw(rng)
-        target_number = int(torch.randint(len(self.targets), (), generator=rng))
+        target_number = int(torch.multinomial(self.shares, 1, generator=rng))
         target = self.targets[target_number]
         edit = _one_edit_each(target.edits(labels), rng)
         journey = draw(self.config, x, rng, strength=self._strength(number))
         with self._autocast():
             delta = self.generator(x).float()
         clean = journey.clean(x)
-        broken = self._fake(target, journey.protected(x, delta), edit)
+        broken = self._broken(target, journey.protected(x, delta), edit, rng)
         with torch.no_grad():
             fake = self._fake(target, clean, edit)
         terms = self._recognize(x, delta, broken, self._taught(target_number, x, journey, edit))
@@ -83,10 +88,11 @@ class DadfiTrainer:
         terms |= {
             "hinge": self.config.mu * losses.hinge(delta, self.config.lim),
             "distortion": self.config.lambda_distortion * losses.shortfall(distortion, self.config.distortion_goal),
-            "visible": self.config.lambda_visible * losses.visibility(delta, losses.rms_of_psnr(self.config.psnr_goal)),
+            "visible": self.config.lambda_visible * self._visibility(x, delta),
         }
         self.g_opt.zero_grad(set_to_none=True)
         torch.stack([t for k, t in terms.items() if not k.startswith("d_")]).sum().backward()
+        distributed.average_gradients(self.generator.parameters())
         self.g_opt.step()
         rms = delta.detach().square().mean().sqrt().item()
         share = (distortion > SUCCESS).float().mean().item()
@@ -96,14 +102,15 @@ class DadfiTrainer:
     def state(self) -> dict[str, Any]:
         parts = {p: getattr(self, p).state_dict() for p in _PARTS}
         hashes = {t.name: t.sha256 for t in self.targets}
-        return parts | {"marks": self.marks, "config": asdict(self.config), "targets": hashes}
+        found = {"marks": self.marks, "shares": self.shares, "scores": self.scores}
+        return parts | found | {"config": asdict(self.config), "targets": hashes}
 
     def load(self, state: dict[str, Any]) -> None:
         if state["targets"] != {t.name: t.sha256 for t in self.targets}:
             raise DataError("the checkpoint was made against other deepfake models; train into another --out folder")
         for part in _PARTS:
             getattr(self, part).load_state_dict(state[part])
-        self.marks = state["marks"]
+        self.marks, self.shares, self.scores = state["marks"], state["shares"], state["scores"]
 
     @torch.no_grad()
     def report(self, folder: Path, number: int) -> None:
@@ -118,8 +125,32 @@ class DadfiTrainer:
         save_sheet(folder / f"sheet-{number:06d}.png", [resized(c, 128) for c in columns])
         if self.validation is not None:
             figures = validate(self.generator, self.targets, self.validation, image_size=size)
+            self._prefer_laggards(figures)
+            self.scores.append(min(figures[f"{target.name} jpeg75"] for target in self.targets))
             with (folder / "validation.jsonl").open("a") as file:
-                file.write(json.dumps({"step": number, **figures}) + "\n")
+                file.write(json.dumps({"step": number, **figures, "shares": self.shares.tolist()}) + "\n")
+
+    def settled(self) -> bool:
+        """Whether the model that is broken least after JPEG 75 was not broken more for ``patience`` checkpoints."""
+        patience = self.config.patience
+        return 0 < patience < len(self.scores) and max(self.scores[-patience:]) <= max(self.scores[:-patience])
+
+    def _prefer_laggards(self, figures: dict[str, float]) -> None:
+        """Dynamic strength: train more against the models that are broken less often after JPEG.
+
+        The paper adjusts the strength by what the models answer to queries; here the answers on the validation split
+        say how often each of them is asked.
+        """
+        if self.config.dynamic:
+            missed = torch.tensor([1.1 - figures[f"{target.name} jpeg75"] for target in self.targets])
+            weight = missed**self.config.dynamic
+            self.shares = weight / weight.sum()
+
+    def _visibility(self, x: Tensor, delta: Tensor) -> Tensor:
+        c = self.config
+        seen = losses.sensitivity(x) if c.masking else None
+        goal = losses.rms_of_psnr(c.psnr_goal)
+        return losses.visibility(delta, goal, sensitivity=seen, chroma=c.chroma_weight)
 
     def _recognize(self, x: Tensor, delta: Tensor, broken: Tensor, taught: Tensor | None) -> dict[str, Tensor]:
         """Update both recognizers on this batch, then the generator's terms against them (Eq. 3, 7, 14).
@@ -139,6 +170,7 @@ class DadfiTrainer:
             judged = [losses.recognizer_loss(judge(real), judge(fake.detach())) for _, _, judge, real, fake in pairs]
         self.d_opt.zero_grad(set_to_none=True)
         torch.stack(judged).sum().backward()
+        distributed.average_gradients((*self.ide_x.parameters(), *self.ide_y.parameters()))
         self.d_opt.step()
         for (weight, name, judge, _, fake), loss in zip(pairs, judged, strict=True):
             judge.requires_grad_(False)
@@ -169,6 +201,15 @@ class DadfiTrainer:
         pictures = target.model.resize(pictures)
         with self._autocast():
             return target.fake(pictures, edit).float()
+
+    def _broken(self, target: Target, pictures: Tensor, edit: Tensor, rng: torch.Generator) -> Tensor:
+        """The model's output for protected pictures, with the gradient that the recipe allows."""
+        c = self.config
+        if c.gradient == "white-box":
+            return self._fake(target, pictures, edit)
+        pictures = target.model.resize(pictures)
+        asked = partial(self._fake, target, edit=edit)
+        return queried(asked, pictures, directions=c.query_directions, sigma=c.query_sigma, rng=rng)
 
     def _draw(self, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         c, index = self.config, torch.randint(len(self.faces), (self.config.batch,), generator=rng)

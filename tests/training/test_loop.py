@@ -34,6 +34,9 @@ class Sum:
     def report(self, folder: Path, number: int) -> None:
         self.reports.append(number)
 
+    def settled(self) -> bool:
+        return False
+
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
     whole, broken, resumed = Sum(), Sum(stop_at=3), Sum()

@@ -46,3 +46,31 @@ def test_what_is_broken_or_unseen_adds_nothing() -> None:
 def test_rms_and_psnr_are_one_scale() -> None:
     rms = losses.rms_of_psnr(38.5)
     assert 10 * math.log10(255**2 / (rms * 127.5) ** 2) == pytest.approx(38.5)
+
+
+def test_the_opponent_basis_keeps_the_root_mean_square() -> None:
+    delta = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    rotated = losses.opponent(delta)
+    torch.testing.assert_close(rotated.square().mean(), delta.square().mean())
+    grey = losses.opponent(torch.full((1, 3, 1, 1), 0.1)).flatten().tolist()
+    assert grey == pytest.approx([0.1 * 3**0.5, 0, 0], abs=1e-6)  # brightness alone
+
+
+def test_colour_can_count_for_more_than_brightness() -> None:
+    grey = torch.full((1, 3, 4, 4), 0.02)
+    colour = grey * torch.tensor([1.0, 0.0, -1.0])[:, None, None]
+    for delta, factor in ((grey, 1), (colour, 3)):
+        plain = losses.visibility(delta, 0.0)
+        assert losses.visibility(delta, 0.0, chroma=3.0).item() == pytest.approx(factor * plain.item(), rel=1e-4)
+
+
+def test_a_change_on_smooth_skin_is_seen_more_than_one_in_hair() -> None:
+    x = torch.zeros(1, 3, 32, 32)
+    x[..., 16:] = torch.rand(32, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1  # busy on the right
+    seen = losses.sensitivity(x)
+    assert seen.square().mean().item() == pytest.approx(1, rel=1e-4)
+    assert seen[..., :10].min() > 2 * seen[..., 22:].max()
+    left, right = torch.zeros(2, 1, 3, 32, 32)
+    left[..., :10], right[..., -10:] = 0.02, 0.02
+    hidden, plain = (losses.visibility(d, 0.0, sensitivity=seen).item() for d in (right, left))
+    assert plain > 2 * hidden

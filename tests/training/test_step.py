@@ -34,6 +34,8 @@ def trainer(config: TrainConfig, faces: Faces, target: Target) -> DadfiTrainer:
         pytest.param({"transforms": False, "lambda_distortion": 0.0, "lambda_visible": 0.0}, id="the paper"),
         pytest.param({"lambda_x": 0.0, "lambda_y": 0.0}, id="no recognizers"),
         pytest.param({"bound": "hinge-only"}, id="hinge only"),
+        pytest.param({"gradient": "query", "query_directions": 2}, id="queries only"),
+        pytest.param({"masking": True, "chroma_weight": 2.0}, id="what an eye sees"),
     ],
 )
 def test_a_step_is_finite_and_moves_the_generator(change: dict[str, object], faces: Faces, target: Target) -> None:
@@ -79,3 +81,14 @@ def test_a_checkpoint_made_against_other_models_is_refused(faces: Faces, target:
     state = trainer(TINY, faces, target).state()
     with pytest.raises(DataError, match="other deepfake models"):
         trainer(TINY, faces, replace(target, sha256="1" * 64)).load(state)
+
+
+def test_the_model_that_lags_is_asked_more_often(faces: Faces, target: Target) -> None:
+    other = replace(target, name="other")
+    made = DadfiTrainer(replace(TINY, dynamic=1.0), faces, [target, other])
+    assert made.shares.tolist() == [0.5, 0.5]
+    made._prefer_laggards({"tiny jpeg75": 1.0, "other jpeg75": 0.5})
+    assert made.shares.tolist() == pytest.approx([0.1 / 0.7, 0.6 / 0.7])
+    again = DadfiTrainer(replace(TINY, dynamic=1.0), faces, [target, other])
+    again.load(made.state())
+    assert torch.equal(again.shares, made.shares)

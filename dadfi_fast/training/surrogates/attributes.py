@@ -68,6 +68,10 @@ class AttributesTrainer:
     def report(self, folder: Path, number: int) -> None:
         """A classifier makes no pictures."""
 
+    def settled(self) -> bool:
+        """Never: the steps are the schedule's."""
+        return False
+
 
 @torch.no_grad()
 def accuracy(model: nn.Module, faces: Faces, *, batch: int = 256) -> Tensor:

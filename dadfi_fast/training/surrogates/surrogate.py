@@ -90,6 +90,10 @@ class SurrogateTrainer(ABC):
         fakes = [kept(x, edit) for edit in edits]
         save_sheet(folder / f"sheet-{number:06d}.png", [x, *fakes])
 
+    def settled(self) -> bool:
+        """Never: the steps are the schedule's."""
+        return False
+
     def optimizer(self, module: nn.Module, lr: float, **settings: Any) -> torch.optim.Adam:
         """Adam for ``module``, its rate scheduled by `schedule`."""
         made = torch.optim.Adam(module.parameters(), lr, **settings)
