@@ -37,7 +37,8 @@ def data(tmp_path: Path) -> list[str]:
             member = tarfile.TarInfo(f"{i:02}.png")
             member.size = len(file.getvalue())
             tar.addfile(member, io.BytesIO(file.getvalue()))
-            rows.append(f"{i:02}.png,{','.join(str(v) for v in rng.integers(0, 2, 5))}")
+            labels = [*(int(i % 3 == colour) for colour in range(3)), *rng.integers(0, 2, 2)]  # of every hair colour
+            rows.append(f"{i:02}.png,{','.join(map(str, labels))}")
     table.write_text("\n".join(rows))
     return ["--data", str(archive), "--attributes", str(table)]
 

@@ -1,0 +1,147 @@
+"""The frame of the experiments: what one is asked to do, what it gives, and the files that are written of it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from dadfi_fast import __version__
+from dadfi_fast.device import machine
+from dadfi_fast.errors import DiskError
+from dadfi_fast.table import Table, late
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from dadfi_fast.types import UInt8
+
+#: One line of figures; NaN stands for a figure that does not exist.
+Row: TypeAlias = Mapping[str, Any]
+#: What every row names besides its figures.
+NAMED: Final = ("data", "split", "n", "models", "generator", "machine", "seed", "command")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What an experiment is asked to do."""
+
+    sources: tuple[Path, ...]  # tar archives or folders of faces
+    attributes: Path | None = None  # CSV table of their labels
+    models: tuple[str, ...] = ()  # names of deepfake models; all where empty
+    models_dir: Path | None = None  # where they lie; what ships where None
+    sample: int | None = None  # pictures that are drawn; all where None
+    fid: int = 0  # pictures in each of the two sets of a Frechet distance; 0: it is not measured
+    seed: int = 0  # of everything that is drawn
+    command: str = ""  # what the user typed
+    tick: Callable[[int], object] = lambda count: None  # called with the number of pictures just done
+
+    def facts(self) -> dict[str, Any]:
+        """What every row says of the run itself."""
+        software = f"dadfi-fast {__version__}, Python {platform.python_version()}"
+        return {"machine": machine(), "software": software, "seed": self.seed, "command": self.command}
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What an experiment found."""
+
+    name: str
+    rows: Sequence[Row]  # at least one; every row has the keys `NAMED`
+    columns: Mapping[str, str]  # the keys of `rows` that a table shows, with their heads
+    text: str  # what the figures are, Markdown
+    draw: Callable[[Figure], None]  # draws them
+    sheets: Mapping[str, UInt8] = field(default_factory=dict)  # pictures [H, W, 3] by what they show
+
+    def cells(self) -> Iterator[tuple[object, ...]]:
+        """A line of the table for each row; None for a figure that does not exist."""
+        return (tuple(_finite(row.get(key)) for key in self.columns) for row in self.rows)
+
+
+def write(result: Result, out: Path) -> list[Path]:
+    """Write ``NAME.json``, ``NAME.md``, ``NAME.png`` and a ``NAME-SHEET.png`` for each sheet to the folder ``out``.
+
+    Raises:
+        DiskError: the folder cannot be written to.
+    """
+    assert all(key in row for row in result.rows for key in NAMED), result.name
+    document = {"experiment": result.name, "rows": [_finite(dict(row)) for row in result.rows]}
+    paths = [out / f"{result.name}{suffix}" for suffix in (".json", ".md", ".png")]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        paths[0].write_text(
+            json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+        )
+        paths[1].write_text(markdown(result), encoding="utf-8")
+        _plot(result, paths[2])
+        return paths + [_picture(out / f"{result.name}-{name}.png", pixels) for name, pixels in result.sheets.items()]
+    except OSError as error:
+        raise DiskError(f"{out} cannot be written to ({error}); name another folder with --out") from error
+
+
+def markdown(result: Result) -> str:
+    """The table, what its figures are, and what they were measured on and with."""
+    heads = list(result.columns.values())
+    lines = [f"# {result.name}", "", result.text.strip(), "", _line(heads), _line(["---"] * len(heads))]
+    lines += [_line([_cell(cell) for cell in cells]) for cells in result.cells()]
+    lines += ["", "Measured with:", "", *_facts(result), ""]
+    pictures = [result.name, *(f"{result.name}-{name}" for name in result.sheets)]
+    return "\n".join(lines + [f"![{name}]({name}.png)\n" for name in pictures])
+
+
+def _facts(result: Result) -> Iterator[str]:
+    """What the table does not show, each different value once."""
+    for key in result.rows[0]:
+        values = dict.fromkeys(_worded(row.get(key)) for row in result.rows)
+        if key not in result.columns:
+            yield f"- {key}: {'; '.join(value for value in values if value) or 'none'}"
+
+
+def _worded(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_worded(entry)}" for key, entry in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(_worded(entry) for entry in value)
+    return "" if value is None else str(value)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    """``value`` with None for every NaN in it."""
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and value != value else value
+
+
+def _plot(result: Result, path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(layout="constrained")  # without pyplot: no window, no state; PNG is drawn by Agg
+    result.draw(figure)
+    figure.savefig(path, dpi=120)
+
+
+def _picture(path: Path, pixels: UInt8) -> Path:
+    from PIL import Image
+
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+#: The experiments by name; an entry gives the function that runs it.
+EXPERIMENTS: Table[Callable[[], Callable[[Setup], Result]]] = Table("experiment")
+EXPERIMENTS.add("plausibility")(late("dadfi_fast.evaluate.plausibility", "run"))

