@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from dadfi_fast.card import WEIGHTS, Card, cards
+from dadfi_fast.card import Card, cards, folders
 from dadfi_fast.cli import console, options
 from dadfi_fast.errors import NothingToDo, WeightsError
 
@@ -72,9 +72,10 @@ def verify(names: tuple[str, ...]) -> None:
 
 
 def _cards() -> list[Card]:
-    found = cards(WEIGHTS)
+    places = folders()
+    found = [card for folder in places for card in cards(folder)]
     if not found:
-        raise NothingToDo(f"there is no model in {WEIGHTS}; reinstall dadfi-fast")
+        raise NothingToDo(f"there is no model in {places[0]}; reinstall dadfi-fast")
     return found
 
 
@@ -95,7 +96,7 @@ def _facts(card: Card) -> dict[str, Any]:
     return {
         "name": card.name,
         "family": card.family,
-        "source": "bundled",
+        "source": card.source,
         "image_size": card.image_size,
         "parameters": card.parameters,
         "sha256": card.sha256,

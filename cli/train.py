@@ -61,7 +61,7 @@ def command(
     Example: dadfi-fast train --data celeba176-train-0.tar --attributes celeba-attributes.csv --out runs/first
     """
     need_torch()
-    from dadfi_fast.card import WEIGHTS, find_card
+    from dadfi_fast.card import find_card
     from dadfi_fast.deepfakes.target import load_targets
     from dadfi_fast.export.release import release_generator, run_facts
     from dadfi_fast.training import distributed
@@ -72,7 +72,7 @@ def command(
 
     changes = settings | {k: v for k, v in (("steps", steps), ("seed", seed)) if v is not None}
     config = load_config(recipe, changes)
-    targets = load_targets([find_card(model, folder=models_dir or WEIGHTS) for model in config.models])
+    targets = load_targets([find_card(model, folder=models_dir) for model in config.models])
     kind: dict[str, Any] = {
         "image_size": config.stored_size, "attributes": attributes, "columns": targets[0].columns
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """Model cards: what a weights file is, where it came from, and whether it is still that file.
 
-A card is ``NAME.md`` beside the weights: facts as TOML between two lines ``+++``, then text for people.
+A card is ``NAME.md`` beside the weights: facts as TOML between two lines ``+++``, then text for people. What ships lies
+in `WEIGHTS`; what ``models add`` took lies in the user's data folder, each model in a folder of its own.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ else:
 
 #: The folder of what ships with the package.
 WEIGHTS = Path(__file__).parent / "weights"
+#: The environment variable that names another folder for added models.
+MODELS_VARIABLE = "DADFI_MODELS"
 
 
 @dataclass(frozen=True)
@@ -39,18 +43,24 @@ class Card:
     licence: str
     extra: Mapping[str, Any]
 
+    @property
+    def source(self) -> str:
+        """Where the model came from: ``bundled`` with the package, or ``added`` by the user."""
+        return str(self.extra.get("source", "bundled"))
+
     def verify(self) -> None:
         """Compare the weights with the card.
 
         Raises:
             WeightsError: the file is missing, or its hash is not the one in the card.
         """
+        mend = "add it again (models add --force)" if self.source == "added" else "reinstall dadfi-fast"
         if not self.file.is_file():
-            raise WeightsError(f"{self.file} is missing, though {self.path.name} names it; reinstall dadfi-fast")
+            raise WeightsError(f"{self.file} is missing, though {self.path.name} names it; {mend}")
         found = sha256(self.file)
         if found != self.sha256:
             hashes = f"sha256 {found}, card {self.sha256}"
-            raise WeightsError(f"{self.file} is not the file of its card ({hashes}); reinstall dadfi-fast")
+            raise WeightsError(f"{self.file} is not the file of its card ({hashes}); {mend}")
 
 
 def read_card(path: Path) -> Card:
@@ -73,13 +83,31 @@ def cards(folder: Path = WEIGHTS) -> list[Card]:
     return [read_card(p) for p in sorted(folder.glob("*.md"))]
 
 
-def find_card(name: str, *, family: str | None = None, folder: Path = WEIGHTS) -> Card:
-    """The card called ``name``.
+def user_folder() -> Path:
+    """Where added models lie: what ``DADFI_MODELS`` names, else the user's data folder; it may not be there yet."""
+    named = os.environ.get(MODELS_VARIABLE)
+    if named:
+        return Path(named).expanduser()
+    import platformdirs  # only where it is needed: start-up reads cards
+
+    return Path(platformdirs.user_data_path("dadfi-fast", appauthor=False)) / "models"
+
+
+def folders() -> list[Path]:
+    """The folders that hold cards: what ships first, then one for each added model, in name order."""
+    home = user_folder()
+    added = sorted(p for p in home.iterdir() if p.is_dir() and not p.name.startswith(".")) if home.is_dir() else []
+    return [WEIGHTS, *added]
+
+
+def find_card(name: str, *, family: str | None = None, folder: Path | None = None) -> Card:
+    """The card called ``name`` in ``folder``; among what ships and what was added where None.
 
     Raises:
         UsageError: there is none of this name (and family).
     """
-    known = [c for c in cards(folder) if family in (None, c.family)]
+    places = [folder] if folder else folders()
+    known = [c for place in places for c in cards(place) if family in (None, c.family)]
     for card in known:
         if card.name == name:
             return card

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from dadfi_fast.card import MODELS_VARIABLE
 from dadfi_fast.cli.main import main
 from dadfi_fast.types import UInt8
 
@@ -35,6 +36,12 @@ def _gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+@pytest.fixture(autouse=True)
+def _no_added_models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests see what ships, never what the user of this machine has added."""
+    monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path_factory.getbasetemp() / "no-models"))
 
 
 @pytest.fixture

@@ -5,26 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dadfi_fast.card import WEIGHTS, Card, cards
+from dadfi_fast.card import Card, cards, folders
 from dadfi_fast.deepfakes.edits import FAMILIES
 from dadfi_fast.deepfakes.portable import CLASSIFIERS, AttributeModel, DeepfakeModel
 from dadfi_fast.errors import WeightsError
 from dadfi_fast.table import Table
 
 
-def deepfake_cards(folder: Path = WEIGHTS) -> Table[Card]:
-    """The cards of the deepfake models in ``folder``."""
+def deepfake_cards(folder: Path | None = None) -> Table[Card]:
+    """The cards of the deepfake models in ``folder``; of those that ship and those that were added where None.
+
+    Of two models with one name the first counts, which is the one that ships.
+    """
     table: Table[Card] = Table("deepfake model")
-    for card in cards(folder):
-        if card.family in FAMILIES:
+    for card in _cards(folder):
+        if card.family in FAMILIES and card.name not in table:
             table.add(card.name)(card)
     return table
 
 
 def load_models(
-    names: Sequence[str] = (), *, folder: Path = WEIGHTS, threads: int | None = None
+    names: Sequence[str] = (), *, folder: Path | None = None, threads: int | None = None
 ) -> list[DeepfakeModel]:
     """The deepfake models ``names``, or all where none is named.
+
+    Args:
+        folder: where they lie; None is what ships and what was added.
 
     Raises:
         UsageError: a name is unknown.
@@ -33,17 +39,21 @@ def load_models(
     table = deepfake_cards(folder)
     chosen = [table[name] for name in dict.fromkeys(names or table)]
     if not chosen:
-        raise WeightsError(f"there is no deepfake model in {folder}; reinstall dadfi-fast")
+        raise WeightsError(f"there is no deepfake model in {folder or folders()[0]}; reinstall dadfi-fast")
     return [DeepfakeModel(card, threads=threads) for card in chosen]
 
 
-def load_attributes(*, folder: Path = WEIGHTS, threads: int | None = None) -> AttributeModel:
-    """The attribute classifier in ``folder``.
+def load_attributes(*, folder: Path | None = None, threads: int | None = None) -> AttributeModel:
+    """The attribute classifier in ``folder``; the one that ships where None.
 
     Raises:
         WeightsError: there is none, or it is not the file of its card.
     """
-    for card in cards(folder):
+    for card in _cards(folder):
         if card.family == CLASSIFIERS:
             return AttributeModel(card, threads=threads)
-    raise WeightsError(f"there is no attribute classifier in {folder}; reinstall dadfi-fast")
+    raise WeightsError(f"there is no attribute classifier in {folder or folders()[0]}; reinstall dadfi-fast")
+
+
+def _cards(folder: Path | None) -> list[Card]:
+    return [card for place in ([folder] if folder else folders()) for card in cards(place)]

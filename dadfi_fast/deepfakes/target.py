@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dadfi_fast.card import Card
-from dadfi_fast.deepfakes import stargan, stargan2, stgan
+from dadfi_fast.deepfakes import landmarks, stargan, stgan
 from dadfi_fast.deepfakes.base import Editor
 from dadfi_fast.deepfakes.edits import Edits, edits_of
 from dadfi_fast.deepfakes.stgan_sac import AttentiveGenerator
@@ -64,7 +64,7 @@ def _generator(card: Card, weights: Mapping[str, Tensor]) -> nn.Module:
     if card.family == "stargan":
         return stargan.load_official(weights)
     if card.family == "stargan2":
-        return stargan2.load_styled(weights, card.image_size)
+        return landmarks.load(weights, card.image_size)
     if card.family in ("stgan", "stgan-sac"):
         return stgan.load(weights, stgan.Generator if card.family == "stgan" else AttentiveGenerator)
     raise WeightsError(f"{card.name} is of family {card.family}, which the generator cannot be trained against")

@@ -10,17 +10,34 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from dadfi_fast import card
 from dadfi_fast.cli import models
 from dadfi_fast.cli.main import main
 
 
 @pytest.fixture
 def weights(toy_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy that may be damaged."""
+    """A copy of what ships that may be damaged; the user has added nothing."""
     copy = tmp_path / "weights"
     shutil.copytree(toy_weights, copy)
-    monkeypatch.setattr(models, "WEIGHTS", copy)
+    monkeypatch.setattr(card, "WEIGHTS", copy)
+    monkeypatch.setenv(card.MODELS_VARIABLE, str(tmp_path / "models"))
     return copy
+
+
+@pytest.fixture
+def added(weights: Path, tmp_path: Path) -> Path:
+    """The folder of a model called ``mine`` that the user has added, beside one that is just being added."""
+    folder = tmp_path / "models" / "mine"
+    shutil.copytree(weights, folder)
+    text = (
+        (weights / "sturdy.md").read_text().replace("'sturdy'", "'mine'").replace("+++\n", "+++\nsource = 'added'\n", 1)
+    )
+    for old in folder.glob("*.md"):
+        old.unlink()
+    (folder / "mine.md").write_text(text)
+    shutil.copytree(folder, tmp_path / "models" / ".mine.123")
+    return folder
 
 
 def run(*words: str) -> Result:
@@ -84,13 +101,29 @@ def test_verify_takes_names(weights: Path) -> None:
     assert run("verify", "seher").exit_code == 2
 
 
+def test_added_models_are_listed_behind_what_ships(added: Path) -> None:
+    rows = json.loads(run("list", "--json").stdout)
+    assert [(row["name"], row["source"]) for row in rows][2:] == [("sturdy", "bundled"), ("mine", "added")]
+    assert rows[-1]["card"] == str(added / "mine.md")
+
+
+def test_added_models_are_verified(added: Path) -> None:
+    assert run("verify", "mine").stdout == "mine: ok\n"
+    (added / "sturdy.onnx").write_bytes(b"other")
+    result = run("verify")
+    assert result.exit_code == 1 and result.stdout.splitlines() == ["fragile: ok", "seer: ok", "sturdy: ok"]
+    assert "add it again (models add --force)" in result.stderr
+
+
 def test_without_models_there_is_nothing_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(card, "WEIGHTS", tmp_path)
+    monkeypatch.setenv(card.MODELS_VARIABLE, str(tmp_path / "models"))
     for word in ("list", "verify"):
         assert run(word).exit_code == 3
 
 
-def test_the_models_that_ship_are_what_their_cards_say() -> None:
+def test_the_models_that_ship_are_what_their_cards_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(card.MODELS_VARIABLE, str(tmp_path))
     assert run("verify").exit_code == 0
 
 

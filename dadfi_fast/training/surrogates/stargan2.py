@@ -17,13 +17,12 @@ from torch.nn import functional as F
 
 from dadfi_fast.deepfakes import stargan2
 from dadfi_fast.deepfakes.edits import ATTRIBUTES, Styles, exclusive
+from dadfi_fast.deepfakes.official import STYLE_SEED
 from dadfi_fast.errors import DataError
 from dadfi_fast.training.data import Faces
 from dadfi_fast.training.loop import Losses
 from dadfi_fast.training.surrogates.surrogate import SurrogateConfig, SurrogateTrainer, averaged, descend
 
-#: The seed of the latent codes and reference pictures that the kept styles come from.
-STYLE_SEED = 777
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,108 @@
+"""Reads PyTorch checkpoints of strangers: tensors in tables, and nothing else.
+
+A checkpoint is a pickle, and a pickle can run code when it is loaded. What torch calls ``weights_only`` builds tensors
+and tables alone; what is asked for besides is named, and the file refused.
+"""
+
+from __future__ import annotations
+
+import pickletools
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from dadfi_fast.errors import WeightsError
+
+ZIP: Final = b"PK\x03\x04"
+#: How a pickle of any protocol that torch writes begins.
+PICKLE: Final = b"\x80"
+#: Where torch says what a pickle asked for.
+CULPRIT: Final = re.compile(r"GLOBAL ([\w.]+)|function (<.+?>)|but got (<.+?>)")
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """The tensors in ``path`` by name, or tables of them by name; all on the CPU and finite.
+
+    Raises:
+        WeightsError: the file is no checkpoint, is damaged, or holds more than tensors.
+    """
+    _look(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch warns of (other protocols, archives) it then refuses
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen classes here, from KeyError to UnpicklingError
+        raise WeightsError(_reason(path, error)) from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path} holds a {type(content).__name__}, not weights by name (a state dict)")
+    _require_tensors(content, path)
+    return content
+
+
+def _look(path: Path) -> None:
+    """Tell from the outside what is no checkpoint."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    if not head:
+        raise WeightsError(f"{path} is empty; download it again")
+    if head != ZIP and not head.startswith(PICKLE):
+        raise WeightsError(f"{path} is not a checkpoint of PyTorch or TensorFlow")
+    if head == ZIP:
+        _look_into_zip(path)
+
+
+def _look_into_zip(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.rpartition("/")[2] for name in archive.namelist()}
+    except (zipfile.BadZipFile, OSError) as error:
+        raise WeightsError(f"{path} is cut short or damaged ({error}); download it again") from error
+    if "constants.pkl" in names:
+        raise WeightsError(f"{path} is a TorchScript archive, which holds code; it takes a state dict alone")
+    if "data.pkl" not in names:
+        raise WeightsError(f"{path} is a zip archive without weights in it; unpack it, and give the checkpoint inside")
+
+
+def _reason(path: Path, error: Exception) -> str:
+    found = CULPRIT.search(str(error))
+    what = next(filter(None, found.groups())) if found else _called(path)
+    if what:
+        mend = "ask for a file that holds the state dict alone"
+        return f"{path} is refused: it holds more than tensors, and loading it would call {what}; {mend}"
+    line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    return f"{path} is cut short, damaged or no checkpoint ({line}); download it again"
+
+
+def _called(path: Path) -> str | None:
+    """What the first pickle in a file refers to, if it refers to anything; torch names it for its own protocol only."""
+    texts: list[str] = []
+    with path.open("rb") as file:
+        try:
+            for operation, argument, _ in pickletools.genops(file):
+                if operation.name == "GLOBAL":
+                    return str(argument).replace(" ", ".")
+                if operation.name == "STACK_GLOBAL":
+                    return ".".join(texts[-2:])
+                texts += [argument] if isinstance(argument, str) else []
+        except ValueError:  # no pickle, or it ends too early
+            pass
+    return None
+
+
+def _require_tensors(table: dict[Any, Any], path: Path, prefix: str = "") -> None:
+    for name, value in table.items():
+        where = f"{prefix}{name}"
+        if isinstance(value, dict):
+            _require_tensors(value, path, f"{where}/")
+        elif not isinstance(value, Tensor):
+            kind = type(value).__name__
+            raise WeightsError(f"{path} is refused: it holds more than tensors ({where} is a {kind})")
+        elif value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+            raise WeightsError(f"{path}: {where} is not a plain tensor")
+        elif not value.isfinite().all():
+            raise WeightsError(f"{path}: {where} has values that are not finite; the file is damaged")
