@@ -16,6 +16,11 @@ from dadfi_fast.cli import console
 from dadfi_fast.errors import UsageError
 
 PATHS = click.Path(exists=True, path_type=Path)
+#: What the card says of the recipe: what experiments tell generators apart by.
+SETTINGS = (
+    "lambda_x", "lambda_y", "lambda_distortion", "lambda_visible", "psnr_goal", "masking", "chroma_weight",
+    "transforms", "dynamic", "gradient",
+)  # fmt: skip
 
 
 def setting(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
@@ -38,6 +43,7 @@ def setting(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
 @click.option("--attributes", type=PATHS, required=True, help="CSV table: image, then 0/1 attributes.")
 @click.option("--validation", type=PATHS, multiple=True, help="Archive or folder of faces that are not trained on.")
 @click.option("--models-dir", type=PATHS, help="Folder of deepfake models and their cards [default: what ships].")
+@click.option("--from", "start", metavar="NAME", help="Generator to start from: its name, or an ONNX file.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of checkpoints and of the result.")
 @click.option("--name", default="", help="Name of the result [default: generator-PRESET].")
 @click.option("--steps", type=click.IntRange(min=1), help="Steps in all [default: the recipe's].")
@@ -48,7 +54,7 @@ def setting(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
 @click.option("--set", "settings", multiple=True, callback=setting, metavar="KEY=VALUE", help="Change one setting.")
 def command(
     recipe: str, sources: tuple[Path, ...], attributes: Path, validation: tuple[Path, ...], models_dir: Path | None,
-    out: Path, name: str, steps: int | None, max_minutes: float, save_every: int, seed: int | None,
+    start: str | None, out: Path, name: str, steps: int | None, max_minutes: float, save_every: int, seed: int | None,
     tensorboard: bool, settings: dict[str, Any],
 ) -> None:  # fmt: skip
     """Train the generator that protects.
@@ -83,15 +89,34 @@ def command(
     limits: dict[str, Any] = {"steps": config.steps, "max_minutes": max_minutes, "save_every": save_every}
     with distributed.group(), journal(out if tensorboard else None) as log:
         trainer = DadfiTrainer(config, faces, targets, validation=held_out)
+        begun = _start(trainer.generator, start) if start else {}
         trainer.prepare()
         progress = run(trainer, seed=config.seed, folder=out, log=log, **limits)
         if distributed.rank() != 0:
             return
     facts = run_facts(command=invocation(), seed=config.seed, progress=progress, data=sources)
-    facts["targets"] = [{"name": t.name, "sha256": t.sha256} for t in targets]
+    facts |= begun | {"targets": [{"name": t.name, "sha256": t.sha256} for t in targets]}
+    facts["settings"] = {key: getattr(config, key) for key in SETTINGS}
     text = "A DADFI generator. Figures: run `dadfi-fast check` on what it protected."
     card = release_generator(trainer.generator, out, name=name or f"generator-{config.preset}", run=facts, text=text)
     console.result(str(card.file))
+
+
+def _start(generator: Any, name: str) -> dict[str, Any]:
+    """Give ``generator`` the weights of another one; what the card says of that.
+
+    Raises:
+        UsageError: it is of another preset.
+    """
+    from safetensors.torch import load_file
+
+    from dadfi_fast.backends.artifact import load_artifact
+
+    artifact = load_artifact(name)
+    if artifact.preset != generator.preset or artifact.safetensors is None:
+        raise UsageError(f"{name} is of preset {artifact.preset}; the recipe's is {generator.preset}")
+    generator.load_state_dict(load_file(artifact.safetensors))
+    return {"started_from": {"name": artifact.name, "sha256": artifact.sha256}}
 
 
 def report(number: int, losses: dict[str, float], rate: float) -> None:

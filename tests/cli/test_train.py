@@ -12,6 +12,7 @@ import pytest
 import torch
 from click.testing import Result
 from PIL import Image
+from safetensors.torch import load_file
 
 from dadfi_fast.backends.artifact import load_artifact
 from dadfi_fast.backends.choice import choose
@@ -89,12 +90,28 @@ def test_train_goes_on_where_it_stopped(command: Command, data: list[str], model
     assert read_card(tmp_path / "run" / "generator-s.md").extra["steps"] == 3
 
 
+def test_train_starts_from_another_generator(
+    command: Command, data: list[str], models: Path, tmp_path: Path
+) -> None:
+    common = ["train", *data, *TINY, "--models-dir", models, "--steps", 1]
+    first, second = tmp_path / "first", tmp_path / "second"
+    command(*common, "--out", first)
+    result = command(*common, "--from", first / "generator-s.onnx", "--set", "lr=0.0", "--out", second)
+    assert result.exit_code == 0, result.output
+    cards = [read_card(folder / "generator-s.md") for folder in (first, second)]
+    assert cards[1].extra["started_from"]["sha256"] == cards[0].sha256
+    before, after = (load_file(folder / "generator-s.safetensors") for folder in (first, second))
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    refused = command(*common, "--from", first / "generator-s.onnx", "--set", "preset=m", "--out", tmp_path / "third")
+    assert refused.exit_code == 2 and "is of preset s" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
         (["--set", "lambda_distorsion=1"], "did you mean 'lambda_distortion'"),
         (["--set", "steps"], "not KEY=VALUE"),
-        (["--recipe", "released"], "there are: paper, release"),
+        (["--recipe", "released"], "there are: initiative, mse, paper, release"),
     ],
     ids=["unknown setting", "no value", "unknown recipe"],
 )
