@@ -20,7 +20,9 @@ setup(
     include_package_data=False,
     package_data={
         "dadfi_fast": ["py.typed"],
+        "dadfi_fast.kernels": ["*.cu", "*.cuh", "*.md"],
         "dadfi_fast.weights": ["*.onnx", "*.safetensors", "*.md"],
+        "dadfi_fast.check.report": ["*.html", "*.css", "*.js"],
         "dadfi_fast.training": ["recipes/*.toml"],
     },
 )

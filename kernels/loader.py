@@ -1,0 +1,228 @@
+"""From the CUDA C++ beside this file to kernels that can be launched: NVRTC compiles it, a cache on disk keeps it.
+
+Compiling needs the packages cuda-core and nvidia-cuda-nvrtc, and neither a GPU nor a driver; launching needs both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib
+import importlib.util
+import io
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
+
+from dadfi_fast.errors import BackendMissing
+from dadfi_fast.kernels.choice import SIZES
+
+if TYPE_CHECKING:
+    from cuda.core import Kernel
+
+FOLDER: Final = Path(__file__).parent
+SOURCE: Final = FOLDER / "instance_norm_residual.cu"
+#: The oldest GPUs that the kernels run on: asynchronous copies and bfloat16 came with them.
+OLDEST: Final = (8, 0)
+#: The CUDA version that a driver must be for, to load what NVRTC 13 makes.
+OLDEST_DRIVER: Final = 13000
+_IMPORTING: Final = threading.Lock()
+MEND: Final = "run: pip install 'dadfi-fast[gpu]'"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the compiler gave one kernel."""
+
+    registers: int  # a thread
+    spilled: int  # bytes a thread that did not fit the registers
+
+
+@dataclass(frozen=True)
+class Build:
+    """Machine code of all kernels of one dtype."""
+
+    cubin: bytes
+    resources: Mapping[str, Resources]  # by the name of the kernel
+
+
+def missing() -> str | None:
+    """Why kernels cannot be compiled here, and what mends it; None if they can."""
+    for module, package in (("cuda.core", "cuda-core"), ("cuda.bindings.nvrtc", "cuda-bindings")):
+        if not _findable(module):
+            return f"{package} is not installed; {MEND}"
+    try:
+        _supported()
+    except Exception as error:
+        # The bindings raise errors of their own, of changing types, where the library that they bind is not there.
+        return f"NVRTC does not load ({type(error).__name__}); {MEND}"
+    return None
+
+
+@functools.cache
+def cuda_core() -> ModuleType:
+    """The package cuda.core, which two threads must not import at once: one of them would see half of it."""
+    with _IMPORTING:
+        return importlib.import_module("cuda.core")
+
+
+def driver_version() -> int | None:
+    """The CUDA version of the driver, such as 13000 for 13.0; None without a driver."""
+    from cuda.bindings import driver
+
+    try:
+        status, version = driver.cuDriverGetVersion()
+    except Exception:  # the type differs between versions of the bindings
+        return None
+    return int(version) if status == driver.CUresult.CUDA_SUCCESS else None
+
+
+def compile_kernels(dtype: str, architecture: str) -> Build:
+    """Compile the kernels of one dtype.
+
+    Args:
+        dtype: ``f32``, ``f16`` or ``bf16``.
+        architecture: such as ``sm_90``.
+
+    Raises:
+        cuda.core error: the source does not compile; the message is the compiler's.
+    """
+    assert dtype in SIZES, f"there are no kernels for {dtype}"
+    core = cuda_core()
+    options = core.ProgramOptions(
+        name=SOURCE.name,
+        arch=architecture,
+        std="c++17",
+        define_macro=f"STORE_{dtype.upper()}",
+        include_path=str(FOLDER),
+        ptxas_options=["-v"],
+    )
+    log = io.StringIO()
+    code = core.Program(SOURCE.read_text(encoding="utf-8"), "c++", options).compile("cubin", logs=log).code
+    assert isinstance(code, bytes)
+    return Build(code, _resources(log.getvalue()))
+
+
+def load_kernels(dtype: str, capability: tuple[int, int], *, folder: Path | None = None) -> bytes:
+    """Machine code for a GPU of this compute capability, from the cache or compiled now.
+
+    Args:
+        dtype: ``f32``, ``f16`` or ``bf16``.
+        capability: of the GPU, such as (9, 0).
+        folder: of the cache; the user's cache folder if None. One that cannot be written to is done without.
+
+    Raises:
+        BackendMissing: NVRTC is not there, or does not know this GPU.
+    """
+    why = missing()
+    if why is not None:
+        raise BackendMissing(why)
+    architecture = _architecture(capability)
+    file = (folder or _user_folder()) / f"{dtype}-{architecture}-{_fingerprint(dtype, architecture)}.cubin"
+    kept = _read(file)
+    if kept is not None:
+        return kept
+    cubin = compile_kernels(dtype, architecture).cubin
+    with contextlib.suppress(OSError):
+        _write(file, cubin)
+    return cubin
+
+
+@functools.cache
+def kernel(name: str, dtype: str, capability: tuple[int, int], device: int, shared_bytes: int) -> Kernel:
+    """The kernel ``name``, loaded, and allowed to take ``shared_bytes`` of shared memory on ``device``."""
+    from cuda.bindings import driver
+
+    found = _module(dtype, capability).get_kernel(name)
+    attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+    (status,) = driver.cuKernelSetAttribute(attribute, shared_bytes, found.handle, driver.CUdevice(device))
+    if status != driver.CUresult.CUDA_SUCCESS:
+        raise BackendMissing(f"the driver refuses {shared_bytes} bytes of shared memory for {name}: {status}")
+    return found
+
+
+@functools.cache
+def _module(dtype: str, capability: tuple[int, int]):  # type: ignore[no-untyped-def]
+    return cuda_core().ObjectCode.from_cubin(load_kernels(dtype, capability), name=f"dadfi-fast-{dtype}")
+
+
+def _architecture(capability: tuple[int, int]) -> str:
+    """The newest architecture that NVRTC knows and whose code runs there: of the same generation, and not newer."""
+    major, minor = capability
+    known = [a for a in _supported() if a // 10 == major and a % 10 <= minor]
+    if capability < OLDEST or not known:
+        newest = max(_supported())
+        raise BackendMissing(
+            f"the kernels cannot be compiled for compute capability {major}.{minor}: they need {OLDEST[0]}.{OLDEST[1]} "
+            f"or higher, and this NVRTC goes to {newest // 10}.{newest % 10}; pip install -U nvidia-cuda-nvrtc, or "
+            "use another --backend"
+        )
+    return f"sm_{max(known)}"
+
+
+@functools.cache
+def _supported() -> tuple[int, ...]:
+    from cuda.bindings import nvrtc
+
+    _, architectures = nvrtc.nvrtcGetSupportedArchs()
+    return tuple(architectures)
+
+
+def _fingerprint(dtype: str, architecture: str) -> str:
+    """Changes with the source, what compiles it and the driver that loads the result."""
+    from cuda.bindings import nvrtc
+
+    digest = hashlib.sha256(f"{dtype} {architecture} {nvrtc.nvrtcVersion()[1:]} {driver_version()}".encode())
+    for path in sorted([*FOLDER.glob("*.cu"), *FOLDER.glob("*.cuh"), Path(__file__)]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _user_folder() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_cache_path("dadfi-fast", appauthor=False)) / "kernels"
+
+
+def _read(file: Path) -> bytes | None:
+    """What `_write` wrote; None if there is none or it is damaged."""
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return None
+    digest, cubin = content[:32], content[32:]
+    return cubin if hashlib.sha256(cubin).digest() == digest else None
+
+
+def _write(file: Path, cubin: bytes) -> None:
+    """Under a name of its own first: two processes may do this at once."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(hashlib.sha256(cubin).digest() + cubin)
+        Path(name).replace(file)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _resources(log: str) -> dict[str, Resources]:
+    """From the report of the assembler: a line with the name, one with the spills, one with the registers."""
+    pattern = r"entry function '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads.*?Used (\d+) registers"
+    found = re.findall(pattern, log, flags=re.DOTALL)
+    return {name: Resources(int(registers), int(stores) + int(loads)) for name, stores, loads, registers in found}
+
+
+def _findable(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

@@ -1,0 +1,165 @@
+"""NVRTC compiles the kernels for every architecture, here, without a GPU; what it made is kept."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from dadfi_fast.errors import BackendMissing
+from dadfi_fast.kernels import loader
+from dadfi_fast.kernels.choice import SIZES
+from dadfi_fast.kernels.loader import Build, compile_kernels, load_kernels
+
+ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
+CLUSTERS = ("sm_90", "sm_100", "sm_120")
+#: All for one dtype; the others, which differ from it in nothing that goes by architecture, for the oldest and for the
+#: first with clusters.
+BUILDS = [("f16", name) for name in ARCHITECTURES] + list(itertools.product(("f32", "bf16"), ("sm_80", "sm_90")))
+#: Threads of the largest block, and registers that all its threads share, on every one of these.
+THREADS, REGISTERS = 512, 65536
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nvrtc() -> None:
+    why = loader.missing()
+    if why is not None:
+        pytest.skip(why)
+
+
+@pytest.fixture(scope="module")
+def builds() -> Iterator[dict[tuple[str, str], Future[Build]]]:
+    """All builds, begun at once on two threads: the compiler lets go of Python's lock."""
+    with ThreadPoolExecutor(2) as pool:
+        yield {key: pool.submit(compile_kernels, *key) for key in BUILDS}
+
+
+@pytest.mark.parametrize(("dtype", "architecture"), BUILDS)
+def test_compiles_without_spilling(builds: dict[tuple[str, str], Future[Build]], dtype: str, architecture: str) -> None:
+    build = builds[dtype, architecture].result()
+    assert build.cubin.startswith(b"\x7fELF")
+    width = 16 // SIZES[dtype]
+    versions = ["gather", "normalise", "resident"] + ["cluster"] * (architecture in CLUSTERS)
+    wide = {f"{version}_{dtype}_{layout}_x{width}" for version in versions for layout in ("nchw", "nhwc")}
+    narrow = {f"{version}_{dtype}_{layout}_x1" for version in versions[:2] for layout in ("nchw", "nhwc")}
+    assert build.resources.keys() == wide | narrow
+    for name, resources in build.resources.items():
+        assert resources.spilled == 0, name
+        assert 0 < resources.registers * THREADS <= REGISTERS, name
+
+
+@pytest.mark.parametrize("architecture", [80, 90])
+def test_memory_is_moved_16_bytes_at_a_time(architecture: int) -> None:
+    """Read from the intermediate code: a compiler may split an access that the source has in one piece."""
+    listing = _ptx("f16", architecture)
+    assert set(listing) > {"gather_f16_nchw_x8", "resident_f16_nhwc_x8"}
+    for name, body in listing.items():
+        version, wide = name.partition("_")[0], name.endswith("x8")
+        copies, loads, stores = (
+            len(re.findall(pattern, body))
+            for pattern in (r"cp\.async\.cg\.shared\.global \[.*16;", r"ld\.global\.v4", r"st\.global\.v4\.b32")
+        )
+        assert bool(copies) == (version in ("resident", "cluster")), name
+        assert bool(loads) == wide, name
+        assert bool(stores) == (wide and version != "gather"), name
+        assert ".local" not in body, f"{name} keeps an array in memory"
+
+
+def _ptx(dtype: str, architecture: int) -> dict[str, str]:
+    """The intermediate code of each kernel. Straight from NVRTC: cuda-core makes PTX only where there is a driver."""
+    from cuda.bindings import nvrtc
+
+    _, program = nvrtc.nvrtcCreateProgram(loader.SOURCE.read_bytes(), b"kernels.cu", 0, None, None)
+    options = [f"-arch=compute_{architecture}", "-std=c++17", f"-I{loader.FOLDER}", f"-DSTORE_{dtype.upper()}"]
+    (status,) = nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])
+    assert status == nvrtc.nvrtcResult.NVRTC_SUCCESS
+    _, size = nvrtc.nvrtcGetPTXSize(program)
+    text = b" " * size
+    nvrtc.nvrtcGetPTX(program, text)
+    parts = re.split(r"\.entry (\w+)\(", text.decode())[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def test_what_was_compiled_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+
+    def pretend(dtype: str, architecture: str) -> Build:
+        compiled.append((dtype, architecture))
+        return Build(f"code {len(compiled)}".encode(), {})
+
+    monkeypatch.setattr(loader, "compile_kernels", pretend)
+    folder = tmp_path / "cache" / "kernels"
+    assert load_kernels("f16", (9, 0), folder=folder) == b"code 1"
+    assert load_kernels("f16", (9, 0), folder=folder) == b"code 1"
+    assert load_kernels("f16", (8, 0), folder=folder) == b"code 2", "another architecture is another file"
+    assert load_kernels("bf16", (9, 0), folder=folder) == b"code 3"
+    assert len(list(folder.iterdir())) == 3, "nothing is left beside the files"
+    monkeypatch.setattr(loader, "driver_version", lambda: 99000)
+    assert load_kernels("f16", (9, 0), folder=folder) == b"code 4", "another driver is another file"
+
+
+def test_a_changed_source_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for file in loader.FOLDER.glob("*.cu*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    monkeypatch.setattr(loader, "FOLDER", tmp_path)
+    before = loader._fingerprint("f16", "sm_90")
+    assert loader._fingerprint("f16", "sm_90") == before
+    with (tmp_path / "plane.cuh").open("a") as header:
+        header.write("\n")
+    assert loader._fingerprint("f16", "sm_90") != before
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"x" * 4000])
+def test_a_damaged_file_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr(loader, "compile_kernels", lambda *_: Build(b"good code", {}))
+    load_kernels("f16", (9, 0), folder=tmp_path)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(content)
+    assert load_kernels("f16", (9, 0), folder=tmp_path) == b"good code"
+    assert file.read_bytes().endswith(b"good code")
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "compile_kernels", lambda *_: Build(b"code", {}))
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    assert load_kernels("f16", (9, 0), folder=blocked) == b"code"
+
+
+@pytest.mark.parametrize(
+    ("capability", "architecture"),
+    [((8, 0), "sm_80"), ((8, 6), "sm_86"), ((9, 0), "sm_90"), ((12, 0), "sm_120")],
+)
+def test_each_gpu_has_its_architecture(capability: tuple[int, int], architecture: str) -> None:
+    assert loader._architecture(capability) == architecture
+
+
+def test_a_newer_gpu_of_a_known_generation_takes_older_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "_supported", lambda: (75, 80, 86, 90))
+    assert loader._architecture((8, 9)) == "sm_86"
+
+
+@pytest.mark.parametrize("capability", [(7, 5), (11, 9), (99, 0)])
+def test_a_gpu_that_cannot_be_compiled_for_is_told(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(loader, "_supported", lambda: (75, 80, 86, 90))
+    with pytest.raises(BackendMissing, match=f"{capability[0]}.{capability[1]}.*nvidia-cuda-nvrtc"):
+        loader._architecture(capability)
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "_findable", lambda module: module != "cuda.core")
+    assert "cuda-core is not installed" in str(loader.missing())
+    with pytest.raises(BackendMissing, match=re.escape("pip install 'dadfi-fast[gpu]'")):
+        load_kernels("f16", (9, 0))
+
+
+def test_the_sources_are_installed(root: Path) -> None:
+    """They are data to setuptools, which takes along only what it is told to."""
+    assert '"dadfi_fast.kernels": ["*.cu", "*.cuh", "*.md"]' in (root / "setup.py").read_text(encoding="utf-8")
+    assert {file.suffix for file in loader.FOLDER.iterdir()} <= {".py", ".cu", ".cuh", ".md", ""}
