@@ -19,7 +19,7 @@ PATHS = click.Path(exists=True, path_type=Path)
 #: What the card says of the recipe: what experiments tell generators apart by.
 SETTINGS = (
     "lambda_x", "lambda_y", "lambda_distortion", "lambda_visible", "psnr_goal", "masking", "chroma_weight",
-    "transforms", "dynamic", "gradient",
+    "transforms", "dynamic", "gradient", "surrogates",
 )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def setting(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
 
 
 @click.command("train")
-@click.option("--recipe", default="release", show_default=True, help="release, paper, or a TOML file of settings.")
+@click.option("--recipe", default="release", show_default=True, help="release, paper, mse, initiative, or a TOML file.")
 @click.option("--data", "sources", type=PATHS, multiple=True, required=True, help="Tar archive or folder of faces.")
 @click.option("--attributes", type=PATHS, required=True, help="CSV table: image, then 0/1 attributes.")
 @click.option("--validation", type=PATHS, multiple=True, help="Archive or folder of faces that are not trained on.")
@@ -73,6 +73,7 @@ def command(
     from dadfi_fast.training import distributed
     from dadfi_fast.training.config import load_config
     from dadfi_fast.training.data import load_faces
+    from dadfi_fast.training.initiative import InitiativeTrainer
     from dadfi_fast.training.loop import run
     from dadfi_fast.training.step import DadfiTrainer
 
@@ -88,7 +89,8 @@ def command(
     console.message(f"{len(faces)} faces; {config.steps} steps of {config.batch}; checkpoints in {out}")
     limits: dict[str, Any] = {"steps": config.steps, "max_minutes": max_minutes, "save_every": save_every}
     with distributed.group(), journal(out if tensorboard else None) as log:
-        trainer = DadfiTrainer(config, faces, targets, validation=held_out)
+        make = InitiativeTrainer if config.surrogates else DadfiTrainer
+        trainer = make(config, faces, targets, validation=held_out)
         begun = _start(trainer.generator, start) if start else {}
         trainer.prepare()
         progress = run(trainer, seed=config.seed, folder=out, log=log, **limits)

@@ -1,13 +1,16 @@
 """Make docs/images/report-*.png: a report on the example photos as a browser shows it, wide, narrow and dark.
 
-Wants Chromium and its driver (Debian: ``apt-get install chromium chromium-driver``)::
+Wants Chromium and its driver (Debian: ``apt-get install chromium chromium-driver``), and the package installed::
 
     python tools/make_report_images.py
+
+Only ``examples/photos`` is shown: its pictures may be passed on freely.
 """
 
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import re
@@ -15,8 +18,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.error
 import urllib.request
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -25,11 +28,18 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 #: How WebDriver calls an element (W3C WebDriver, section 11).
 ELEMENT: Final = "element-6066-11e4-a52e-4f735466cecf"
-#: Picture -> width and height in CSS pixels, colour scheme, what is done first, and where the page is scrolled to.
-IMAGES: Final = {
-    "desktop": (1200, 1000, "light", "", "#untested"),
-    "photos": (1200, 1000, "light", "", ""),
-}
+IMAGES: Final = ROOT / "docs" / "images"
+#: Pictures of the page: name, window in CSS pixels, colour scheme, what is scrolled to, whether fakes are compared.
+SHOTS: Final = (
+    ("desktop", 1100, 900, "light", "header", False),
+    ("photos", 1100, 640, "light", "#photos", False),
+    ("compare", 800, 660, "light", "#photos", True),
+    ("phone", 390, 1240, "light", "#photos", False),
+    ("phone-figures", 390, 1240, "light", "#figures", False),
+    ("dark", 1100, 900, "dark", ".charts", False),
+)
+#: Without the proxies of the environment: the driver is on this machine.
+_LOCAL: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Browser:
@@ -43,7 +53,9 @@ class Browser:
         browser = next((path for path in map(shutil.which, BROWSERS) if path), None)
         driver = shutil.which("chromedriver")
         if browser is None or driver is None:
-            raise FileNotFoundError("there is no Chromium with its driver here (apt-get install chromium chromium-driver)")
+            raise FileNotFoundError(
+                "there is no Chromium with its driver here (apt-get install chromium chromium-driver)"
+            )
         self._driver = subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         try:
             self._address = f"http://127.0.0.1:{self._port()}"
@@ -56,7 +68,7 @@ class Browser:
             self._session = f"/session/{found['sessionId']}"
         except BaseException:
             self._driver.kill()
-            self._driver.wait()
+            self._driver.communicate()
             raise
 
     def __enter__(self) -> Browser:
@@ -82,6 +94,10 @@ class Browser:
     def run(self, script: str, *arguments: object) -> Any:
         """What the body of a function gives in the page."""
         return self._send("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+
+    def run_async(self, script: str) -> Any:
+        """What the body of a function hands to its only argument, in the page."""
+        return self._send("POST", "/execute/async", {"script": script, "args": []})
 
     def click(self, selector: str) -> None:
         """Click the first element that fits, where it is on the screen."""
@@ -116,7 +132,7 @@ class Browser:
     def _port(self) -> str:
         assert self._driver.stdout is not None
         for line in self._driver.stdout:
-            if found := re.search(rb"on port (\d+)", line):
+            if found := re.search(rb"successfully on port (\d+)", line):
                 return found[1].decode()
         raise RuntimeError("chromedriver did not start")
 
@@ -125,8 +141,41 @@ class Browser:
         request = urllib.request.Request(f"{self._address}{self._session}{path}", data, method=method)
         request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with _LOCAL.open(request, timeout=120) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             with error:
                 raise RuntimeError(json.load(error)["value"]["message"]) from error
+
+
+def main() -> None:
+    """Protect and check the example photos, and take the pictures."""
+    with tempfile.TemporaryDirectory() as folder, Browser() as browser:
+        page = report(Path(folder))
+        for name, width, height, scheme, place, compare in SHOTS:
+            browser.open(page, width=width, height=height, scheme=scheme)
+            browser.run("document.querySelector(arguments[0]).scrollIntoView()", place)
+            if compare:
+                browser.click(".fake button")
+            save(browser.picture(), IMAGES / f"report-{name}.png")
+
+
+def report(folder: Path) -> Path:
+    """The page on the example photos, made in ``folder``."""
+    program, photos = [sys.executable, "-m", "dadfi_fast.cli"], ROOT / "examples" / "photos"
+    subprocess.run([*program, "protect", photos, "--out", "protected", "--check", "0", "-q"], cwd=folder, check=True)
+    options = ["--original", photos, "--also", "jpeg:90,jpeg:75", "--report", "report.html", "-q"]
+    subprocess.run([*program, "check", "protected", *options], cwd=folder, check=True)
+    return folder / "report.html"
+
+
+def save(data: bytes, path: Path) -> None:
+    """Save a screenshot in as few bytes as its colours allow."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        image.convert("RGB").save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

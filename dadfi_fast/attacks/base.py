@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import final
 
 from dadfi_fast.types import Budget, Float32
+
+
+@dataclass
+class Calls:
+    """How often deepfake models were asked; a picture that goes through a model with one edit counts once."""
+
+    gradients: int = 0  # forwards and backwards
+    queries: int = 0  # forwards only
 
 
 class Attack(ABC):
@@ -13,6 +22,17 @@ class Attack(ABC):
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
+        self.calls = Calls()  # what perturbing has cost until now
+        self.spent = Calls()  # what it cost, once, to make the attack
+
+    def aim(self, labels: Float32) -> Attack:
+        """Say which attributes the pictures of the next call have; returns the attack itself.
+
+        Args:
+            labels: [B, A] in {0, 1}, A as in `dadfi_fast.deepfakes.target.Target.edits`. The edits that an attack works
+                against start from them; what asks no deepfake model needs none and takes no notice.
+        """
+        return self
 
     @abstractmethod
     def run(self, crops: Float32) -> Float32:

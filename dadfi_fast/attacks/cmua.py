@@ -1,12 +1,22 @@
-"""A universal watermark, as CMUA (Huang et al., AAAI 2022) adds it: the same pattern on every crop."""
+"""CMUA-Watermark (Huang et al., AAAI 2022): one pattern, computed once, added to every crop.
+
+Adding one needs no torch; computing one does (`dadfi_fast.attacks.fusion`).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from dadfi_fast.attacks.base import Attack
+from dadfi_fast.attacks.base import Attack, Calls
 from dadfi_fast.types import Budget, Float32
+
+if TYPE_CHECKING:
+    from dadfi_fast.attacks.fusion import Batch
+    from dadfi_fast.deepfakes.target import Target
 
 
 class Watermark(Attack):
@@ -23,3 +33,25 @@ class Watermark(Attack):
             rows = cv2.resize(pattern.transpose(1, 2, 0), (size, size))
             pattern = np.asarray(rows, dtype=np.float32).transpose(2, 0, 1)
         return np.broadcast_to(pattern, crops.shape)
+
+
+def train_watermark(
+    targets: Sequence[Target], batches: Sequence[Batch], budget: Budget, *, tuned: bool = False, **options: Any
+) -> Watermark:
+    """Compute a watermark against ``targets`` on ``batches``: the pictures [B, 3, S, S] and their labels [B, A].
+
+    Args:
+        tuned: whether to look for each model's length of step first (`fusion.tune`), which costs several times as much.
+        options: those of `fusion.fuse`.
+
+    Raises:
+        ValueError: there is no batch.
+    """
+    from dadfi_fast.attacks.fusion import fuse, tune
+
+    calls = Calls()
+    if tuned:
+        options["step"] = tune(targets, batches, eps=budget.eps, calls=calls, **options)
+    mark = Watermark(budget, fuse(targets, batches, eps=budget.eps, calls=calls, **options))
+    mark.spent = calls
+    return mark

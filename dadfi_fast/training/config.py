@@ -72,6 +72,7 @@ class TrainConfig:
     gradient: str = "white-box"  # white-box, query
     query_directions: int = 16
     query_sigma: float = 0.02  # root mean square of a try
+    surrogates: bool = False  # whether small networks that learn to imitate the models stand in for them
 
     # The basic perturbations adv_i (Eq. 5, 6, 11, 12).
     teacher_batches: int = 20

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dadfi_fast.metrics.defence import CHANGED
-
 
 def recognizer_loss(real: Tensor, fake: Tensor) -> Tensor:
     """What a recognizer minimises (Eq. 3, 7): logits of the real side up, of the fake side down."""
@@ -22,22 +20,6 @@ def fooling_loss(fake: Tensor) -> Tensor:
 def hinge(delta: Tensor, lim: float) -> Tensor:
     """Eq. 4: max(0, ||delta||_inf - lim), the norm over each picture [B, 3, H, W]."""
     return F.relu(delta.abs().flatten(1).amax(1) - lim).mean()
-
-
-def masked_distortion(clean: Tensor, moved: Tensor, source: Tensor) -> Tensor:
-    """d_mask: the squared distance of two fakes where the clean edit changed the picture.
-
-    Args:
-        clean: y = mod(x), [B, 3, S, S] in [-1, 1].
-        moved: y' = mod(x_adv), the same shape.
-        source: x at the model's size, the same shape.
-
-    Returns:
-        [B]; 0 where the mask is empty.
-    """
-    mask = ((clean - source).abs().sum(1, keepdim=True) > CHANGED).to(clean.dtype)
-    distance = ((moved - clean).square() * mask).flatten(1).sum(1)
-    return distance / (3 * mask.flatten(1).sum(1)).clamp(min=1)
 
 
 def shortfall(distortion: Tensor, goal: float) -> Tensor:

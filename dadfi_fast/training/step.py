@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from dadfi_fast.attacks.distortion import masked_distortion
 from dadfi_fast.attacks.pgd import universal
 from dadfi_fast.deepfakes.target import Target
 from dadfi_fast.errors import DataError
@@ -84,7 +85,7 @@ class DadfiTrainer:
             fake = self._fake(target, clean, edit)
         terms = self._recognize(x, delta, broken, self._taught(target_number, x, journey, edit))
         source = target.model.resize(clean)
-        distortion = losses.masked_distortion(fake, broken, source)
+        distortion = masked_distortion(fake, broken, source)
         terms |= {
             "hinge": self.config.mu * losses.hinge(delta, self.config.lim),
             "distortion": self.config.lambda_distortion * losses.shortfall(distortion, self.config.distortion_goal),

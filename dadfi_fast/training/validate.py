@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from dadfi_fast.attacks.distortion import masked_distortion
 from dadfi_fast.deepfakes.target import Target
 from dadfi_fast.metrics.defence import SUCCESS
 from dadfi_fast.models.generator import Generator
-from dadfi_fast.training import losses
 from dadfi_fast.training.augment import resized
 from dadfi_fast.training.data import Faces
 from dadfi_fast.training.journey import compressed, direct
@@ -37,6 +37,6 @@ def validate(
                 for way, pictures in seen.items():
                     moved = target.fake(pictures, edit)
                     key = f"{target.name} {way}"
-                    broken.setdefault(key, []).append(losses.masked_distortion(clean, moved, source) > SUCCESS)
+                    broken.setdefault(key, []).append(masked_distortion(clean, moved, source) > SUCCESS)
     psnr = 20 * torch.log10(2 / torch.stack(squares).mean().sqrt().clamp(min=1e-9))
     return {key: torch.cat(hits).float().mean().item() for key, hits in broken.items()} | {"psnr": psnr.item()}

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from dadfi_fast.attacks.pgd import universal
+from dadfi_fast.attacks.pgd import FGSM, IFGSM, PGD, universal
+from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.types import Budget, Float32
 
 
 def tilt(x: Tensor) -> Tensor:
@@ -34,3 +37,38 @@ def test_the_same_seed_gives_the_same_mark() -> None:
 def test_no_pictures_no_mark() -> None:
     with pytest.raises(ValueError, match="at least one batch"):
         universal([], rng=torch.Generator())
+
+
+def distance(target: Target, crops: Float32, delta: Float32) -> float:
+    """What the first edit's fake is moved by, mean squared."""
+    edit = torch.tensor([[1.0, 0.0]]).expand(len(crops), -1)
+    clean, moved = (target.fake(torch.tensor(picture), edit) for picture in (crops, crops + delta))
+    return (moved - clean).square().mean().item()
+
+
+@pytest.mark.parametrize("kind", [FGSM, IFGSM, PGD], ids=lambda kind: kind.__name__)
+def test_reaches_the_furthest_that_the_budget_allows(
+    kind: type[PGD], strong: Target, crops: Float32, labels: Float32
+) -> None:
+    delta = kind([strong], Budget(0.05)).aim(labels)(crops)
+    assert distance(strong, crops, delta) > 0.9 * (8 * 0.1) ** 2  # the left half up and the right half down, or back
+    assert np.abs(crops + delta).max() <= 1
+
+
+def test_a_single_step_costs_a_gradient_for_each_edit(strong: Target, crops: Float32, labels: Float32) -> None:
+    attack = FGSM([strong], Budget())
+    attack.aim(labels)(crops)
+    assert attack.calls.gradients == len(crops) * 2
+
+
+def test_edits_in_turn_cost_less(strong: Target, weak: Target, crops: Float32, labels: Float32) -> None:
+    attack = PGD([strong, weak], Budget(), steps=4, edits=1)
+    attack.aim(labels)(crops)
+    assert attack.calls.gradients == len(crops) * 4 * 2
+
+
+def test_forgotten_labels_are_our_bug(strong: Target, crops: Float32, labels: Float32) -> None:
+    with pytest.raises(AssertionError, match="aim"):
+        PGD([strong], Budget())(crops)
+    with pytest.raises(AssertionError, match="aim"):
+        PGD([strong], Budget()).aim(labels[:1])(crops)

@@ -1,4 +1,4 @@
-"""A generator made on the spot, in the form in which every backend takes it."""
+"""A generator and deepfake models made on the spot, for the tables of tests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import pytest
 import torch
 
 from dadfi_fast.backends.artifact import Artifact, load_artifact
+from dadfi_fast.deepfakes.base import Editor
+from dadfi_fast.deepfakes.edits import ATTRIBUTES, Targets
+from dadfi_fast.deepfakes.stargan import Generator as StarGAN
+from dadfi_fast.deepfakes.target import Target
 from dadfi_fast.export.release import release_generator
 from dadfi_fast.models.generator import Generator
 
@@ -22,3 +26,17 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
         generator.up[-1].weight.mul_(4)
     release_generator(generator, folder, name="generator-test", run={"command": "none"}, text="Random weights.")
     return load_artifact(str(folder / "generator-test.onnx"))
+
+
+@pytest.fixture(scope="session")
+def targets() -> list[Target]:
+    """Two random StarGANs of 16 and 24 px, the second of which changes far less when its picture does."""
+    models = []
+    for name, size, gain in (("fragile", 16, 4.0), ("sturdy", 24, 0.5)):
+        torch.manual_seed(size)
+        generator = StarGAN(conv_dim=4, repeat_num=1)
+        with torch.no_grad():
+            generator.main[-2].weight.mul_(gain)
+        model = Editor(generator, image_size=size).eval().requires_grad_(False)
+        models.append(Target(name, model, "0" * 64, Targets(ATTRIBUTES)))
+    return models

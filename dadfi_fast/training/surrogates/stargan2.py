@@ -24,7 +24,6 @@ from dadfi_fast.training.loop import Losses
 from dadfi_fast.training.surrogates.surrogate import SurrogateConfig, SurrogateTrainer, averaged, descend
 
 
-
 @dataclass(frozen=True)
 class StarGAN2Config(SurrogateConfig):
     """Sizes and weights of a StarGAN v2 training run: the weights are official, the sizes what a CPU can do."""
