@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,9 +20,11 @@ from safetensors.torch import load_file
 from dadfi_fast.backends.artifact import load_artifact
 from dadfi_fast.backends.choice import choose
 from dadfi_fast.card import read_card
+from dadfi_fast.cli.train import journal
 from dadfi_fast.deepfakes.edits import ATTRIBUTES
 from dadfi_fast.deepfakes.portable import DeepfakeModel
 from dadfi_fast.deepfakes.stargan import Generator
+from dadfi_fast.errors import UsageError
 from dadfi_fast.export.release import release_deepfake
 
 Command = Callable[..., Result]
@@ -90,9 +95,7 @@ def test_train_goes_on_where_it_stopped(command: Command, data: list[str], model
     assert read_card(tmp_path / "run" / "generator-s.md").extra["steps"] == 3
 
 
-def test_train_starts_from_another_generator(
-    command: Command, data: list[str], models: Path, tmp_path: Path
-) -> None:
+def test_train_starts_from_another_generator(command: Command, data: list[str], models: Path, tmp_path: Path) -> None:
     common = ["train", *data, *TINY, "--models-dir", models, "--steps", 1]
     first, second = tmp_path / "first", tmp_path / "second"
     command(*common, "--out", first)
@@ -164,3 +167,35 @@ def test_models_train_tells_an_unknown_setting(command: Command, data: list[str]
     result = command("models", "train", "stargan", *data, "--out", tmp_path / "run", *small(width=4))
     assert result.exit_code == 2
     assert "no such setting" in result.stderr and "conv_dim" in result.stderr
+
+
+class Writer:
+    """Stands in for TensorBoard's."""
+
+    scalars: ClassVar[list[tuple[str, int]]] = []
+
+    def __init__(self, folder: str) -> None:
+        assert folder
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Nothing to close."""
+
+    def add_scalar(self, name: str, value: float, number: int) -> None:
+        assert np.isfinite(value)
+        self.scalars.append((name, number))
+
+
+def test_the_losses_go_to_tensorboard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    with journal(tmp_path) as log:
+        log(50, {"hinge": 0.5}, 2.0)
+    assert Writer.scalars == [("hinge", 50), ("steps per second", 50)]
+
+
+def test_without_tensorboard_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UsageError, match="pip install tensorboard"), journal(tmp_path):
+        pass
