@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dadfi_fast.cli import console, options
+from dadfi_fast.cli.report import Reporter
+from dadfi_fast.cli.report import options as report_options
 from dadfi_fast.errors import CheckFailed, DadfiError
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ _PATH = click.Path(path_type=Path)
     metavar="SHARE",
     help="Exit with 4 if a smaller share of the files (SR_all, 0 to 1) is protected.",
 )
+@report_options
 @click.option("--verbose", "-v", is_flag=True, help="Also list the files, the least protected first.")
 @options.json_output
 @options.quiet
@@ -52,6 +55,8 @@ def command(
     detector_model: Path | None,
     also: tuple[str, ...],
     check_min: float | None,
+    report: Path | None,
+    figures: Path | None,
     verbose: bool,
     as_json: bool,
     quiet: bool,
@@ -68,6 +73,7 @@ def command(
     SR_all   share of files that are protected
     """
     drawn = _sample(sample)
+    reporter = Reporter(report, figures)
     verdict = _check(
         protected,
         original,
@@ -76,12 +82,14 @@ def command(
         names=_split(models),
         detector=(detector, detector_model),
         conditions=_conditions(also),
+        reporter=reporter,
         quiet=quiet,
     )
     if as_json:
         console.json(_document(verdict, verbose=verbose))
     else:
         _show(verdict, verbose=verbose)
+    reporter.write(verdict, say=_silent if quiet else console.message)
     _judge(verdict, check_min)
 
 
@@ -94,6 +102,7 @@ def _check(
     names: list[str],
     detector: tuple[str, Path | None],
     conditions: list[Condition],
+    reporter: Reporter,
     quiet: bool,
 ) -> Verdict:
     from dadfi_fast.check.sample import find_pairs
@@ -105,8 +114,10 @@ def _check(
     find, reason = choose_detector(detector[0], model=detector[1])
     models, classifier = registry.load_models(names), registry.load_attributes()
     total = len(pairs) if sample is None else min(sample, len(pairs))
+    faces_by = f"{find.name} ({reason})"
+    watchers = reporter.begin(total, models=models, classifier=classifier, detector=faces_by, folder=protected)
     if not quiet:
-        console.message(f"checking {total} of {len(pairs)} files; faces are found by {find.name} ({reason})")
+        console.message(f"checking {total} of {len(pairs)} files; faces are found by {faces_by}")
     with console.progress(total, "files", quiet=quiet) as progress:
         return check_files(
             pairs,
@@ -116,8 +127,13 @@ def _check(
             sample=sample,
             seed=seed,
             conditions=conditions,
+            watchers=watchers,
             tick=progress.advance,
         )
+
+
+def _silent(_text: str) -> None:
+    """Say nothing."""
 
 
 def _sample(text: str) -> int | None:

@@ -11,20 +11,22 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import click
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
+    from rich.console import Console, RenderableType
 
 #: Seconds between two lines of progress where stderr is no terminal.
 EVERY: Final = 5.0
 #: The speed and the time left are those of the last seconds, not of the whole run: a resumed run starts with many
 #: photos that cost nothing.
 WINDOW: Final = 30.0
+#: The widest bar, in cells.
+BAR: Final = 40
 
 
 def result(text: str) -> None:
@@ -69,8 +71,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 class Progress:
     """Counts what is done; `progress` makes one. Safe to advance from several threads."""
 
-    def __init__(self, total: int | None, unit: str) -> None:
-        self.total, self.unit, self.done = total, unit, 0
+    def __init__(self, total: int | None, unit: str, detail: Callable[[], str] = lambda: "") -> None:
+        self.total, self.unit, self.done, self.detail = total, unit, 0, detail
         self._start = time.monotonic()
         self._recent: deque[tuple[float, int]] = deque([(self._start, 0)])
         self._lock = threading.Lock()
@@ -120,50 +122,62 @@ class _Lines(Progress):
     def show(self, now: float) -> None:
         if now - max(self._shown, self._start) >= EVERY:
             self._shown = now
-            message(self.line())
+            message("; ".join(part for part in (self.line(), self.detail()) if part))
 
 
 class _Live(Progress):
-    """On a terminal: a bar."""
+    """On a terminal: a bar with the line beside it, and the detail below; cut off where the terminal ends."""
 
-    def __init__(self, total: int | None, unit: str, bar: Bar) -> None:
-        super().__init__(total, unit)
-        self._bar, self._task = bar, bar.add_task(unit, total=total)
+    def render(self, console: Console) -> RenderableType:
+        """What is shown now."""
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
 
-    def show(self, now: float) -> None:
-        self._bar.update(self._task, completed=self.done, description=self.line())
+        line, detail = self.line(), self.detail()
+        width = max(0, min(BAR, console.width - len(line) - 1))
+        bar = ProgressBar(self.total, self.done, width=width, pulse=self.total is None)
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid.add_column(width=width)
+        grid.add_column(no_wrap=True, overflow="ellipsis")
+        grid.add_row(bar, Text(line))
+        return Group(grid, Text(detail, style="dim", no_wrap=True, overflow="ellipsis")) if detail else grid
 
 
 @contextmanager
-def progress(total: int | None, unit: str = "photos", *, quiet: bool = False) -> Iterator[Progress]:
+def progress(
+    total: int | None, unit: str = "photos", *, quiet: bool = False, detail: Callable[[], str] = lambda: ""
+) -> Iterator[Progress]:
     """Show on stderr how far a run is: a bar on a terminal, else a line every `EVERY` seconds; at the end a summary.
 
     Args:
         total: how many there are; None where that is not known.
         unit: what is counted, in the plural.
         quiet: show nothing.
+        detail: gives a second line, asked for whenever the display is brought up to date.
     """
     if quiet:
         yield Progress(total, unit)
         return
-    with _shown(total, unit) as counter:
+    with _shown(total, unit, detail) as counter:
         yield counter
     message(counter.summary())
 
 
 @contextmanager
-def _shown(total: int | None, unit: str) -> Iterator[Progress]:
+def _shown(total: int | None, unit: str, detail: Callable[[], str]) -> Iterator[Progress]:
     if not sys.stderr.isatty():
-        yield _Lines(total, unit)
+        yield _Lines(total, unit, detail)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.live import Live
 
     console = Console(stderr=True, no_color=_color() is False)
+    live = _Live(total, unit, detail)
     # stdout is left alone: redirected, results would go to the bar's stream.
-    columns = BarColumn(), TextColumn("{task.description}", markup=False)
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
-        yield _Live(total, unit, bar)
+    with Live(get_renderable=lambda: live.render(console), console=console, transient=True, redirect_stdout=False):
+        yield live
 
 
 def _color() -> bool | None:

@@ -1,82 +1,109 @@
-"""``dadfi-fast doctor``: what this machine can run, and why not the rest."""
+"""``dadfi-fast doctor``: what this machine can run, why not the rest, and how fast it protects."""
 
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import click
 
 from dadfi_fast import __version__, device
-from dadfi_fast.card import cards
-from dadfi_fast.cli import console, options
-from dadfi_fast.errors import DadfiError, WeightsError
+from dadfi_fast.cli import console, doctor_machine, doctor_parts, doctor_speed, options
+from dadfi_fast.cli.doctor_machine import Finding
+from dadfi_fast.cli.doctor_speed import Auto, Speed
+from dadfi_fast.errors import DadfiError
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    kind: str  # backend, detector or model
-    name: str
-    ok: bool
-    note: str  # why not and what mends it; what it is, where it is well
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("doctor")
+@click.option("--photo", type=_FILE, metavar="FILE", help="Measure with this photo.  [default: a drawn portrait]")
+@click.option(
+    "--scratch", type=_FOLDER, metavar="DIR", help="Measure the disk of this folder.  [default: the system's]"
+)
+@click.option("--measure/--no-measure", default=True, show_default=True, help="Measure the speed for three seconds.")
 @options.json_output
-def command(as_json: bool) -> None:
+@options.quiet
+def command(photo: Path | None, scratch: Path | None, measure: bool, as_json: bool, quiet: bool) -> None:
     """Say what this machine can run, and why not the rest.
 
-    Looks at the processor, the backends, the face detectors and the weights. Exits with 1 if photos cannot be
-    protected here.
+    Looks at the processor, memory, disk, GPU and driver, at every backend, face detector, image format and weights
+    file; tells what does not run, why, and what mends it. It ends with the settings that `protect` picks by itself
+    (auto) and with the photos a second to expect from disk to disk, measured on copies of one photo.
+
+    No GPU is needed: a missing one is told, and is no fault. Exits with 1 if photos cannot be protected here.
     """
-    machine = device.machine()
-    findings = [*_backends(), *_detectors(), *_models()]
+    findings, auto, speed = _look(photo, scratch, measure=measure, quiet=quiet)
     if as_json:
-        rows = [asdict(finding) for finding in findings]
-        facts = {"version": __version__, "python": platform.python_version(), "machine": machine}
-        console.json({**facts, "findings": rows})
+        console.json(_document(findings, auto, speed))
     else:
-        bf16 = "with" if machine["bf16"] else "without"
-        console.result(f"dadfi-fast {__version__}, Python {platform.python_version()}, {machine['system']}")
-        console.result(f"{machine['processor']}, {machine['cores']} cores, {bf16} bfloat16 in hardware\n")
-        console.table(
-            ["what", "name", "", "note"], [[f.kind, f.name, "ok" if f.ok else "no", f.note] for f in findings]
-        )
+        _show(findings, auto, speed)
     _judge(findings)
 
 
-def _backends() -> list[Finding]:
-    from dadfi_fast.backends.choice import BACKENDS
-
-    kinds = {name: BACKENDS[name]() for name in BACKENDS}
-    states = {name: kind.missing() for name, kind in kinds.items()}
-    notes = {name: "cpu" + "; a GPU is not looked for" * ("cuda" in kind.devices) for name, kind in kinds.items()}
-    return [Finding("backend", name, why is None, why or notes[name]) for name, why in states.items()]
-
-
-def _detectors() -> list[Finding]:
-    from dadfi_fast.faces.detector import DETECTORS
-
-    states = {name: DETECTORS[name]().missing(None) for name in DETECTORS}
-    return [Finding("detector", name, why is None, why or "") for name, why in states.items()]
-
-
-def _models() -> list[Finding]:
-    found = []
-    for card in cards():
-        try:
-            card.verify()
-            found.append(Finding("model", card.name, True, f"{card.family}, {card.parameters} parameters"))
-        except WeightsError as error:
-            found.append(Finding("model", card.name, False, str(error)))
-    return found
+def _look(
+    photo: Path | None, folder: Path | None, *, measure: bool, quiet: bool
+) -> tuple[list[Finding], Auto | None, Speed | None]:
+    graphics = list(doctor_machine.graphics())
+    gpus = sum(found.ok for found in graphics if found.kind == "gpu")
+    parts = [*doctor_parts.backends(gpus=gpus), *doctor_parts.detectors(), *doctor_parts.codecs()]
+    parts += doctor_parts.models()
+    with doctor_speed.scratch(folder) as scratch:
+        speeds: dict[str, float] = {}
+        if measure:
+            if not quiet:
+                console.message("measuring for about four seconds; --no-measure leaves it out")
+            speeds = asdict(doctor_speed.measure_disk(scratch / "disk"))
+        disk = doctor_machine.disk(scratch.parent, **speeds)
+        findings = [doctor_machine.processor(), doctor_machine.memory(), disk, *graphics, *parts]
+        if _lacking(findings):
+            return findings, None, None
+        auto, rig = doctor_speed.setup(scratch)
+        return findings, auto, doctor_speed.measure(rig, photo, scratch) if measure else None
 
 
-def _judge(findings: list[Finding]) -> None:
+def _document(findings: Sequence[Finding], auto: Auto | None, speed: Speed | None) -> dict[str, Any]:
+    facts = {"version": __version__, "python": platform.python_version(), "machine": device.machine()}
+    rows = [asdict(finding) for finding in findings]
+    return {**facts, "findings": rows, "auto": auto and asdict(auto), "speed": speed and asdict(speed)}
+
+
+def _show(findings: Sequence[Finding], auto: Auto | None, speed: Speed | None) -> None:
+    console.result(f"dadfi-fast {__version__}, Python {platform.python_version()}, {platform.platform()}\n")
+    rows = [[f.kind, f.name, "ok" if f.ok else "no", f.note] for f in findings]
+    console.table(["what", "name", "", "note"], rows)
+    mends = [(f"{f.kind} {f.name}", f.mend) for f in findings if f.mend]
+    if mends:
+        console.result("\nTo mend what does not run:")
+        for name, mend in mends:
+            console.result(f"  {name}: {mend}")
+    if auto is not None:
+        console.result("\nThe settings that auto chooses here:")
+        console.table(["option", "value", "why"], auto.rows())
+    if speed is not None:
+        console.result(f"\n{_sentence(speed)}")
+
+
+def _sentence(speed: Speed) -> str:
+    photo = "a drawn portrait" if speed.photo == "drawn" else speed.photo
+    faces = f"{speed.faces} face{'s' * (speed.faces != 1)}"
+    what = f"{photo} ({speed.format}, {speed.megapixels:g} megapixels, {faces})"
+    rate = f"Expect {speed.photos_per_second:g} photos/s from disk to disk"
+    return f"{rate}: {speed.photos} copies of {what} took {speed.seconds:g} s."
+
+
+def _lacking(findings: Sequence[Finding]) -> list[str]:
+    """The parts that nothing can be protected without, and of which none works."""
+    return [kind for kind in ("backend", "detector", "model") if not any(f.ok for f in findings if f.kind == kind)]
+
+
+def _judge(findings: Sequence[Finding]) -> None:
     """End with an error where ``protect`` would."""
-    lacking = [kind for kind in ("backend", "detector", "model") if not any(f.ok for f in findings if f.kind == kind)]
+    lacking = _lacking(findings)
     broken = [f.name for f in findings if f.kind == "model" and not f.ok]
     if lacking:
         raise DadfiError(f"photos cannot be protected here: there is no {' and no '.join(lacking)} that works")

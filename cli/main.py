@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from dadfi_fast import __version__
-from dadfi_fast.cli import console
+from dadfi_fast.cli import console, examples
 from dadfi_fast.errors import DadfiError
 
 #: What ``--help`` says of each command, so that the list can be shown without importing them. A command is the object
@@ -25,6 +26,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "bench": "Measure how fast this machine protects.",
     "evaluate": "Run the experiments and write their tables and figures.",
     "doctor": "Say what this machine can run, and why not the rest.",
+    "config": "Show the settings that a run of protect would have.",
+    "completion": "Print the script that lets a shell complete commands, options and values.",
 }
 #: Exit code after Ctrl-C, as shells have it: 128 + SIGINT.
 INTERRUPTED: Final = 130
@@ -43,6 +46,7 @@ class LazyGroup(click.Group):
             return None
         command = importlib.import_module(f"dadfi_fast.cli.{cmd_name}").command
         assert isinstance(command, click.Command), f"cli/{cmd_name}.py has no click command called `command`"
+        examples.attach(command, cmd_name)
         return command
 
     def resolve_command(
@@ -55,6 +59,11 @@ class LazyGroup(click.Group):
             hint = f" Did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"There is no command {name!r}.{hint} There are: {', '.join(known)}.")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands and options that begin with ``incomplete``; no command is imported to list it."""
+        found = [CompletionItem(name, help=COMMANDS[name]) for name in self.list_commands(ctx)]
+        return [*(item for item in found if item.value.startswith(incomplete)), *_options(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from `COMMANDS`, without importing them."""
@@ -71,6 +80,11 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:
             console.error("interrupted")
             ctx.exit(INTERRUPTED)
+
+
+def _options(command: click.Command, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+    """The options of ``command`` itself, as click completes them."""
+    return click.Command.shell_complete(command, ctx, incomplete)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -2,13 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+import importlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+Names = Callable[[click.Context, click.Parameter, str], list[str]]
+
+
+class Choice(click.Choice):  # type: ignore[type-arg]  # older versions of click have no parameter there
+    """One of some words; the error for another word names the nearest one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return str(super().convert(value, param, ctx))
+        except click.BadParameter as error:
+            near = difflib.get_close_matches(str(value), self.choices, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.BadParameter(f"{error.message}{hint}", ctx=ctx, param=param) from None
+
+
+class Sectioned(click.Command):
+    """A command whose help lists its options in sections; what no section names comes last."""
+
+    #: Title -> names of parameters, in the order in which they are listed.
+    sections: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the options, section by section."""
+        listed = (param for param in self.get_params(ctx) if isinstance(param, click.Option))
+        shown = {str(param.name): param.get_help_record(ctx) for param in listed}
+        for title, names in self.sections.items():
+            records = [record for name in names if (record := shown.pop(name, None))]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+        if rest := [record for record in shown.values() if record]:
+            with formatter.section("Other options"):
+                formatter.write_dl(rest)
+
+
+def names_in(module: str, table: str, *more: str) -> Names:
+    """What a shell completes an option to: ``more``, and the names in a table that is imported when it asks."""
+
+    def complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+        names = [*more, *getattr(importlib.import_module(module), table)]
+        return [name for name in names if name.startswith(incomplete)]
+
+    return complete
 
 
 def auto_or_count(_ctx: click.Context, _param: click.Parameter, value: str) -> int | None:
@@ -35,7 +80,10 @@ def share(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
 def backend(command: F) -> F:
     """``--backend`` and ``--device``: what the generator runs on."""
     text = "openvino, onnxruntime, tensorrt or torch; auto prints its choice and the reason."
-    named = click.option("--backend", metavar="NAME", default="auto", show_default=True, help=text)
+    names = names_in("dadfi_fast.backends.choice", "BACKENDS", "auto")
+    named = click.option(
+        "--backend", metavar="NAME", default="auto", show_default=True, help=text, shell_complete=names
+    )
     placed = click.option("--device", metavar="NAME", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
     return named(placed(command))
 
@@ -44,7 +92,10 @@ def detector(command: F) -> F:
     """``--detector`` and ``--detector-model``: what finds the faces."""
     text = "libfacedetection, yunet (needs --detector-model) or none: the whole picture is one face."
     path = click.Path(exists=True, dir_okay=False, path_type=Path)
-    named = click.option("--detector", metavar="NAME", default="auto", show_default=True, help=text)
+    names = names_in("dadfi_fast.faces.detector", "DETECTORS", "auto")
+    named = click.option(
+        "--detector", metavar="NAME", default="auto", show_default=True, help=text, shell_complete=names
+    )
     model = click.option("--detector-model", metavar="FILE", type=path, help="The ONNX file of YuNet.")
     return named(model(command))
 

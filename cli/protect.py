@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
 from dadfi_fast.cli import console, options
 from dadfi_fast.cli.protect_config import from_file
-from dadfi_fast.errors import CheckFailed, DadfiError, NothingToDo
-from dadfi_fast.protect.config import FORMATS, NO_FACE, ON_EXISTS, ProtectConfig
+from dadfi_fast.cli.protect_run import Run
+from dadfi_fast.cli.report import Reporter
+from dadfi_fast.cli.report import options as report_options
+from dadfi_fast.errors import CheckFailed, DadfiError, NothingToDo, UsageError
+from dadfi_fast.protect.config import ANIMATED, FORMATS, NO_FACE, ON_EXISTS, TRAILER, ProtectConfig
 
 if TYPE_CHECKING:
-    from dadfi_fast.backends.artifact import Artifact
     from dadfi_fast.check.verdict import Verdict
-    from dadfi_fast.faces.detector import Detector
-    from dadfi_fast.protect.manifest import Facts
-    from dadfi_fast.protect.outcome import Outcome
     from dadfi_fast.protect.summary import Summary
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -32,7 +30,22 @@ def _quality(_ctx: click.Context, _param: click.Parameter, value: str) -> int | 
     return int(value)
 
 
-@click.command("protect")
+class _Protect(options.Sectioned):
+    sections: ClassVar = {
+        "What is changed": (
+            "strength", "generator", "detector", "detector_model", "no_face", "animated", "again",
+        ),
+        "What is written": (
+            "out", "form", "quality", "on_exists", "strip_gps", "trailer", "mark", "dry_run",
+        ),
+        "How it runs": ("config", "backend", "device", "batch", "workers", "max_pixels", "watch", "interval"),
+        "What is measured and said": (
+            "verify", "n_check", "check_min", "report", "figures", "verbose", "as_json", "quiet",
+        ),
+    }  # fmt: skip
+
+
+@click.command("protect", cls=_Protect)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), required=True, help="Where the results go.")
 @click.option("--strength", type=float, default=0.05, show_default=True, help="Largest change, 0.01 to 0.1 of [-1, 1].")
@@ -41,15 +54,37 @@ def _quality(_ctx: click.Context, _param: click.Parameter, value: str) -> int | 
 )
 @options.backend
 @options.detector
-@click.option("--no-face", type=click.Choice(NO_FACE), default="copy", show_default=True, help="Photos without a face.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="keep", show_default=True, help="Of the results.")
+@click.option(
+    "--no-face", type=options.Choice(NO_FACE), default="copy", show_default=True, help="Photos without a face."
+)
+@click.option(
+    "--format", "form", type=options.Choice(FORMATS), default="keep", show_default=True, help="Of the results."
+)
 @click.option(
     "--quality", metavar="N", default="keep", show_default=True, callback=_quality,
     help="1 to 100; keep: a JPEG keeps its quantisation tables and subsampling.",
 )  # fmt: skip
-@click.option("--on-exists", type=click.Choice(ON_EXISTS), default="skip", show_default=True, help="Existing results.")
+@click.option(
+    "--on-exists", type=options.Choice(ON_EXISTS), default="skip", show_default=True, help="Existing results."
+)
 @click.option("--strip-gps", is_flag=True, help="Leave out where the photo was taken.")
-@click.option("--max-pixels", type=int, default=200_000_000, show_default=True, help="Larger pictures are refused.")
+@click.option(
+    "--trailer", type=options.Choice(TRAILER), default="drop", show_default=True,
+    help="What phones put behind a JPEG: the film of a motion photo, depth maps, further pictures. They show the face "
+    "as it was.",
+)  # fmt: skip
+@click.option(
+    "--animated", type=options.Choice(ANIMATED), default="refuse", show_default=True,
+    help="Files of several frames or pages: refuse them, or protect the first and write it alone.",
+)  # fmt: skip
+@click.option("--again", is_flag=True, help="Protect photos once more that carry the mark of a protected one.")
+@click.option(
+    "--mark/--no-mark", default=True, show_default=True,
+    help="Say in a result's metadata (XMP) that it is protected, so that it is not protected twice.",
+)  # fmt: skip
+@click.option(
+    "--max-pixels", metavar="N", type=int, default=200_000_000, show_default=True, help="Larger pictures are refused."
+)
 @click.option(
     "--verify", metavar="SHARE", default="5%", show_default=True, callback=options.share,
     help="all, a percentage or none: results that are decoded again and measured.",
@@ -59,12 +94,18 @@ def _quality(_ctx: click.Context, _param: click.Parameter, value: str) -> int | 
     help="Run N results through the deepfake models; 0 turns it off.",
 )  # fmt: skip
 @click.option("--check-min", type=click.FloatRange(0, 1), metavar="SHARE", help="Exit with 4 if fewer are protected.")
+@report_options
 @click.option(
     "--batch", metavar="N", default="auto", show_default=True, callback=options.auto_or_count, help="Faces a call."
 )
 @click.option(
     "--workers", metavar="N", default="auto", show_default=True, callback=options.auto_or_count, help="Threads."
 )
+@click.option("--watch", is_flag=True, help="Go on, and protect what is new or changed, until Ctrl-C. Without a check.")
+@click.option(
+    "--interval", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True,
+    help="Between two looks of --watch; a file is taken once it was the same at two.",
+)  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
 @click.option(
     "--config", metavar="FILE.toml", type=_FILE, is_eager=True, expose_value=False, callback=from_file,
@@ -87,12 +128,20 @@ def command(
     quality: int | None,
     on_exists: str,
     strip_gps: bool,
+    trailer: str,
+    animated: str,
+    again: bool,
+    mark: bool,
     max_pixels: int,
     verify: float,
     n_check: int,
     check_min: float | None,
+    report: Path | None,
+    figures: Path | None,
     batch: int | None,
     workers: int | None,
+    watch: bool,
+    interval: float,
     dry_run: bool,
     verbose: bool,
     as_json: bool,
@@ -102,6 +151,14 @@ def command(
 
     SOURCE is a file, a folder (with all that is in it) or a glob; --out mirrors the tree. Inputs are never touched. The
     same command again goes on where a run was stopped. DIR/dadfi-manifest.jsonl has a line for every input.
+
+    Reads and writes JPEG, PNG, WebP, TIFF, BMP, AVIF and HEIC (the last with the extra heif), PNG and TIFF also with
+    16 bits; GIF and JPEG 2000 become PNG. A file is known by its content, not its name. Orientation is applied; EXIF,
+    XMP, ICC profile, resolution and transparency are carried over; embedded previews are left out, as they show the
+    face as it was.
+
+    Exit codes: 0 all done; 1 some files failed, the others are written; 2 wrong usage; 3 nothing to do; 4 the check
+    found fewer protected than --check-min; 130 interrupted.
     """
     from dadfi_fast.faces.detector import choose_detector
 
@@ -115,167 +172,59 @@ def command(
         format=form,
         quality=quality,
         strip_gps=strip_gps,
+        trailer=trailer,
+        animated=animated,
+        again=again,
+        mark=mark,
         on_exists=on_exists,
         max_pixels=max_pixels,
         verify=verify,
         batch=batch,
         workers=workers,
     )
-    run = _Run(config, find, f"{find.name} ({reason})", generator, backend, device, quiet=quiet, verbose=verbose)
+    run = Run(config, find, f"{find.name} ({reason})", generator, backend, device, quiet=quiet, verbose=verbose)
+    if watch:
+        if dry_run:
+            raise UsageError("--watch goes on for ever and --dry-run does nothing; leave out one of them")
+        if check_min is not None or report or figures:
+            raise UsageError("--watch makes no check; leave out --check-min, --report and --figures")
+        _watch(run, interval, as_json=as_json)
+        return
     if dry_run:
         run.plan(as_json=as_json)
         return
+    if (report or figures) and not n_check:
+        raise UsageError("--report and --figures show what the check finds; leave out --check 0")
+    reporter = Reporter(report, figures)
     summary = run.protect(samples=n_check)
-    verdict = run.check() if n_check and not summary.interrupted else None
+    verdict = run.check(reporter) if n_check and not summary.interrupted else None
     run.report(summary, verdict, as_json=as_json)
+    if verdict is not None:
+        reporter.write(verdict, say=run.say)
     _judge(summary, verdict, check_min)
 
 
-class _Run:
-    """One call of the command: what was chosen, and what it says to the user."""
+def _watch(run: Run, interval: float, *, as_json: bool) -> None:
+    """Protect what comes, until Ctrl-C, which is how this ends and no fault."""
+    from dadfi_fast.protect.interrupt import interruptible
+    from dadfi_fast.protect.summary import Summary
+    from dadfi_fast.protect.watch import rounds
 
-    def __init__(
-        self,
-        config: ProtectConfig,
-        detector: Detector,
-        faces_by: str,
-        generator: str,
-        backend: str,
-        device: str,
-        *,
-        quiet: bool,
-        verbose: bool,
-    ) -> None:
-        from dadfi_fast.backends.artifact import load_artifact
-        from dadfi_fast.backends.choice import choose
-
-        self.config, self.detector, self.faces_by = config, detector, faces_by
-        self.device = "cpu" if device == "auto" else device
-        self.artifact: Artifact = load_artifact(generator)
-        self.backend, self.why = choose(backend, device=self.device)
-        self.say: Callable[[str], None] = (lambda _: None) if quiet else console.message
-        self.quiet, self.verbose = quiet, verbose
-        self.sample = _Sample(0)
-
-    def plan(self, *, as_json: bool) -> None:
-        """Say what would be done."""
-        from dadfi_fast.protect.plan import plan
-
-        rows = plan(self.config, self._facts(self.backend.name))
-        if as_json:
-            console.json({"plan": (found := list(rows)), "total": len(found)})
-            return
-        total = 0
-        for row in rows:
-            total += 1
-            console.result(f"{row['action']:8}{row['source']}{_arrow(row)}")
-        if not total:
-            raise NothingToDo(f"there is no file in {', '.join(self.config.sources)}")
-
-    def protect(self, *, samples: int) -> Summary:
-        """Do it."""
-        from dadfi_fast.attacks.generator import GeneratorAttack
-        from dadfi_fast.protect.memory import keep
-        from dadfi_fast.protect.pipeline import protect
-        from dadfi_fast.types import Budget
-
-        keep()
-        running = self.backend(self.artifact, device=self.device, threads=self.config.generator_threads)
-        facts = self._facts(running.describe)
-        self.say(f"{self.artifact.name} on {facts.backend}; faces by {self.faces_by}")
-        self.sample = _Sample(samples)
-        with console.progress(self._count(), quiet=self.quiet) as progress:
-
-            def tick(outcome: Outcome) -> None:
-                progress.advance()
-                self.sample.add(self.config.out, outcome)
-                if self.verbose:
-                    self.say(_line(outcome))
-
-            attack = GeneratorAttack(running, Budget(self.config.strength))
-            return protect(self.config, detector=self.detector, attack=attack, facts=facts, tick=tick)
-
-    def check(self) -> Verdict | None:
-        """Run the sample through the deepfake models."""
-        from dadfi_fast.check.verdict import check_files
-
-        pairs = self.sample.pairs
-        if not pairs:
-            self.say("no protected photo to check")
-            return None
-        with console.progress(len(pairs), "files checked", quiet=self.quiet) as progress:
-            return check_files(pairs, detector=self.detector, tick=progress.advance)
-
-    def report(self, summary: Summary, verdict: Verdict | None, *, as_json: bool) -> None:
-        """The result, on stdout."""
-        if as_json:
-            found = {**summary.to_dict(), "out": self.config.out, "config": self.config.fingerprint}
-            console.json({**found, "check": verdict and verdict.to_dict()})
-            return
-        if verdict is not None:
-            console.table(verdict.COLUMNS, verdict.rows())
-            console.result(verdict.sentence())
-        counts = {name: getattr(summary, name) for name in ("written", "copied", "skipped", "failed", "done")}
-        names = {"written": "protected", "copied": "copied without a face", "done": "done before"}
-        console.result(", ".join(f"{n} {names.get(name, name)}" for name, n in counts.items() if n) or "nothing done")
-        for source, error in summary.failures:
-            console.error(f"{source}: {error}")
-
-    def _facts(self, backend: str) -> Facts:
-        from dadfi_fast.protect.manifest import Facts
-
-        return Facts(self.config.fingerprint, self.artifact.sha256, f"{backend}: {self.why}")
-
-    def _count(self) -> int | None:
-        """How many inputs there are: a walk over names, which takes a small part of a run's time."""
-        from dadfi_fast.protect.find import find
-
-        if self.quiet:
-            return None
-        return sum(1 for _ in find(self.config.sources, self.config.out, form=self.config.format))
-
-
-class _Sample:
-    """Some of the protected files, spread evenly over a run of unknown length, and the same ones in the same run."""
-
-    def __init__(self, size: int) -> None:
-        import random
-
-        self.pairs: list[tuple[Path, Path]] = []
-        self._size, self._seen, self._random = size, 0, random.Random(0)
-
-    def add(self, out: Path, outcome: Outcome) -> None:
-        """Take the file into the sample, or not (reservoir sampling; Vitter 1985, algorithm R)."""
-        from dadfi_fast.protect.outcome import Done, Written
-
-        if not (isinstance(outcome, Written) or (isinstance(outcome, Done) and outcome.status == "written")):
-            return
-        pair = outcome.entry.source, out / (outcome.target or "")
-        self._seen += 1
-        if len(self.pairs) < self._size:
-            self.pairs.append(pair)
-        elif (place := self._random.randrange(self._seen)) < self._size:
-            self.pairs[place] = pair
-
-
-def _line(outcome: Outcome) -> str:
-    """One file's outcome for people."""
-    from dadfi_fast.protect.outcome import Copied, Done, Failed, Skipped, Written
-
-    name = outcome.entry.name
-    if isinstance(outcome, Written):
-        faces = f"{len(outcome.faces)} face{'s' * (len(outcome.faces) != 1)}"
-        return f"written {name} -> {outcome.target}: {faces}, {outcome.linf} levels"
-    if isinstance(outcome, Failed):
-        return f"failed  {name}: {outcome.hop}: {outcome.error}"
-    if isinstance(outcome, Done):
-        return f"done    {name}"
-    word = {Copied: "copied ", Skipped: "skipped"}[type(outcome)]
-    return f"{word} {name}: {outcome.reason}"
-
-
-def _arrow(row: dict[str, Any]) -> str:
-    return f" -> {row['target']}" if row["target"] else f": {row['reason']}"
+    total = Summary()
+    run.ready()  # before Ctrl-C becomes a wish to finish, as there is nothing to finish yet
+    with interruptible() as stop:
+        run.say(f"watching {', '.join(run.config.sources)} every {interval:g} s; Ctrl-C ends it")
+        for watched in rounds(run.config, interval=interval, stop=stop):
+            summary = run.protect(samples=0, watched=watched)
+            for source, error in summary.failures:
+                console.error(f"{source}: {error}")
+            total.absorb(summary)
+            if summary.interrupted:
+                break
+    total.interrupted, total.failures = False, total.failures if as_json else []
+    run.report(total, None, as_json=as_json)
+    if total.failed:
+        raise DadfiError(f"{total.failed} files failed; the manifest says why, file by file")
 
 
 def _judge(summary: Summary, verdict: Verdict | None, check_min: float | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -15,6 +15,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+#: Where the context keeps which file was read.
+FILE: Final = "dadfi_fast.cli.protect_config.FILE"
 
 
 def from_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -> None:
@@ -32,6 +35,7 @@ def from_file(ctx: click.Context, _param: click.Parameter, path: Path | None) ->
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as TOML: {error}") from error
     names = _names(ctx.command)
+    ctx.meta[FILE] = path
     ctx.default_map = {_known(key, names, path): _text(value) for key, value in found.items()}
 
 

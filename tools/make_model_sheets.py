@@ -75,7 +75,9 @@ def page(models: list[DeepfakeModel]) -> str:
             f"- edit accuracy (n = {card.extra['test_n']:,}): {figures}\n"
             f"{_curve(card.extra.get('curve', []))}"
             f"- licence: {card.licence}\n\n"
-            "Command" + "s" * isinstance(commands, list) + ":\n\n"
+            "Command"
+            + "s" * isinstance(commands, list)
+            + ":\n\n"
             + "".join(f"    {command}\n" for command in ([commands] if isinstance(commands, str) else commands))
             + f"\n![Edits of {card.name}]({card.name}.png)\n"
         )

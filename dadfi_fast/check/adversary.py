@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
+from dadfi_fast import heif
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.faces.align import Square, cut, square
 from dadfi_fast.faces.resample import resize
@@ -24,6 +25,8 @@ from dadfi_fast.types import LEVELS, Face, Float32, UInt8
 #: Pixels [H, W, 3] to the faces in them; every detector of `dadfi_fast.faces` is one.
 Find: TypeAlias = Callable[[UInt8], Sequence[Face]]
 
+#: Suffixes of pictures that Pillow reads through another package.
+HEIC: Final = (".heic", ".heif", ".hif")
 #: Side of his crop in lengths of the face box: that of the pictures that deepfake models were trained on.
 MARGIN: Final = 1.5
 
@@ -46,6 +49,8 @@ def read(path: Path) -> UInt8:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # large pictures and odd metadata: not the point here
+            if path.suffix.lower() in HEIC:
+                heif.register()
             with Image.open(path) as image:
                 upright = ImageOps.exif_transpose(image)
                 return np.array(_from_cmyk(upright) if upright.mode == "CMYK" else _eight_bits(upright).convert("RGB"))

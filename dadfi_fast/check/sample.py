@@ -58,15 +58,15 @@ def draw(pairs: Sequence[Pair], *, n: int | None, seed: int = 0) -> list[Pair]:
 
 def _listed(manifest: Path, original: Path) -> Iterator[Pair]:
     """The pairs of the manifest's rows; of several rows for one target the last counts, as it was written last."""
-    rows = {row["target"]: row for row in _rows(manifest) if row.get("status") == "written" and row.get("target")}
-    for target, row in rows.items():
+    listed = {row["target"]: row for row in rows(manifest) if row.get("status") == "written" and row.get("target")}
+    for target, row in listed.items():
         written = manifest.parent / target
         source = original / row["source"]  # an absolute source stands for itself
         if written.is_file() and source.is_file():
             yield Pair(_shown(str(target)), source, written)
 
 
-def _rows(manifest: Path) -> Iterator[dict[str, Any]]:
+def rows(manifest: Path) -> Iterator[dict[str, Any]]:
     """The manifest's rows; a line that a killed run left unfinished is no row."""
     with manifest.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:

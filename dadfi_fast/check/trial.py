@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,6 +15,9 @@ from dadfi_fast.metrics.defence import edit_mask, mask_distance, pixel_distance
 from dadfi_fast.types import Float32
 
 Float64: TypeAlias = NDArray[np.float64]
+#: Shown the fakes of a batch as they are made: the model, the number of the edit, the fakes of the originals and those
+#: of the protected pictures, both [F, 3, S, S], and their d_mask [F].
+See: TypeAlias = Callable[[DeepfakeModel, int, Float32, Float32, Float64], object]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +42,19 @@ class Distances:
 
 
 def measure(
-    crops: Sequence[Crop], *, models: Sequence[DeepfakeModel], classifier: AttributeModel
+    crops: Sequence[Crop],
+    *,
+    models: Sequence[DeepfakeModel],
+    classifier: AttributeModel,
+    see: See | None = None,
 ) -> dict[str, Distances]:
     """Run a batch of crops through every model; what comes back has the models' names.
 
     The edits start from the attributes that the classifier sees in the originals; one that it does not know counts as
     absent.
+
+    Args:
+        see: called for every model and edit with the fakes, which are not kept otherwise.
     """
     seen = _stack([crop.original for crop in crops], classifier.image_size)
     found = {}
@@ -52,16 +62,18 @@ def measure(
         x = _stack([crop.original for crop in crops], model.image_size)
         x_adv = _stack([crop.protected for crop in crops], model.image_size)
         labels = classifier.labels(seen, model.attributes, unknown_as=0)
-        found[model.name] = _distances(model, x, x_adv, labels)
+        found[model.name] = _distances(model, x, x_adv, labels, see)
     return found
 
 
-def _distances(model: DeepfakeModel, x: Float32, x_adv: Float32, labels: Float32) -> Distances:
+def _distances(model: DeepfakeModel, x: Float32, x_adv: Float32, labels: Float32, see: See | None) -> Distances:
     columns = []
-    for edit in model.edits(labels):
+    for number, edit in enumerate(model.edits(labels)):
         y, broken = model.fake(x, edit), model.fake(x_adv, edit)
         pix, mask = pixel_distance(y, broken), mask_distance(y, broken, edit_mask(x, y))
         columns.append((pix, mask, pixel_distance(x, broken), pixel_distance(x, y)))
+        if see is not None:
+            see(model, number, y, broken, mask)
     return Distances(*(np.stack(column, axis=1) for column in zip(*columns, strict=True)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from dadfi_fast.check.conditions import WRITTEN, Condition
 from dadfi_fast.check.inspection import Inspection
 from dadfi_fast.check.record import Sample, finite
 from dadfi_fast.check.sample import Pair, draw
-from dadfi_fast.check.trial import Distances, measure
+from dadfi_fast.check.trial import Distances, See, measure
+from dadfi_fast.check.watch import Watch, show
 from dadfi_fast.deepfakes.portable import AttributeModel, DeepfakeModel
 from dadfi_fast.deepfakes.registry import load_attributes, load_models
 from dadfi_fast.errors import DadfiError, NothingToDo
@@ -41,7 +43,7 @@ class Verdict:
 
     def scores(self, model: str, condition: str = WRITTEN.name) -> Scores:
         """The figures of one model."""
-        joined = self._distances(model, condition)
+        joined = self.distances(model, condition)
         return score(joined.pix, joined.mask)
 
     def success(self, model: str) -> float:
@@ -98,7 +100,7 @@ class Verdict:
         return {"models": {model: self._model(model, name) for model in self.models}, "sr_all": self.sr_all(name)}
 
     def _model(self, model: str, condition: str) -> dict[str, Any]:
-        s, joined = self.scores(model, condition), self._distances(model, condition)
+        s, joined = self.scores(model, condition), self.distances(model, condition)
         return {
             "n_edits": s.n_edits,
             "d_pix": s.d_pix,
@@ -111,7 +113,8 @@ class Verdict:
             "d_original_null": float(joined.null.mean()),
         }
 
-    def _distances(self, model: str, condition: str) -> Distances:
+    def distances(self, model: str, condition: str = WRITTEN.name) -> Distances:
+        """What one model made of all faces of all samples, in their order."""
         return Distances.join([sample.looks[condition].distances[model] for sample in self.samples])
 
 
@@ -124,6 +127,7 @@ def check_files(
     sample: int | None = None,
     seed: int = 0,
     conditions: Sequence[Condition] = (),
+    watchers: Sequence[Watch] = (),
     tick: Callable[[], object] = lambda: None,
 ) -> Verdict:
     """Run written files through deepfake models, beside their originals.
@@ -136,6 +140,7 @@ def check_files(
         sample: check this many pairs, drawn at random; all where None.
         seed: of the drawing.
         conditions: what else is done to the protected picture first; each gives figures of its own.
+        watchers: are shown the pictures while they are there.
         tick: called after every pair.
 
     Raises:
@@ -150,10 +155,13 @@ def check_files(
     models = load_models() if models is None else models
     classifier = load_attributes() if classifier is None else classifier
     every = {condition.name: condition for condition in (WRITTEN, *conditions)}
-    sizes = {classifier.image_size, *(model.image_size for model in models)}
+    sizes = {classifier.image_size, *(model.image_size for model in models), *(watch.size for watch in watchers)}
+    see: See | None = functools.partial(show, watchers) if watchers else None
     inspection = Inspection(detector or _default_detector(), list(every.values()), sizes)
     for batch in inspection.batches(drawn, tick=tick):
-        found = measure([crop for _, crop in batch], models=models, classifier=classifier)
+        for watch in watchers:
+            watch.crops(batch)
+        found = measure([crop for _, crop in batch], models=models, classifier=classifier, see=see)
         inspection.enter([key for key, _ in batch], found)
     samples, failures = inspection.samples(), tuple(inspection.failures)
     if not samples:

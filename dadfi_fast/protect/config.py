@@ -16,6 +16,8 @@ STRENGTH: Final = (0.01, 0.1)
 NO_FACE: Final = ("copy", "skip", "whole")
 FORMATS: Final = ("keep", "jpeg", "png", "webp", "tiff")
 ON_EXISTS: Final = ("skip", "overwrite", "rename", "fail")
+ANIMATED: Final = ("refuse", "first")
+TRAILER: Final = ("drop", "keep")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,10 @@ class ProtectConfig:
     format: str = "keep"
     quality: int | None = None  # 1 to 100; None keeps a JPEG's tables and picks a high quality elsewhere
     strip_gps: bool = False
+    animated: str = "refuse"  # pictures with several frames or pages
+    trailer: str = "drop"  # what phones put behind a JPEG: a film, a depth map, further pictures
+    mark: bool = True  # protected photos say so in their metadata
+    again: bool = False  # photos with that mark are protected once more
     on_exists: str = "skip"
     max_pixels: int = 200_000_000
     verify: float = 0.05  # share of the written files that are decoded again and measured
@@ -44,6 +50,12 @@ class ProtectConfig:
         _one_of("--no-face", self.no_face, NO_FACE)
         _one_of("--format", self.format, FORMATS)
         _one_of("--on-exists", self.on_exists, ON_EXISTS)
+        _one_of("--animated", self.animated, ANIMATED)
+        _one_of("--trailer", self.trailer, TRAILER)
+        if self.strip_gps and self.trailer == "keep":
+            raise UsageError(
+                "--trailer keep keeps the place that phones write into films as well; leave out it or --strip-gps"
+            )
         _between("--strength", self.strength, *STRENGTH)
         _between("--verify", self.verify, 0, 1)
         _between("--quality", 100 if self.quality is None else self.quality, 1, 100)
@@ -54,8 +66,11 @@ class ProtectConfig:
     def fingerprint(self) -> str:
         """Sixteen hex digits that change when, and only when, the written files would be others."""
         names = ("strength", "detector", "no_face", "format", "quality", "strip_gps")
-        facts = json.dumps({name: getattr(self, name) for name in names}, sort_keys=True)
-        return hashlib.sha256(facts.encode()).hexdigest()[:16]
+        facts = {name: getattr(self, name) for name in names}
+        # Younger options count where they are used: a run with a new version goes on where an old one stopped.
+        younger = {"animated": "refuse", "trailer": "drop", "mark": True}
+        facts |= {name: getattr(self, name) for name, usual in younger.items() if getattr(self, name) != usual}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def crops_a_batch(self) -> int:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,16 +19,18 @@ import numpy as np
 from dadfi_fast.errors import DiskError, PhotoError, UnsafePhoto
 from dadfi_fast.faces.align import Square, whole
 from dadfi_fast.faces.detector import Detector
-from dadfi_fast.protect import exif, xmp
+from dadfi_fast.protect import exif, mark, xmp
 from dadfi_fast.protect.blend import blend
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.crop import crops, squares
 from dadfi_fast.protect.decode import HEAD, decode, open_picture, recognise
 from dadfi_fast.protect.decode.base import Decoder
 from dadfi_fast.protect.encode import encode, target_format
-from dadfi_fast.protect.jpeg import without_gps
+from dadfi_fast.protect.jpeg import XMP_ROOM, without_gps
+from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.naming import PICTURES
 from dadfi_fast.protect.outcome import Copied, Entry, Failed, Skipped, Written
+from dadfi_fast.protect.trailer import Trailer, find_trailer
 from dadfi_fast.protect.verify import is_drawn, measure
 from dadfi_fast.protect.write import OutFolder
 from dadfi_fast.types import Budget, Face, Float32, Photo, Protected
@@ -112,8 +114,11 @@ class Staged:
         return self.outcome.entry
 
 
-def hop(name: str, takes: type[T], work: Callable[[T], Any]) -> Callable[[Any], Any]:
-    """``work`` for the items that are ``takes``; all others flow on, and what ``work`` raises becomes `Failed`."""
+def hop(name: str, takes: type[T], work: Callable[[T], Any], meter: Meter | None = None) -> Callable[[Any], Any]:
+    """``work`` for the items that are ``takes``; all others flow on, and what ``work`` raises becomes `Failed`.
+
+    What it takes is added to the photo's clock, and to ``meter`` under the name of the stage.
+    """
 
     def run(item: Any) -> Any:
         if not isinstance(item, takes):
@@ -127,7 +132,10 @@ def hop(name: str, takes: type[T], work: Callable[[T], Any]) -> Callable[[Any], 
         except Exception as error:
             return Failed(entry, name, error)
         finally:
-            entry.clock.seconds += time.perf_counter() - start
+            seconds = time.perf_counter() - start
+            entry.clock.seconds += seconds
+            if meter is not None:
+                meter.add(name, seconds)
 
     return run
 
@@ -158,7 +166,9 @@ class Hops:
             if entry.size > _BYTES_A_PIXEL * self.config.max_pixels:
                 raise UnsafePhoto(f"{entry.size} bytes are more than a picture of --max-pixels can have")
             data = head + file.read()
-        decoder = open_picture(data, max_pixels=self.config.max_pixels)
+        decoder = open_picture(data, max_pixels=self.config.max_pixels, animated=self.config.animated)
+        if mark.is_marked(decoder.metadata.xmp) and not self.config.again:
+            return Skipped(entry, mark.ALREADY)
         return Loaded(entry, data, hashlib.sha256(data).hexdigest(), decoder)
 
     def decode(self, loaded: Loaded) -> Seen:
@@ -183,34 +193,62 @@ class Hops:
     def encode(self, marked: Marked) -> Encoded:
         """Perturbations blended in, and the photo encoded."""
         seen, config = marked.seen, self.config
-        protected = blend(seen.photo, seen.faces, seen.where, marked.deltas, self.budget)
+        trailer = find_trailer(seen.loaded.data) if seen.photo.encoding.format == "JPEG" else None
+        kept = trailer is not None and config.trailer == "keep" and self._target(seen) == "JPEG"
+        photo = self._signed(seen.photo, followed=trailer is None or kept)
+        protected = blend(photo, seen.faces, seen.where, marked.deltas, self.budget)
         data = encode(protected, form=config.format, quality=config.quality)
+        if trailer is not None and kept:
+            data = trailer.behind(data)
         entry, digest = marked.entry, hashlib.sha256(data).hexdigest()
         measured = None
         if is_drawn(entry.name, config.verify):
             measured = measure(entry, seen.loaded.data, data, max_pixels=config.max_pixels)
-        done = Written(entry, entry.target, seen.faces, protected.linf, seen.loaded.sha256, digest, measured)
+        notes = tuple(_notes(seen.loaded.decoder.frames, trailer, kept=kept))
+        done = Written(entry, entry.target, seen.faces, protected.linf, seen.loaded.sha256, digest, measured, notes)
         return Encoded(done, data)
 
     def stage(self, encoded: Encoded) -> Staged:
         """The bytes on disk, under a temporary name beside the final one."""
         return Staged(encoded.outcome, self.out.stage(encoded.entry.target, encoded.data))
 
+    def _target(self, seen: Seen) -> str:
+        return target_format(seen.photo.encoding.format, self.config.format)
+
+    def _signed(self, photo: Photo, *, followed: bool) -> Photo:
+        """The photo with the mark in its metadata; ``followed``: what these say of a trailer stays true."""
+        packet = photo.metadata.xmp if followed else xmp.without_trailer(photo.metadata.xmp)
+        if self.config.mark:
+            most = XMP_ROOM if target_format(photo.encoding.format, self.config.format) == "JPEG" else None
+            packet = mark.marked(packet, strength=self.config.strength, most=most)
+        return replace(photo, metadata=replace(photo.metadata, xmp=packet))
+
     def _copied(self, seen: Seen) -> Encoded:
-        """A photo without a face: its own bytes, unless another format is asked for or a place has to go."""
-        loaded, config, encoding = seen.loaded, self.config, seen.photo.encoding
+        """A photo without a face: its own bytes, unless its format changes or a place has to go."""
+        loaded, form = seen.loaded, seen.photo.encoding.format
         data, raw = loaded.data, loaded.decoder.metadata
-        placed = config.strip_gps and (exif.has_gps(raw.exif) or xmp.has_gps(raw.xmp))
-        if config.format != "keep" and target_format(encoding.format, config.format) != encoding.format:
-            data = self._unchanged(seen)
-        elif placed:
-            data = without_gps(data) if encoding.format == "JPEG" else self._unchanged(seen)
+        placed = self.config.strip_gps and (exif.has_gps(raw.exif) or xmp.has_gps(raw.xmp))
+        trailer = find_trailer(data) if self.config.strip_gps and form == "JPEG" else None
+        frames = 1
+        if self._target(seen) != form or (placed and form != "JPEG"):
+            data, frames = self._unchanged(seen), loaded.decoder.frames
+        elif trailer is not None or placed:
+            data = without_gps(data if trailer is None else data[: trailer.place])
         digest = loaded.sha256 if data is loaded.data else hashlib.sha256(data).hexdigest()
-        return Encoded(Copied(seen.entry, seen.entry.target, "no face found", loaded.sha256, digest), data)
+        notes = tuple(_notes(frames, trailer, kept=False))
+        return Encoded(Copied(seen.entry, seen.entry.target, "no face found", loaded.sha256, digest, notes), data)
 
     def _unchanged(self, seen: Seen) -> bytes:
         untouched = Protected(seen.photo, seen.photo.pixels, (), 0, seen.photo.deep)
         return encode(untouched, form=self.config.format, quality=self.config.quality)
+
+
+def _notes(frames: int, trailer: Trailer | None, *, kept: bool) -> Iterator[str]:
+    """What the manifest says beside the status."""
+    if frames > 1:
+        yield f"the first of {frames} frames"
+    if trailer is not None:
+        yield f"{'kept' if kept else 'dropped'} {trailer.what} from behind the picture"
 
 
 def _no_picture(entry: Entry, head: bytes) -> Skipped:

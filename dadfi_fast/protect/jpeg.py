@@ -27,6 +27,8 @@ _PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _BARE: Final = frozenset({0x01, *range(0xD0, 0xD8)})  # no length follows
 #: A segment's length has 16 bits and counts itself.
 _ROOM: Final = 65533
+#: Bytes that an XMP packet can have in a JPEG.
+XMP_ROOM: Final = _ROOM - len(XMP)
 #: The places of a table in zigzag order: along the diagonals, upwards and downwards in turn.
 _ZIGZAG: Final = sorted(range(64), key=lambda n: (d := n // 8 + n % 8, n // 8 if d % 2 else n % 8))
 #: Values in zigzag order -> row by row.

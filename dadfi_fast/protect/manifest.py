@@ -223,11 +223,12 @@ def row_of(outcome: Outcome, facts: Facts) -> Row:
         measured = outcome.measured
         row |= {"faces": boxes, "linf": outcome.linf}
         row["written"] = measured and {"linf": measured.linf, "psnr": measured.psnr}
+        row["reason"] = "; ".join(outcome.notes) or None
     elif isinstance(outcome, Failed):
         kind = type(outcome.error).__name__
         row["error"] = {"hop": outcome.hop, "type": kind, "message": str(outcome.error) or kind}
     else:
-        row["reason"] = outcome.reason
+        row["reason"] = "; ".join((outcome.reason, *getattr(outcome, "notes", ())))
         row["linf"] = 0 if isinstance(outcome, Copied) else None
     return row
 

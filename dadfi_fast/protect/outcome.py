@@ -50,6 +50,7 @@ class Written:
     sha256_source: str
     sha256_target: str
     measured: Quality | None = None
+    notes: tuple[str, ...] = ()  # what else became of it: "the first of 12 frames"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Copied:
     reason: str
     sha256_source: str
     sha256_target: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,16 @@ import numpy as np
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.protect.hops import Marked, Seen
+from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.outcome import Failed
 from dadfi_fast.types import Float32
 
 T = TypeVar("T")
 
 
-def perturb(items: Iterable[T | Seen], attack: Attack, *, batch: int, heaviest: int) -> Iterator[T | Marked | Failed]:
+def perturb(
+    items: Iterable[T | Seen], attack: Attack, *, batch: int, heaviest: int, meter: Meter | None = None
+) -> Iterator[T | Marked | Failed]:
     """Every photo in ``items`` with the perturbations of its faces; what is no photo flows on, in its place.
 
     Args:
@@ -24,6 +27,7 @@ def perturb(items: Iterable[T | Seen], attack: Attack, *, batch: int, heaviest: 
         attack: what perturbs.
         batch: crops to a call.
         heaviest: pixels of photos that may wait for a batch to fill.
+        meter: is told what it takes.
     """
     waiting: list[T | Seen] = []
     crops = pixels = 0
@@ -34,14 +38,19 @@ def perturb(items: Iterable[T | Seen], attack: Attack, *, batch: int, heaviest: 
             pixels += item.pixels
         # The last bound is for long rows of photos without a face, which need no batch.
         if crops >= batch or pixels >= heaviest or len(waiting) >= 2 * batch:
-            yield from _marked(waiting, attack, batch)
+            yield from _marked(waiting, attack, batch, meter)
             waiting, crops, pixels = [], 0, 0
-    yield from _marked(waiting, attack, batch)
+    yield from _marked(waiting, attack, batch, meter)
 
 
-def _marked(items: Sequence[T | Seen], attack: Attack, batch: int) -> Iterator[T | Marked | Failed]:
+def _marked(
+    items: Sequence[T | Seen], attack: Attack, batch: int, meter: Meter | None
+) -> Iterator[T | Marked | Failed]:
     photos = [item for item in items if isinstance(item, Seen)]
+    start = time.perf_counter()
     made = iter(_together(photos, attack, batch))
+    if meter is not None:
+        meter.add("perturb", time.perf_counter() - start, len(photos))
     for item in items:
         yield next(made) if isinstance(item, Seen) else item
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +19,9 @@ from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.find import find
 from dadfi_fast.protect.hops import Encoded, Hops, Loaded, Marked, Seen, Staged, chain, hop
+from dadfi_fast.protect.interrupt import interruptible
 from dadfi_fast.protect.manifest import Facts, Manifest, row_of
+from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.outcome import Done, Entry, Failed, Outcome, Skipped
 from dadfi_fast.protect.perturb import perturb
 from dadfi_fast.protect.prefetch import Pools, pools, prefetch
@@ -43,6 +44,8 @@ def protect(
     attack: Attack,
     facts: Facts,
     tick: Callable[[Outcome], object] = lambda _: None,
+    meter: Meter | None = None,
+    only: Callable[[Entry | Failed], bool] = lambda _: True,
 ) -> Summary:
     """Protect every photo that ``config`` names.
 
@@ -55,14 +58,16 @@ def protect(
         attack: perturbs crops; called from one.
         facts: what the rows of the manifest say of this run.
         tick: called with every outcome, in the order of the inputs.
+        meter: adds up what the stages take, for whoever looks on; see `meter_for`.
+        only: inputs for which this is False are passed over without a word.
 
     Raises:
         DiskError: the output folder cannot be written to, or the disk is full; what is written is kept.
         UsageError: a source does not exist, or lies in the output folder; or another run writes there.
         NothingToDo: a glob matches nothing.
     """
-    entries = find(config.sources, config.out, form=config.format)
-    summary = Summary()
+    entries = filter(only, find(config.sources, config.out, form=config.format))
+    summary, meter = Summary(), meter or meter_for(config)
     with ExitStack() as stack:
         stack.enter_context(_quiet_codecs())
         out = OutFolder(config.out)
@@ -70,19 +75,25 @@ def protect(
         stack.callback(manifest.close)
         out.remove_stale()
         stack.callback(out.close)
-        stop = stack.enter_context(_interruptible())
+        stop = stack.enter_context(interruptible())
         left = remaining(_until(entries, stop), manifest, config)
         hops = Hops(config, detector, attack.budget, out)
         threads = stack.enter_context(pools(compute=config.threads, disk=DISK_THREADS))
-        for item in _staged(left, hops, attack, threads):
+        for item in _staged(left, hops, attack, threads, meter):
             outcome = _commit(item, manifest, out, config)
             summary.add(outcome)
             tick(outcome)
         summary.interrupted = stop.is_set()
+        summary.stages = meter.stages()
     return summary
 
 
-def _staged(entries: Iterable[Any], hops: Hops, attack: Attack, threads: Pools) -> Iterator[Any]:
+def meter_for(config: ProtectConfig) -> Meter:
+    """A meter for the threads that a run has."""
+    return Meter(compute=config.threads, disk=DISK_THREADS)
+
+
+def _staged(entries: Iterable[Any], hops: Hops, attack: Attack, threads: Pools, meter: Meter) -> Iterator[Any]:
     """find -> read -> decode, detect, crop -> perturb -> blend, encode -> stage."""
     config = hops.config
     workers, batch = config.threads, config.crops_a_batch
@@ -92,12 +103,16 @@ def _staged(entries: Iterable[Any], hops: Hops, attack: Attack, threads: Pools) 
     def pixels(item: Any) -> int:
         return item.pixels if isinstance(item, Loaded | Marked) else 0
 
-    read = hop("read", Entry, hops.read)
-    see = chain(hop("decode", Loaded, hops.decode), hop("detect", Seen, hops.detect), hop("crop", Seen, hops.crop))
-    encode, stage = hop("encode", Marked, hops.encode), hop("write", Encoded, hops.stage)
+    read = hop("read", Entry, hops.read, meter)
+    see = chain(
+        hop("decode", Loaded, hops.decode, meter),
+        hop("detect", Seen, hops.detect, meter),
+        hop("crop", Seen, hops.crop, meter),
+    )
+    encode, stage = hop("encode", Marked, hops.encode, meter), hop("write", Encoded, hops.stage, meter)
     loaded = prefetch(entries, read, pool=disk, ahead=2 * workers, weight=_size, heaviest=BYTES_AHEAD)
     seen = prefetch(loaded, see, pool=compute, ahead=batch + 2 * workers, weight=pixels, heaviest=heaviest)
-    marked = perturb(seen, attack, batch=batch, heaviest=heaviest)
+    marked = perturb(seen, attack, batch=batch, heaviest=heaviest, meter=meter)
     encoded = prefetch(marked, encode, pool=compute, ahead=batch + workers, weight=pixels, heaviest=heaviest)
     return prefetch(encoded, stage, pool=disk, ahead=DISK_THREADS)
 
@@ -134,25 +149,6 @@ def _until(entries: Iterable[Any], stop: threading.Event) -> Iterator[Any]:
         if stop.is_set():
             return
         yield entry
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; the second one interrupts as usual. Off the main thread: never set."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def first(_number: int, _frame: object) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, first)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

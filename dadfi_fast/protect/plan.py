@@ -16,7 +16,7 @@ from dadfi_fast.protect.resume import free, remaining
 def plan(config: ProtectConfig, facts: Facts) -> Iterator[dict[str, str | None]]:
     """For every input its ``source``, ``target``, ``action`` (protect, skip, done or fail) and the ``reason``.
 
-    A photo that would be protected may still turn out to be damaged, or to have no face.
+    A photo that would be protected may still turn out to be damaged, to be protected already, or to have no face.
 
     Raises:
         UsageError, NothingToDo: as `protect` does.

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.manifest import Manifest, Row
+from dadfi_fast.protect.mark import ALREADY
 from dadfi_fast.protect.naming import candidates
 from dadfi_fast.protect.outcome import Done, Entry, Failed, Skipped
 
@@ -48,12 +49,15 @@ def _is_done(row: Row, entry: Entry, manifest: Manifest, config: ProtectConfig) 
     if row["status"] == "failed" or (row["config"], row["generator"]) != (facts.config, facts.generator):
         return False
     if row["status"] == "skipped":
-        return row["sha256_source"] is None and row["stat"] == [entry.size, entry.mtime_ns] and _is_final(row)
+        same = row["sha256_source"] is None and row["stat"] == [entry.size, entry.mtime_ns]
+        return same and _is_final(row, config)
     return (config.out / row["target"]).is_file() and _is_same(row, entry)
 
 
-def _is_final(row: Row) -> bool:
+def _is_final(row: Row, config: ProtectConfig) -> bool:
     """Whether a photo that was skipped would be skipped again; where a target was in the way it may be gone."""
+    if row["reason"] == ALREADY:
+        return not config.again
     return "--on-exists" not in row["reason"]
 
 

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from dadfi_fast.protect.mark import ALREADY
+from dadfi_fast.protect.meter import Stage, bottleneck
 from dadfi_fast.protect.outcome import Copied, Done, Failed, Outcome, Skipped, Written
 
 #: Failures that are kept word for word; all of them stand in the manifest.
@@ -22,12 +24,14 @@ class Summary:
     failed: int = 0
     done: int = 0  # by an earlier run
     other: int = 0  # files that are no pictures; counted among the skipped as well
+    already: int = 0  # photos that carry the mark of a protected one; counted among the skipped as well
     faces: int = 0
     linf: int = 0  # the largest, in levels
     interrupted: bool = False
     failures: list[tuple[str, str]] = field(default_factory=list)  # the first `SHOWN`: source, "hop: message"
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
+    stages: list[Stage] = field(default_factory=list)  # at the end of the run
 
     def add(self, outcome: Outcome) -> None:
         """Count an outcome."""
@@ -40,11 +44,21 @@ class Summary:
         elif isinstance(outcome, Skipped):
             self.skipped += 1
             self.other += not outcome.picture
+            self.already += outcome.reason == ALREADY
         elif isinstance(outcome, Done):
             self.done += 1
         else:
             self._fail(outcome)
         self.seconds = time.monotonic() - self.started
+
+    def absorb(self, other: Summary) -> None:
+        """Add the counts of a later run; the stages are those of the later one."""
+        for name in ("written", "copied", "skipped", "failed", "done", "other", "already", "faces"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.linf, self.interrupted = max(self.linf, other.linf), other.interrupted
+        self.seconds += other.seconds
+        self.failures = [*self.failures, *other.failures][:SHOWN]
+        self.stages = other.stages
 
     @property
     def total(self) -> int:
@@ -58,12 +72,14 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as ``--json`` prints it."""
-        names = ("written", "copied", "skipped", "failed", "done", "other", "faces", "linf", "interrupted")
+        names = ("written", "copied", "skipped", "failed", "done", "other", "already", "faces", "linf", "interrupted")
         return {
             "total": self.total,
             **{name: getattr(self, name) for name in names},
             "seconds": round(self.seconds, 3),
             "photos_per_second": round((self.written + self.copied) / self.seconds, 2) if self.seconds else None,
+            "stages": {s.name: {"photos_per_second": round(s.rate, 2), "load": round(s.load, 4)} for s in self.stages},
+            "bottleneck": bottleneck(self.stages),
             "failures": [{"source": source, "error": error} for source, error in self.failures],
         }
 

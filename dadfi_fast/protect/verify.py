@@ -23,7 +23,8 @@ def measure(entry: Entry, source: bytes, written: bytes, *, max_pixels: int) -> 
         PhotoError: what was written cannot be decoded, or has another size.
     """
     before, after = (
-        decode(open_picture(each, max_pixels=max_pixels), entry.source).pixels for each in (source, written)
+        decode(open_picture(each, max_pixels=max_pixels, animated="first"), entry.source).pixels
+        for each in (source, written)
     )
     psnr = cv2.PSNR(before, after)
     same = cv2.norm(before, after, cv2.NORM_INF)

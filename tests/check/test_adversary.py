@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dadfi_fast import heif
 from dadfi_fast.check.adversary import cut_out, look, read
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.faces.align import Square
@@ -93,3 +94,10 @@ def test_over_the_edge_the_edge_is_repeated() -> None:
     picture = np.full((50, 50, 3), 255, np.uint8)
     (crop,) = cut_out(picture, picture, [Square(-20, -20, 60)], sizes=[32])
     assert np.allclose(crop.original[32], 1)
+
+
+def test_he_reads_heic(tmp_path: Path) -> None:
+    heif.register()
+    pixels = np.full((32, 48, 3), 128, np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.heic")
+    assert np.abs(read(tmp_path / "a.heic").astype(int) - pixels).max() <= 3

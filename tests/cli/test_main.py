@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,10 +14,11 @@ from click.testing import Result
 
 from dadfi_fast import __version__, errors
 from dadfi_fast.cli import main as main_module
+from dadfi_fast.cli.examples import EXAMPLES
 from dadfi_fast.cli.main import COMMANDS, LazyGroup, main
 
 #: Files in cli/ that are no commands.
-OTHERS = {"console", "main", "options"}
+OTHERS = {"console", "examples", "main", "options", "report"}
 
 Command = Callable[..., Result]
 
@@ -61,6 +63,42 @@ def test_help_lists_no_command_that_does_not_exist(command: Command) -> None:
     for name, text in COMMANDS.items():
         assert (f"  {name} " in shown) == (name in listed())
         assert (text[:40] in shown) == (name in listed())
+
+
+def leaves(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command that is no group, with what one types."""
+    for name in group.list_commands(click.Context(group)):
+        below = group.get_command(click.Context(group), name)
+        assert below is not None
+        if isinstance(below, click.Group):
+            yield from leaves(below, (*path, name))
+        else:
+            yield (*path, name), below
+
+
+@pytest.mark.parametrize("path", [path for path, _ in leaves(main)], ids=" ".join)
+def test_the_help_of_every_command_has_an_example(command: Command, path: tuple[str, ...]) -> None:
+    shown = command(*path, "--help").stdout
+    assert "Example" in shown and f"dadfi-fast {' '.join(path)} " in f"{shown} ".replace("\n", " ")
+
+
+@pytest.mark.parametrize("line", [example for each in EXAMPLES.values() for _, example in each])
+def test_the_examples_are_right_usage(line: str) -> None:
+    program, *words = shlex.split(line.partition(" > ")[0])
+    assert program == "dadfi-fast"
+    known = dict(leaves(main))
+    path = next(path for path in known if tuple(words[: len(path)]) == path)
+    found = known[path]
+    values, rest, _ = found.make_parser(click.Context(found)).parse_args(words[len(path) :])
+    assert not rest
+    for param in found.params:  # choices and numbers are what they should be; files need not be there
+        value = values.get(str(param.name))
+        if isinstance(value, str) and not isinstance(param.type, click.Path):
+            param.type.convert(value, param, None)
+
+
+def test_every_example_belongs_to_a_command() -> None:
+    assert set(EXAMPLES) <= {" ".join(path) for path, _ in leaves(main)}
 
 
 def test_version(command: Command) -> None:

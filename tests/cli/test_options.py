@@ -79,3 +79,16 @@ def test_what_cannot_be_is_wrong_usage(
     done = CliRunner().invoke(echo, arguments)
     assert done.exit_code == 2
     assert arguments[0] in done.stderr
+
+
+def test_a_choice_that_is_none_names_the_nearest(tmp_path: Path) -> None:
+    @click.command()
+    @click.option("--form", type=options.Choice(("keep", "jpeg", "webp")))
+    def command(form: str) -> None:
+        click.echo(form)
+
+    near, far = (CliRunner().invoke(command, ["--form", word]) for word in ("jpg", "xyz"))
+    assert near.exit_code == far.exit_code == 2
+    assert "Did you mean 'jpeg'?" in near.stderr and "'keep', 'jpeg', 'webp'" in far.stderr
+    assert "Did you mean" not in far.stderr
+    assert CliRunner().invoke(command, ["--form", "webp"]).stdout == "webp\n"

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +20,19 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
+from dadfi_fast.protect.meter import STAGES
 from dadfi_fast.types import UInt8
 
 Command = Callable[..., Result]
+
+
+def table(result: Result) -> dict[str, int]:
+    """The table of files in what is printed."""
+    lines = iter(result.stdout.splitlines())
+    next(line for line in lines if line.split() == ["files", "n"])
+    cells = (line.rsplit(maxsplit=1) for line in lines)
+    rows = itertools.takewhile(lambda row: len(row) == 2 and row[1].isdigit(), cells)
+    return {name: int(n) for name, n in rows}
 
 
 @pytest.fixture(scope="session")
@@ -79,13 +96,16 @@ def protect(command: Command, generator: Path, folder: Path) -> Command:
 def test_a_folder(protect: Command, folder: Path) -> None:
     result = protect("-v")
     assert result.exit_code == 0
-    assert result.stdout == "2 protected, 1 skipped\n"
+    assert table(result) == {"protected": 2, "skipped: no picture": 1}
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith("2 faces changed, at most by 6 of 255 levels; ") and last.split("slowest: ")[1] in STAGES
+    assert "stage    photos  photos/s alone  load of its threads" in result.stdout
     assert "faces by none (named by the user)" in result.stderr and "toy on openvino-cpu" in result.stderr
     assert "written sub/b.jpg -> sub/b.jpg: 1 face, 6 levels" in result.stderr
     before, after = (np.asarray(Image.open(folder.parent / part / "a.png")).astype(int) for part in ("in", "out"))
     assert np.abs(after - before).max() == 6
     again = protect("--quiet")
-    assert (again.exit_code, again.stdout, again.stderr) == (0, "3 done before\n", "")
+    assert (again.exit_code, again.stdout, again.stderr) == (0, "files        n\ndone before  3\n", "")
 
 
 def test_json(protect: Command, folder: Path) -> None:
@@ -128,7 +148,7 @@ def test_some_files_failed(protect: Command, folder: Path) -> None:
     (folder / "bad.jpg").write_bytes(b"no picture")
     result = protect()
     assert result.exit_code == 1
-    assert result.stdout == "2 protected, 1 skipped, 1 failed\n"
+    assert table(result) == {"protected": 2, "skipped: no picture": 1, "failed": 1}
     assert "bad.jpg: read: its content is not that of a picture" in result.stderr
     assert "1 of 4 files failed" in result.stderr
 
@@ -145,6 +165,12 @@ def test_some_files_failed(protect: Command, folder: Path) -> None:
         (["--detector", "yunett"], "did you mean 'yunet'"),
         (["--detector", "yunet"], "--detector-model"),
         (["--device", "cuda:77"], "cuda"),
+        (["--trailer", "kep"], "Did you mean 'keep'?"),
+        (["--animated", "all"], "'all' is not one of"),
+        (["--trailer", "keep", "--strip-gps"], "leave out it or --strip-gps"),
+        (["--watch", "--interval", "0"], "--interval"),
+        (["--watch", "--check-min", "0.5"], "--watch makes no check"),
+        (["--watch", "--dry-run"], "--watch"),
     ],
 )
 def test_wrong_usage(protect: Command, folder: Path, arguments: list[str], words: str) -> None:
@@ -179,9 +205,6 @@ def test_a_disk_error_is_told(protect: Command, folder: Path) -> None:
 
 
 def test_interrupted(protect: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-    import signal
-
     from dadfi_fast.protect.hops import Hops
 
     read = Hops.read
@@ -195,8 +218,45 @@ def test_interrupted(protect: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.exit_code == 130 and "interrupted" in result.stderr
 
 
+def test_the_mark_and_doing_it_again(protect: Command, folder: Path, command: Command, generator: Path) -> None:
+    protect()
+    fixed = ("--generator", generator, "--detector", "none", "--check", 0, "-v")
+    second = command("protect", folder.parent / "out", "--out", folder.parent / "second", *fixed)
+    assert second.exit_code == 0 and table(second) == {"skipped: already protected": 2}
+    assert "skipped a.png: already protected" in second.stderr
+    again = command("protect", folder.parent / "out", "--out", folder.parent / "second", *fixed, "--again")
+    assert table(again) == {"protected": 2}
+    bare = protect("--no-mark", "--out", folder.parent / "bare")
+    assert bare.exit_code == 0
+    third = command("protect", folder.parent / "bare", "--out", folder.parent / "third", *fixed)
+    assert table(third) == {"protected": 2}
+
+
+def test_trailers_and_animations_are_told(protect: Command, folder: Path) -> None:
+    frames = [Image.new("RGB", (40, 40), colour) for colour in ("teal", "navy")]
+    frames[0].save(folder / "c.webp", save_all=True, append_images=frames[1:])
+    film = (folder / "sub" / "b.jpg").read_bytes() + b"\0\0\0\x18ftypmp42" + bytes(999)
+    (folder / "d.jpg").write_bytes(film)
+    refused = protect("-v")
+    assert refused.exit_code == 1 and "c.webp: read: it has 2 frames or pages" in refused.stderr
+    assert "written d.jpg -> d.jpg: 1 face, 6 levels; dropped a film (0.0 MB) from behind the picture" in refused.stderr
+    result = protect("-v", "--animated", "first", "--trailer", "keep", "--out", folder.parent / "other")
+    (line,) = [line for line in result.stderr.splitlines() if "c.webp" in line]
+    assert result.exit_code == 0 and line.endswith(" levels; the first of 2 frames")
+    assert "kept a film (0.0 MB)" in result.stderr
+    assert (folder.parent / "other" / "d.jpg").read_bytes().endswith(film[-1011:])
+
+
 class TestConfigFile:
     """``--config FILE.toml``."""
+
+    def test_a_switch_that_is_off(self, protect: Command, folder: Path, tmp_path: Path) -> None:
+        path = tmp_path / "settings.toml"
+        path.write_text("mark = false\n")
+        assert protect("--config", path).exit_code == 0
+        assert b"dadfi" not in (folder.parent / "out" / "a.png").read_bytes()
+        assert protect("--config", path, "--mark", "--on-exists", "overwrite").exit_code == 0
+        assert b"dadfi:Protected" in (folder.parent / "out" / "a.png").read_bytes()
 
     def test_the_command_line_wins(self, protect: Command, folder: Path, tmp_path: Path) -> None:
         path = tmp_path / "settings.toml"
@@ -230,12 +290,11 @@ class TestCheck:
     @pytest.fixture
     def models(self, toy_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Toy deepfake models in place of those that ship."""
-        from dadfi_fast.check import verdict
         from dadfi_fast.deepfakes import registry
 
         load_models, load_attributes = registry.load_models, registry.load_attributes
-        monkeypatch.setattr(verdict, "load_models", lambda: load_models(folder=toy_weights))
-        monkeypatch.setattr(verdict, "load_attributes", lambda: load_attributes(folder=toy_weights))
+        monkeypatch.setattr(registry, "load_models", lambda: load_models(folder=toy_weights))
+        monkeypatch.setattr(registry, "load_attributes", lambda: load_attributes(folder=toy_weights))
 
     @pytest.mark.usefixtures("models")
     def test_the_sample_is_checked(self, protect: Command) -> None:
@@ -248,19 +307,140 @@ class TestCheck:
     def test_too_few_protected(self, protect: Command) -> None:
         result = protect("--check", 2, "--check-min", 1)
         assert result.exit_code == 4 and "of the checked files are protected" in result.stderr
-        assert "SR_mask" in result.stdout and "2 protected, 1 skipped" in result.stdout
+        assert "SR_mask" in result.stdout and table(result)["protected"] == 2
 
     def test_nothing_protected_nothing_checked(self, protect: Command, folder: Path) -> None:
         result = protect("--check", 8, "--detector", "libfacedetection")
         assert result.exit_code == 0 and "no protected photo to check" in result.stderr
-        assert result.stdout == "2 copied without a face, 1 skipped\n"
+        assert table(result) == {"copied: no face": 2, "skipped: no picture": 1}
 
 
 def test_the_options_load_nothing_heavy() -> None:
-    import subprocess
-    import sys
-
     heavy = "{'torch', 'openvino', 'cv2', 'onnxruntime', 'PIL', 'numpy'}"
     code = f"import sys, dadfi_fast.cli.protect; print(sorted({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+@pytest.fixture
+def arguments(folder: Path, generator: Path) -> list[str]:
+    """``protect SOURCE --out OUT`` for another process."""
+    out = folder.parent / "out"
+    given = ("protect", folder, "--out", out, "--generator", generator, "--detector", "none", "--check", 0)
+    return [sys.executable, "-m", "dadfi_fast.cli", *map(str, given)]
+
+
+def test_piped_there_is_no_colour_and_no_bar(arguments: list[str]) -> None:
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout + done.stderr and "━" not in done.stderr
+    assert done.stdout.splitlines()[0].split() == ["files", "n"] and "3 photos in" in done.stderr
+
+
+def test_json_alone_is_on_stdout(arguments: list[str], folder: Path) -> None:
+    (folder / "bad.jpg").write_bytes(b"no picture")
+    done = subprocess.run([*arguments, "--json", "-v"], capture_output=True, text=True, timeout=120)
+    found = json.loads(done.stdout)
+    assert done.returncode == 1 == found["failed"] and "photos in" in done.stderr
+    assert found["bottleneck"] in STAGES and found["stages"]["encode"]["photos_per_second"] > 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(("columns", "no_color"), [(80, ""), (200, "1")])
+def test_on_a_terminal(arguments: list[str], columns: int, no_color: str) -> None:
+    shown, status = on_terminal(arguments, columns, NO_COLOR=no_color)
+    assert status == 0
+    lines = [plain(line) for line in re.split(r"[\r\n]+", shown)]
+    assert any("━" in line and "photos/s" in line for line in lines)
+    assert any("3 photos, " in line for line in lines)
+    assert any(line.startswith("slowest: ") and "decode" in line for line in lines)
+    assert all(len(line) <= columns for line in lines if "faces by" not in line)
+    # stdout is a terminal, too: the head of the table is bold unless unwanted
+    assert any(line.split() == ["files", "n"] for line in lines)
+    assert ("\x1b[1m" in shown) == (not no_color)
+    assert re.search(r"\x1b\[[0-9;]*3[0-9]m", shown) is None or not no_color
+
+
+def on_terminal(arguments: list[str], columns: int, **environment: str) -> tuple[str, int]:
+    """Run it on a pseudo-terminal that is so wide; what it showed, and its exit code."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    pid, screen = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, arguments, os.environ | {"TERM": "xterm-256color"} | environment)
+    fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    shown = bytearray()
+    while True:
+        try:
+            block = os.read(screen, 65536)
+        except OSError:  # Linux: the other side is closed
+            break
+        if not block:
+            break
+        shown += block
+    os.close(screen)
+    return shown.decode(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def plain(line: str) -> str:
+    """Without control sequences."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line)
+
+
+class TestWatch:
+    """``--watch``."""
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to one process there")
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "a container's stop"])
+    def test_it_goes_on_until_it_is_told_to_stop(
+        self, arguments: list[str], folder: Path, smooth: Callable[[int, int], UInt8], number: int
+    ) -> None:
+        out = folder.parent / "out"
+        running = subprocess.Popen(
+            [*arguments, "--watch", "--interval", "0.1", "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            wait_for(out / "sub" / "b.jpg")
+            (folder / "bad.jpg").write_bytes(b"no picture")
+            Image.fromarray(smooth(50, 60)).save(folder / "new.png")
+            wait_for(out / "new.png")
+            time.sleep(0.3)
+            running.send_signal(number)
+            stdout, stderr = running.communicate(timeout=60)
+        finally:
+            running.kill()
+        found = json.loads(stdout)
+        assert (found["written"], found["skipped"], found["failed"], found["interrupted"]) == (3, 1, 1, False)
+        assert running.returncode == 1  # for the one that is no picture; once, though it was looked at many times
+        assert stderr.count("bad.jpg: read: ") == 1 and "Ctrl-C ends it" in stderr
+        rows = [json.loads(line)["source"] for line in (out / "dadfi-manifest.jsonl").read_text().splitlines()]
+        assert sorted(rows) == ["a.png", "bad.jpg", "new.png", "note.txt", "sub/b.jpg"]
+        assert not list(out.rglob("*.partial"))
+
+
+def wait_for(path: Path) -> None:
+    """Until the file is there."""
+    for _ in range(600):
+        if path.exists():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{path} never came")
+
+
+def test_files_hardly_grow(command: Command, examples: Path, tmp_path: Path) -> None:
+    """With the generator that ships, on the example photos, at `--quality keep`."""
+    done = command("protect", examples, "--out", tmp_path / "out", "--check", 0)
+    assert done.exit_code == 0
+    growth = {
+        path.name: (tmp_path / "out" / path.name).stat().st_size / path.stat().st_size - 1
+        for path in examples.iterdir()
+    }
+    assert growth["no-face.jpg"] == 0
+    assert sum(growth.values()) / len(growth) <= 0.10, growth
+    assert max(rate for name, rate in growth.items() if name.endswith(".jpg")) <= 0.10, growth

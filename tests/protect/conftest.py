@@ -97,6 +97,7 @@ def run(tmp_path: Path) -> Run:
         detector: Detector = MIDDLE,
         attack: Attack | None = None,
         generator: str = "toy",
+        only: Callable[[Any], bool] = lambda _: True,
         **options: Any,
     ) -> tuple[Summary, dict[str, dict[str, Any]]]:
         named = tuple(str(source) for source in sources or (tmp_path / "in",))
@@ -104,7 +105,7 @@ def run(tmp_path: Path) -> Run:
         config = ProtectConfig(sources=named, out=out or tmp_path / "out", detector=detector.name, **options)
         made = attack or Stripes(Budget(config.strength))
         facts = Facts(config.fingerprint, generator, "toy: for tests")
-        summary = protect(config, detector=detector, attack=made, facts=facts)
+        summary = protect(config, detector=detector, attack=made, facts=facts, only=only)
         return summary, {row["source"]: row for row in rows(config.out)}
 
     return go

@@ -98,6 +98,35 @@ def kind(path: Path) -> tuple[str | None, str]:
         return image.format, image.mode
 
 
+@pytest.mark.parametrize("policy", ["refuse", "first"])
+def test_animations(photos: Fill, run: Run, tmp_path: Path, policy: str) -> None:
+    frames = [Image.new("RGB", (40, 40), colour) for colour in ("#802020", "#202080", "#208020")]
+    for name in ("a.gif", "a.webp", "a.png"):
+        (photos({}) / name).parent.mkdir(exist_ok=True)
+        frames[0].save(tmp_path / "in" / name, save_all=True, append_images=frames[1:], lossless=True)
+    summary, rows = run(animated=policy)
+    if policy == "refuse":
+        assert summary.failed == 3 and list((tmp_path / "out").glob("a*")) == []
+        assert all("--animated first" in row["error"]["message"] for row in rows.values())
+        return
+    assert summary.written == 3
+    assert {row["reason"] for row in rows.values()} == {"the first of 3 frames"}
+    assert {row["target"] for row in rows.values()} == {"a-2.png", "a.png", "a.webp"}
+    for path in (tmp_path / "out").glob("a*"):
+        with Image.open(path) as image:
+            assert getattr(image, "n_frames", 1) == 1
+            difference = np.abs(np.asarray(image.convert("RGB")).astype(int) - (128, 32, 32)).max()
+            assert difference <= (12 if path.suffix == ".webp" else 6)  # an animated WebP becomes a lossy one
+
+
+def test_a_gif_without_a_face_is_what_its_new_name_says(
+    photos: Fill, run: Run, nobody: Any, encoded: Make, tmp_path: Path
+) -> None:
+    photos({"a.gif": encoded("GIF", "P")})
+    _, rows = run(detector=nobody)
+    assert rows["a.gif"]["status"] == "copied" and kind(tmp_path / "out" / "a.png") == ("PNG", "RGB")
+
+
 def test_a_source_that_vanishes_is_a_row(photos: Fill, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     photos({"a.jpg": None, "b.jpg": None})
     open_ = Path.open

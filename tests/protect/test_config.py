@@ -30,6 +30,8 @@ def config(**options: Any) -> ProtectConfig:
         ({"max_pixels": 0}, "--max-pixels 0"),
         ({"batch": 0}, "--batch 0"),
         ({"workers": -1}, "--workers -1"),
+        ({"animated": "all"}, "--animated all is not one of refuse, first"),
+        ({"trailer": "move"}, "--trailer move is not one of drop, keep"),
     ],
 )
 def test_out_of_range(options: dict[str, Any], words: str) -> None:
@@ -46,6 +48,10 @@ def test_out_of_range(options: dict[str, Any], words: str) -> None:
         ({"format": "png"}, False),
         ({"quality": 90}, False),
         ({"strip_gps": True}, False),
+        ({"animated": "first"}, False),
+        ({"trailer": "keep"}, False),
+        ({"mark": False}, False),
+        ({"again": True}, True),  # only asks for more files
         ({"verify": 1.0}, True),  # measures files, does not change them
         ({"workers": 7, "batch": 3}, True),
         ({"on_exists": "overwrite", "max_pixels": 5}, True),
@@ -54,3 +60,8 @@ def test_out_of_range(options: dict[str, Any], words: str) -> None:
 def test_fingerprint(options: dict[str, Any], same: bool) -> None:
     assert (config(**options).fingerprint == config().fingerprint) is same
     assert len(config().fingerprint) == 16
+
+
+def test_the_fingerprint_of_manifests_that_are_there() -> None:
+    """A younger version must go on where this one stopped, so this is for ever."""
+    assert config().fingerprint == "d0ba88f595c1fcd4"

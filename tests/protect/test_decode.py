@@ -178,8 +178,16 @@ def animated(form: str) -> bytes:
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF", "AVIF"])
 def test_animations_are_told(form: str) -> None:
-    with pytest.raises(PhotoError, match="only still pictures"):
+    with pytest.raises(PhotoError, match=r"it has 2 frames or pages; only still pictures .* --animated first"):
         open_picture(animated(form), max_pixels=10**6)
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_the_first_frame_by_choice(form: str) -> None:
+    decoder = open_picture(animated(form), max_pixels=10**6, animated="first")
+    found = decode(decoder, Path("x"))
+    assert decoder.frames == 2 and found.pixels.shape == (16, 16, 3)
+    assert np.abs(found.pixels.astype(int) - (255, 0, 0)).max() < 12  # red comes before blue
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dadfi_fast.protect.mark import ALREADY
 from dadfi_fast.protect.outcome import Copied, Done, Entry, Failed, Skipped, Written
 from dadfi_fast.protect.summary import SHOWN, Summary
 from dadfi_fast.types import Face
@@ -29,3 +30,17 @@ def test_counts() -> None:
     assert counts == [31, 2, 1, 2, 1, 25, 1, 3, 6]
     assert summary.pictures == 30 and found["seconds"] >= 0
     assert len(found["failures"]) == SHOWN and found["failures"][3] == {"source": "a", "error": "read: 3"}
+
+
+def test_a_later_run_is_added() -> None:
+    entry = Entry(Path("a"), "a", "a", 1, 1)
+    total, later = Summary(), Summary()
+    total.add(Failed(entry, "read", OSError("the first")))
+    later.add(Skipped(entry, ALREADY))
+    later.add(Skipped(entry, "no picture", picture=False))
+    for number in range(SHOWN):
+        later.add(Failed(entry, "read", OSError(number)))
+    total.absorb(later)
+    assert (total.failed, total.skipped, total.already, total.other) == (SHOWN + 1, 2, 1, 1)
+    assert len(total.failures) == SHOWN and total.failures[0] == ("a", "read: the first")
+    assert total.to_dict()["already"] == 1 and total.to_dict()["bottleneck"] is None

@@ -36,5 +36,22 @@ def test_gps(packet: bytes, expected: bytes) -> None:
     assert not xmp.has_gps(expected)
 
 
+@pytest.mark.parametrize(
+    ("packet", "expected"),
+    [
+        (b'<x GCamera:MotionPhoto="1" y="2"/>', b'<x  y="2"/>'),
+        (b"<x Camera:MicroVideoOffset='99'/>", b"<x />"),
+        (b"a<GCamera:MotionPhoto>1</GCamera:MotionPhoto>b", b"ab"),
+        (b"a<Container:Directory><rdf:Seq/></Container:Directory>b", b"ab"),
+        (b'<x hdrgm:Version="1.0" dc:title="hdrgm"/>', b'<x  dc:title="hdrgm"/>'),
+        (b'<x xmpNote:HasExtendedXMP="AB12"/>', b"<x />"),
+        (b'<x dc:title="My Camera:MotionPhoto"/>', b'<x dc:title="My Camera:MotionPhoto"/>'),
+    ],
+)
+def test_what_stood_behind_the_photo(packet: bytes, expected: bytes) -> None:
+    assert xmp.without_trailer(packet) == expected
+
+
 def test_nothing_stays_nothing() -> None:
+    assert xmp.without_trailer(None) is None
     assert xmp.cleaned(None) is None and not xmp.has_gps(None)

@@ -47,12 +47,17 @@ def recognise(head: bytes) -> str | None:
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
 
 
-def open_picture(data: bytes, *, max_pixels: int) -> Decoder:
+def open_picture(data: bytes, *, max_pixels: int, animated: str = "refuse") -> Decoder:
     """Read a picture's header; nothing is decoded yet.
+
+    Args:
+        data: the file.
+        max_pixels: more are refused.
+        animated: what has several frames or pages: ``refuse`` it, or take the ``first``.
 
     Raises:
         UnsafePhoto: it says that it has more than ``max_pixels`` pixels.
-        PhotoError: it is damaged, animated, or of a kind that cannot be decoded here.
+        PhotoError: it is damaged, animated and so refused, or of a kind that cannot be decoded here.
     """
     form = recognise(data[:HEAD])
     if form is None:
@@ -62,6 +67,10 @@ def open_picture(data: bytes, *, max_pixels: int) -> Decoder:
         raise UnsafePhoto(
             f"{decoder.width}x{decoder.height} pixels are more than --max-pixels {max_pixels};"
             " raise it if the file is trusted"
+        )
+    if decoder.frames > 1 and animated == "refuse":
+        raise PhotoError(
+            f"it has {decoder.frames} frames or pages; only still pictures are protected, unless --animated first"
         )
     return decoder
 

@@ -30,6 +30,7 @@ class Decoder(ABC):
     height: int
     encoding: Encoding
     metadata: Metadata  # as stored
+    frames: int = 1  # pictures in the file, of which `decode` gives the first
 
     @abstractmethod
     def decode(self) -> Raster:

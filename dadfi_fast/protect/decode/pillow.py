@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
+from dadfi_fast import heif
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.protect import exif
 from dadfi_fast.protect.decode.base import Decoder, Raster
@@ -19,10 +20,12 @@ _ABOUT: Final = (270, 271, 272, 274, 305, 306, 315, 316, 33432, 18246)
 _DIRECTORIES: Final = (34665, 34853)  # EXIF, GPS
 _BITS: Final = 258  # TIFF: bits a sample
 _DNG: Final = 50706
+#: How pillow-heif calls what a HEIC has.
+_SAMPLING: Final = {420: "4:2:0", 422: "4:2:2", 444: "4:4:4"}
 
 
 class PillowDecoder(Decoder):
-    """A still picture of any format that Pillow reads."""
+    """A picture of any format that Pillow reads; of an animation the frame that it is opened at, which is the first."""
 
     def __init__(self, data: bytes, form: str) -> None:
         self._data = data
@@ -30,10 +33,13 @@ class PillowDecoder(Decoder):
         if form == "TIFF" and _DNG in image.tag_v2:  # type: ignore[attr-defined]
             raise PhotoError("this is a camera's raw file; develop it to JPEG or TIFF first")
         self.width, self.height = image.size
+        self.frames = _frames(image, form)
         self._deep = form in ("PNG", "TIFF") and _is_deep(image, data)
         self._mode = _target(image)
         mode = ("I;16" if self._mode in ("L", "LA") else "RGB;16") if self._deep else self._mode
-        self.encoding = Encoding(form, mode, lossless=form == "WEBP" and _is_lossless(data))
+        sampling = _SAMPLING.get(image.info.get("chroma", 0))
+        lossless = form == "WEBP" and _is_lossless(data)
+        self.encoding = Encoding(form, mode, subsampling=sampling, lossless=lossless)
         self.metadata = _metadata(image)
 
     def decode(self) -> Raster:
@@ -53,23 +59,22 @@ class PillowDecoder(Decoder):
 
 def _open(data: bytes, form: str) -> Image.Image:
     if form == "HEIF":
-        _register_heif()
+        heif.register()
     try:
         image = Image.open(io.BytesIO(data), formats=["JPEG", "MPO"] if form == "JPEG" else [form])
-        animated = form != "JPEG" and getattr(image, "is_animated", False)
     except Exception as error:  # on damaged files Pillow and its codecs raise whatever comes
+        if form == "AVIF" and not features.check("avif"):
+            raise PhotoError("AVIF needs a newer Pillow; run: pip install --upgrade 'pillow>=11.3'") from error
         raise PhotoError(f"the {form} is damaged, or of a kind that Pillow cannot read") from error
-    if animated:
-        raise PhotoError("it is animated or has several pages; only still pictures are protected")
     return image
 
 
-def _register_heif() -> None:
+def _frames(image: Image.Image, form: str) -> int:
+    """How many pictures there are; those behind a JPEG (MPO) are a phone's further pictures, not frames."""
     try:
-        import pillow_heif
-    except ImportError as error:
-        raise PhotoError("HEIC needs another package; run: pip install 'dadfi-fast[heif]'") from error
-    pillow_heif.register_heif_opener()
+        return 1 if form == "JPEG" else getattr(image, "n_frames", 1)
+    except Exception as error:  # a GIF is read to its end to count them
+        raise PhotoError(f"the {form} is damaged: {error}") from error
 
 
 def _is_deep(image: Image.Image, data: bytes) -> bool:

@@ -1,0 +1,182 @@
+"""What ``doctor`` measures: photos a second from disk to disk, with the settings that `auto` chooses."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+from dadfi_fast.cli.doctor_portrait import portrait
+from dadfi_fast.errors import NothingToDo, UsageError
+
+if TYPE_CHECKING:
+    from dadfi_fast.bench.rig import Rig
+
+#: Seconds that the measurement of photos takes, the first round included.
+SECONDS: Final = 3.0
+#: Seconds that the measurement of the disk takes.
+DISK_SECONDS: Final = 0.5
+_FIRST_ROUND: Final = 8
+_MOST: Final = 512
+#: The size of a file in the measurement of the disk: that of a JPEG of one and a half megapixels.
+_FILE: Final = 256 << 10
+
+
+@dataclass(frozen=True)
+class Auto:
+    """What `auto` chooses here, and why."""
+
+    backend: str
+    device: str
+    runs: str  # the backend as it describes itself
+    why: str
+    detector: str
+    detector_why: str
+    batch: int
+    workers: int
+
+    def rows(self) -> list[tuple[str, object, str]]:
+        """Option, value, reason."""
+        return [
+            ("--backend", self.backend, f"{self.runs}: {self.why}"),
+            ("--device", self.device, "a GPU is used where --device names it"),
+            ("--detector", self.detector, self.detector_why),
+            ("--batch", self.batch, "faces a call of the generator"),
+            ("--workers", self.workers, "threads that decode and encode"),
+        ]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Photos a second to expect, disk to disk."""
+
+    photos_per_second: float
+    photos: int
+    seconds: float
+    photo: str  # the file, or "drawn"
+    megapixels: float
+    format: str
+    faces: int
+
+
+@dataclass(frozen=True)
+class DiskSpeed:
+    """How fast files are written whole: under a temporary name, flushed, renamed."""
+
+    files_per_second: float
+    megabytes_per_second: float
+
+
+def setup(scratch: Path) -> tuple[Auto, Rig]:
+    """A run of protect in the folder ``scratch``, with the settings that `auto` chooses.
+
+    Raises:
+        DadfiError: no backend, no detector or no generator works here.
+    """
+    from dadfi_fast.attacks.generator import GeneratorAttack
+    from dadfi_fast.backends.artifact import load_artifact
+    from dadfi_fast.backends.choice import choose
+    from dadfi_fast.bench.rig import Rig
+    from dadfi_fast.faces.detector import choose_detector
+    from dadfi_fast.protect.config import ProtectConfig
+    from dadfi_fast.types import Budget
+
+    kind, why = choose("auto", device="cpu")
+    detector, detector_why = choose_detector("auto")
+    config = ProtectConfig(sources=(str(scratch / "in"),), out=scratch / "out", no_face="whole", again=True)
+    backend = kind(load_artifact(), device="cpu", threads=config.generator_threads)
+    auto = Auto(
+        kind.name, "cpu", backend.describe, why, detector.name, detector_why, config.crops_a_batch, config.threads
+    )
+    return auto, Rig(config, detector, GeneratorAttack(backend, Budget()))
+
+
+def measure(rig: Rig, photo: Path | None, scratch: Path, *, seconds: float = SECONDS) -> Speed:
+    """Protect copies of one photo from folder to folder, over and over.
+
+    The first round, in which the network is compiled, does not count; it tells how many photos take about a third of
+    the time.
+
+    Raises:
+        UsageError: ``photo`` is no picture that can be protected.
+        DadfiError: it cannot be protected.
+    """
+    from dadfi_fast.bench.photos import gather
+    from dadfi_fast.bench.whole import disk
+
+    source = scratch / "photo"
+    source.mkdir()
+    data = photo.read_bytes() if photo else portrait()
+    (source / "photo").write_bytes(data)
+    try:
+        material = gather(source, scratch / "in", count=_FIRST_ROUND)
+    except NothingToDo as error:
+        raise UsageError(f"--photo {photo} is no picture that can be protected") from error
+    work = _tidied(disk(rig, out=rig.config.out, attack=rig.attack), rig.config.out)
+    started = time.perf_counter()
+    work()
+    first = time.perf_counter() - started
+    count = min(_MOST, max(_FIRST_ROUND, round(_FIRST_ROUND / first * seconds / 3)))
+    for number in range(_FIRST_ROUND, count):
+        shutil.copy(material.files[0], material.folder / f"{number:05}")
+    done, spent = 0, 0.0
+    while not done or spent + first < seconds:
+        begun = time.perf_counter()
+        done += work()
+        spent += time.perf_counter() - begun
+    rate, megapixels = round(done / spent, 1), round(material.megapixels, 1)
+    faces = _faces(rig, data)
+    return Speed(rate, done, round(spent, 2), str(photo or "drawn"), megapixels, material.formats[0], faces)
+
+
+def _tidied(work: Callable[[], int], out: Path) -> Callable[[], int]:
+    def run() -> int:
+        try:
+            return work()
+        finally:
+            shutil.rmtree(out, ignore_errors=True)
+
+    return run
+
+
+def _faces(rig: Rig, data: bytes) -> int:
+    from dadfi_fast.protect.decode import decode, open_picture
+
+    photo = decode(open_picture(data, max_pixels=rig.config.max_pixels), Path("photo"))
+    return len(rig.detector(photo.pixels))
+
+
+def measure_disk(folder: Path, *, seconds: float = DISK_SECONDS) -> DiskSpeed:
+    """Write files to ``folder``, several at a time, as a run does.
+
+    Raises:
+        DiskError: it cannot be written to.
+    """
+    from dadfi_fast.protect.pipeline import DISK_THREADS
+    from dadfi_fast.protect.prefetch import pools, prefetch
+    from dadfi_fast.protect.write import OutFolder
+
+    out, data = OutFolder(folder), bytes(range(256)) * (_FILE // 256)
+    begun = time.perf_counter()
+
+    def write(number: int) -> None:
+        out.commit(out.stage(f"{number}", data), f"{number}")
+
+    numbers = itertools.takewhile(lambda _: time.perf_counter() - begun < seconds, itertools.count())
+    with pools(compute=1, disk=DISK_THREADS) as threads:
+        done = sum(1 for _ in prefetch(numbers, write, pool=threads.disk, ahead=2 * DISK_THREADS))
+    spent = time.perf_counter() - begun
+    return DiskSpeed(done / spent, done * _FILE / 1e6 / spent)
+
+
+@contextlib.contextmanager
+def scratch(folder: Path | None) -> Iterator[Path]:
+    """A folder for temporary files in ``folder``, or where the system has them; gone afterwards."""
+    with TemporaryDirectory(prefix="dadfi-doctor-", dir=folder) as name:
+        yield Path(name)

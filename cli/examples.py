@@ -1,0 +1,66 @@
+"""What ``--help`` ends with: examples of each command, which a test parses, so that none of them goes stale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import click
+
+#: Command -> what an example does, and the example.
+EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
+    "protect": (
+        ("a folder with all that is in it; given again, it goes on where it stopped",
+         "dadfi-fast protect photos --out protected"),
+        ("some files, less visibly, without the place where they were taken",
+         "dadfi-fast protect a.jpg b.png --out protected --strength 0.03 --strip-gps"),
+        ("what would be done", "dadfi-fast protect photos --out protected --dry-run"),
+        ("for a script: one JSON document on stdout", "dadfi-fast protect photos --out protected --json --quiet"),
+    ),
+    "check": (
+        ("every file", "dadfi-fast check protected --original photos --sample all"),
+        ("also after what a website does to a photo, beside noise of the same strength as a control",
+         "dadfi-fast check protected --original photos --also jpeg:75,resize:0.5,noise:0.05"),
+        ("fail where less than 95 % is protected", "dadfi-fast check protected --original photos --check-min 0.95"),
+    ),
+    "bench throughput": (
+        ("the example photos", "dadfi-fast bench throughput"),
+        ("photos of one's own, with the rows added to a file",
+         "dadfi-fast bench throughput --photos photos --json rows.jsonl"),
+    ),
+    "bench kernels": (
+        ("on what there is", "dadfi-fast bench kernels"),
+        ("on a GPU, with the rows added to a file", "dadfi-fast bench kernels --device cuda --json rows.jsonl"),
+    ),
+    "export": (
+        ("for other programs, compared with float32 PyTorch", "dadfi-fast export --to onnx --out models --check"),
+        ("an engine for the GPU that is here", "dadfi-fast export --to tensorrt"),
+    ),
+    "models list": (("with the accuracy of every edit", "dadfi-fast models list --json"),),
+    "models verify": (("all of them", "dadfi-fast models verify"),),
+    "doctor": (
+        ("all of it", "dadfi-fast doctor"),
+        ("the speed on a photo and a disk of one's own", "dadfi-fast doctor --photo portrait.jpg --scratch /data"),
+        ("in half a second, for a script", "dadfi-fast doctor --no-measure --json"),
+    ),
+    "config show": (
+        ("what protect does by itself", "dadfi-fast config show"),
+        ("what it makes of a file and the command line",
+         "dadfi-fast config show --config settings.toml --strength 0.03"),
+    ),
+    "completion": (
+        ("bash", "dadfi-fast completion bash > ~/.local/share/bash-completion/completions/dadfi-fast"),
+        ("zsh", 'dadfi-fast completion zsh > "${fpath[1]}/_dadfi-fast"'),
+        ("fish", "dadfi-fast completion fish > ~/.config/fish/completions/dadfi-fast.fish"),
+    ),
+}  # fmt: skip
+
+
+def attach(command: click.Command, name: str) -> None:
+    """Put the examples behind the help of ``command``, which one calls by ``name``, and of those below it."""
+    if isinstance(command, click.Group):
+        for below, each in command.commands.items():
+            attach(each, f"{name} {below}")
+    elif name in EXAMPLES:
+        lines = [line for what, example in EXAMPLES[name] for line in (f"  # {what}", f"  {example}")]
+        command.epilog = "\n".join(["\b", "Examples:", *lines])

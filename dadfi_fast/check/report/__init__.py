@@ -1,0 +1,1 @@
+"""The page that ``--report`` writes: one self-contained HTML file."""

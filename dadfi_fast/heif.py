@@ -1,0 +1,21 @@
+"""HEIC, which Pillow reads and writes through another package: the extra ``[heif]``."""
+
+from __future__ import annotations
+
+import functools
+
+from dadfi_fast.errors import PhotoError
+
+
+@functools.cache
+def register() -> None:
+    """Teach Pillow the format; a second call does nothing.
+
+    Raises:
+        PhotoError: the package is not installed.
+    """
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise PhotoError("HEIC needs another package; run: pip install 'dadfi-fast[heif]'") from error
+    pillow_heif.register_heif_opener()

@@ -1,0 +1,156 @@
+"""Watching: an input is ready once it was the same at two looks, and again only when it changes."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dadfi_fast.errors import UsageError
+from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.find import find
+from dadfi_fast.protect.interrupt import SIGNALS, interruptible
+from dadfi_fast.protect.watch import UNFINISHED, Watcher, rounds
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> ProtectConfig:
+    """Protects ``in`` into ``out``."""
+    (tmp_path / "in").mkdir()
+    return ProtectConfig(sources=(str(tmp_path / "in"),), out=tmp_path / "out")
+
+
+def ready(watcher: Watcher, config: ProtectConfig) -> set[str]:
+    """What the next look finds ready."""
+    count = watcher.look()
+    items = [item for item in find(config.sources, config.out) if watcher.is_ready(item)]
+    assert len(items) == count
+    return {item.name if hasattr(item, "name") else item.entry.name for item in items}
+
+
+def write(config: ProtectConfig, name: str, content: bytes = b"x", *, age: float = 0) -> None:
+    """A file that was changed ``age`` seconds ago."""
+    path = Path(config.sources[0]) / name
+    path.write_bytes(content)
+    then = time.time() - age
+    os.utime(path, (then, then))
+
+
+def test_what_is_at_rest_at_the_start_is_ready_at_once(config: ProtectConfig) -> None:
+    write(config, "old.jpg", age=60)
+    write(config, "new.jpg")
+    watcher = Watcher(config, rest=5)
+    assert ready(watcher, config) == {"old.jpg"}
+    watcher.settle()
+    assert ready(watcher, config) == {"new.jpg"}  # the same at two looks
+    watcher.settle()
+    assert ready(watcher, config) == set()
+
+
+def test_what_still_grows_is_waited_for(config: ProtectConfig) -> None:
+    watcher = Watcher(config, rest=5)
+    for content in (b"a", b"ab", b"abc"):
+        write(config, "a.jpg", content, age=60)  # as `cp -p` writes, also once the walk has begun
+        found = ready(watcher, config)
+        assert found == (set() if content != b"a" else {"a.jpg"})
+    assert ready(watcher, config) == {"a.jpg"}
+
+
+def test_what_changes_is_ready_again(config: ProtectConfig) -> None:
+    write(config, "a.jpg", age=60)
+    watcher = Watcher(config, rest=5)
+    watcher.look()
+    watcher.settle()
+    write(config, "a.jpg", b"other")
+    assert ready(watcher, config) == set()
+    assert ready(watcher, config) == {"a.jpg"}
+    watcher.settle()
+    (Path(config.sources[0]) / "a.jpg").unlink()
+    assert ready(watcher, config) == set()
+    write(config, "a.jpg", b"other", age=60)  # it is back, and was forgotten
+    ready(watcher, config)
+    assert ready(watcher, config) == {"a.jpg"}
+
+
+def test_what_changes_after_the_look_is_not_ready(config: ProtectConfig) -> None:
+    write(config, "a.jpg", age=60)
+    watcher = Watcher(config, rest=5)
+    assert watcher.look() == 1
+    write(config, "a.jpg", b"more", age=30)
+    assert not any(watcher.is_ready(item) for item in find(config.sources, config.out))
+
+
+@pytest.mark.parametrize("suffix", UNFINISHED)
+def test_unfinished_downloads_are_left_alone(config: ProtectConfig, suffix: str) -> None:
+    write(config, f"a.jpg{suffix}", age=60)
+    assert Watcher(config, rest=5).look() == 0
+
+
+def test_a_glob_may_match_nothing_yet(config: ProtectConfig, tmp_path: Path) -> None:
+    globbed = ProtectConfig(sources=(str(tmp_path / "in" / "*.jpg"),), out=tmp_path / "out")
+    watcher = Watcher(globbed, rest=5)
+    assert watcher.look() == 0
+    write(config, "a.jpg")
+    watcher.look()
+    assert watcher.look() == 1
+
+
+def test_a_source_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
+    config = ProtectConfig(sources=(str(tmp_path / "missing"),), out=tmp_path / "out")
+    with pytest.raises(UsageError, match="does not exist"):
+        Watcher(config, rest=5).look()
+
+
+def test_rounds_end_when_they_are_told(config: ProtectConfig) -> None:
+    write(config, "a.jpg", age=60)
+    stop, counts = threading.Event(), []
+    started = time.monotonic()
+    for _, count in rounds(config, interval=30, stop=stop):
+        counts.append(count)
+        stop.set()
+    assert counts == [1] and time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_first_signal_is_a_wish_and_the_second_an_order(number: int) -> None:
+    import signal
+
+    orders: list[Any] = []
+    before = signal.signal(number, lambda *_: orders.append(number))
+    try:
+        with interruptible() as outer, interruptible() as inner:
+            signal.raise_signal(number)
+            assert inner.is_set() and not outer.is_set() and not orders
+            signal.raise_signal(number)
+            assert outer.is_set() and not orders
+            signal.raise_signal(number)
+            assert orders == [number]
+        assert signal.getsignal(number) is not signal.SIG_DFL
+        signal.raise_signal(number)
+        assert len(orders) == 2
+    finally:
+        signal.signal(number, before)
+
+
+def test_off_the_main_thread_nothing_is_changed() -> None:
+    found: list[bool] = []
+
+    def work() -> None:
+        with interruptible() as stop:
+            found.append(stop.is_set())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [False]
+
+
+def test_a_run_takes_only_what_is_ready(photos: Callable[..., Path], run: Callable[..., Any], tmp_path: Path) -> None:
+    photos({"a.jpg": None, "b.jpg": None})
+    _, rows = run(only=lambda item: item.name == "b.jpg")
+    assert set(rows) == {"b.jpg"}
