@@ -79,6 +79,16 @@ def test_style_pictures_are_of_their_domain_and_named(faces: Faces) -> None:
     assert len(trainer.facts()["references"]) == 3
 
 
+def test_a_kept_style_may_be_a_mean(faces: Faces) -> None:
+    trainer = made("stargan2", faces, style_mean=2)
+    assert isinstance(trainer, StarGAN2Trainer)
+    with torch.no_grad():
+        for domain, index in enumerate(trainer.references()):
+            each = trainer.mean_style(faces.batch(index), torch.full((len(index),), domain))
+            torch.testing.assert_close(trainer.styles()[2 * domain + 1], each.mean(0))
+    assert len(trainer.styles()) == trainer.rule.size == 6
+
+
 def test_the_classifier_learns_what_can_be_seen(faces: Faces) -> None:
     trainer = AttributesTrainer(ATTRIBUTES, faces)
     untrained = accuracy(trainer.model, faces).mean()

@@ -43,6 +43,7 @@ class StarGAN2Config(SurrogateConfig):
     lambda_ds: float = 1.0  # falls linearly to 0 over the steps, as official
     lambda_cyc: float = 1.0
     styles: int = 1  # styles that are kept of each domain: so many from latent codes, so many from references
+    style_mean: int = 1  # codes or references that a kept style is the mean of; a mean is nearer to what is typical
 
 
 @dataclass(frozen=True)
@@ -109,16 +110,22 @@ class StarGAN2Trainer(SurrogateTrainer):
         rng = torch.Generator().manual_seed(STYLE_SEED)
         rows = []
         for number, index in enumerate(self.references()):
-            domain = torch.full((self.config.styles,), number, device=self.device)
-            codes = torch.randn(len(domain), self.config.latent_dim, generator=rng).to(self.device)
+            count = self.config.styles * self.config.style_mean
+            codes = torch.randn(count, self.config.latent_dim, generator=rng).to(self.device)
             pictures = self.faces.batch(index).to(self.device)
-            rows += [self.mean_mapping(codes, domain), self.mean_style(pictures, domain)]
-        return torch.cat(rows)
+            rows += self._means(self.mean_mapping, codes, number) + self._means(self.mean_style, pictures, number)
+        return torch.stack(rows)
+
+    def _means(self, network: nn.Module, sources: Tensor, domain: int) -> list[Tensor]:
+        """The kept styles from ``sources`` [N, ...]: each the mean, [style_dim], of its share of them."""
+        made = network(sources, torch.full((len(sources),), domain, device=self.device))
+        return [part.mean(0) for part in made.tensor_split(self.config.styles)]
 
     def references(self) -> list[Tensor]:
         """The pictures whose styles are kept, by domain: indices into the faces."""
         rng = torch.Generator().manual_seed(STYLE_SEED)
-        return [members[torch.randperm(len(members), generator=rng)[: self.config.styles]] for members in self.domains]
+        count = self.config.styles * self.config.style_mean
+        return [members[torch.randperm(len(members), generator=rng)[:count]] for members in self.domains]
 
     def step(self, number: int, rng: torch.Generator) -> Losses:
         self.schedule(number, self.g_opt, self.s_opt, self.d_opt, self.m_opt)
