@@ -38,13 +38,22 @@ def command() -> None:
 )
 @click.option("--generator", metavar="NAME|FILE.onnx", help="Which generator.  [default: the one that ships]")
 @options.backend
+@click.option(
+    "--preset",
+    "presets",
+    type=click.Choice(["s", "m", "l"]),
+    multiple=True,
+    help="With --backend all: also a generator of this preset with random weights.",
+)
 @options.detector
 @click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
 @click.option(
     "--json", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Append the rows to FILE."
 )
 @options.quiet
-def throughput(target: Path | None, quiet: bool, repeats: int, **settings: Any) -> None:
+def throughput(
+    target: Path | None, quiet: bool, repeats: int, backend: str, presets: tuple[str, ...], **settings: Any
+) -> None:
     """Measure the generator, memory to memory, and disk to disk; each stage; and the control lines.
 
     Rates are the 20th, 50th and 80th percentile over the rounds. Every round runs every case once, so that a busy
@@ -58,13 +67,32 @@ def throughput(target: Path | None, quiet: bool, repeats: int, **settings: Any) 
     copy       control: decoded and encoded with our codecs, memory to memory, no model
     pillow     control: Image.open().save() at the same quality, as many processes
     cmua       control: a precomputed watermark through the same pipeline as disk
+
+    With --backend all only the generator is measured: every backend in every precision, torch.compile and int8, side
+    by side, with their distance from float32 PyTorch and the default's ratio to each.
     """
     from dadfi_fast.bench.rows import append
+    from dadfi_fast.cli.bench_providers import side_by_side
 
-    rows = _measure(repeats=repeats, quiet=quiet, **settings)
+    if presets and backend != "all":
+        raise UsageError("--preset is for --backend all")
+    if backend == "all":
+        rows = side_by_side(repeats=repeats, quiet=quiet, presets=presets, **_some(settings))
+    else:
+        rows = _measure(repeats=repeats, quiet=quiet, backend=backend, **settings)
     console.table(("case", "provider", "unit", "p20", "p50", "p80", "n", "note"), [_line(row) for row in rows])
     if target is not None:
         append(target, rows)
+
+
+def _some(settings: dict[str, Any]) -> dict[str, Any]:
+    """What matters to the generator alone."""
+    return {
+        "photos": _photos(settings["photos"]),
+        "generator": settings["generator"],
+        "device": "cpu" if settings["device"] == "auto" else settings["device"],
+        "scratch": settings["scratch"],
+    }
 
 
 def _measure(
@@ -120,5 +148,53 @@ def _note(row: Row) -> str:
     if "share" in row.config:
         return f"{row.config['share']:.0%} of the time{', the slowest stage' if row.config['slowest'] else ''}"
     if "largest_difference_levels" in row.config:
-        return f"outputs at most {row.config['largest_difference_levels']:.2g} levels apart"
+        rms = f" (rms {row.config['rms_difference_levels']:.2g})" if "rms_difference_levels" in row.config else ""
+        return f"outputs at most {row.config['largest_difference_levels']:.2g} levels apart{rms}"
+    if "share_of_copy" in row.config:
+        return f"{row.config['share_of_copy']:.0%} of a copy, {row.config['microseconds']:.4g} us"
     return ""
+
+
+@command.command("kernels")
+@click.option("--device", metavar="NAME", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--preset", type=click.Choice(["s", "m", "l"]), default="s", show_default=True, help="Of the generator.")
+@click.option(
+    "--batch", "batches", type=click.IntRange(1), multiple=True, default=[8], show_default=True, help="Crops of 256 px."
+)
+@click.option(
+    "--dtype",
+    "dtypes",
+    type=click.Choice(["f32", "f16", "bf16"]),
+    multiple=True,
+    help="Of the planes.  [default: f32 on cpu; f32 and f16 on cuda]",
+)
+@click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Rounds; 100 times that on cuda.")
+@click.option(
+    "--json", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Append the rows to FILE."
+)
+@options.quiet
+def kernels(
+    *,
+    device: str,
+    preset: str,
+    batches: tuple[int, ...],
+    dtypes: tuple[str, ...],
+    repeats: int,
+    target: Path | None,
+    quiet: bool,
+) -> None:
+    """Measure the fused operation: instance norm, ReLU and residual addition, as the generator calls it.
+
+    Every body is checked against float64 before its time is taken. Rates are gigabytes that it must move a second, at
+    the 20th, 50th and 80th percentile; the note says what share that is of a plain copy of memory, measured beside it.
+
+    On an NVIDIA GPU: each version of our kernel, and PyTorch's own body. Without one, the processor's bodies:
+    PyTorch's, the plain arithmetic, and torch.compile where there is a C++ compiler.
+    """
+    from dadfi_fast.bench.rows import append
+    from dadfi_fast.cli.bench_kernels import measure
+
+    rows = measure(device=device, preset=preset, batches=batches, dtypes=dtypes, repeats=repeats, quiet=quiet)
+    console.table(("case", "provider", "unit", "p20", "p50", "p80", "n", "note"), [_line(row) for row in rows])
+    if target is not None:
+        append(target, rows)

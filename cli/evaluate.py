@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import click
 
 from dadfi_fast.cli import console, options
-from dadfi_fast.cli.train import invocation
+from dadfi_fast.cli.train import invocation, setting
 from dadfi_fast.errors import UsageError
 
+#: The experiments that differentiate deepfake models, whose weights they read from their ONNX files.
+DIFFERENTIATE = frozenset({"speed", "comparison"})
 _PATH = click.Path(exists=True, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -30,36 +33,73 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     metavar="N",
     default=500,
     show_default=True,
-    help="Pictures in each of the two sets of a Frechet distance, half of what is drawn at most; 0: not measured.",
+    help="Pictures in each of the two sets of a Frechet distance, as far as there are so many; 0: not measured.",
 )
+@click.option(
+    "--generator", "generators", metavar="NAME", multiple=True, default=("generator-s",), show_default=True,
+    help="Its name, or an ONNX file; LABEL=NAME gives it another name. May be given several times.",
+)  # fmt: skip
+@click.option("--strength", type=float, default=0.05, show_default=True, help="Largest change, 0.01 to 0.1 of [-1, 1].")
+@options.backend
+@options.detector
+@click.option(
+    "--method", "methods", metavar="NAME,...", multiple=True,
+    help="Only these attacks beside the generators.  [default: all that can be made]",
+)  # fmt: skip
+@click.option(
+    "--set", "settings", multiple=True, callback=setting, metavar="METHOD.KEY=VALUE", help="Change how an attack works."
+)
+@click.option("--train", type=_PATH, multiple=True, help="Other faces, for attacks that are made beforehand.")
+@click.option(
+    "--train-sample", type=click.IntRange(min=1), metavar="N", default=200, show_default=True,
+    help="How many of them are drawn.",
+)  # fmt: skip
+@click.option("--cmua-compat", is_flag=True, help="With validity: also count success as CMUA's evaluation does.")
+@click.option("--watermark", type=_FILE, metavar="NPY", help="A universal perturbation, in place of making one (cmua).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another number draws other pictures.")
 @options.quiet
 def command(
     experiments: tuple[str, ...], sources: tuple[Path, ...], attributes: Path | None, out: Path, sample: int | None,
-    models: tuple[str, ...], models_dir: Path | None, fid: int, seed: int, quiet: bool,
+    models: tuple[str, ...], models_dir: Path | None, fid: int, generators: tuple[str, ...], strength: float,
+    backend: str, device: str, detector: str, detector_model: Path | None,
+    methods: tuple[str, ...], settings: dict[str, Any], train: tuple[Path, ...], train_sample: int,
+    cmua_compat: bool, watermark: Path | None, seed: int, quiet: bool,
 ) -> None:  # fmt: skip
     """Run the experiments and write their tables and figures.
 
-    OUT gets EXPERIMENT.json, EXPERIMENT.md and EXPERIMENT.png. Without --attributes the labels are those that the
-    attribute classifier sees, and the rows say so.
+    OUT gets EXPERIMENT.json, EXPERIMENT.md and EXPERIMENT.png. Pictures are protected into files as protect does it,
+    and judged as check does it. Without --attributes plausibility takes the labels that the attribute classifier sees,
+    and the rows say so.
 
     \b
-    plausibility  whether the deepfake models' edits show what was asked for, what they leave alone, and how
-                  real they look; with a contact sheet plausibility-MODEL.png of each model
+    plausibility    whether the deepfake models' edits show what was asked for, what they leave alone, and how
+                    real they look; with a contact sheet plausibility-MODEL.png of each model
+    validity        d_pix, SR, SR_mask and FID of every model on protected pictures; null and noise rows
+    robustness      SR_mask and SR_all after JPEG 95 to 50, resize 0.5 and blur 3
+    whole-photo     the same on whole photos, format kept, and what can be seen: PSNR, SSIM, FLIP, Linf
+    speed           ms a picture of every attack and generator, gradients and queries
+    comparison      every attack and generator on the same pictures: SR_mask, after JPEG and resize, and what can
+                    be seen; a universal perturbation that was made is kept as comparison-cmua.npy
+    single-model    generators by models: SR_mask and d_pix, with models that a generator has not seen marked
+    no-fine-tuning  the same, with generators that were trained without fine-tuning (lambda_y = 0)
 
     Example: dadfi-fast evaluate plausibility --data celeba176-test-0.tar --attributes celeba-attributes.csv --out eval
     """
+    from dataclasses import replace
+
     from dadfi_fast.evaluate.experiment import EXPERIMENTS, Setup, write
 
     chosen = {name: EXPERIMENTS[name] for name in experiments}
-    _need("torch", "matplotlib")
-    with console.progress(None, "fakes", quiet=quiet) as progress:
-        setup = Setup(
-            sources, attributes, _split(models), models_dir, sample=sample, fid=fid, seed=seed, command=invocation(),
-            tick=progress.advance,
-        )  # fmt: skip
-        results = [load()(setup) for load in chosen.values()]
-    for result in results:
+    _need("torch", "matplotlib", *(["onnx"] if set(chosen) & DIFFERENTIATE else []))
+    setup = Setup(
+        sources, attributes, _split(models), models_dir, sample=sample, fid=fid, seed=seed, generators=generators,
+        strength=strength, backend=backend, device=device, detector=detector, detector_model=detector_model,
+        methods=_split(methods), options=_by_method(settings), train=train, train_sample=train_sample,
+        cmua_compat=cmua_compat, watermark=watermark, command=invocation(),
+    )  # fmt: skip
+    for load in chosen.values():
+        with console.progress(None, "pictures", quiet=quiet) as progress:
+            result = load()(replace(setup, tick=progress.advance))
         written = write(result, out)
         console.table(list(result.columns.values()), result.cells())
         if not quiet:
@@ -69,6 +109,21 @@ def command(
 def _split(values: tuple[str, ...]) -> tuple[str, ...]:
     """What an option lists that may be given several times, each time with commas."""
     return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+
+
+def _by_method(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """``METHOD.KEY`` to its value, as keyword arguments by method.
+
+    Raises:
+        UsageError: a key names no method.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in settings.items():
+        method, point, name = key.partition(".")
+        if not point:
+            raise UsageError(f"--set {key}=... names no attack; write METHOD.KEY=VALUE, such as pgd.steps=20")
+        found.setdefault(method, {})[name] = value
+    return found
 
 
 def _need(*packages: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, final
 
 import numpy as np
@@ -15,7 +16,8 @@ from dadfi_fast.types import Float32
 MULTIPLE = 4
 SMALLEST = 16
 
-PRECISIONS = ("auto", "f32", "bf16")
+#: ``f16`` keeps the statistics of the norms in float32.
+PRECISIONS = ("auto", "f32", "f16", "bf16")
 
 
 class Backend(ABC):
@@ -25,30 +27,47 @@ class Backend(ABC):
         artifact: the generator.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         threads: processor threads for one call; all cores if None.
-        precision: ``f32``, ``bf16``, or ``auto``: bf16 where the processor multiplies it in hardware.
+        precision: one of `PRECISIONS`; ``auto`` takes what `preferred` says.
 
     Raises:
         UsageError: the backend has no such device or precision.
     """
 
     name: ClassVar[str]
-    #: Devices (without number) that the backend can run on.
-    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    #: Kinds of device that the backend can run on, each with its precisions, the usual one first.
+    devices: ClassVar[Mapping[str, tuple[str, ...]]] = {"cpu": ("f32",)}
     describe: str  #: what runs, for the manifest: "openvino-cpu bf16"
 
     def __init__(
         self, artifact: Artifact, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
     ) -> None:
-        if device.partition(":")[0] not in self.devices:
-            raise UsageError(f"backend {self.name} runs on {', '.join(self.devices)}, not on {device!r}")
+        kind = device.partition(":")[0]
+        if kind not in self.devices:
+            known = ", ".join(self.devices)
+            raise UsageError(f"backend {self.name} runs on {known}, not on {device!r}; give --device {known}")
         if precision not in PRECISIONS:
             raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+        self.precision = self.preferred(kind) if precision == "auto" else precision
+        if self.precision not in self.devices[kind]:
+            known = ", ".join(self.devices[kind])
+            raise UsageError(f"backend {self.name} runs the generator in {known} on {kind}, not in {precision}")
         self.artifact, self.lim, self.device = artifact, artifact.lim, device
+        self.describe = f"{self.name}-{device} {self.precision}"
+
+    @classmethod
+    def preferred(cls, kind: str) -> str:
+        """The precision that ``auto`` stands for on ``cpu`` or ``cuda``."""
+        return cls.devices[kind][0]
 
     @classmethod
     @abstractmethod
     def missing(cls) -> str | None:
         """Why the backend cannot run here, and the command that mends it; None if it can."""
+
+    @classmethod
+    def missing_on(cls, device: str) -> str | None:
+        """The same for one device, which must be of a kind in `devices`: what that device needs besides."""
+        return cls.missing()
 
     @abstractmethod
     def run(self, crops: Float32) -> Float32:

@@ -1,36 +1,49 @@
-"""ONNX Runtime: float32 on a processor, or on a GPU through its CUDA provider."""
+"""ONNX Runtime: float32 on a processor; float32 or float16 on a GPU through its CUDA provider."""
 
 from __future__ import annotations
 
 import importlib.util
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
+from dadfi_fast.backends import half
 from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.backends.base import Backend
 from dadfi_fast.device import cores
-from dadfi_fast.errors import BackendMissing, UsageError
+from dadfi_fast.errors import BackendMissing
 from dadfi_fast.types import Float32
+
+CUDA: Final = "CUDAExecutionProvider"
 
 
 class OnnxRuntime(Backend):
     """One session; sessions may be run from several threads."""
 
     name: ClassVar[str] = "onnxruntime"
-    devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+    devices: ClassVar[Mapping[str, tuple[str, ...]]] = {"cpu": ("f32",), "cuda": ("f32", "f16")}
 
     def __init__(
         self, artifact: Artifact, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
     ) -> None:
         super().__init__(artifact, device=device, threads=threads, precision=precision)
-        if precision == "bf16":
-            raise UsageError("backend onnxruntime runs the generator in f32 only; use --backend openvino for bf16")
+        if (why := self.missing_on(device)) is not None:
+            raise BackendMissing(f"backend onnxruntime cannot run: {why}")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or cores()
         options.log_severity_level = 3  # errors; warnings about the graph are no use to the user
-        self._session = onnxruntime.InferenceSession(artifact.onnx, options, providers=self._providers(onnxruntime))
-        self.describe = f"onnxruntime-{device} f32"
+        model: Any = artifact.onnx
+        if self.precision == "f16":
+            model = half.half(artifact.onnx.read_bytes())
+        provider = self._provider()
+        if provider[0] == CUDA:
+            onnxruntime.preload_dlls()  # CUDA and cuDNN may lie in torch's or NVIDIA's wheels, where no linker looks
+        self._session = onnxruntime.InferenceSession(model, options, providers=[provider])
+        # It goes on with the processor, and says so only in its log, if the provider's libraries do not load.
+        if (runs := self._session.get_providers()[0]) != provider[0]:
+            mend = "pip install torch brings the CUDA libraries that it looks for"
+            raise BackendMissing(f"onnxruntime could not load {provider[0]} and would run on {runs}; {mend}")
 
     @classmethod
     def missing(cls) -> str | None:
@@ -38,16 +51,24 @@ class OnnxRuntime(Backend):
             return "onnxruntime is not installed; run: pip install 'dadfi-fast[onnxruntime]'"
         return None
 
+    @classmethod
+    def missing_on(cls, device: str) -> str | None:
+        if (why := cls.missing()) is not None or device == "cpu":
+            return why
+        import onnxruntime
+
+        if CUDA not in onnxruntime.get_available_providers():
+            swap = "pip uninstall onnxruntime && pip install onnxruntime-gpu"
+            return f"this onnxruntime has no CUDA provider (--device {device}); run: {swap}"
+        return None
+
     def run(self, crops: Float32) -> Float32:
         (delta,) = self._session.run(None, {"crops": crops})
         return delta  # type: ignore[no-any-return]
 
-    def _providers(self, onnxruntime) -> list[tuple[str, dict[str, str]]]:  # type: ignore[no-untyped-def]
+    def _provider(self) -> tuple[str, dict[str, str]]:
         kind, _, number = self.device.partition(":")
         if kind == "cpu":
-            return [("CPUExecutionProvider", {})]
-        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-            raise BackendMissing(
-                f"this onnxruntime has no CUDA provider (--device {self.device}); run: pip install 'dadfi-fast[gpu]'"
-            )
-        return [("CUDAExecutionProvider", {"device_id": number or "0"})]
+            return "CPUExecutionProvider", {}
+        # TF32 would round the factors of every product to 10 bits, and still call itself float32.
+        return CUDA, {"device_id": number or "0", "use_tf32": "0"}

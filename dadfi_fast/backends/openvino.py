@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import threading
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,13 +20,12 @@ class OpenVINO(Backend):
     """One compiled model a crop size and batch size: static shapes run up to twice as fast as dynamic ones."""
 
     name: ClassVar[str] = "openvino"
+    devices: ClassVar[Mapping[str, tuple[str, ...]]] = {"cpu": ("f32", "bf16")}
 
     def __init__(
         self, artifact: Artifact, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
     ) -> None:
         super().__init__(artifact, device=device, threads=threads, precision=precision)
-        self.precision = ("bf16" if bf16_runs_well() else "f32") if precision == "auto" else precision
-        self.describe = f"openvino-cpu {self.precision}"
         self._core = core()
         self._model = self._core.read_model(artifact.onnx)
         self._settings = {
@@ -36,6 +36,10 @@ class OpenVINO(Backend):
         }
         self._requests: dict[tuple[int, ...], Any] = {}
         self._lock = threading.Lock()
+
+    @classmethod
+    def preferred(cls, kind: str) -> str:
+        return "bf16" if bf16_runs_well() else "f32"
 
     @classmethod
     def missing(cls) -> str | None:

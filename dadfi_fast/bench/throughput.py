@@ -108,7 +108,9 @@ def prepare(setup: Setup, scratch: Path) -> Iterator[Throughput]:
     backends = generator.contestants(setup.artifact, name=setup.backend, device=setup.device)
     material = gather(setup.photos, scratch / "in", count=setup.count)
     # every photo is to cost the whole way, also one without a face
-    config = ProtectConfig(sources=(str(material.folder),), out=scratch / "out", no_face="whole", workers=setup.workers)
+    config = ProtectConfig(
+        sources=(str(material.folder),), out=scratch / "out", no_face="whole", workers=setup.workers, again=True
+    )
     # beside the other stages the generator has some of the cores; alone it has all
     beside = type(backends.chosen)(setup.artifact, device=setup.device, threads=config.generator_threads)
     together, alone = (

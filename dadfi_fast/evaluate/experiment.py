@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dadfi_fast import __version__
+from dadfi_fast.backends.artifact import DEFAULT
 from dadfi_fast.device import machine
 from dadfi_fast.errors import DiskError
 from dadfi_fast.table import Table, late
@@ -17,7 +18,7 @@ from dadfi_fast.table import Table, late
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dadfi_fast.types import UInt8
+    from dadfi_fast.types import Float32, UInt8
 
 #: One line of figures; NaN stands for a figure that does not exist.
 Row: TypeAlias = Mapping[str, Any]
@@ -36,6 +37,18 @@ class Setup:
     sample: int | None = None  # pictures that are drawn; all where None
     fid: int = 0  # pictures in each of the two sets of a Frechet distance; 0: it is not measured
     seed: int = 0  # of everything that is drawn
+    generators: tuple[str, ...] = (DEFAULT,)  # their names, or ONNX files; LABEL=NAME calls one LABEL
+    strength: float = 0.05  # largest change, on the [-1, 1] scale
+    backend: str = "auto"  # what generators run on
+    device: str = "auto"
+    detector: str = "auto"  # what finds faces, for the owner of a picture and for the adversary
+    detector_model: Path | None = None
+    methods: tuple[str, ...] = ()  # names of attacks; all that can be made where empty
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by attack: its keyword arguments
+    train: tuple[Path, ...] = ()  # archives or folders of other faces, for attacks that are made beforehand
+    train_sample: int = 200  # pictures that are drawn of them
+    cmua_compat: bool = False  # also count success as CMUA's evaluation does
+    watermark: Path | None = None  # a universal perturbation that was made before, [3, S, S] as .npy
     command: str = ""  # what the user typed
     tick: Callable[[int], object] = lambda count: None  # called with the number of pictures just done
 
@@ -55,6 +68,7 @@ class Result:
     text: str  # what the figures are, Markdown
     draw: Callable[[Figure], None]  # draws them
     sheets: Mapping[str, UInt8] = field(default_factory=dict)  # pictures [H, W, 3] by what they show
+    arrays: Mapping[str, Float32] = field(default_factory=dict)  # what was made on the way and can be used again
 
     def cells(self) -> Iterator[tuple[object, ...]]:
         """A line of the table for each row; None for a figure that does not exist."""
@@ -63,6 +77,8 @@ class Result:
 
 def write(result: Result, out: Path) -> list[Path]:
     """Write ``NAME.json``, ``NAME.md``, ``NAME.png`` and a ``NAME-SHEET.png`` for each sheet to the folder ``out``.
+
+    Arrays become ``NAME-ARRAY.npy``.
 
     Raises:
         DiskError: the folder cannot be written to.
@@ -77,7 +93,8 @@ def write(result: Result, out: Path) -> list[Path]:
         )
         paths[1].write_text(markdown(result), encoding="utf-8")
         _plot(result, paths[2])
-        return paths + [_picture(out / f"{result.name}-{name}.png", pixels) for name, pixels in result.sheets.items()]
+        paths += [_picture(out / f"{result.name}-{name}.png", pixels) for name, pixels in result.sheets.items()]
+        return paths + [_array(out / f"{result.name}-{name}.npy", array) for name, array in result.arrays.items()]
     except OSError as error:
         raise DiskError(f"{out} cannot be written to ({error}); name another folder with --out") from error
 
@@ -142,6 +159,20 @@ def _picture(path: Path, pixels: UInt8) -> Path:
     return path
 
 
+def _array(path: Path, array: Float32) -> Path:
+    import numpy as np
+
+    np.save(path, array, allow_pickle=False)
+    return path
+
+
 #: The experiments by name; an entry gives the function that runs it.
 EXPERIMENTS: Table[Callable[[], Callable[[Setup], Result]]] = Table("experiment")
 EXPERIMENTS.add("plausibility")(late("dadfi_fast.evaluate.plausibility", "run"))
+EXPERIMENTS.add("validity")(late("dadfi_fast.evaluate.validity", "run"))
+EXPERIMENTS.add("robustness")(late("dadfi_fast.evaluate.robustness", "run"))
+EXPERIMENTS.add("whole-photo")(late("dadfi_fast.evaluate.whole_photo", "run"))
+EXPERIMENTS.add("speed")(late("dadfi_fast.evaluate.speed", "run"))
+EXPERIMENTS.add("comparison")(late("dadfi_fast.evaluate.comparison", "run"))
+EXPERIMENTS.add("single-model")(late("dadfi_fast.evaluate.single_model", "run"))
+EXPERIMENTS.add("no-fine-tuning")(late("dadfi_fast.evaluate.no_fine_tuning", "run"))

@@ -51,10 +51,10 @@ class Pictures:
 
     def facts(self) -> dict[str, Any]:
         """What every row says of them: archives with their hashes, split, where the labels come from, n."""
-        table, sources = self._setup.attributes, self._setup.sources
+        table = self._setup.attributes
         return {
-            "data": [{"archive": path.name, "sha256": sha256(path) if path.is_file() else None} for path in sources],
-            "split": _splits(table, self._names) if table else None,
+            "data": archives(self._setup.sources),
+            "split": splits(table, self._names) if table else None,
             "labels": table.name if table else f"those that {self._judge.card.name} sees",
             "n": len(self),
         }
@@ -72,7 +72,12 @@ class Pictures:
         return np.concatenate(parts)
 
 
-def _splits(table: Path, names: Sequence[str]) -> str | None:
+def archives(sources: Sequence[Path]) -> list[dict[str, str | None]]:
+    """The names of archives and folders, and the archives' hashes, as rows state them."""
+    return [{"archive": path.name, "sha256": sha256(path) if path.is_file() else None} for path in sources]
+
+
+def splits(table: Path, names: Sequence[str]) -> str | None:
     """What the table's column ``split`` says of the pictures ``names``; None where it has no such column."""
     known = set(names)
     with table.open(newline="", encoding="utf-8") as file:

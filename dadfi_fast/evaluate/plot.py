@@ -22,6 +22,7 @@ class Panel:
     values: Sequence[float]
     controls: Sequence[float] = ()  # empty: there is none
     limit: float | None = None  # the end of the axis; as the values want where None
+    log: bool = False  # each step of the axis ten times the one before; for values above 0
 
 
 def bars(
@@ -47,7 +48,10 @@ def bars(
         if panel.controls:
             axis.plot(panel.controls, places, "|", color="black", markersize=11, markeredgewidth=2)
         axis.set_title(panel.title, fontsize="medium")
-        axis.set_xlim(0, panel.limit)
+        if panel.log:
+            axis.set_xscale("log")
+        else:
+            axis.set_xlim(0, panel.limit)
         axis.grid(axis="x", alpha=0.3)
         axis.set_axisbelow(True)
     axes[0].set_yticks(places, labels)

@@ -42,10 +42,27 @@ def test_a_wrong_name_is_told_with_the_nearest() -> None:
         choose("openvno")
 
 
-def test_auto_on_a_gpu_passes_over_what_has_none() -> None:
+def test_auto_on_a_gpu_passes_over_what_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in BACKENDS:
+        monkeypatch.setattr(BACKENDS[each](), "missing_on", classmethod(lambda cls, device: f"no {cls.name}"))
+    monkeypatch.setattr(Torch, "missing_on", classmethod(lambda cls, device: None))
     backend, why = choose("auto", device="cuda")
-    assert "cuda" in backend.devices
-    assert "openvino does not run on cuda" in why
+    assert backend is Torch
+    assert why == (
+        "not measured, the first that runs on cuda; "
+        "openvino does not run on cuda; no tensorrt; no tensorrt-rtx; no onnxruntime"
+    )
+
+
+@pytest.mark.gpu
+def test_auto_on_a_gpu_finds_something() -> None:
+    assert "cuda" in choose("auto", device="cuda")[0].devices
+
+
+def test_a_named_backend_must_run_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Torch, "missing_on", classmethod(lambda cls, device: f"no {device}"))
+    with pytest.raises(BackendMissing, match="backend torch cannot run: no cuda:1"):
+        choose("torch", device="cuda:1")
 
 
 def test_all_entries_load() -> None:

@@ -93,7 +93,7 @@ def test_the_generator_is_timed_on_every_backend_that_is_there(toy_generator: Ar
     assert found.chosen.name == "onnxruntime"
     assert [each.name for each in found.others] == ["openvino"]
     assert found.torch is None
-    assert ["toy.safetensors is missing" in why for why in found.missing] == [True]
+    assert sum("toy.safetensors is missing" in why for why in found.missing) == 1
     crops = np.zeros((3, 3, 32, 32), np.float32)
     cases = generator.cases(found, crops)
     assert [(case.name, case.config["batch"]) for case in cases[::2]] == [

@@ -1,4 +1,4 @@
-"""The command ``bench throughput``."""
+"""The commands ``bench throughput`` and ``bench kernels``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from dadfi_fast.bench import throughput
+from dadfi_fast.bench import kernels, throughput
 from dadfi_fast.bench.rows import Row, summarise
-from dadfi_fast.cli import bench
+from dadfi_fast.cli import bench, bench_providers
+from dadfi_fast.kernels import binding
 
 Command = Callable[..., Result]
 
@@ -103,7 +104,73 @@ def test_wrong_usage(command: Command, options: list[str]) -> None:
     assert command("bench", "throughput", *options).exit_code == 2
 
 
-def test_only_what_is_there_is_listed(command: Command) -> None:
+def test_both_are_listed(command: Command) -> None:
     text = command("bench", "--help").stdout
-    assert "throughput" in text
-    assert "kernels" not in text
+    assert "throughput" in text and "kernels" in text
+
+
+ROW = summarise(
+    "generator-s batch 1",
+    "openvino-cpu bf16",
+    [2.0],
+    unit="crops/s",
+    driver="",
+    config={"largest_difference_levels": 0.5, "rms_difference_levels": 0.01},
+)
+
+
+def test_all_backends_are_measured_on_the_generator_alone(
+    command: Command, photos: Path, asked: list[throughput.Setup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, object]] = []
+    monkeypatch.setattr(bench_providers, "side_by_side", lambda **settings: [seen.append(settings), ROW][1:])
+    result = command("bench", "throughput", "--backend", "all", "--photos", photos, "--preset", "m", "--repeats", 2)
+    assert result.exit_code == 0, result.stderr
+    assert asked == []
+    assert "outputs at most 0.5 levels apart (rms 0.01)" in result.stdout
+    wanted = {"photos": photos, "generator": None, "device": "cpu", "presets": ("m",), "repeats": 2}
+    assert wanted.items() <= seen[0].items()
+
+
+def test_presets_are_for_all_backends(command: Command, photos: Path) -> None:
+    result = command("bench", "throughput", "--photos", photos, "--preset", "m")
+    assert result.exit_code == 2
+    assert "--preset is for --backend all" in result.stderr
+
+
+class TestKernels:
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(kernels, "SIZE", 16)
+        monkeypatch.setitem(kernels.BEYOND_CACHE, "cpu", 1 << 16)
+        monkeypatch.setattr(kernels, "bodies", lambda: ({"torch eager": kernels.eager}, ["torch.compile: no compiler"]))
+
+    @pytest.fixture
+    def no_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(binding, "missing", lambda: "PyTorch finds no NVIDIA GPU")
+
+    def test_without_a_gpu_it_says_so_and_measures_the_processor(
+        self, command: Command, no_gpu: None, tmp_path: Path
+    ) -> None:
+        result = command("bench", "kernels", "--batch", 2, "--repeats", 2, "--json", tmp_path / "rows.jsonl")
+        assert result.exit_code == 0, result.stderr
+        assert "no kernel runs here (PyTorch finds no NVIDIA GPU): these are the processor's bodies" in result.stderr
+        assert "not measured: torch.compile: no compiler" in result.stderr
+        rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+        assert [row["provider"] for row in rows] == ["torch-cpu", *["torch eager-cpu"] * 4]
+        assert {row["unit"] for row in rows} == {"GB/s"}
+        assert [line for line in result.stdout.splitlines() if "% of a copy" in line]
+
+    def test_a_gpu_that_was_named_is_never_replaced(self, command: Command, no_gpu: None) -> None:
+        result = command("bench", "kernels", "--device", "cuda")
+        assert result.exit_code == 2
+        assert "the kernels cannot run on cuda: PyTorch finds no NVIDIA GPU" in result.stderr
+
+    @pytest.mark.gpu
+    def test_on_a_gpu_every_version_has_its_row(self, command: Command, tmp_path: Path) -> None:
+        if (why := binding.missing()) is not None:
+            pytest.skip(why)
+        result = command("bench", "kernels", "--repeats", 1, "--json", tmp_path / "rows.jsonl")
+        assert result.exit_code == 0, result.stderr
+        rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+        assert {"vectorised-cuda", "reference-cuda"} <= {row["provider"] for row in rows}

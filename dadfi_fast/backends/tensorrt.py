@@ -1,0 +1,144 @@
+"""TensorRT and TensorRT for RTX: engines built for the GPU that is there, run from fixed memory.
+
+Written against NVIDIA's documented interface. Building and serialising have run with TensorRT for RTX, which needs no
+GPU for it; nothing here has run on a GPU yet (docs/backends.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dadfi_fast.backends import cuda, engines, half, trt
+from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.backends.lane import Forward
+from dadfi_fast.backends.on_device import OnDevice, stream_handle
+from dadfi_fast.backends.torch import Torch
+from dadfi_fast.errors import BackendMissing, DadfiError, UsageError
+from dadfi_fast.types import Float32
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class TensorRT(OnDevice):
+    """Contexts on one engine: each has its shape, its memory, and (TensorRT) its CUDA graph.
+
+    The first run with a generator builds its engine, which takes from seconds to minutes; later runs find it.
+    """
+
+    name: ClassVar[str] = "tensorrt"
+    devices: ClassVar[Mapping[str, tuple[str, ...]]] = {"cuda": ("f16", "f32")}
+    flavour: ClassVar[trt.Flavour] = trt.TENSORRT
+
+    def __init__(
+        self, artifact: Artifact, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
+    ) -> None:
+        super().__init__(artifact, device=device, threads=threads, precision=precision)
+        if (why := self.missing_on(device)) is not None:
+            raise BackendMissing(f"backend {self.name} cannot run: {why}")
+        data, _ = engines.obtain(self.flavour, artifact, precision=self.precision, device=device)
+        with self._current():
+            self._engine = trt.deserialise(self.flavour, data)
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return cls.missing_on("cuda")
+
+    @classmethod
+    def missing_on(cls, device: str) -> str | None:
+        if not cls.flavour.installed:
+            return cls.flavour.missing()
+        # The driver is asked before anything large is loaded.
+        return cuda.missing(device) or cls.flavour.missing() or half.missing() or Torch.missing_on(device)
+
+    def run(self, crops: Float32) -> Float32:
+        most = trt.PROFILES[-1].batch[2]
+        if len(crops) <= most:
+            return super().run(crops)
+        import numpy as np
+
+        parts = [super(TensorRT, self).run(crops[at : at + most]) for at in range(0, len(crops), most)]
+        return np.concatenate(parts)
+
+    def forward(self, shape: tuple[int, ...]) -> Forward:
+        with self._current():
+            return _Context(self._engine, shape, self.device, self._settings())
+
+    def _trt(self) -> Any:
+        return self.flavour.load()
+
+    def _settings(self) -> Any:
+        """How a context is to run: its memory is given to it, as much as its shape needs."""
+        config = self._engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(self._trt().ExecutionContextAllocationStrategy.USER_MANAGED)
+        return config
+
+    def _current(self) -> Any:
+        import torch
+
+        return torch.cuda.device(self.device) if self.device != "cpu" else contextlib.nullcontext()
+
+
+class TensorRTRTX(TensorRT):
+    """TensorRT for RTX (GeForce and workstation cards): compiles kernels as it meets shapes, keeps graphs itself."""
+
+    name: ClassVar[str] = "tensorrt-rtx"
+    flavour: ClassVar[trt.Flavour] = trt.TENSORRT_RTX
+    graphs: ClassVar[bool] = False
+
+    @classmethod
+    def missing_on(cls, device: str) -> str | None:
+        if (why := super().missing_on(device)) is not None:
+            return why
+        target, known = cuda.gpu(device).architecture, trt.architectures(cls.flavour)
+        if target not in known:
+            return f"TensorRT for RTX knows {', '.join(known)}, and this GPU is {target}; use --backend tensorrt"
+        return None
+
+    def _settings(self) -> Any:
+        module, config = self._trt(), super()._settings()
+        config.cuda_graph_strategy = module.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        # A lane has one shape for good: better to compile for it at once than to begin with general kernels.
+        config.dynamic_shapes_kernel_specialization_strategy = module.DynamicShapesKernelSpecializationStrategy.EAGER
+        return config
+
+
+class _Context:
+    """One execution context, bound to a shape; called with crops on the device."""
+
+    def __init__(self, engine: Any, shape: tuple[int, ...], device: str, settings: Any) -> None:
+        import torch
+
+        self._device = device
+        self._context = engine.create_execution_context(settings)
+        if self._context is None:
+            raise DadfiError("no execution context could be made; is the GPU's memory full?")
+        self._context.set_optimization_profile_async(_profile(shape), stream_handle(device))
+        if not self._context.set_input_shape(trt.CROPS, shape):
+            raise DadfiError(f"the engine does not take crops of {shape}")
+        size = self._context.update_device_memory_size_for_shapes()
+        self._scratch = torch.empty(max(1, size), dtype=torch.uint8, device=device)
+        self._context.set_device_memory(self._scratch.data_ptr(), size)
+        if device != "cpu":  # the profile was set on this stream, and other streams will run the context
+            torch.cuda.current_stream(device).synchronize()
+
+    def __call__(self, crops: Tensor) -> Tensor:
+        import torch
+
+        delta = torch.empty_like(crops)
+        self._context.set_tensor_address(trt.CROPS, crops.data_ptr())
+        self._context.set_tensor_address(trt.DELTA, delta.data_ptr())
+        if not self._context.execute_async_v3(stream_handle(self._device)):
+            raise DadfiError("the engine could not be run; the driver's log may say why")
+        return delta
+
+
+def _profile(shape: tuple[int, ...]) -> int:
+    """The first profile that takes ``shape``: the narrowest comes first."""
+    for index, profile in enumerate(trt.PROFILES):
+        if profile.holds(shape):
+            return index
+    small, _, large = trt.PROFILES[-1].size
+    raise UsageError(f"crops of {shape[2]} x {shape[3]} px; engines take {small} to {large} px a side")

@@ -1,0 +1,152 @@
+"""How long it takes to protect one picture (the paper's Fig. 7): every method, the same pictures, machine and run.
+
+What is timed is the attack: a face crop of 256 px in, its perturbation out, both in memory, labels known. All that
+``protect`` does besides is the same for every method and has a row of its own. The methods take turns within a round,
+so that what slows the machine down slows all of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dadfi_fast.attacks.base import Calls
+from dadfi_fast.attacks.choice import ATTACKS
+from dadfi_fast.evaluate.contestants import facts, gather
+from dadfi_fast.evaluate.experiment import Result, Row, Setup
+from dadfi_fast.evaluate.laboratory import Laboratory, laboratory
+from dadfi_fast.evaluate.methods import Method
+from dadfi_fast.evaluate.plot import Panel, bars
+from dadfi_fast.types import Float32
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Pictures to a call.
+BATCHES: Final = (1, 8)
+#: Pictures that are timed in a round, at most, and rounds.
+PICTURES: Final = 8
+ROUNDS: Final = 3
+#: The attacks that work on a picture in many steps; the others go over it once, or add what was made beforehand.
+ITERATIVE: Final = frozenset(ATTACKS) - {"noise", "fgsm", "cmua", "initiative", "mse", "dadfi"}
+#: The row of what is no attack.
+REST: Final = "the rest of protect"
+COLUMNS: Final = {
+    "method": "method",
+    "batch": "batch",
+    "ms": "ms a picture",
+    "ms_least": "fastest round",
+    "ms_most": "slowest round",
+    "ratio": "ratio",
+    "gradients": "gradients a picture",
+    "queries": "queries a picture",
+    "spent_gradients": "gradients beforehand",
+    "spent_queries": "queries beforehand",
+}
+TEXT: Final = f"""\
+- ms a picture: the mean over {ROUNDS} rounds, in which the methods take turns, for the perturbation of a face crop of
+  256 px, in memory; fastest and slowest round: the spread. "{REST}": decoding, detection, crop, blending, PNG encoding
+  and writing of the same pictures, all threads, one run.
+- ratio: the time of the fastest method that works in many steps, over that of this one, at the same batch.
+- gradients, queries: how often a deepfake model is differentiated, or only called, with one edit of one picture; the
+  picture's clean fakes are queries. Beforehand: what was asked, once, to make the method (generators: not counted).
+"""
+
+
+@dataclass
+class Timed:
+    """What was measured of a method at one batch size."""
+
+    method: Method
+    batch: int
+    rounds: list[float] = field(default_factory=list)  # ms a picture
+    asked: Calls = field(default_factory=Calls)
+    pictures: int = 0
+
+
+def run(setup: Setup) -> Result:
+    """Time the methods of ``setup``.
+
+    Raises:
+        UsageError: a name is unknown, or something that a named method needs is missing.
+        DataError: the pictures cannot be read.
+    """
+    with laboratory(setup) as lab:
+        contestants = gather(lab)
+        crops = lab.crops(count=PICTURES)
+        timed = [Timed(method, batch) for batch in BATCHES for method in contestants.methods]
+        measure(timed, crops, lab.labels(crops, contestants.columns), setup)
+        rows = [*_rows(timed, lab), _rest(lab)]
+    draw = partial(_draw, rows=rows[:-1])
+    return Result("speed", rows, COLUMNS, TEXT + contestants.text, draw, arrays=contestants.arrays)
+
+
+def measure(timed: Sequence[Timed], crops: Float32, labels: Float32, setup: Setup) -> None:
+    """Time every case once in each round, after one call of each that does not count."""
+    for each in timed:
+        _call(each, crops[: each.batch], labels[: each.batch])
+    for number in range(ROUNDS):
+        for each in timed if number % 2 else reversed(timed):
+            index = np.arange(max(len(crops), each.batch)) % len(crops)  # a batch is filled up, if it must be
+            parts = [index[start : start + each.batch] for start in range(0, len(index), each.batch)]
+            parts = [part for part in parts if len(part) == each.batch]
+            calls = each.method.attack.calls
+            before = Calls(calls.gradients, calls.queries)
+            seconds = sum(_call(each, crops[part], labels[part]) for part in parts)
+            count = each.batch * len(parts)
+            each.rounds.append(1000 * seconds / count)
+            each.asked.gradients += calls.gradients - before.gradients
+            each.asked.queries += calls.queries - before.queries
+            each.pictures += count
+            setup.tick(count)
+
+
+def _call(each: Timed, crops: Float32, labels: Float32) -> float:
+    attack = each.method.attack.aim(labels)
+    start = time.perf_counter()
+    attack(crops)
+    return time.perf_counter() - start
+
+
+def _rows(timed: Sequence[Timed], lab: Laboratory) -> Iterator[Row]:
+    for each in timed:
+        rivals = [float(np.mean(t.rounds)) for t in timed if t.batch == each.batch and t.method.name in ITERATIVE]
+        mean, spent = float(np.mean(each.rounds)), each.method.attack.spent
+        yield {
+            "method": each.method.name,
+            "batch": each.batch,
+            "ms": mean,
+            "ms_least": min(each.rounds),
+            "ms_most": max(each.rounds),
+            "ratio": min(rivals) / mean if rivals else float("nan"),
+            "gradients": each.asked.gradients / each.pictures,
+            "queries": each.asked.queries / each.pictures,
+            "spent_gradients": spent.gradients,
+            "spent_queries": spent.queries,
+            "rounds": len(each.rounds),
+            **facts(lab),
+            **lab.facts(each.method),
+            "n": each.pictures // len(each.rounds),
+        }
+
+
+def _rest(lab: Laboratory) -> Row:
+    """What a picture costs where the attack costs nothing."""
+    start = time.perf_counter()
+    with lab.written(lab.unchanged()) as pairs:
+        ms = 1000 * (time.perf_counter() - start) / len(pairs)
+    return {"method": REST, "ms": ms, **facts(lab), **lab.facts()}
+
+
+def _draw(figure: Figure, *, rows: Sequence[Row]) -> None:
+    panels = [
+        Panel("ms a picture", [row["ms"] for row in rows], log=True),
+        Panel("ratio to the fastest in many steps", [row["ratio"] for row in rows], log=True),
+    ]
+    labels, groups = [row["method"] for row in rows], [f"batch {row['batch']}" for row in rows]
+    bars(figure, panels, labels=labels, groups=groups, control="")

@@ -1,0 +1,151 @@
+"""Whether protection works (the paper's Fig. 3): the fakes of written files, for every deepfake model, with controls.
+
+Two rows a model are controls: ``null``, the unchanged picture written and read as the protected ones are, and
+``noise``, uniform noise of the same strength on every pixel. The paper's own distance, from the original to the fake of
+the protected picture, comes with what it is without protection: most of it is the edit, not the defence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from dadfi_fast.attacks.base import Attack
+from dadfi_fast.attacks.noise import Noise
+from dadfi_fast.check.conditions import WRITTEN
+from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.evaluate.cmua_formula import success_unwritten
+from dadfi_fast.evaluate.experiment import Result, Row, Setup
+from dadfi_fast.evaluate.fakes import FakeSets
+from dadfi_fast.evaluate.laboratory import Laboratory, laboratory, noise_before
+from dadfi_fast.evaluate.methods import NOISE, NULL, Unchanged, generators
+from dadfi_fast.evaluate.plot import Panel, bars
+from dadfi_fast.metrics.frechet import Inception
+from dadfi_fast.types import Budget
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS: Final = {
+    "method": "method",
+    "model": "model",
+    "n_edits": "edits",
+    "d_pix": "d_pix",
+    "sr": "SR",
+    "d_mask": "d_mask",
+    "sr_mask": "SR_mask",
+    "n_empty": "empty masks",
+    "fid": "FID",
+    "fid_n": "n of FID",
+    "d_original": "x to y'",
+    "d_original_null": "x to y",
+}
+#: What `cmua_formula` adds.
+CMUA: Final = {"sr_cmua": "CMUA's success"}
+TEXT: Final = """\
+x is the picture, y its fake, y' the fake of the written file (PNG), after the adversary's own detection and crop.
+
+- d_pix: mean squared difference of y and y', 0 to 4; d_mask: the same where the edit changed x. SR and SR_mask: share
+  of fakes in which they are above 0.05; an empty mask (the edit changed nothing) is no success.
+- FID: Frechet distance between the fakes y and the fakes y' of the same pictures and edits, n in each set, pooled over
+  the edits. Compare it with other rows of the same n only.
+- x to y': the paper's distance (Eq. 19 as a mean), from the original to the fake of the protected picture; x to y is
+  what it is without protection.
+- null: the unchanged picture, written and read likewise; noise: uniform noise of the same strength, all over it.
+"""
+
+CMUA_TEXT: Final = """\
+- CMUA's success: the share by the formula of CMUA-Watermark's evaluation, on pictures of 256 px that are neither
+  rounded nor written, without detection: for comparison with its table only.
+"""
+
+
+def run(setup: Setup) -> Result:
+    """Measure the generators of ``setup`` against its models.
+
+    Raises:
+        UsageError: a model or a generator is unknown.
+        DataError: the pictures cannot be read.
+        BackendMissing: a Frechet distance is asked for and its network is not installed.
+    """
+    network = Inception() if setup.fid else None
+    methods = generators(setup)
+    with laboratory(setup) as lab:
+        rows: list[Row] = []
+        for method in methods:
+            sets = FakeSets(network, count=setup.fid)
+            with lab.written(method) as pairs:
+                verdict = lab.check(pairs, watchers=[sets])
+            unwritten = _unwritten(method.attack, lab)
+            rows += [
+                {
+                    "method": method.name,
+                    **figures(verdict, model, sets),
+                    **unwritten[model],
+                    **lab.facts(method, [model]),
+                }
+                for model in verdict.models
+            ]
+        rows += _controls(lab, network)
+    columns, text = (COLUMNS | CMUA, TEXT + CMUA_TEXT) if setup.cmua_compat else (COLUMNS, TEXT)
+    return Result("validity", rows, columns, text, partial(_draw, rows=rows))
+
+
+def figures(verdict: Verdict, model: str, sets: FakeSets, condition: str = WRITTEN.name) -> dict[str, Any]:
+    """What a row says of one model under one condition."""
+    scores, joined = verdict.scores(model, condition), verdict.distances(model, condition)
+    return {
+        "model": model,
+        "n_edits": scores.n_edits,
+        "d_pix": scores.d_pix,
+        "sr": scores.sr,
+        "d_mask": scores.d_mask,
+        "sr_mask": scores.sr_mask,
+        "n_empty": scores.n_empty,
+        "fid": round(sets.distance(model, condition), 4),
+        "fid_n": sets.n(model, condition) or None,
+        "d_original": float(joined.original.mean()),
+        "d_original_null": float(joined.null.mean()),
+    }
+
+
+def _controls(lab: Laboratory, network: Inception | None) -> list[Row]:
+    noise = noise_before(lab.setup.strength, WRITTEN)
+    names = {NULL: WRITTEN.name, NOISE: noise.name}
+    sets = FakeSets(network, count=lab.setup.fid, conditions=list(names.values()))
+    with lab.written(lab.unchanged()) as pairs:
+        verdict = lab.check(pairs, conditions=[noise], watchers=[sets])
+    budget = Budget(lab.setup.strength)
+    unwritten = {NULL: _unwritten(Unchanged(budget), lab), NOISE: _unwritten(Noise(budget), lab)}
+    return [
+        {
+            "method": name,
+            **figures(verdict, model, sets, condition),
+            **unwritten[name][model],
+            **lab.facts(models=[model]),
+        }
+        for name, condition in names.items()
+        for model in verdict.models
+    ]
+
+
+def _unwritten(attack: Attack, lab: Laboratory) -> dict[str, dict[str, float]]:
+    """For each model what rows say besides where CMUA's way of counting is asked for."""
+    shares = success_unwritten(attack, lab) if lab.setup.cmua_compat else {}
+    return {model.name: {key: shares[model.name] for key in CMUA if shares} for model in lab.models}
+
+
+def _draw(figure: Figure, *, rows: Sequence[Row]) -> None:
+    shown = [row for row in rows if row["method"] not in (NULL, NOISE)]
+    noise = {row["model"]: row for row in rows if row["method"] == NOISE}
+
+    def panel(title: str, key: str, limit: float | None = None) -> Panel:
+        return Panel(title, [row[key] for row in shown], [noise[row["model"]][key] for row in shown], limit)
+
+    panels = [panel("SR_mask", "sr_mask", 1), panel("d_pix", "d_pix")]
+    if any(row["fid_n"] for row in shown):
+        panels.append(panel(f"FID (n = {shown[0]['fid_n']})", "fid"))
+    panels.append(Panel("x to y'", [row["d_original"] for row in shown], [row["d_original_null"] for row in shown]))
+    labels, groups = [row["model"] for row in shown], [row["method"] for row in shown]
+    bars(figure, panels, labels=labels, groups=groups, control="control: noise; right: x to y")

@@ -1,0 +1,43 @@
+"""What people can see of a protection: distances of the written files from their originals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+
+from dadfi_fast.check.adversary import read
+from dadfi_fast.check.sample import Pair
+from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.metrics.perceptual import flip
+
+#: The keys of `visibility`, with heads for tables.
+SEEN: Final = {"psnr": "PSNR (dB)", "ssim": "SSIM", "flip": "FLIP", "linf": "Linf"}
+#: What they are.
+SEEN_TEXT: Final = """\
+- PSNR, SSIM (11 x 11 Gaussian window), FLIP (Andersson et al. 2020, 0 to 1, by its authors' package): means over the
+  files, each against its decoded original; Linf: the largest difference in any file, in levels of 255, the codec's own
+  error included.
+"""
+
+
+def visibility(verdict: Verdict, pairs: Sequence[Pair]) -> dict[str, float]:
+    """How far the files ``pairs``, of which ``verdict`` tells, are from their originals; see `SEEN_TEXT`.
+
+    Raises:
+        BackendMissing: FLIP is not installed.
+    """
+    return {
+        "psnr": _mean(sample.psnr for sample in verdict.samples),
+        "ssim": _mean(sample.ssim for sample in verdict.samples),
+        "flip": _mean(flip(read(pair.original), read(pair.protected)) for pair in pairs),
+        "linf": max(sample.linf for sample in verdict.samples),
+    }
+
+
+def _mean(values: Iterable[float]) -> float:
+    """The mean of those that exist: files that do not differ have no PSNR, tiny ones no SSIM."""
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.mean(finite)) if finite else math.nan

@@ -1,0 +1,60 @@
+"""Whole photos, as people have them: protected as ``protect`` does it, format kept, and judged face by face.
+
+The adversary sees the written file only: he finds and cuts the faces in it himself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+from dadfi_fast.check.sample import Pair
+from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.evaluate.experiment import Result, Row, Setup
+from dadfi_fast.evaluate.laboratory import Form, laboratory
+from dadfi_fast.evaluate.methods import generators
+from dadfi_fast.evaluate.robustness import COLUMNS, CONDITIONS, controls, draw, figures
+from dadfi_fast.evaluate.visibility import SEEN, SEEN_TEXT, visibility
+from dadfi_fast.metrics.perceptual import need_flip
+
+#: What `protect` does unless it is told otherwise.
+AS_PROTECT: Final = Form("keep", "copy")
+TEXT: Final = """\
+- written: the file as `protect` writes it, in the photo's own format (a JPEG with its own tables); jpeg: compressed
+  once more at this quality, 4:2:0; resize: by this factor, the original likewise; blur: Gaussian, this window in
+  pixels. Then the adversary's own detection and crop, of that file.
+- SR_mask: share of fakes, of all faces, whose d_mask is above 0.05; SR_all: share of photos in which every model fails
+  at every edit of every face (the same for all models of a condition). Photos in which `protect` finds no face are left
+  out, as it does not protect them; n written are the others.
+- null: the photo written likewise with nothing added: what the codec and the conditions alone do; noise: uniform noise
+  of the same strength, all over the original.
+"""
+
+
+def run(setup: Setup) -> Result:
+    """Measure the generators of ``setup`` on photos, against its models.
+
+    Raises:
+        UsageError: a model or a generator is unknown.
+        DataError: the pictures cannot be read.
+        NothingToDo: there is no face in any of them.
+        BackendMissing: FLIP is not installed.
+    """
+    need_flip()
+    rows: list[Row] = []
+    methods = generators(setup)
+    with laboratory(setup) as lab:
+        for method in methods:
+            with lab.written(method, AS_PROTECT) as pairs:
+                verdict = lab.check(pairs, conditions=CONDITIONS)
+                seen = _seen(verdict, pairs)
+            found = figures(method.name, verdict)
+            rows += [row | seen | lab.facts(method, [row["model"]]) for row in found]
+        rows += controls(lab, AS_PROTECT, see=_seen)
+    columns = COLUMNS | SEEN | {"n_written": "n written"}
+    return Result("whole-photo", rows, columns, TEXT + SEEN_TEXT, partial(draw, rows=rows))
+
+
+def _seen(verdict: Verdict, pairs: Sequence[Pair]) -> dict[str, Any]:
+    return visibility(verdict, pairs) | {"n_written": len(pairs)}

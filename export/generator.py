@@ -1,0 +1,121 @@
+"""A generator as an ONNX file of its own, with its card: from a name, an ONNX file, or weights alone."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+
+from dadfi_fast.backends.artifact import Artifact, generator_card, load_artifact, stated
+from dadfi_fast.backends.half import half, is_half
+from dadfi_fast.card import Card, sha256, write_card
+from dadfi_fast.errors import DiskError, UsageError
+
+#: What a file in float16 is called besides.
+HALF: Final = "-f16"
+#: Facts of a card that belong to the file that it names.
+_OWN: Final = ("file", "sha256")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A generator that is to be exported."""
+
+    card: Card
+    model: bytes  # ONNX, float32, the facts inside
+    lim: float  # bound of the perturbation on the [-1, 1] scale
+    preset: str
+
+
+def read(name: str) -> Source:
+    """The generator called ``name``, or at ``FILE.onnx`` or ``FILE.safetensors`` with its card beside it.
+
+    Raises:
+        UsageError: there is no such generator, no card, or it is in float16 already.
+        WeightsError: the weights are missing or not those of the card.
+    """
+    card = generator_card(name)
+    lim, preset = stated(card)
+    model = _from_weights(card.file, preset, lim) if card.file.suffix == ".safetensors" else card.file.read_bytes()
+    facts = {"dadfi.generator": card.sha256, "dadfi.lim": str(lim), "dadfi.preset": preset, "dadfi.range": "[-1, 1]"}
+    return Source(card, _stating(model, facts), lim, preset)
+
+
+def write(source: Source, folder: Path, *, narrow: bool = False) -> Artifact:
+    """Write ``NAME.onnx`` and its card, and the weights that torch reads where there are any.
+
+    Args:
+        folder: made if it is not there; files of these names in it are replaced.
+        narrow: float16, with the statistics of the norms in float32; ``-f16`` is added to the name.
+
+    Returns:
+        What was written, as backends take it.
+
+    Raises:
+        UsageError: the file would replace the generator that it is made from.
+        DiskError: the folder cannot be written.
+    """
+    name = source.card.name + (HALF if narrow else "")
+    path = folder / f"{name}.onnx"
+    if path.exists() and path.samefile(source.card.file):
+        raise UsageError(f"{path} is the generator itself; name another folder with --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(half(source.model) if narrow else source.model)
+        weights = source.card.file.with_suffix(".safetensors")
+        if weights.is_file() and not narrow:
+            shutil.copyfile(weights, path.with_suffix(".safetensors"))
+        write_card(path.with_suffix(".md"), _facts(source, path, narrow=narrow), _text(source.card))
+    except OSError as error:
+        raise DiskError(f"cannot write to {folder}: {error}") from error
+    return load_artifact(str(path))
+
+
+def _facts(source: Source, path: Path, *, narrow: bool) -> dict[str, Any]:
+    card = source.card
+    own = {
+        "name": path.stem,
+        "family": card.family,
+        "file": path.name,
+        "sha256": sha256(path),
+        "image_size": card.image_size,
+        "parameters": card.parameters,
+        "licence": card.licence,
+        "exported_from": {"name": card.name, "sha256": card.sha256},
+        "precision": "f16, statistics of the norms in f32" if narrow else "f32",
+    }
+    return own | {key: value for key, value in card.extra.items() if key not in (*own, *_OWN)}
+
+
+def _text(card: Card) -> str:
+    """What the card tells people; all of it holds for the exported file, too."""
+    return card.path.read_text(encoding="utf-8").split("+++", 2)[2]
+
+
+def _stating(model: bytes, facts: dict[str, str]) -> bytes:
+    """The file with ``facts`` in its metadata, whatever it said of them before."""
+    read = onnx.load_from_string(model)
+    if is_half(read):
+        raise UsageError("this generator is in float16 already; export the one that it was made from (see its card)")
+    known = {entry.key: entry.value for entry in read.metadata_props} | facts
+    onnx.helper.set_model_props(read, known)
+    onnx.checker.check_model(read)
+    return bytes(read.SerializeToString())
+
+
+def _from_weights(path: Path, preset: str, lim: float) -> bytes:
+    from safetensors.torch import load_file
+
+    from dadfi_fast.export.to_onnx import export_generator
+    from dadfi_fast.models.generator import Generator
+
+    generator = Generator(preset, lim=lim)
+    generator.load_state_dict(load_file(path))
+    with tempfile.TemporaryDirectory(prefix="dadfi-export-") as folder:
+        made = Path(folder) / "generator.onnx"
+        export_generator(generator, made)
+        return made.read_bytes()

@@ -1,0 +1,75 @@
+"""What a generator can be exported to, behind one function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from dadfi_fast.backends import trt
+from dadfi_fast.backends.artifact import DEFAULT, Artifact, load_artifact
+from dadfi_fast.errors import UsageError
+from dadfi_fast.export import generator, openvino, tensorrt
+
+ENGINES: Final = {flavour.name: flavour for flavour in (trt.TENSORRT, trt.TENSORRT_RTX)}
+TARGETS: Final = ("onnx", "openvino", *ENGINES)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written, and how it can be run."""
+
+    files: tuple[Path, ...]
+    artifact: Artifact  # what backends load
+    backends: tuple[str, ...]  # those that run what was written
+    precision: str | None  # what an engine computes in; None where the backend chooses
+    narrow: bool  # float16 inside
+
+
+def export(
+    to: str,
+    name: str | None = None,
+    *,
+    folder: Path | None = None,
+    narrow: bool | None = None,
+    architectures: Sequence[str] = (),
+    device: str = "cuda",
+) -> Written:
+    """Write a generator.
+
+    Args:
+        to: one of `TARGETS`.
+        name: a name, ``FILE.onnx`` or ``FILE.safetensors`` with its card; the generator that ships if None.
+        folder: where to; the current folder if None, and for engines the one in which their backend looks.
+        narrow: float16 with the statistics of the norms in float32; if None, engines are and files are not.
+        architectures: for ``tensorrt-rtx``: GPUs that need not be here (``sm89``).
+        device: the GPU that an engine is for where no architecture is given.
+
+    Raises:
+        UsageError: an option that this target has not; no such generator.
+        BackendMissing: the runtime is not installed, or there is no GPU where one is needed.
+        DadfiError: it cannot be built or written.
+    """
+    if architectures and to != trt.TENSORRT_RTX.name:
+        raise UsageError(f"--arch is for {trt.TENSORRT_RTX.name}; with {to} there is nothing to choose")
+    narrow = to in ENGINES if narrow is None else narrow
+    source = generator.read(name or DEFAULT)
+    here = folder or Path()
+    if to == "onnx":
+        made = generator.write(source, here, narrow=narrow)
+        files = [made.onnx.with_suffix(suffix) for suffix in (".onnx", ".safetensors", ".md")]
+        kept = tuple(path for path in files if path.is_file())
+        runs = ("onnxruntime", "openvino") if narrow else ("onnxruntime", "openvino", "torch")
+        return Written(kept, made, runs, None, narrow)
+    # Weights alone become a file first, which stays: it is what engines are built from, and found again by.
+    alone = source.card.file.suffix != ".onnx"
+    artifact = generator.write(source, here) if alone else load_artifact(name or DEFAULT)
+    if to == "openvino":
+        path = openvino.write(source, here, narrow=narrow)
+        run = replace(artifact, onnx=path)
+        return Written((path, path.with_suffix(".bin")), run, ("openvino",), None, narrow)
+    engines = tensorrt.write(
+        ENGINES[to], artifact, narrow=narrow, architectures=architectures, device=device, folder=folder
+    )
+    return Written(tuple(engines), artifact, (to,), "f16" if narrow else "f32", narrow)

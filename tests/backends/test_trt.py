@@ -1,0 +1,122 @@
+"""The shim for TensorRT: with a stand-in on the processor, and for real with TensorRT for RTX where it is installed."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+
+from dadfi_fast.backends import cuda, trt
+from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.backends.half import half
+from dadfi_fast.errors import DadfiError, UsageError
+
+rtx = pytest.mark.skipif(trt.TENSORRT_RTX.missing() is not None, reason=f"builds nothing: {trt.TENSORRT_RTX.missing()}")
+
+
+class TestShim:
+    def test_an_engine_knows_its_profiles(self, flavour: trt.Flavour, generator: Artifact) -> None:
+        built = trt.build(flavour, generator.onnx.read_bytes(), timings=b"known")
+        assert built.timings == b"known+"  # handed in, and what came of it handed out
+        engine = trt.deserialise(flavour, built.engine)
+        assert engine.profiles == [[list(shape) for shape in profile.shapes()] for profile in trt.PROFILES]
+
+    def test_damaged_timings_are_left_out(self, flavour: trt.Flavour) -> None:
+        assert trt.build(flavour, b"model", timings=b"damaged").timings == b"+"
+
+    def test_what_cannot_be_read_is_told_with_its_reason(self, flavour: trt.Flavour) -> None:
+        with pytest.raises(DadfiError, match="cannot read the generator: reason 0"):
+            trt.build(flavour, b"no model")
+
+    def test_what_cannot_be_loaded_is_told_with_its_reason(self, flavour: trt.Flavour) -> None:
+        for _ in range(2):  # a reason is told once
+            with pytest.raises(DadfiError, match=r"cannot load the engine: this is no engine$"):
+                trt.deserialise(flavour, b"xyz")
+
+    def test_profiles_that_make_no_sense(self, flavour: trt.Flavour) -> None:
+        with pytest.raises(UsageError, match="least <= usual <= most"):
+            trt.build(flavour, b"model", profiles=[trt.Profile((2, 1, 3), (16, 32, 64))])
+
+    def test_an_architecture_is_for_those_that_build_ahead(self, flavour: trt.Flavour) -> None:
+        with pytest.raises(UsageError, match="leave out the architecture"):
+            trt.build(flavour, b"model", architecture="sm89")
+
+
+@pytest.mark.parametrize(
+    ("shape", "held"),
+    [
+        ((1, 3, 16, 512), True),
+        ((32, 3, 256, 256), True),
+        ((33, 3, 256, 256), False),
+        ((1, 3, 12, 64), False),
+        ((1, 3, 64, 516), False),
+    ],
+    ids=str,
+)
+def test_what_a_profile_holds(shape: tuple[int, ...], held: bool) -> None:
+    assert trt.PROFILES[-1].holds(shape) is held
+
+
+class TestMissing:
+    def test_not_installed(self) -> None:
+        flavour = trt.Flavour("x", ("no_such_module_",), (1, 0), "pip install x", ahead_of_time=False)
+        assert flavour.missing() == "x is not installed; run: pip install x"
+        assert not flavour.installed
+
+    @pytest.mark.parametrize(("version", "old"), [("10.15.9", True), ("10.16.0", False), ("11.4.1.7", False)])
+    def test_too_old(self, monkeypatch: pytest.MonkeyPatch, version: str, old: bool) -> None:
+        monkeypatch.setattr(trt.Flavour, "load", lambda self: types.SimpleNamespace(__version__=version))
+        why = trt.TENSORRT.missing()
+        assert (why is not None) == old
+        assert not old or "10.15.9 is older than 10.16; run: pip" in why
+
+    def test_libraries_that_do_not_load(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+        flavour = trt.Flavour("x", ("no_such_module_",), (1, 0), "pip install x", ahead_of_time=False)
+        assert "does not load" in str(flavour.missing())
+
+
+@rtx
+class TestForReal:
+    """TensorRT for RTX builds for GPUs that are not there."""
+
+    @pytest.mark.parametrize("architecture", ["sm80", "sm89", "sm120"])
+    @pytest.mark.parametrize("precision", ["f32", "f16"])
+    def test_builds_the_generator_that_ships(self, generator: Artifact, architecture: str, precision: str) -> None:
+        model = generator.onnx.read_bytes()
+        built = trt.build(trt.TENSORRT_RTX, half(model) if precision == "f16" else model, architecture=architecture)
+        assert len(built.engine) > generator.onnx.stat().st_size / 2
+        assert built.timings == b""  # RTX keeps none
+
+    def test_knows_its_architectures(self) -> None:
+        assert {"sm80", "sm89", "sm120"} <= set(trt.architectures(trt.TENSORRT_RTX))
+        with pytest.raises(UsageError, match="'sm10'; it knows sm"):
+            trt.build(trt.TENSORRT_RTX, b"", architecture="sm10")
+
+    def test_what_is_no_model_is_refused(self) -> None:
+        with pytest.raises(DadfiError, match="tensorrt-rtx"):
+            trt.build(trt.TENSORRT_RTX, b"no model", architecture="sm89")
+
+    @pytest.mark.skipif(cuda.missing() is None, reason="there is a GPU, and it may load the engine")
+    def test_without_a_gpu_an_engine_is_not_loaded_and_the_reason_is_told(self, generator: Artifact) -> None:
+        built = trt.build(trt.TENSORRT_RTX, generator.onnx.read_bytes(), architecture="sm89")
+        with pytest.raises(DadfiError, match=r"cannot load the engine: .*Cuda"):
+            trt.deserialise(trt.TENSORRT_RTX, built.engine)
+
+    def test_the_stand_in_has_nothing_that_the_real_one_lacks(self, flavour: trt.Flavour) -> None:
+        """Names that tests call on the stand-in exist in the real module, under the same classes."""
+        import importlib
+
+        fake = flavour.load()
+        real = next(
+            importlib.import_module(name) for name in trt.TENSORRT_RTX.modules if importlib.util.find_spec(name)
+        )
+        classes = {
+            "Builder": fake.Builder,
+            "OnnxParser": fake.OnnxParser,
+            "Runtime": fake.Runtime,
+            "IBuilderConfig": fake.Builder.create_builder_config(None).__class__,
+        }
+        for name, stand_in in classes.items():
+            public = {entry for entry in vars(stand_in) if not entry.startswith("_")}
+            assert public <= set(dir(getattr(real, name))), name

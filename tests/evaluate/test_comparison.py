@@ -1,0 +1,90 @@
+"""The comparison, against models whose fakes are known by hand (see `toy_weights`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("flip_evaluator")
+
+from dadfi_fast.evaluate import comparison
+from dadfi_fast.evaluate.comparison import PLAIN_NOISE
+from dadfi_fast.evaluate.experiment import NAMED, Result
+from dadfi_fast.types import Float32, UInt8
+
+Asked = Callable[..., Any]
+METHODS = ("noise", "pgd", "stripes", "null", PLAIN_NOISE)
+
+
+class Network:
+    """The mean level and a constant as features."""
+
+    def __call__(self, pixels: UInt8) -> Float32:
+        return np.stack([pixels.mean((1, 2, 3)), np.ones(len(pixels))], axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def found(asked: Asked, differentiable: None, monkeypatch: pytest.MonkeyPatch) -> Result:
+    monkeypatch.setattr(comparison, "Inception", Network)
+    return comparison.run(asked(methods=("noise", "pgd"), options={"pgd": {"steps": 6}}, fid=4))
+
+
+def by_row(result: Result) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(row["method"], row["model"]): dict(row) for row in result.rows}
+
+
+def test_every_method_has_a_row_for_each_model(found: Result) -> None:
+    assert list(by_row(found)) == [(method, model) for method in METHODS for model in ("fragile", "sturdy")]
+    for row in found.rows:
+        assert set(NAMED) <= set(row) and list(row["models"]) == [row["model"]]
+        assert row["options"] == {"pgd": {"steps": 6}} and row["fid_n"] == 4
+
+
+def test_what_breaks_and_what_does_not(found: Result) -> None:
+    rows = by_row(found)
+    assert rows["pgd", "fragile"]["sr_mask"] > 0.5 and rows["stripes", "fragile"]["sr_mask"] > 0.5
+    assert rows["pgd", "fragile"]["d_mask"] > 2 * rows["noise", "fragile"]["d_mask"] > 0
+    null = rows["null", "fragile"]
+    assert null["d_mask"] == null["sr_mask"] == null["sr_mask_jpeg:75"] == 0
+    assert all(rows[method, "sturdy"]["sr_mask"] == 0 for method in METHODS)
+
+
+def test_each_condition_has_its_column(found: Result) -> None:
+    keys = {"sr_mask_jpeg:90", "sr_mask_jpeg:75", "sr_mask_resize:0.5"}
+    assert keys < set(found.columns)
+    assert all(0 <= row[key] <= 1 for row in found.rows for key in keys)
+
+
+def test_what_is_seen_is_that_of_the_files(found: Result) -> None:
+    rows = by_row(found)
+    assert all(rows[method, "fragile"]["linf"] <= 6 for method in METHODS[:3])
+    assert rows["null", "fragile"]["linf"] == rows["null", "fragile"]["flip"] == 0
+    assert math.isnan(rows["null", "fragile"]["psnr"])  # nothing differs
+    assert rows["stripes", "fragile"]["psnr"] < 45 and rows["stripes", "fragile"]["flip"] > 0
+    assert rows["stripes", "fragile"]["flip"] == rows["stripes", "sturdy"]["flip"]
+    assert "psnr" not in rows[PLAIN_NOISE, "fragile"]
+
+
+def test_the_distance_between_the_sets_of_fakes(found: Result) -> None:
+    rows = by_row(found)
+    assert rows["null", "fragile"]["fid"] == 0
+    assert rows["stripes", "sturdy"]["fid"] < rows["stripes", "fragile"]["fid"]
+
+
+def test_the_figure(found: Result) -> None:
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    found.draw(figure)
+    assert [axis.get_title() for axis in figure.axes] == ["SR_mask", "jpeg:90", "jpeg:75", "resize:0.5"]
+    assert all(len(axis.texts) == len(METHODS) * 2 for axis in figure.axes)
+    names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert names[3:] == ["null", PLAIN_NOISE] and names[2].startswith("stripes (") and "dB, FLIP 0." in names[2]
+
+
+def test_the_table_and_who_is_absent(found: Result) -> None:
+    assert all(len(line) == len(found.columns) for line in found.cells())
+    assert "does not take part" not in found.text  # only these were asked for

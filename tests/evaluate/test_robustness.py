@@ -1,0 +1,71 @@
+"""Robustness, on models whose fakes are known by hand (see `toy_weights`) and a generator that is (see `stripes`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+from dadfi_fast.evaluate import robustness
+from dadfi_fast.evaluate.experiment import NAMED, Result
+
+CONDITIONS = ("written", "jpeg:95", "jpeg:90", "jpeg:75", "jpeg:50", "resize:0.5", "blur:3")
+
+
+@pytest.fixture
+def found(asked: Callable[..., Any], stripes: Path) -> Result:
+    return robustness.run(asked(generators=(str(stripes), f"again={stripes}")))
+
+
+def by_row(result: Result) -> dict[tuple[str, str, str], dict[str, Any]]:
+    return {(row["method"], row["model"], row["condition"]): dict(row) for row in result.rows}
+
+
+def test_every_method_model_and_condition_has_its_row(found: Result) -> None:
+    methods = ("stripes", "again", "null", "noise")
+    assert list(by_row(found)) == [(m, x, c) for m in methods for x in ("fragile", "sturdy") for c in CONDITIONS]
+    for row in found.rows:
+        assert set(NAMED) | set(found.columns) <= set(row)
+        assert list(row["models"]) == [row["model"]]
+
+
+def test_what_the_conditions_do(found: Result) -> None:
+    rows = by_row(found)
+    broken = {condition: rows["stripes", "fragile", condition] for condition in CONDITIONS}
+    assert broken["written"]["d_mask"] > broken["blur:3"]["d_mask"] > broken["resize:0.5"]["d_mask"]
+    assert len({broken[condition]["d_mask"] for condition in CONDITIONS}) == len(CONDITIONS)
+    assert broken["written"]["sr_mask"] > 0.5
+    assert {key: rows["again", "fragile", "written"][key] for key in ("sr_mask", "d_mask")} == {
+        key: broken["written"][key] for key in ("sr_mask", "d_mask")
+    }
+
+
+def test_the_controls_go_through_the_same(found: Result) -> None:
+    rows = by_row(found)
+    assert all(rows["null", model, "written"]["d_mask"] == 0 for model in ("fragile", "sturdy"))
+    blurred, plain = (rows["noise", "fragile", condition]["d_mask"] for condition in ("blur:3", "written"))
+    assert 0 < blurred < plain
+    assert all(rows["noise", "sturdy", condition]["sr_mask"] == 0 for condition in CONDITIONS)
+
+
+def test_sr_all_is_that_of_all_models(found: Result) -> None:
+    """The sturdy model is never broken, so no picture is protected against all of them."""
+    assert all(row["sr_all"] == 0 for row in found.rows)
+    assert all(row["sr_mask"] == 0 for row in found.rows if row["model"] == "sturdy")
+
+
+def test_the_figure(found: Result) -> None:
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    found.draw(figure)
+    assert [axis.get_title() for axis in figure.axes] == ["SR_mask; SR_all", "d_mask"]
+    widths = [patch.get_width() for patch in figure.axes[0].patches]
+    assert len(widths) == 2 * 3 * len(CONDITIONS)  # two generators; two models, and all of them
+    assert widths[: len(CONDITIONS)] == [row["sr_mask"] for row in found.rows[: len(CONDITIONS)]]
+    assert set(widths[4 * len(CONDITIONS) :]) == {0}
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names[0] == "stripes: fragile" and names[-1] == "control: noise"
+    assert "again: all models (SR_all)" in names

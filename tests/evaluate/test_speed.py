@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from dadfi_fast.attacks.base import Attack
+from dadfi_fast.evaluate import speed
+from dadfi_fast.evaluate.experiment import NAMED, Result
+from dadfi_fast.evaluate.methods import Method
+from dadfi_fast.evaluate.speed import ROUNDS, Timed, measure
+from dadfi_fast.types import Budget, Float32
+
+Asked = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "BATCHES", (1, 2))
+    monkeypatch.setattr(speed, "PICTURES", 2)
+
+
+@pytest.fixture
+def found(asked: Asked, differentiable: None) -> Result:
+    return speed.run(asked(methods=("noise", "pgd", "fgsm"), options={"pgd": {"steps": 2}}))
+
+
+def by_row(result: Result) -> dict[tuple[str, int | None], dict[str, Any]]:
+    return {(row["method"], row.get("batch")): dict(row) for row in result.rows}
+
+
+def test_every_method_at_every_batch(found: Result) -> None:
+    names = ("noise", "pgd", "fgsm", "stripes")
+    assert list(by_row(found)) == [(name, batch) for batch in (1, 2) for name in names] + [(speed.REST, None)]
+    for row in found.rows:
+        assert set(NAMED) <= set(row) and row["ms"] > 0
+        assert (row["generator"] is not None) == (row["method"] == "stripes")
+        assert row["n"] == (3 if row["method"] == speed.REST else 2)  # pictures in a round
+
+
+def test_calls_a_picture(found: Result) -> None:
+    rows = by_row(found)
+    for batch in (1, 2):  # two models, five edits; the clean fakes are queries
+        assert (rows["pgd", batch]["gradients"], rows["pgd", batch]["queries"]) == (20, 10)
+        assert (rows["fgsm", batch]["gradients"], rows["fgsm", batch]["queries"]) == (10, 10)
+        assert (rows["stripes", batch]["gradients"], rows["noise", batch]["queries"]) == (0, 0)
+
+
+def test_the_ratio_is_to_what_works_in_many_steps(found: Result) -> None:
+    rows = by_row(found)
+    for batch in (1, 2):
+        assert rows["pgd", batch]["ratio"] == pytest.approx(1)
+        row = rows["stripes", batch]
+        assert row["ratio"] == pytest.approx(rows["pgd", batch]["ms"] / row["ms"])
+        assert row["ms_least"] <= row["ms"] <= row["ms_most"] and row["rounds"] == ROUNDS
+    assert set(speed.ITERATIVE) == {"i-fgsm", "pgd", "anti-forgery", "moma", "ats-o2a", "adv-bot"}
+
+
+def test_without_an_iterative_method_there_is_no_ratio(asked: Asked, differentiable: None) -> None:
+    rows = speed.run(asked(methods=("noise",))).rows
+    assert all(math.isnan(row["ratio"]) for row in rows[:-1])
+
+
+class Slow(Attack):
+    """Takes as long as its clock says, and notes the batches."""
+
+    def __init__(self, clock: list[float], cost: float) -> None:
+        super().__init__(Budget(0.05))
+        self.clock, self.cost, self.seen = clock, cost, list[list[float]]()
+
+    def run(self, crops: Float32) -> Float32:
+        self.clock[0] += self.cost
+        self.seen.append(crops[:, 0, 0, 0].tolist())
+        return np.zeros_like(crops)
+
+
+@pytest.mark.parametrize(
+    ("n", "batch", "parts"),
+    [
+        (3, 1, [[0], [1], [2]]),
+        (5, 2, [[0, 1], [2, 3]]),  # what does not fill a batch is left out
+        (3, 4, [[0, 1, 2, 0]]),  # too few pictures for one batch are repeated
+    ],
+)
+def test_each_round_times_whole_batches(
+    monkeypatch: pytest.MonkeyPatch, asked: Asked, n: int, batch: int, parts: list[list[float]]
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
+    crops = np.arange(n, dtype=np.float32)[:, None, None, None] * np.ones((1, 3, 2, 2), np.float32)
+    attack = Slow(clock, 0.5)
+    each = Timed(Method("slow", attack), batch)
+    measure([each], crops, np.zeros((n, 1), np.float32), asked())
+    assert attack.seen[1:] == parts * ROUNDS  # the first call does not count
+    assert each.rounds == pytest.approx([500 / batch] * ROUNDS)
+    assert each.pictures == ROUNDS * batch * len(parts)
+
+
+def test_methods_take_turns(asked: Asked) -> None:
+    order: list[str] = []
+
+    class Named(Slow):
+        def __init__(self, name: str) -> None:
+            super().__init__([0.0], 0)
+            self.name = name
+
+        def run(self, crops: Float32) -> Float32:
+            order.append(self.name)
+            return crops * 0
+
+    cases = [Timed(Method(name, Named(name)), 1) for name in "ab"]
+    measure(cases, np.zeros((1, 3, 2, 2), np.float32), np.zeros((1, 1), np.float32), asked())
+    assert "".join(order) == "ab" + "ba" + "ab" + "ba"
+
+
+def test_the_figure(found: Result) -> None:
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    found.draw(figure)
+    assert [axis.get_xscale() for axis in figure.axes] == ["log", "log"]
+    assert len(figure.axes[0].patches) == 2 * 4

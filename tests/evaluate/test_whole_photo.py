@@ -1,0 +1,90 @@
+"""Whole photos, with a detector that finds two faces in a photo and none in dark ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch")
+pytest.importorskip("flip_evaluator")
+
+from dadfi_fast.check.adversary import read
+from dadfi_fast.errors import NothingToDo
+from dadfi_fast.evaluate import laboratory, whole_photo
+from dadfi_fast.evaluate.experiment import NAMED, Result
+from dadfi_fast.types import Face, UInt8
+
+Asked = Callable[..., Any]
+
+
+class TwoFaces:
+    """Finds a face in the left and in the right half of what is not too dark."""
+
+    name = "two"
+
+    def __call__(self, pixels: UInt8) -> list[Face]:
+        return [Face(20, 20, 41, 40, 1.0), Face(80, 20, 101, 40, 1.0)] if pixels.mean() > 50 else []
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two bright photos and a dark one, as JPEG."""
+    monkeypatch.setattr(laboratory, "choose_detector", lambda name, model: (TwoFaces(), "a test"))
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for level in (20, 90, 160):
+        picture = Image.fromarray(np.full((64, 128, 3), level, np.uint8))
+        picture.save(folder / f"{level}.jpg", quality=97, subsampling="4:4:4")
+    return folder
+
+
+@pytest.fixture
+def found(asked: Asked, photos: Path) -> Result:
+    return whole_photo.run(asked(sources=(photos,), models=("fragile",)))
+
+
+def by_row(result: Result) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(row["method"], row["condition"]): dict(row) for row in result.rows}
+
+
+def test_photos_without_a_face_are_left_out(found: Result) -> None:
+    for row in found.rows:
+        assert set(NAMED) <= set(row) and row["n"] == 3
+        if row["method"] != "noise":
+            assert row["n_written"] == 2
+
+
+def test_protection_and_what_it_looks_like(found: Result) -> None:
+    rows = by_row(found)
+    row, null = rows["stripes", "written"], rows["null", "written"]
+    assert row["sr_mask"] > 0.3 and null["sr_mask"] == 0 and null["d_mask"] < 0.1 * row["d_mask"]
+    assert 0 < rows["noise", "written"]["d_mask"] < row["d_mask"]
+    assert 25 < row["psnr"] < 50 and 0.5 < row["ssim"] < 1 and 0 < row["flip"] < 0.3
+    assert 5 <= row["linf"] <= 12  # and a little of the codec
+    assert null["flip"] < 0.1 * row["flip"] and null["linf"] <= 2  # the codec alone
+    assert "psnr" not in rows["noise", "written"]
+
+
+def test_the_format_is_kept(asked: Asked, photos: Path) -> None:
+    setup = asked(sources=(photos,))
+    with laboratory.laboratory(setup) as lab, lab.written(lab.unchanged(), whole_photo.AS_PROTECT) as pairs:
+        assert [pair.protected.suffix for pair in pairs] == [".jpg", ".jpg"]
+        assert all(read(pair.protected).shape == (64, 128, 3) for pair in pairs)
+
+
+def test_no_face_at_all(asked: Asked, photos: Path) -> None:
+    for level in (90, 160):
+        (photos / f"{level}.jpg").unlink()
+    with pytest.raises(NothingToDo):
+        whole_photo.run(asked(sources=(photos,)))
+
+
+def test_the_table_shows_everything(found: Result) -> None:
+    cells = list(found.cells())
+    assert all(len(line) == len(found.columns) for line in cells)
+    assert cells[-1][list(found.columns).index("flip")] is None  # noise is not written

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from dadfi_fast.backends import cuda, engines, trt
+from dadfi_fast.backends.artifact import Artifact, load_artifact
+from dadfi_fast.errors import BackendMissing, UsageError
+from dadfi_fast.export import tensorrt
+from dadfi_fast.export.generator import read, write
+
+rtx = pytest.mark.skipif(trt.TENSORRT_RTX.missing() is not None, reason=f"builds nothing: {trt.TENSORRT_RTX.missing()}")
+
+
+@rtx
+def test_the_generator_that_ships_is_built_for_cards_that_are_not_here(tmp_path: Path) -> None:
+    """From its exported file, not from the one that ships."""
+    exported = write(read("generator-s"), tmp_path / "onnx")
+    cards = ("sm80", "sm89", "sm120")
+    paths = tensorrt.write(trt.TENSORRT_RTX, exported, architectures=cards, folder=tmp_path / "engines")
+    assert len(set(paths)) == 3
+    for path, card in zip(paths, cards, strict=True):
+        facts = json.loads(path.with_suffix(".json").read_text())
+        assert (facts["target"], facts["precision"], facts["generator"]) == (card, "f16", exported.sha256)
+        assert facts["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert path.stat().st_size > exported.onnx.stat().st_size
+
+
+@rtx
+def test_an_engine_that_is_there_is_not_built_again(
+    released: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tensorrt.write(trt.TENSORRT_RTX, released, architectures=("sm89",), folder=tmp_path)
+    monkeypatch.setattr(trt, "build", None)  # would fail if called
+    assert tensorrt.write(trt.TENSORRT_RTX, released, architectures=("sm89",), folder=tmp_path) == first
+
+
+@rtx
+def test_an_architecture_that_is_none(released: Artifact, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="it knows sm75"):
+        tensorrt.write(trt.TENSORRT_RTX, released, architectures=("sm90",), folder=tmp_path)
+
+
+@rtx
+@pytest.mark.skipif(cuda.missing() is None, reason="there is a GPU")
+def test_without_a_gpu_cards_must_be_named(released: Artifact, tmp_path: Path) -> None:
+    with pytest.raises(BackendMissing, match="or name GPUs with --arch"):
+        tensorrt.write(trt.TENSORRT_RTX, released, folder=tmp_path)
+
+
+def test_what_is_not_installed_is_told() -> None:
+    flavour = trt.Flavour("x", ("no_such_module_",), (1, 0), "pip install x", ahead_of_time=True)
+    with pytest.raises(BackendMissing, match="x is not installed; run: pip install x"):
+        tensorrt.write(flavour, load_artifact(), architectures=("sm89",))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not trt.TENSORRT.installed, reason="tensorrt is not installed")
+def test_tensorrt_builds_for_the_gpu_that_is_here(released: Artifact, tmp_path: Path) -> None:
+    (path,) = tensorrt.write(trt.TENSORRT, released, folder=tmp_path)
+    facts = json.loads(path.with_suffix(".json").read_text())
+    assert facts["target"].endswith(cuda.gpu().architecture)
+    assert list(path.parent.glob("*.timings"))
+    assert path.suffix == engines.SUFFIX
