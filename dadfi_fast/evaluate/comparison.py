@@ -50,8 +50,8 @@ TEXT: Final = """\
 - All attacks have the same bound and work on the same crops of 256 px. Those that ask deepfake models are given the
   models of the table, all their edits, and the attributes that the classifier sees; what is made beforehand (cmua,
   moma, generators) never saw these pictures.
-- The perturbation of the crop is resized with the face, and the adversary's crop is another one: white-box attacks, too,
-  are judged after that, as in use, and not on the very pixels that they were fitted to.
+- The perturbation of the crop is resized with the face, and the adversary's crop is another one: white-box attacks,
+  too, are judged after that, as in use, and not on the very pixels that they were fitted to.
 - null: nothing is added; noise: uniform noise instead of a perturbation; noise, all over: on every pixel of the
   original, not only in the face's crop.
 """
