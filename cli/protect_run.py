@@ -131,10 +131,19 @@ class Run:
         if verdict is not None:
             console.table(verdict.COLUMNS, verdict.rows())
             console.result(verdict.sentence())
-            console.result("")
+            console.result(self._trained_against(verdict) + "\n")
         protect_show.show(summary, verbose=self.verbose)
         for source, error in summary.failures:
             console.error(f"{source}: {error}")
+
+    def _trained_against(self, verdict: Verdict) -> str:
+        """Which of the models of the check the generator has seen in training: the others show what carries over."""
+        from dadfi_fast.backends.artifact import generator_card
+
+        seen = {target["name"] for target in generator_card(str(self.artifact.onnx)).extra.get("targets", ())}
+        known, others = ([m for m in verdict.models if (m in seen) == kind] for kind in (True, False))
+        carries = f"; what carries over to others: {', '.join(others)}" if others else ""
+        return f"{self.artifact.name} was trained against {', '.join(known) or 'none of them'}{carries}"
 
     def _facts(self, backend: str) -> Facts:
         from dadfi_fast.protect.manifest import Facts
