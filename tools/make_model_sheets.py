@@ -54,7 +54,7 @@ disturb the official models of 128 or 256 px, which `dadfi-fast models add` take
 Edit accuracy is the share of edited pictures of celeba176-test in which the classifier attributes-64, which takes no
 part in training, sees what was asked for; only pictures that lacked it count, and hair colours only where they are
 added. `dadfi-fast evaluate plausibility` measures it again, together with what the edits leave alone and the Frechet
-distance.
+distance: [its table](../experiments/plausibility.md).
 
 This page is written by `python tools/make_model_sheets.py`.
 """
