@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from click.testing import CliRunner, Result
 from dadfi_fast.card import MODELS_VARIABLE
 from dadfi_fast.cli.main import main
 from dadfi_fast.types import UInt8
+
+# A shell that starts the tests in the background has them ignore Ctrl-C; some of them are about it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
