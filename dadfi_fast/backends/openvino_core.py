@@ -23,3 +23,15 @@ def core() -> Any:
     import openvino
 
     return openvino.Core()
+
+
+def operations() -> Any:
+    """OpenVINO's operations, to build models with (``openvino.opset13``).
+
+    Raises:
+        ImportError: OpenVINO is not installed.
+    """
+    telemetry.refuse()
+    from openvino import opset13
+
+    return opset13
