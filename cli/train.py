@@ -43,7 +43,12 @@ def setting(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
 @click.option("--attributes", type=PATHS, required=True, help="CSV table: image, then 0/1 attributes.")
 @click.option("--validation", type=PATHS, multiple=True, help="Archive or folder of faces that are not trained on.")
 @click.option("--models-dir", type=PATHS, help="Folder of deepfake models and their cards [default: what ships].")
-@click.option("--from", "start", metavar="NAME", help="Generator to start from: its name, or an ONNX file.")
+@click.option(
+    "--from",
+    "start",
+    metavar="NAME",
+    help="Generator to start from: its name, or an ONNX file; a narrower one is widened.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of checkpoints and of the result.")
 @click.option("--name", default="", help="Name of the result [default: generator-PRESET].")
 @click.option("--steps", type=click.IntRange(min=1), help="Steps in all [default: the recipe's].")
@@ -105,19 +110,26 @@ def command(
 
 
 def _start(generator: Any, name: str) -> dict[str, Any]:
-    """Give ``generator`` the weights of another one; what the card says of that.
+    """Give ``generator`` the weights of another one, widened if that is of a narrower preset; what the card says of it.
 
     Raises:
-        UsageError: it is of another preset.
+        UsageError: it is of a wider preset, or its weights are not there.
     """
     from safetensors.torch import load_file
 
     from dadfi_fast.backends.artifact import load_artifact
+    from dadfi_fast.training.widen import doublings, widen
 
     artifact = load_artifact(name)
-    if artifact.preset != generator.preset or artifact.safetensors is None:
-        raise UsageError(f"{name} is of preset {artifact.preset}; the recipe's is {generator.preset}")
-    generator.load_state_dict(load_file(artifact.safetensors))
+    times = doublings(artifact.preset, generator.preset)
+    if times is None:
+        raise UsageError(f"{name} is of preset {artifact.preset}, which cannot become {generator.preset}")
+    if artifact.safetensors is None:
+        raise UsageError(f"{name} has no .safetensors file beside it, which is needed to start from")
+    weights = load_file(artifact.safetensors)
+    for _ in range(times):
+        weights = widen(weights)
+    generator.load_state_dict(weights)
     return {"started_from": {"name": artifact.name, "sha256": artifact.sha256}}
 
 

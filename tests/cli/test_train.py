@@ -26,6 +26,7 @@ from dadfi_fast.deepfakes.portable import DeepfakeModel
 from dadfi_fast.deepfakes.stargan import Generator
 from dadfi_fast.errors import UsageError
 from dadfi_fast.export.release import release_deepfake
+from dadfi_fast.training.widen import widen
 
 Command = Callable[..., Result]
 
@@ -105,8 +106,20 @@ def test_train_starts_from_another_generator(command: Command, data: list[str], 
     assert cards[1].extra["started_from"]["sha256"] == cards[0].sha256
     before, after = (load_file(folder / "generator-s.safetensors") for folder in (first, second))
     assert all(torch.equal(after[name], value) for name, value in before.items())
-    refused = command(*common, "--from", first / "generator-s.onnx", "--set", "preset=m", "--out", tmp_path / "third")
-    assert refused.exit_code == 2 and "is of preset s" in refused.stderr
+
+
+def test_train_widens_what_it_starts_from(command: Command, data: list[str], models: Path, tmp_path: Path) -> None:
+    common = ["train", *data, *TINY, "--models-dir", models, "--steps", 1, "--set", "lr=0.0"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    command(*common, "--out", first)
+    result = command(*common, "--from", first / "generator-s.onnx", "--set", "preset=m", "--out", second)
+    assert result.exit_code == 0, result.output
+    before, after = (
+        load_file(folder / f"generator-{preset}.safetensors") for folder, preset in ((first, "s"), (second, "m"))
+    )
+    assert all(torch.equal(after[name], value) for name, value in widen(before).items())
+    refused = command(*common, "--from", second / "generator-m.onnx", "--out", tmp_path / "third")
+    assert refused.exit_code == 2 and "is of preset m" in refused.stderr
 
 
 @pytest.mark.parametrize(
