@@ -7,21 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import dadfi_fast
 from dadfi_fast.cli import console, options
+from dadfi_fast.cli.bench_cluster import cluster
+from dadfi_fast.cli.bench_growth import growth
+from dadfi_fast.cli.bench_scale import photos_in, scale
 from dadfi_fast.errors import UsageError
 
 if TYPE_CHECKING:
     from dadfi_fast.bench.rows import Row
 
-#: Where a checkout has its example photos; an installed package has none.
-EXAMPLES = Path(dadfi_fast.__file__).resolve().parents[1] / "examples" / "photos"
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.group("bench")
 def command() -> None:
     """Measure how fast this machine protects."""
+
+
+command.add_command(scale)
+command.add_command(growth)
+command.add_command(cluster)
 
 
 @command.command("throughput")
@@ -46,6 +51,7 @@ def command() -> None:
     help="With --backend all: also a generator of this preset with random weights.",
 )
 @options.detector
+@click.option("--engines", is_flag=True, help="Also protect by two processes, and by Ray on this machine.")
 @click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
 @click.option(
     "--json", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Append the rows to FILE."
@@ -64,9 +70,13 @@ def throughput(
     memory     encoded bytes to encoded bytes
     disk       protect, from folder to folder, with its verification
     stage ...  this stage alone, with all threads, and its share of a photo's time
+    feed       the decoders side by side, on the JPEGs among the photos
+    engine     disk to disk by one process, by several, and by Ray, with --engines
     copy       control: decoded and encoded with our codecs, memory to memory, no model
     pillow     control: Image.open().save() at the same quality, as many processes
     cmua       control: a precomputed watermark through the same pipeline as disk
+    time: ...  what a photo takes from disk to disk, against the sum of the stages and against the slowest: 1 is a
+               run in which no core waits, and one in which all but the slowest stage is free
 
     With --backend all only the generator is measured: every backend in every precision, torch.compile and int8, side
     by side, with their distance from float32 PyTorch and the default's ratio to each.
@@ -88,7 +98,7 @@ def throughput(
 def _some(settings: dict[str, Any]) -> dict[str, Any]:
     """What matters to the generator alone."""
     return {
-        "photos": _photos(settings["photos"]),
+        "photos": photos_in(settings["photos"]),
         "generator": settings["generator"],
         "device": "cpu" if settings["device"] == "auto" else settings["device"],
         "scratch": settings["scratch"],
@@ -106,6 +116,7 @@ def _measure(
     device: str,
     detector: str,
     detector_model: Path | None,
+    engines: bool,
     scratch: Path | None,
     quiet: bool,
 ) -> list[Row]:
@@ -117,13 +128,14 @@ def _measure(
 
     find, reason = choose_detector(detector, model=detector_model)
     setup = Setup(
-        photos=_photos(photos),
+        photos=photos_in(photos),
         artifact=load_artifact(generator or DEFAULT),
         detector=find,
         backend=backend,
         device="cpu" if device == "auto" else device,
         count=count,
         workers=workers,
+        engines=engines,
     )
     with TemporaryDirectory(prefix="dadfi-bench-", dir=scratch) as folder, prepare(setup, Path(folder)) as bench:
         if not quiet:
@@ -132,12 +144,6 @@ def _measure(
                 console.message(f"not measured: {why}")
         with console.progress(len(bench.cases) * (repeats + 1), "cases", quiet=quiet) as progress:
             return bench.run(repeats=repeats, tick=progress.advance)
-
-
-def _photos(photos: Path | None) -> Path:
-    if photos is None and not EXAMPLES.is_dir():
-        raise UsageError("name a folder of photos with --photos; the example photos come with a checkout only")
-    return photos or EXAMPLES
 
 
 def _line(row: Row) -> tuple[object, ...]:

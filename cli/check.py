@@ -36,6 +36,15 @@ _PATH = click.Path(path_type=Path)
     "blur:PIXELS; noise:STRENGTH is the control: the original with noise instead of protection.",
 )
 @click.option(
+    "--fid",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=0,
+    show_default="not measured",
+    help="Also measure the Frechet distance (FID), with N fakes in each of the two sets, as far as there are so many. "
+    "Slow; wants the extra [evaluate] and a package with the Inception network.",
+)
+@click.option(
     "--check-min",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
@@ -54,6 +63,7 @@ def command(
     detector: str,
     detector_model: Path | None,
     also: tuple[str, ...],
+    fid: int,
     check_min: float | None,
     report: Path | None,
     figures: Path | None,
@@ -71,6 +81,7 @@ def command(
     d_mask   the same where the edit changed the original
     SR       share of edits with d_pix above 0.05; SR_mask: with d_mask above 0.05
     SR_all   share of files that are protected
+    FID      Frechet distance between the fakes of the originals and those of the protected files (--fid)
     """
     drawn = _sample(sample)
     reporter = Reporter(report, figures)
@@ -82,6 +93,7 @@ def command(
         names=_split(models),
         detector=(detector, detector_model),
         conditions=_conditions(also),
+        fid=fid,
         reporter=reporter,
         quiet=quiet,
     )
@@ -102,6 +114,7 @@ def _check(
     names: list[str],
     detector: tuple[str, Path | None],
     conditions: list[Condition],
+    fid: int,
     reporter: Reporter,
     quiet: bool,
 ) -> Verdict:
@@ -128,6 +141,7 @@ def _check(
             seed=seed,
             conditions=conditions,
             watchers=watchers,
+            fid=fid,
             tick=progress.advance,
         )
 
@@ -168,6 +182,8 @@ def _show(verdict: Verdict, *, verbose: bool) -> None:
         console.result("")
     console.table(verdict.COLUMNS, verdict.rows())
     console.result(verdict.sentence())
+    if said := verdict.fid_sentence():
+        console.result(said)
     found = verdict.to_dict()
     parts = [f"{found['n']} files, {found['n_faces']} faces, {found['n_no_face']} files without a face"]
     parts += [f"{name} {found[key]:.4g}" for name, key in (("PSNR (dB)", "psnr"), ("SSIM", "ssim")) if found[key]]

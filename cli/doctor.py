@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from dadfi_fast import __version__, device
-from dadfi_fast.cli import console, doctor_machine, doctor_parts, doctor_speed, options
+from dadfi_fast.cli import console, doctor_engines, doctor_machine, doctor_parts, doctor_speed, options
 from dadfi_fast.cli.doctor_machine import Finding
 from dadfi_fast.cli.doctor_speed import Auto, Speed
 from dadfi_fast.errors import DadfiError
@@ -51,7 +51,8 @@ def _look(
     graphics = list(doctor_machine.graphics())
     gpus = sum(found.ok for found in graphics if found.kind == "gpu")
     parts = [*doctor_parts.backends(gpus=gpus), *doctor_parts.detectors(), *doctor_parts.codecs()]
-    parts += doctor_parts.models()
+    parts += [*doctor_parts.gpu_codecs(gpus=gpus), *doctor_parts.kernels(gpus=gpus), *doctor_parts.models()]
+    parts += [*doctor_engines.engines(gpus=gpus), *doctor_engines.stores()]
     with doctor_speed.scratch(folder) as scratch:
         speeds: dict[str, float] = {}
         if measure:

@@ -39,7 +39,7 @@ SPACE: Final = 1e9
 class Finding:
     """One thing that was looked at."""
 
-    kind: str  # processor, memory, disk, gpu, driver, backend, detector, codec or model
+    kind: str  # processor, memory, disk, gpu, driver, backend, detector, codec, decoder, encoder or model
     name: str
     ok: bool
     note: str  # what it is, where it is well; else why not

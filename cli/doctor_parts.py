@@ -62,6 +62,31 @@ def codecs() -> list[Finding]:
     return found
 
 
+def gpu_codecs(*, gpus: int) -> list[Finding]:
+    """What decodes and encodes on a GPU: whether it is there, and what it has to work on."""
+    from dadfi_fast.protect import nvimgcodec
+    from dadfi_fast.protect.decode import dali
+
+    where = "--device cuda has never been tried" if gpus else "no GPU here, so that it decodes on the processor"
+    idle = "--device cuda has never been tried" if gpus else "no GPU here, so that it has nothing to do"
+    return [
+        _finding("decoder", "dali", dali.missing(), f"cpu, cuda; {where}"),
+        _finding("encoder", "nvimgcodec", nvimgcodec.missing(), f"cuda; {idle}"),
+    ]
+
+
+def kernels(*, gpus: int) -> list[Finding]:
+    """Our CUDA kernels: whether PyTorch's part of the program uses them here."""
+    from dadfi_fast.kernels import loader
+
+    why, note = (loader.missing(), "") if gpus else ("no GPU here", "")
+    if why is None:
+        from dadfi_fast.kernels import default  # loads PyTorch
+
+        why, note = default.known()
+    return [_finding("kernels", "instance_norm_residual", why, note)]
+
+
 def models() -> Iterator[Finding]:
     """Every weights file, hashed and compared with its card."""
     for folder in folders():

@@ -118,7 +118,7 @@ def measure(rig: Rig, photo: Path | None, scratch: Path, *, seconds: float = SEC
         material = gather(source, scratch / "in", count=_FIRST_ROUND)
     except NothingToDo as error:
         raise UsageError(f"--photo {photo} is no picture that can be protected") from error
-    work = _tidied(disk(rig, out=rig.config.out, attack=rig.attack), rig.config.out)
+    work = _tidied(disk(rig, out=rig.config.folder, attack=rig.attack), rig.config.folder)
     started = time.perf_counter()
     work()
     first = time.perf_counter() - started

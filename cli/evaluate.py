@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dadfi_fast.cli import console, options
 from dadfi_fast.cli.train import invocation, setting
 from dadfi_fast.errors import UsageError
+
+if TYPE_CHECKING:
+    from dadfi_fast.evaluate.experiment import Result, Setup
 
 #: The experiments that differentiate deepfake models, whose weights they read from their ONNX files.
 DIFFERENTIATE = frozenset({"speed", "comparison"})
@@ -56,6 +62,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 )  # fmt: skip
 @click.option("--cmua-compat", is_flag=True, help="With validity: also count success as CMUA's evaluation does.")
 @click.option("--watermark", type=_FILE, metavar="NPY", help="A universal perturbation, in place of making one (cmua).")
+@click.option("--fresh", is_flag=True, help="Measure everything anew; else what OUT has of the same run is kept.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another number draws other pictures.")
 @options.quiet
 def command(
@@ -63,7 +70,7 @@ def command(
     models: tuple[str, ...], models_dir: Path | None, fid: int, generators: tuple[str, ...], strength: float,
     backend: str, device: str, detector: str, detector_model: Path | None,
     methods: tuple[str, ...], settings: dict[str, Any], train: tuple[Path, ...], train_sample: int,
-    cmua_compat: bool, watermark: Path | None, seed: int, quiet: bool,
+    cmua_compat: bool, watermark: Path | None, fresh: bool, seed: int, quiet: bool,
 ) -> None:  # fmt: skip
     """Run the experiments and write their tables and figures.
 
@@ -74,19 +81,22 @@ def command(
     \b
     plausibility    whether the deepfake models' edits show what was asked for, what they leave alone, and how
                     real they look; with a contact sheet plausibility-MODEL.png of each model
-    validity        d_pix, SR, SR_mask and FID of every model on protected pictures; null and noise rows
+    validity        d_pix, SR, SR_mask and FID of every model on protected pictures, the paper's figures beside them;
+                    null and noise rows, as in all that follow but speed
     robustness      SR_mask and SR_all after JPEG 95 to 50, resize 0.5 and blur 3
     whole-photo     the same on whole photos, format kept, and what can be seen: PSNR, SSIM, FLIP, Linf
     speed           ms a picture of every attack and generator, gradients and queries
     comparison      every attack and generator on the same pictures: SR_mask, after JPEG and resize, and what can
-                    be seen; a universal perturbation that was made is kept as comparison-cmua.npy
+                    be seen; whether a generator is better than CMUA; a universal perturbation that was made is
+                    kept as comparison-cmua.npy
     single-model    generators by models: SR_mask and d_pix, with models that a generator has not seen marked
     no-fine-tuning  the same, with generators that were trained without fine-tuning (lambda_y = 0)
 
+    What is finished lies in OUT/finished, method by method: the same command again, or one with more methods, measures
+    only what is not there yet. Attacks that are made beforehand (cmua, moma) are kept there, too.
+
     Example: dadfi-fast evaluate plausibility --data celeba176-test-0.tar --attributes celeba-attributes.csv --out eval
     """
-    from dataclasses import replace
-
     from dadfi_fast.evaluate.experiment import EXPERIMENTS, Setup, write
 
     chosen = {name: EXPERIMENTS[name] for name in experiments}
@@ -95,15 +105,54 @@ def command(
         sources, attributes, _split(models), models_dir, sample=sample, fid=fid, seed=seed, generators=generators,
         strength=strength, backend=backend, device=device, detector=detector, detector_model=detector_model,
         methods=_split(methods), options=_by_method(settings), train=train, train_sample=train_sample,
-        cmua_compat=cmua_compat, watermark=watermark, command=invocation(),
+        cmua_compat=cmua_compat, watermark=watermark, command=invocation(), out=out, fresh=fresh,
     )  # fmt: skip
     for load in chosen.values():
-        with console.progress(None, "pictures", quiet=quiet) as progress:
-            result = load()(replace(setup, tick=progress.advance))
+        result = _run(load(), setup, quiet=quiet)
         written = write(result, out)
         console.table(list(result.columns.values()), result.cells())
+        if result.answer:
+            console.result(f"\n{result.answer.replace('**', '')}\n")
         if not quiet:
             console.message(f"written: {', '.join(str(path) for path in written)}")
+
+
+def _run(experiment: Callable[[Setup], Result], setup: Setup, *, quiet: bool) -> Result:
+    """Run one experiment and show how far it is."""
+    from dadfi_fast.evaluate.experiment import Course
+
+    left = _Left()
+    with console.progress(None, "pictures", quiet=quiet, detail=left.line) as progress:
+
+        def tick(count: int) -> None:
+            left.done += count
+            progress.advance(count)
+
+        course = Course(tick, left.plan, left.enter, (lambda text: None) if quiet else console.message)
+        return experiment(replace(setup, course=course))
+
+
+class _Left:
+    """What is being measured, and the time that is left, by what has been done so far.
+
+    By the whole run and not by its last seconds: pictures are protected one by one and checked by the batch.
+    """
+
+    def __init__(self) -> None:
+        self.done, self.total, self.stage, self._start = 0, 0, "", time.monotonic()
+
+    def plan(self, total: int) -> None:
+        self.total = total
+
+    def enter(self, stage: str) -> None:
+        self.stage = stage
+
+    def line(self) -> str:
+        if not self.total:
+            return self.stage
+        seconds = (time.monotonic() - self._start) * (self.total / self.done - 1) if self.done else None
+        about = "" if seconds is None else f", about {seconds / 60:.1f} min left"
+        return f"{self.stage}; {self.done} of {self.total}{about}"
 
 
 def _split(values: tuple[str, ...]) -> tuple[str, ...]:

@@ -32,6 +32,18 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("on what there is", "dadfi-fast bench kernels"),
         ("on a GPU, with the rows added to a file", "dadfi-fast bench kernels --device cuda --json rows.jsonl"),
     ),
+    "bench scale": (
+        ("50,000 small photos, with a plot of the memory",
+         "dadfi-fast bench scale --json rows.jsonl --plot memory.png"),
+    ),
+    "bench growth": (
+        ("with the size of a photo", "dadfi-fast bench growth --over megapixels --json rows.jsonl"),
+    ),
+    "bench cluster": (
+        ("a model of 1 to 1000 GPUs or machines", "dadfi-fast bench cluster --plot cluster.png"),
+        ("with prices and GPUs of one's own",
+         "dadfi-fast bench cluster --assume gpu_price=1.8 --assume gpu_decode=5000"),
+    ),
     "export": (
         ("for other programs, compared with float32 PyTorch", "dadfi-fast export --to onnx --out models --check"),
         ("an engine for the GPU that is here", "dadfi-fast export --to tensorrt"),

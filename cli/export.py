@@ -46,6 +46,11 @@ def _words(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     help="float16 with float32 statistics in the norms, or float32.  [default: half for engines, else full]",
 )
 @click.option(
+    "--fused",
+    is_flag=True,
+    help="onnx, tensorrt: norm, ReLU and addition in one node, which our CUDA kernel runs; other runtimes run it, too.",
+)
+@click.option(
     "--arch",
     metavar="LIST",
     callback=_words,
@@ -63,6 +68,7 @@ def command(
     generator: str | None,
     out: Path | None,
     half: bool | None,
+    fused: bool,
     arch: tuple[str, ...],
     device: str,
     check: bool,
@@ -90,7 +96,7 @@ def command(
     if layers and to != "onnx":
         raise UsageError("--layers is for --to onnx: the other files have their layers merged")
     place = ("cuda" if to in ENGINES else "cpu") if device == "auto" else device
-    written = export(to, generator, folder=out, narrow=half, architectures=arch, device=place)
+    written = export(to, generator, folder=out, narrow=half, fused=fused, architectures=arch, device=place)
     found = _check(written, place, generator, photos, layers=layers) if check else None
     if as_json:
         console.json({"files": written.files, **(found.facts() if found else {})})

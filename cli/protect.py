@@ -9,11 +9,13 @@ import click
 
 from dadfi_fast.cli import console, options
 from dadfi_fast.cli.protect_config import from_file
+from dadfi_fast.cli.protect_engine import ENGINES, Engine
 from dadfi_fast.cli.protect_run import Run
 from dadfi_fast.cli.report import Reporter
 from dadfi_fast.cli.report import options as report_options
 from dadfi_fast.errors import CheckFailed, DadfiError, NothingToDo, UsageError
-from dadfi_fast.protect.config import ANIMATED, FORMATS, NO_FACE, ON_EXISTS, TRAILER, ProtectConfig
+from dadfi_fast.protect.config import ANIMATED, DECODERS, FORMATS, NO_FACE, ON_EXISTS, TRAILER, ProtectConfig
+from dadfi_fast.protect.places import Place, place
 
 if TYPE_CHECKING:
     from dadfi_fast.check.verdict import Verdict
@@ -30,6 +32,10 @@ def _quality(_ctx: click.Context, _param: click.Parameter, value: str) -> int | 
     return int(value)
 
 
+def _out(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Place | None:
+    return None if value is None else place(value)  # None: `config show` asks without one
+
+
 class _Protect(options.Sectioned):
     sections: ClassVar = {
         "What is changed": (
@@ -38,22 +44,29 @@ class _Protect(options.Sectioned):
         "What is written": (
             "out", "form", "quality", "on_exists", "strip_gps", "trailer", "mark", "dry_run",
         ),
-        "How it runs": ("config", "backend", "device", "batch", "workers", "max_pixels", "watch", "interval"),
+        "How it runs": (
+            "config", "backend", "device", "decoder", "batch", "workers", "processes", "engine", "ray_address",
+            "max_pixels", "watch", "interval",
+        ),
         "What is measured and said": (
-            "verify", "n_check", "check_min", "report", "figures", "verbose", "as_json", "quiet",
+            "verify", "n_check", "check_min", "report", "figures", "profile", "verbose", "as_json", "quiet",
         ),
     }  # fmt: skip
 
 
 @click.command("protect", cls=_Protect)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), required=True, help="Where the results go.")
+@click.option("--out", metavar="DIR", required=True, callback=_out, help="Where the results go: a folder or a URL.")
 @click.option("--strength", type=float, default=0.05, show_default=True, help="Largest change, 0.01 to 0.1 of [-1, 1].")
 @click.option(
     "--generator", metavar="NAME", default="generator-s", show_default=True, help="Its name, or an ONNX file."
 )
 @options.backend
 @options.detector
+@click.option(
+    "--decoder", type=options.Choice(DECODERS), default="auto", show_default=True,
+    help="cpu: simplejpeg and Pillow. dali: JPEGs by NVIDIA DALI, in batches, on the --device. auto: dali on a GPU.",
+)  # fmt: skip
 @click.option(
     "--no-face", type=options.Choice(NO_FACE), default="copy", show_default=True, help="Photos without a face."
 )
@@ -96,11 +109,28 @@ class _Protect(options.Sectioned):
 @click.option("--check-min", type=click.FloatRange(0, 1), metavar="SHARE", help="Exit with 4 if fewer are protected.")
 @report_options
 @click.option(
-    "--batch", metavar="N", default="auto", show_default=True, callback=options.auto_or_count, help="Faces a call."
+    "--profile", metavar="FILE.json", type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what every thread did when, for ui.perfetto.dev or chrome://tracing.",
+)  # fmt: skip
+@click.option(
+    "--batch", metavar="N", default="auto", show_default=True, callback=options.auto_or_count,
+    help="Faces a call; auto: tried for a second where there are 1000 files or more.",
+)  # fmt: skip
+@click.option(
+    "--workers", metavar="N", default="auto", show_default=True, callback=options.auto_or_count,
+    help="Threads; auto: the same.",
+)  # fmt: skip
+@click.option(
+    "--engine", type=options.Choice(ENGINES), default="local", show_default=True, help="This machine, or a Ray cluster."
 )
 @click.option(
-    "--workers", metavar="N", default="auto", show_default=True, callback=options.auto_or_count, help="Threads."
+    "--ray-address", metavar="ADDRESS", help="Of the cluster.  [default: RAY_ADDRESS, or a cluster of its own here]"
 )
+@click.option(
+    "--processes", metavar="N", default="auto", show_default=True, callback=options.auto_or_count,
+    help="That share the work; auto: one for each GPU with --device cuda, as many as there is room for with "
+    "--engine ray, else one.",
+)  # fmt: skip
 @click.option("--watch", is_flag=True, help="Go on, and protect what is new or changed, until Ctrl-C. Without a check.")
 @click.option(
     "--interval", metavar="SECONDS", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True,
@@ -116,13 +146,14 @@ class _Protect(options.Sectioned):
 @options.quiet
 def command(
     sources: tuple[str, ...],
-    out: Path,
+    out: Place,
     strength: float,
     generator: str,
     backend: str,
     device: str,
     detector: str,
     detector_model: Path | None,
+    decoder: str,
     no_face: str,
     form: str,
     quality: int | None,
@@ -138,8 +169,12 @@ def command(
     check_min: float | None,
     report: Path | None,
     figures: Path | None,
+    profile: Path | None,
     batch: int | None,
     workers: int | None,
+    engine: str,
+    ray_address: str | None,
+    processes: int | None,
     watch: bool,
     interval: float,
     dry_run: bool,
@@ -149,8 +184,9 @@ def command(
 ) -> None:
     """Protect photos against deepfake models.
 
-    SOURCE is a file, a folder (with all that is in it) or a glob; --out mirrors the tree. Inputs are never touched. The
-    same command again goes on where a run was stopped. DIR/dadfi-manifest.jsonl has a line for every input.
+    SOURCE is a file, a folder (with all that is in it) or a glob; --out mirrors the tree. Both may be URLs of a store
+    (s3://, gs://; docs/cluster.md). Inputs are never touched. The same command again goes on where a run was stopped.
+    DIR/dadfi-manifest.jsonl has a line for every input.
 
     Reads and writes JPEG, PNG, WebP, TIFF, BMP, AVIF and HEIC (the last with the extra heif), PNG and TIFF also with
     16 bits; GIF and JPEG 2000 become PNG. A file is known by its content, not its name. Orientation is applied; EXIF,
@@ -161,8 +197,12 @@ def command(
     found fewer protected than --check-min; 130 interrupted.
     """
     from dadfi_fast.faces.detector import choose_detector
+    from dadfi_fast.protect.decode.choice import choose_decoder
+    from dadfi_fast.protect.front import describe
 
     find, reason = choose_detector(detector, model=detector_model)
+    device = "cpu" if device == "auto" else device
+    decodes, decoded_by = choose_decoder(decoder, device=device)
     config = ProtectConfig(
         sources=sources,
         out=out,
@@ -181,13 +221,23 @@ def command(
         verify=verify,
         batch=batch,
         workers=workers,
+        decoder=decodes,
+        device=device,
     )
-    run = Run(config, find, f"{find.name} ({reason})", generator, backend, device, quiet=quiet, verbose=verbose)
+    run = Run(
+        config, find, f"{find.name} ({reason})", generator, backend, device, quiet=quiet, verbose=verbose,
+        engine=Engine(name=engine, address=ray_address, processes=processes), detector_model=detector_model,
+    )  # fmt: skip
+    click.get_current_context().call_on_close(run.close)
+    if decodes != "cpu" and not run.engine.elsewhere:
+        run.say(f"{describe(config, run.backend, find)} ({decoded_by})")
     if watch:
         if dry_run:
             raise UsageError("--watch goes on for ever and --dry-run does nothing; leave out one of them")
         if check_min is not None or report or figures:
             raise UsageError("--watch makes no check; leave out --check-min, --report and --figures")
+        if profile:
+            raise UsageError("--profile is for a run that ends; leave out it or --watch")
         _watch(run, interval, as_json=as_json)
         return
     if dry_run:
@@ -196,7 +246,7 @@ def command(
     if (report or figures) and not n_check:
         raise UsageError("--report and --figures show what the check finds; leave out --check 0")
     reporter = Reporter(report, figures)
-    summary = run.protect(samples=n_check)
+    summary = run.protect(samples=n_check, profile=profile)
     verdict = run.check(reporter) if n_check and not summary.interrupted else None
     run.report(summary, verdict, as_json=as_json)
     if verdict is not None:
@@ -211,7 +261,7 @@ def _watch(run: Run, interval: float, *, as_json: bool) -> None:
     from dadfi_fast.protect.watch import rounds
 
     total = Summary()
-    run.ready()  # before Ctrl-C becomes a wish to finish, as there is nothing to finish yet
+    run.prepare()  # before Ctrl-C becomes a wish to finish, as there is nothing to finish yet
     with interruptible() as stop:
         run.say(f"watching {', '.join(run.config.sources)} every {interval:g} s; Ctrl-C ends it")
         for watched in rounds(run.config, interval=interval, stop=stop):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dadfi_fast.cli import console, protect_show
+from dadfi_fast.cli import console, protect_show, protect_tune
+from dadfi_fast.cli.protect_engine import Engine
+from dadfi_fast.cli.protect_sample import Sample
 from dadfi_fast.cli.report import Reporter
-from dadfi_fast.errors import NothingToDo
+from dadfi_fast.errors import NothingToDo, UsageError
 from dadfi_fast.protect.config import ProtectConfig
 
 if TYPE_CHECKING:
@@ -16,8 +20,13 @@ if TYPE_CHECKING:
     from dadfi_fast.backends.artifact import Artifact
     from dadfi_fast.check.sample import Pair
     from dadfi_fast.check.verdict import Verdict
+    from dadfi_fast.check.watch import Watch
+    from dadfi_fast.deepfakes.portable import AttributeModel, DeepfakeModel
     from dadfi_fast.faces.detector import Detector
+    from dadfi_fast.protect.auto import Settings
+    from dadfi_fast.protect.crew import Crew
     from dadfi_fast.protect.manifest import Facts
+    from dadfi_fast.protect.meter import Meter
     from dadfi_fast.protect.outcome import Outcome
     from dadfi_fast.protect.summary import Summary
     from dadfi_fast.protect.watch import Watcher
@@ -37,24 +46,52 @@ class Run:
         *,
         quiet: bool,
         verbose: bool,
+        engine: Engine | None = None,
+        detector_model: Path | None = None,
     ) -> None:
         from dadfi_fast.backends.artifact import load_artifact
         from dadfi_fast.backends.choice import choose
+        from dadfi_fast.protect.worker import Recipe
 
         self.config, self.detector, self.faces_by = config, detector, faces_by
         self.device = "cpu" if device == "auto" else device
         self.artifact: Artifact = load_artifact(generator)
-        self.backend, self.why = choose(backend, device=self.device)
+        self.engine = engine or Engine()
+        self.recipe = Recipe(
+            generator=generator,
+            sha256=self.artifact.sha256,
+            backend=backend,
+            detector=detector.name,
+            detector_model=detector_model,
+        )
+        if not self.engine.elsewhere:
+            self.backend, self.why = choose(backend, device=self.device)
         self.say: Callable[[str], None] = (lambda _: None) if quiet else console.message
         self.quiet, self.verbose = quiet, verbose
-        self.sample = Sample(0)
+        self.sample = Sample(0, config.out)
+        self.settings: Settings | None = None
         self._attack: GeneratorAttack | None = None
+        self._crew: Crew | None = None
+
+    @property
+    def crew(self) -> Crew | None:
+        """Who does the work, where it is not this process; found at the first call."""
+        if self._crew is None:
+            self._crew = self.engine.crew(self.config, self.recipe)
+            if self._crew is not None:
+                self.say(f"{self.artifact.name} on {self._crew.describe}; faces by {self.faces_by}")
+        return self._crew
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._crew is not None:
+            self._crew.close()
 
     def plan(self, *, as_json: bool) -> None:
         """Say what would be done."""
         from dadfi_fast.protect.plan import plan
 
-        rows = plan(self.config, self._facts(self.backend.name))
+        rows = plan(self.config, self._known)
         if as_json:
             console.json({"plan": (found := list(rows)), "total": len(found)})
             return
@@ -65,26 +102,65 @@ class Run:
         if not total:
             raise NothingToDo(f"there is no file in {', '.join(self.config.sources)}")
 
-    def protect(self, *, samples: int, watched: tuple[Watcher, int] | None = None) -> Summary:
-        """Do it; ``watched``: only what is ready, of which there are so many."""
+    def protect(
+        self, *, samples: int, watched: tuple[Watcher, int] | None = None, profile: Path | None = None
+    ) -> Summary:
+        """Do it; ``watched``: only what is ready, of which there are so many; ``profile``: the file for a trace."""
+        if self.crew is not None:
+            if profile:
+                raise UsageError("--profile looks at one process; leave it out, or --engine ray and --processes")
+            return self._by(self.crew, samples, watched)
         from dadfi_fast.protect.pipeline import meter_for, protect
 
         attack = self.ready()
-        facts, meter = self._facts(attack.backend.describe), meter_for(self.config)
-        self.sample = Sample(samples)
         total = watched[1] if watched else self._count()
-        with console.progress(total, quiet=self.quiet, detail=lambda: protect_show.stages(meter.stages())) as progress:
-
-            def tick(outcome: Outcome) -> None:
-                progress.advance()
-                self.sample.add(self.config.out, outcome)
-                if self.verbose:
-                    self.say(protect_show.line(outcome))
-
+        if self.settings is None:
+            self.settings = protect_tune.settled(self.config, total=total, detector=self.detector, attack=attack)
+            self.config = replace(self.config, batch=self.settings.batch, workers=self.settings.workers)
+            self.say(str(self.settings))
+        facts, meter = self._facts(attack.backend.describe), meter_for(self.config)
+        self.sample = Sample(samples, self.config.out)
+        traced = protect_tune.traced(meter, profile, device=self.device)
+        with traced, self._shown(total, meter) as tick:
             only = {"only": watched[0].is_ready} if watched else {}
             return protect(
                 self.config, detector=self.detector, attack=attack, facts=facts, tick=tick, meter=meter, **only
             )
+
+    def _by(self, crew: Crew, samples: int, watched: tuple[Watcher, int] | None) -> Summary:
+        """Let others do it."""
+        from dadfi_fast.protect.meter import Meter
+        from dadfi_fast.protect.pipeline import DISK_THREADS
+        from dadfi_fast.protect.several import protect_by
+
+        self.sample = Sample(samples, self.config.out)
+        total = watched[1] if watched else self._count()
+        meter = Meter(compute=crew.size * crew.threads, disk=crew.size * DISK_THREADS, generators=crew.size)
+        with self._shown(total, meter) as tick:
+            only = {"only": watched[0].is_ready} if watched else {}
+            return protect_by(crew, self.config, facts=self._known, meter=meter, tick=tick, say=self.say, **only)
+
+    @contextmanager
+    def _shown(self, total: int | None, meter: Meter) -> Iterator[Callable[[Outcome], None]]:
+        """Progress while a run goes on; gives what is to be called with every outcome."""
+
+        def detail() -> str:
+            return protect_show.stages(meter.stages())
+
+        with console.progress(total, quiet=self.quiet, detail=detail) as progress:
+
+            def tick(outcome: Outcome) -> None:
+                progress.advance()
+                self.sample.add(outcome)
+                if self.verbose:
+                    self.say(protect_show.line(outcome))
+
+            yield tick
+
+    def prepare(self) -> None:
+        """What takes its time before the first photo: the generator, or a cluster."""
+        if self.crew is None:
+            self.ready()
 
     def ready(self) -> GeneratorAttack:
         """The generator, loaded at the first call, which says what runs."""
@@ -101,17 +177,27 @@ class Run:
 
     def check(self, reporter: Reporter) -> Verdict | None:
         """Run the sample through the deepfake models."""
-        from dadfi_fast.check.verdict import check_files
         from dadfi_fast.deepfakes.registry import load_attributes, load_models
 
-        pairs = self.sample.pairs
-        if not pairs:
+        if not len(self.sample):
             self.say("no protected photo to check")
             return None
         models, classifier = load_models(), load_attributes()
-        watchers = reporter.begin(
-            len(pairs), models=models, classifier=classifier, detector=self.faces_by, folder=self.config.out
-        )
+        with self.sample.at_hand() as (pairs, folder):
+            watchers = reporter.begin(
+                len(pairs), models=models, classifier=classifier, detector=self.faces_by, folder=folder
+            )
+            return self._checked(pairs, models, classifier, watchers)
+
+    def _checked(
+        self,
+        pairs: Sequence[Pair],
+        models: Sequence[DeepfakeModel],
+        classifier: AttributeModel,
+        watchers: Sequence[Watch],
+    ) -> Verdict:
+        from dadfi_fast.check.verdict import check_files
+
         with console.progress(len(pairs), "files checked", quiet=self.quiet) as progress:
             return check_files(
                 pairs,
@@ -126,6 +212,7 @@ class Run:
         """The result, on stdout."""
         if as_json:
             found = {**summary.to_dict(), "out": self.config.out, "config": self.config.fingerprint}
+            found |= {"settings": asdict(self.settings) if self.settings else None}
             console.json({**found, "check": verdict and verdict.to_dict()})
             return
         if verdict is not None:
@@ -145,10 +232,18 @@ class Run:
         carries = f"; what carries over to others: {', '.join(others)}" if others else ""
         return f"{self.artifact.name} was trained against {', '.join(known) or 'none of them'}{carries}"
 
+    @property
+    def _known(self) -> Facts:
+        """The facts by which is known what is done, whatever runs."""
+        from dadfi_fast.protect.manifest import Facts
+
+        return Facts(self.config.fingerprint, self.artifact.sha256, "")
+
     def _facts(self, backend: str) -> Facts:
         from dadfi_fast.protect.manifest import Facts
 
-        return Facts(self.config.fingerprint, self.artifact.sha256, f"{backend}: {self.why}")
+        set_to = f"; {self.settings.numbers}" if self.settings else ""
+        return Facts(self.config.fingerprint, self.artifact.sha256, f"{backend}: {self.why}{set_to}")
 
     def _count(self) -> int | None:
         """How many inputs there are: a walk over names, which takes a small part of a run's time."""
@@ -157,28 +252,3 @@ class Run:
         if self.quiet:
             return None
         return sum(1 for _ in find(self.config.sources, self.config.out, form=self.config.format))
-
-
-class Sample:
-    """Some of the protected files, spread evenly over a run of unknown length, and the same ones in the same run."""
-
-    def __init__(self, size: int) -> None:
-        import random
-
-        self.pairs: list[Pair] = []
-        self._size, self._seen, self._random = size, 0, random.Random(0)
-
-    def add(self, out: Path, outcome: Outcome) -> None:
-        """Take the file into the sample, or not (reservoir sampling; Vitter 1985, algorithm R)."""
-        from dadfi_fast.check.sample import Pair
-        from dadfi_fast.protect.outcome import Done, Written
-
-        if not (isinstance(outcome, Written) or (isinstance(outcome, Done) and outcome.status == "written")):
-            return
-        target = outcome.target or ""
-        pair = Pair(target, outcome.entry.source, out / target)
-        self._seen += 1
-        if len(self.pairs) < self._size:
-            self.pairs.append(pair)
-        elif (place := self._random.randrange(self._seen)) < self._size:
-            self.pairs[place] = pair

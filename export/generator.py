@@ -14,9 +14,12 @@ from dadfi_fast.backends.artifact import Artifact, generator_card, load_artifact
 from dadfi_fast.backends.half import half, is_half
 from dadfi_fast.card import Card, sha256, write_card
 from dadfi_fast.errors import DiskError, UsageError
+from dadfi_fast.export.fused import fuse
 
 #: What a file in float16 is called besides.
 HALF: Final = "-f16"
+#: What a file with fused nodes is called besides.
+FUSED: Final = "-fused"
 #: Facts of a card that belong to the file that it names.
 _OWN: Final = ("file", "sha256")
 
@@ -45,31 +48,34 @@ def read(name: str) -> Source:
     return Source(card, _stating(model, facts), lim, preset)
 
 
-def write(source: Source, folder: Path, *, narrow: bool = False) -> Artifact:
-    """Write ``NAME.onnx`` and its card, and the weights that torch reads where there are any.
+def write(source: Source, folder: Path, *, narrow: bool = False, fused: bool = False) -> Artifact:
+    """Write ``NAME.onnx`` and its card, and (for plain float32) the weights that torch reads where there are any.
 
     Args:
         folder: made if it is not there; files of these names in it are replaced.
         narrow: float16, with the statistics of the norms in float32; ``-f16`` is added to the name.
+        fused: one node for norm, ReLU and addition (`dadfi_fast.export.fused`); ``-fused`` is added to the name.
 
     Returns:
         What was written, as backends take it.
 
     Raises:
-        UsageError: the file would replace the generator that it is made from.
+        UsageError: the file would replace the generator that it is made from; there is nothing to fuse.
         DiskError: the folder cannot be written.
     """
-    name = source.card.name + (HALF if narrow else "")
+    name = source.card.name + FUSED * fused + HALF * narrow
     path = folder / f"{name}.onnx"
     if path.exists() and path.samefile(source.card.file):
         raise UsageError(f"{path} is the generator itself; name another folder with --out")
+    model = fuse(source.model) if fused else source.model
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(half(source.model) if narrow else source.model)
+        path.write_bytes(half(model) if narrow else model)
         weights = source.card.file.with_suffix(".safetensors")
-        if weights.is_file() and not narrow:
+        if weights.is_file() and not (narrow or fused):
             shutil.copyfile(weights, path.with_suffix(".safetensors"))
-        write_card(path.with_suffix(".md"), _facts(source, path, narrow=narrow), _text(source.card))
+        facts = _facts(source, path, narrow=narrow) | ({"nodes": "norm, ReLU and addition in one"} if fused else {})
+        write_card(path.with_suffix(".md"), facts, _text(source.card))
     except OSError as error:
         raise DiskError(f"cannot write to {folder}: {error}") from error
     return load_artifact(str(path))

@@ -33,6 +33,7 @@ def export(
     *,
     folder: Path | None = None,
     narrow: bool | None = None,
+    fused: bool = False,
     architectures: Sequence[str] = (),
     device: str = "cuda",
 ) -> Written:
@@ -43,6 +44,8 @@ def export(
         name: a name, ``FILE.onnx`` or ``FILE.safetensors`` with its card; the generator that ships if None.
         folder: where to; the current folder if None, and for engines the one in which their backend looks.
         narrow: float16 with the statistics of the norms in float32; if None, engines are and files are not.
+        fused: one node for norm, ReLU and addition: for ``onnx``, and for ``tensorrt``, whose engine then takes our
+            kernel along.
         architectures: for ``tensorrt-rtx``: GPUs that need not be here (``sm89``).
         device: the GPU that an engine is for where no architecture is given.
 
@@ -53,18 +56,20 @@ def export(
     """
     if architectures and to != trt.TENSORRT_RTX.name:
         raise UsageError(f"--arch is for {trt.TENSORRT_RTX.name}; with {to} there is nothing to choose")
+    if fused and to not in ("onnx", trt.TENSORRT.name):
+        raise UsageError(f"--fused is for onnx and {trt.TENSORRT.name}: {to} takes no kernels of others")
     narrow = to in ENGINES if narrow is None else narrow
     source = generator.read(name or DEFAULT)
     here = folder or Path()
     if to == "onnx":
-        made = generator.write(source, here, narrow=narrow)
+        made = generator.write(source, here, narrow=narrow, fused=fused)
         files = [made.onnx.with_suffix(suffix) for suffix in (".onnx", ".safetensors", ".md")]
         kept = tuple(path for path in files if path.is_file())
-        runs = ("onnxruntime", "openvino") if narrow else ("onnxruntime", "openvino", "torch")
+        runs = ("onnxruntime", "openvino") if narrow or fused else ("onnxruntime", "openvino", "torch")
         return Written(kept, made, runs, None, narrow)
-    # Weights alone become a file first, which stays: it is what engines are built from, and found again by.
-    alone = source.card.file.suffix != ".onnx"
-    artifact = generator.write(source, here) if alone else load_artifact(name or DEFAULT)
+    # Weights alone and fused nodes become a file first, which stays: engines are built from it, and found again by it.
+    made_first = fused or source.card.file.suffix != ".onnx"
+    artifact = generator.write(source, here, fused=fused) if made_first else load_artifact(name or DEFAULT)
     if to == "openvino":
         path = openvino.write(source, here, narrow=narrow)
         run = replace(artifact, onnx=path)

@@ -1,6 +1,6 @@
-"""The kernels as PyTorch sees them: the CUDA body of `dadfi_fast.ops.instance_norm_residual`.
+"""The kernels as PyTorch sees them: the CUDA bodies of `dadfi_fast.ops.instance_norm_residual` and of its gradients.
 
-Gradients and the rule for shapes are those of the operation itself; torch.compile takes the body as it is.
+The rules for shapes and layouts are those of the operation itself; torch.compile takes the bodies as they are.
 """
 
 from __future__ import annotations
@@ -12,9 +12,16 @@ from torch import Tensor
 
 from dadfi_fast.errors import BackendMissing
 from dadfi_fast.kernels import loader
-from dadfi_fast.kernels.choice import Planes, plan
+from dadfi_fast.kernels.choice import Planes, gradient_plan, plan
 from dadfi_fast.kernels.machine import Machine, machine
-from dadfi_fast.ops.instance_norm_residual import EPS, instance_norm_residual, reference
+from dadfi_fast.ops.instance_norm_residual import (
+    EPS,
+    gradients,
+    instance_norm_residual,
+    instance_norm_residual_gradients,
+    layout_of,
+    reference,
+)
 
 #: Dtypes that there are kernels for, by the name that the kernels use.
 NAMES = {torch.float32: "f32", torch.float16: "f16", torch.bfloat16: "bf16"}
@@ -37,7 +44,7 @@ def missing() -> str | None:
 
 @functools.cache
 def register() -> None:
-    """Make the kernels the CUDA body of the operation, for this process.
+    """Make the kernels the CUDA body of the operation and of its gradients, for this process.
 
     Raises:
         BackendMissing: they cannot run here.
@@ -45,14 +52,8 @@ def register() -> None:
     why = missing()
     if why is not None:
         raise BackendMissing(f"the CUDA kernels cannot run here: {why}")
-    instance_norm_residual.register_kernel("cuda")(_body)
-
-
-def _body(
-    x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor | None = None, relu: bool = False, eps: float = EPS
-) -> Tensor:
-    """The body that is registered: its result is NCHW whatever the layout of ``x``, since the operation says so."""
-    return fused(x, weight, bias, residual, relu, eps).contiguous()
+    instance_norm_residual.register_kernel("cuda")(fused)
+    instance_norm_residual_gradients.register_kernel("cuda")(fused_gradients)
 
 
 def fused(
@@ -66,20 +67,21 @@ def fused(
     version: str = "auto",
     on: Machine | None = None,
 ) -> Tensor:
-    """The operation `instance_norm_residual` by the kernels; no gradients.
+    """The operation `instance_norm_residual` by the kernels; for its gradients see `fused_gradients`.
 
     Args:
         x: [B, C, H, W] on a CUDA device. float32, float16 or bfloat16; others go through `reference`.
         weight: [C], any floating dtype.
         bias: [C].
-        residual: [B, C, H, W], added last; none if absent.
+        residual: [B, C, H, W], added last; none if absent. Copied if its layout or dtype is not that of ``x``.
         relu: whether the normalised planes pass a ReLU before the residual is added.
         eps: added to the variance.
         version: of `dadfi_fast.kernels.choice.VERSIONS`, or ``auto``.
         on: what launches the kernels; the device of ``x`` if None.
 
     Returns:
-        [B, C, H, W] in the dtype of ``x``; channels last if ``x`` is.
+        [B, C, H, W] in the dtype of ``x``, in its `layout_of`. ``x`` is read where it lies, NCHW or channels last; only
+        strides that are neither are copied.
 
     Raises:
         RuntimeError: shapes or devices do not fit together.
@@ -88,9 +90,9 @@ def fused(
     """
     _check(x, weight, bias, residual)
     if x.dtype not in NAMES or not x.numel():
-        return reference(x, weight, bias, residual, relu=relu, eps=eps)
+        return reference(x, weight, bias, residual, relu=relu, eps=eps).contiguous(memory_format=layout_of(x))
     on = machine(x.device.index) if on is None else on
-    layout = _layout(x)
+    layout = layout_of(x)
     x = x.contiguous(memory_format=layout)
     residual = None if residual is None else residual.to(x.dtype).contiguous(memory_format=layout)
     weight, bias = _parameters(weight, bias)
@@ -104,10 +106,45 @@ def fused(
     return out
 
 
-def _layout(x: Tensor) -> torch.memory_format:
-    """NCHW wherever the tensor can be read so (one channel, one pixel)."""
-    last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if last else torch.contiguous_format
+def fused_gradients(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    relu: bool = False,
+    eps: float = EPS,
+    *,
+    on: Machine | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`dadfi_fast.ops.instance_norm_residual_gradients` by the kernels.
+
+    Args:
+        grad: [B, C, H, W], of the result; copied if its layout or dtype is not that of ``x``.
+        x: as in `fused`, and so are ``weight``, ``bias``, ``relu``, ``eps`` and ``on``.
+
+    Returns:
+        Those of ``x`` (its dtype, its `layout_of`), ``weight`` [C] and ``bias`` [C] (their dtypes).
+
+    Raises:
+        RuntimeError: shapes or devices do not fit together.
+        BackendMissing: the kernels cannot be compiled here.
+    """
+    _check(x, weight, bias, grad)
+    layout = layout_of(x)
+    if x.dtype not in NAMES or not x.numel():
+        found = gradients(grad, x, weight, bias, relu=relu, eps=eps)
+        return found[0].contiguous(memory_format=layout), found[1], found[2]
+    on = machine(x.device.index) if on is None else on
+    x, grad = (t.to(x.dtype).contiguous(memory_format=layout) for t in (x, grad))
+    scale, shift = _parameters(weight, bias)
+    grad_x = torch.empty_like(x)
+    chosen = gradient_plan(_planes(x, grad, layout), on.gpu)
+    sums = x.new_empty(*x.shape[:2], 2, dtype=torch.float32)
+    sizes = (x.shape[1], x.shape[2] * x.shape[3], chosen.capacity, chosen.splits, chosen.column_bits)
+    numbers = (*sizes, PARAMETERS[scale.dtype], int(relu), float(eps))
+    on.launch(chosen.steps[0], NAMES[x.dtype], (x, scale, shift, grad, grad_x, sums), numbers)
+    grad_weight, grad_bias = sums.sum(0).unbind(1)
+    return grad_x, grad_weight.to(weight.dtype, copy=True), grad_bias.to(bias.dtype, copy=True)
 
 
 def _parameters(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,8 @@ VERSIONS: Final = ("naive", "vectorised", "resident", "cluster")
 SIZES: Final = {"f32": 4, "f16": 2, "bf16": 2}
 
 WARP: Final = 32
-MAX_THREADS: Final = 512  # as in instance_norm_residual.cu
+MAX_THREADS: Final = 512  # as in bodies.cuh
+GRADIENT_THREADS: Final = 256  # as in gradients.cu
 MAX_SPLITS: Final = 32
 CLUSTERS: Final = (2, 4, 8)  # 8 blocks is what every GPU with clusters can run together
 SECTOR: Final = 32  # bytes that memory moves at least
@@ -103,13 +104,52 @@ def plan(planes: Planes, gpu: Gpu, version: str = "auto") -> Plan:
     """
     if version not in (*VERSIONS, "auto"):
         raise UsageError(f"no version of the kernel is called {version!r}; there are: {', '.join(VERSIONS)}, auto")
-    if planes.pixels > MAX_PIXELS:
-        raise UsageError(f"a plane of {planes.pixels} pixels is larger than the {MAX_PIXELS} that the kernels take")
+    _check(planes)
     for name in ("one pass", "vectorised", "naive") if version == "auto" else (version,):
         found = _two_pass(planes, gpu, name) if name in ("vectorised", "naive") else _one_pass(planes, gpu, name)
         if found is not None:
             return found
     raise UsageError(f"version {version} cannot run here: {planes} on {gpu}; use version auto")
+
+
+@functools.lru_cache(maxsize=1024)
+def gradient_plan(planes: Planes, gpu: Gpu) -> Plan:
+    """The launch for the gradients: ``held`` where x and the gradient of a plane fit one block, else ``streamed``.
+
+    Args:
+        planes: the tensor; at least one number. ``aligned`` is to hold for the gradient, too.
+        gpu: compute capability 8.0 or higher.
+
+    Raises:
+        UsageError: the planes are larger than the kernels take.
+    """
+    _check(planes)
+    width = planes.wide
+    for columns in _columns(planes, width) if width > 1 else ():
+        step = _gradient_step(planes, width, columns, held=True)
+        if step.shared_bytes <= gpu.shared_bytes:
+            return _gradient_plan(planes, width, columns, "held", step)
+    columns = next(_columns(planes, width))
+    return _gradient_plan(planes, width, columns, "streamed", _gradient_step(planes, width, columns, held=False))
+
+
+def _gradient_step(planes: Planes, width: int, columns: int, *, held: bool) -> Step:
+    vectors = _vectors(planes, width, columns)
+    threads = min(_threads(vectors), GRADIENT_THREADS)
+    # Floats a statistic: two of the center's sample, four moments, two sums of the gradient.
+    scratch = 4 * (threads // WARP + 1) * columns * _statistics(planes, width) * (2 + 4 + 2)
+    kernel = f"gradients_{'held' if held else 'streamed'}_{_name(planes, width)}"
+    return Step(kernel, _teams(planes, width, columns), threads, 1, held * 2 * vectors * 16 + scratch)
+
+
+def _gradient_plan(planes: Planes, width: int, columns: int, version: str, step: Step) -> Plan:
+    workspace = planes.batch * planes.channels * 2
+    return Plan(version, (step,), _vectors(planes, width, columns), 1, _bits(columns), workspace)
+
+
+def _check(planes: Planes) -> None:
+    if planes.pixels > MAX_PIXELS:
+        raise UsageError(f"a plane of {planes.pixels} pixels is larger than the {MAX_PIXELS} that the kernels take")
 
 
 def _two_pass(planes: Planes, gpu: Gpu, version: str) -> Plan | None:

@@ -15,20 +15,21 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from dadfi_fast.errors import BackendMissing
+from dadfi_fast.errors import BackendMissing, DadfiError
 from dadfi_fast.kernels.choice import SIZES
 
 if TYPE_CHECKING:
     from cuda.core import Kernel
 
 FOLDER: Final = Path(__file__).parent
-SOURCE: Final = FOLDER / "instance_norm_residual.cu"
+#: What is compiled by itself, since not everybody needs all of it.
+SOURCES: Final = {"forward": FOLDER / "instance_norm_residual.cu", "gradients": FOLDER / "gradients.cu"}
 #: The oldest GPUs that the kernels run on: asynchronous copies and bfloat16 came with them.
 OLDEST: Final = (8, 0)
 #: The CUDA version that a driver must be for, to load what NVRTC 13 makes.
@@ -84,20 +85,30 @@ def driver_version() -> int | None:
     return int(version) if status == driver.CUresult.CUDA_SUCCESS else None
 
 
-def compile_kernels(dtype: str, architecture: str) -> Build:
+def source_digest() -> str:
+    """Changes with the kernels and with how they are compiled and launched. Needs nothing that compiles."""
+    digest = hashlib.sha256()
+    for path in sorted(path for kind in ("*.cu", "*.cuh", "*.py") for path in FOLDER.glob(kind)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def compile_kernels(dtype: str, architecture: str, part: str = "forward") -> Build:
     """Compile the kernels of one dtype.
 
     Args:
         dtype: ``f32``, ``f16`` or ``bf16``.
         architecture: such as ``sm_90``.
+        part: of `SOURCES`.
 
     Raises:
         cuda.core error: the source does not compile; the message is the compiler's.
     """
     assert dtype in SIZES, f"there are no kernels for {dtype}"
     core = cuda_core()
+    source = SOURCES[part]
     options = core.ProgramOptions(
-        name=SOURCE.name,
+        name=source.name,
         arch=architecture,
         std="c++17",
         define_macro=f"STORE_{dtype.upper()}",
@@ -105,17 +116,46 @@ def compile_kernels(dtype: str, architecture: str) -> Build:
         ptxas_options=["-v"],
     )
     log = io.StringIO()
-    code = core.Program(SOURCE.read_text(encoding="utf-8"), "c++", options).compile("cubin", logs=log).code
+    code = core.Program(source.read_text(encoding="utf-8"), "c++", options).compile("cubin", logs=log).code
     assert isinstance(code, bytes)
     return Build(code, _resources(log.getvalue()))
 
 
-def load_kernels(dtype: str, capability: tuple[int, int], *, folder: Path | None = None) -> bytes:
+def compile_ptx(source: Path, capability: tuple[int, int], define: str) -> str:
+    """Intermediate code, which the driver of any GPU of this compute capability or a newer one makes into its own.
+
+    Straight from NVRTC: cuda-core makes PTX only where there is a driver.
+
+    Args:
+        source: a ``.cu`` file of this folder.
+        capability: such as (9, 0).
+        define: the macro that says which kernels are wanted.
+
+    Raises:
+        BackendMissing: NVRTC does not know the GPU.
+        DadfiError: the source does not compile; the message is the compiler's.
+    """
+    from cuda.bindings import nvrtc
+
+    target = _architecture(capability).replace("sm_", "compute_")
+    _, program = nvrtc.nvrtcCreateProgram(source.read_bytes(), source.name.encode(), 0, None, None)
+    options = [f"-arch={target}", "-std=c++17", f"-I{FOLDER}", f"-D{define}"]
+    (status,) = nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])
+    if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
+        said = _text(program, nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog)
+        raise DadfiError(f"{source.name} does not compile for {target}: {said}")
+    return _text(program, nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX)
+
+
+def load_kernels(
+    dtype: str, capability: tuple[int, int], *, part: str = "forward", folder: Path | None = None
+) -> bytes:
     """Machine code for a GPU of this compute capability, from the cache or compiled now.
 
     Args:
         dtype: ``f32``, ``f16`` or ``bf16``.
         capability: of the GPU, such as (9, 0).
+        part: of `SOURCES`.
         folder: of the cache; the user's cache folder if None. One that cannot be written to is done without.
 
     Raises:
@@ -125,13 +165,13 @@ def load_kernels(dtype: str, capability: tuple[int, int], *, folder: Path | None
     if why is not None:
         raise BackendMissing(why)
     architecture = _architecture(capability)
-    file = (folder or _user_folder()) / f"{dtype}-{architecture}-{_fingerprint(dtype, architecture)}.cubin"
-    kept = _read(file)
+    file = (folder or user_folder()) / f"{part}-{dtype}-{architecture}-{fingerprint(dtype, capability)}.cubin"
+    kept = read(file)
     if kept is not None:
         return kept
-    cubin = compile_kernels(dtype, architecture).cubin
+    cubin = compile_kernels(dtype, architecture, part).cubin
     with contextlib.suppress(OSError):
-        _write(file, cubin)
+        write(file, cubin)
     return cubin
 
 
@@ -140,7 +180,7 @@ def kernel(name: str, dtype: str, capability: tuple[int, int], device: int, shar
     """The kernel ``name``, loaded, and allowed to take ``shared_bytes`` of shared memory on ``device``."""
     from cuda.bindings import driver
 
-    found = _module(dtype, capability).get_kernel(name)
+    found = _module(dtype, capability, "gradients" if name.startswith("gradients") else "forward").get_kernel(name)
     attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
     (status,) = driver.cuKernelSetAttribute(attribute, shared_bytes, found.handle, driver.CUdevice(device))
     if status != driver.CUresult.CUDA_SUCCESS:
@@ -149,8 +189,17 @@ def kernel(name: str, dtype: str, capability: tuple[int, int], device: int, shar
 
 
 @functools.cache
-def _module(dtype: str, capability: tuple[int, int]):  # type: ignore[no-untyped-def]
-    return cuda_core().ObjectCode.from_cubin(load_kernels(dtype, capability), name=f"dadfi-fast-{dtype}")
+def _module(dtype: str, capability: tuple[int, int], part: str):  # type: ignore[no-untyped-def]
+    code = load_kernels(dtype, capability, part=part)
+    return cuda_core().ObjectCode.from_cubin(code, name=f"dadfi-fast-{part}-{dtype}")
+
+
+def _text(program: Any, size: Callable[..., Any], get: Callable[..., Any]) -> str:
+    """One of the texts that NVRTC made of a program."""
+    _, count = size(program)
+    found = b" " * count
+    get(program, found)
+    return str(found, "utf-8").rstrip("\0")
 
 
 def _architecture(capability: tuple[int, int]) -> str:
@@ -175,39 +224,38 @@ def _supported() -> tuple[int, ...]:
     return tuple(architectures)
 
 
-def _fingerprint(dtype: str, architecture: str) -> str:
+def fingerprint(dtype: str, capability: tuple[int, int]) -> str:
     """Changes with the source, what compiles it and the driver that loads the result."""
     from cuda.bindings import nvrtc
 
-    digest = hashlib.sha256(f"{dtype} {architecture} {nvrtc.nvrtcVersion()[1:]} {driver_version()}".encode())
-    for path in sorted([*FOLDER.glob("*.cu"), *FOLDER.glob("*.cuh"), Path(__file__)]):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    what = f"{dtype} {_architecture(capability)} {nvrtc.nvrtcVersion()[1:]} {driver_version()} {source_digest()}"
+    return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 
-def _user_folder() -> Path:
+def user_folder() -> Path:
+    """Where compiled kernels are kept, and what is known of them."""
     import platformdirs
 
     return Path(platformdirs.user_cache_path("dadfi-fast", appauthor=False)) / "kernels"
 
 
-def _read(file: Path) -> bytes | None:
-    """What `_write` wrote; None if there is none or it is damaged."""
+def read(file: Path) -> bytes | None:
+    """What `write` wrote; None if there is none or it is damaged."""
     try:
         content = file.read_bytes()
     except OSError:
         return None
-    digest, cubin = content[:32], content[32:]
-    return cubin if hashlib.sha256(cubin).digest() == digest else None
+    digest, rest = content[:32], content[32:]
+    return rest if hashlib.sha256(rest).digest() == digest else None
 
 
-def _write(file: Path, cubin: bytes) -> None:
+def write(file: Path, content: bytes) -> None:
     """Under a name of its own first: two processes may do this at once."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(hashlib.sha256(cubin).digest() + cubin)
+            stream.write(hashlib.sha256(content).digest() + content)
         Path(name).replace(file)
     except OSError:
         Path(name).unlink(missing_ok=True)

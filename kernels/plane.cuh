@@ -8,9 +8,9 @@ struct Arguments {
     const void* x;
     const void* weight;    // [C]
     const void* bias;      // [C]
-    const void* residual;  // as x, or null
-    void* out;
-    float* workspace;  // [teams, splits, columns * V, 4], of the two-pass versions
+    const void* residual;  // as x, or null; for the gradients that of `out`
+    void* out;             // for the gradients that of `x`
+    float* workspace;      // [teams, splits, columns * V, 4] of the two-pass versions; [planes, 2] of the gradients
     int channels;
     int pixels;       // of a plane
     int capacity;     // vectors that one block works on
@@ -77,7 +77,8 @@ struct Team {
     bool idle;      // channels last: the column lies beyond the last channel
     int columns;
     int pixels, channels, column_bits;
-    long long base;  // number of the first number of vector 0
+    long long base;   // number of the first number of vector 0
+    long long plane;  // the thread's first plane, of all pictures
 
     __device__ Team(const Arguments& a, int team)
         : lead(0), column(0), columns(1 << a.column_bits), pixels(a.pixels), channels(a.channels),
@@ -89,10 +90,12 @@ struct Team {
             channel = team % groups * group + column * V;
             vectors = pixels << column_bits;
             base = static_cast<long long>(picture) * pixels * channels + channel;
+            plane = static_cast<long long>(picture) * channels + channel;
             idle = channel >= channels;
         } else {
             channel = team % channels;
             base = static_cast<long long>(team) * pixels;
+            plane = team;
             lead = static_cast<int>(base % V);
             base -= lead;
             vectors = (lead + pixels + V - 1) / V;

@@ -7,6 +7,8 @@
 #else
 
 #define SHARED_MEMORY(name) extern __shared__ uint4 name[]
+// Follows every kernel: a processor needs a way in that takes all arguments as one, a GPU has one.
+#define LAUNCHABLE(name)
 
 // One access to global or shared memory, of 2, 4 or 16 bytes, aligned to its size.
 template <class U>

@@ -19,6 +19,8 @@ from dadfi_fast.backends import cuda, trt
 from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.backends.half import half
 from dadfi_fast.errors import DadfiError, DiskError
+from dadfi_fast.ops import node
+from dadfi_fast.ops.fast import KERNELS
 
 #: The environment variable that names another folder.
 VARIABLE: Final = "DADFI_ENGINES"
@@ -37,6 +39,7 @@ class Facts:
     precision: str
     model: str  # sha256 of the ONNX file that was built, which is the generator's or made from it
     profiles: tuple[trt.Profile, ...]
+    kernels: str = ""  # digest of our own kernels, which an engine of fused nodes has inside
 
     @property
     def key(self) -> str:
@@ -92,7 +95,8 @@ def obtain(
     model = half(model) if precision == "f16" else model
     target, driver = _target(flavour, architecture, device)
     runtime, digest = trt.version(flavour), hashlib.sha256(model).hexdigest()
-    facts = Facts(runtime, target, driver, artifact.sha256, precision, digest, profiles)
+    kernels: str = KERNELS["source"]()() if flavour.plugins and node.used(model) else ""
+    facts = Facts(runtime, target, driver, artifact.sha256, precision, digest, profiles, kernels)
     if (found := find(facts, where=where)) is not None:
         return found, where / f"{facts.key}{SUFFIX}"
     timings = where / f"{slug(runtime, target, driver)}.timings"
@@ -102,7 +106,7 @@ def obtain(
     )
     path = store(facts, made.engine, where=where)
     if made.timings:
-        _write(timings, made.timings)
+        write(timings, made.timings)
     return made.engine, path
 
 
@@ -120,8 +124,8 @@ def store(facts: Facts, engine: bytes, *, where: Path | None = None) -> Path:
     record = {**asdict(facts), "sha256": hashlib.sha256(engine).hexdigest()}
     try:
         where.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(path, engine)
-        _write(path.with_suffix(".json"), json.dumps(record, indent=2).encode())  # last: an engine without is not seen
+        write(path, engine)
+        write(path.with_suffix(".json"), json.dumps(record, indent=2).encode())  # last: an engine without is not seen
     except OSError as error:
         raise DiskError(f"cannot write the engine to {where} ({error}); set {VARIABLE} to another folder") from error
     return path
@@ -176,7 +180,7 @@ def _target(flavour: trt.Flavour, architecture: str | None, device: str) -> tupl
     return (gpu.architecture, "") if flavour.ahead_of_time else (f"{gpu.name} {gpu.architecture}", gpu.driver)
 
 
-def _write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes) -> None:
     """Whole or not at all, for the user alone (``mkstemp`` gives mode 0600)."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -10,12 +10,14 @@ import importlib.util
 from typing import TYPE_CHECKING, Final
 
 from dadfi_fast.errors import BackendMissing, UsageError
+from dadfi_fast.ops.node import DOMAIN, NODES
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-#: Computed in float16: convolutions, which take the time, and what works on each value alone.
-NARROW: Final = frozenset({"Conv", "ConvTranspose", "Relu", "Add"})
+#: Stored in float16: what convolutions, which take the time, read and write, and what works on each value alone. Fused
+#: nodes read and write float16 and compute in float32; their weight and bias stay float32.
+NARROW: Final = frozenset({"Conv", "ConvTranspose", "Relu", "Add", *NODES})
 #: Computed in float32: sums over a whole plane, and the last two steps, whose result is the perturbation. In a file in
 #: float32 a Cast goes to float32, too.
 WIDE: Final = frozenset({"InstanceNormalization", "Tanh", "Mul", "Cast"})
@@ -72,8 +74,9 @@ class _Narrowing:
         ends = {value.name for value in self.graph.output}
         for node in self.graph.node:
             narrow = node.op_type in NARROW
+            wide = (1, 2) if node.domain == DOMAIN else ()
             for index, name in enumerate(node.input):
-                node.input[index] = self._as(name, narrow=narrow)
+                node.input[index] = self._as(name, narrow=narrow and index not in wide)
             self.nodes.append(node)
             if narrow:
                 self.narrow.update(node.output)

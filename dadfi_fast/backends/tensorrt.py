@@ -7,11 +7,12 @@ GPU for it; nothing here has run on a GPU yet (docs/backends.md).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dadfi_fast.backends import cuda, engines, half, trt
 from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.backends.compiled import Compiled
 from dadfi_fast.backends.lane import Forward
 from dadfi_fast.backends.on_device import OnDevice, stream_handle
 from dadfi_fast.backends.torch import Torch
@@ -38,9 +39,10 @@ class TensorRT(OnDevice):
         super().__init__(artifact, device=device, threads=threads, precision=precision)
         if (why := self.missing_on(device)) is not None:
             raise BackendMissing(f"backend {self.name} cannot run: {why}")
-        data, _ = engines.obtain(self.flavour, artifact, precision=self.precision, device=device)
-        with self._current():
+        with self._current():  # a build is for the current GPU
+            data, self._file = engines.obtain(self.flavour, artifact, precision=self.precision, device=device)
             self._engine = trt.deserialise(self.flavour, data)
+            self._config = self._settings()
 
     @classmethod
     def missing(cls) -> str | None:
@@ -64,16 +66,19 @@ class TensorRT(OnDevice):
 
     def forward(self, shape: tuple[int, ...]) -> Forward:
         with self._current():
-            return _Context(self._engine, shape, self.device, self._settings())
+            return _Context(self._engine, shape, self.device, self._config, self._ran)
 
     def _trt(self) -> Any:
         return self.flavour.load()
 
     def _settings(self) -> Any:
-        """How a context is to run: its memory is given to it, as much as its shape needs."""
+        """How contexts are to run: their memory is given to them, as much as their shape needs."""
         config = self._engine.create_runtime_config()
         config.set_execution_context_allocation_strategy(self._trt().ExecutionContextAllocationStrategy.USER_MANAGED)
         return config
+
+    def _ran(self) -> None:
+        """Called when a context has run for the first time."""
 
     def _current(self) -> Any:
         import torch
@@ -82,7 +87,10 @@ class TensorRT(OnDevice):
 
 
 class TensorRTRTX(TensorRT):
-    """TensorRT for RTX (GeForce and workstation cards): compiles kernels as it meets shapes, keeps graphs itself."""
+    """TensorRT for RTX (GeForce and workstation cards): compiles kernels as it meets shapes, keeps graphs itself.
+
+    What it compiles is kept beside the engine (`Compiled`), for the next process.
+    """
 
     name: ClassVar[str] = "tensorrt-rtx"
     flavour: ClassVar[trt.Flavour] = trt.TENSORRT_RTX
@@ -102,16 +110,27 @@ class TensorRTRTX(TensorRT):
         config.cuda_graph_strategy = module.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         # A lane has one shape for good: better to compile for it at once than to begin with general kernels.
         config.dynamic_shapes_kernel_specialization_strategy = module.DynamicShapesKernelSpecializationStrategy.EAGER
+        self.compiled = Compiled(config, self._file, cuda.gpu(self.device))
         return config
+
+    def _ran(self) -> None:
+        self.compiled.keep()
 
 
 class _Context:
-    """One execution context, bound to a shape; called with crops on the device."""
+    """One execution context, bound to a shape; called with crops on the device.
 
-    def __init__(self, engine: Any, shape: tuple[int, ...], device: str, settings: Any) -> None:
+    Args:
+        ran: called once, after the first run: what had to be compiled for the shape is compiled then.
+    """
+
+    def __init__(
+        self, engine: Any, shape: tuple[int, ...], device: str, settings: Any, ran: Callable[[], None]
+    ) -> None:
         import torch
 
         self._device = device
+        self._ran: Callable[[], None] | None = ran
         self._context = engine.create_execution_context(settings)
         if self._context is None:
             raise DadfiError("no execution context could be made; is the GPU's memory full?")
@@ -132,6 +151,9 @@ class _Context:
         self._context.set_tensor_address(trt.DELTA, delta.data_ptr())
         if not self._context.execute_async_v3(stream_handle(self._device)):
             raise DadfiError("the engine could not be run; the driver's log may say why")
+        if self._ran is not None:
+            ran, self._ran = self._ran, None
+            ran()
         return delta
 
 

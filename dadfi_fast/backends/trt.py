@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dadfi_fast.errors import BackendMissing, DadfiError, UsageError
+from dadfi_fast.ops import node
+from dadfi_fast.ops.fast import KERNELS
 
 #: The input of a generator.
 CROPS: Final = "crops"
@@ -31,6 +33,7 @@ class Flavour:
     oldest: tuple[int, int]
     install: str
     ahead_of_time: bool  # builds for any GPU, without one; else for the one that is there
+    plugins: bool = False  # whether it takes our kernels
 
     @property
     def installed(self) -> bool:
@@ -64,7 +67,7 @@ class Flavour:
 
 
 TENSORRT: Final = Flavour(
-    "tensorrt", ("tensorrt",), (10, 16), "pip install 'dadfi-fast[tensorrt]'", ahead_of_time=False
+    "tensorrt", ("tensorrt",), (10, 16), "pip install 'dadfi-fast[tensorrt]'", ahead_of_time=False, plugins=True
 )
 TENSORRT_RTX: Final = Flavour(
     "tensorrt-rtx",
@@ -112,7 +115,7 @@ def build(
     architecture: str | None = None,
     timings: bytes = b"",
 ) -> Built:
-    """Build an engine from an ONNX file.
+    """Build an engine from an ONNX file. Fused nodes in it are run by our kernels where the flavour takes plugins.
 
     Args:
         flavour: which product.
@@ -123,12 +126,16 @@ def build(
 
     Raises:
         UsageError: the architecture is none that the flavour knows, or cannot be chosen.
+        BackendMissing: the kernels for fused nodes cannot be compiled here.
         DadfiError: the file cannot be read, or no engine can be built from it; the message says what it said.
     """
     trt, log = flavour.load(), _log(flavour.load())
     builder = trt.Builder(log)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
+    if flavour.plugins and node.used(model):
+        KERNELS["tensorrt"]()()
+        model = node.bare(model)
     if not parser.parse(model):
         reasons = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
         raise DadfiError(f"{flavour.name} cannot read the generator: {reasons}")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dadfi_fast.errors import NothingToDo, PhotoError
-from dadfi_fast.protect.decode import HEAD, open_picture, recognise
+from dadfi_fast.protect.decode import HEAD, decode, open_picture, recognise
+from dadfi_fast.types import UInt8
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,23 @@ def gather(source: Path, folder: Path, *, count: int, max_pixels: int = 200_000_
     files = _spread([data for data, _, _ in found], folder, count)
     formats = tuple(sorted({form for _, form, _ in found}))
     return Photos(folder, files, len(found), sum(size for _, _, size in found) / len(found) / 1e6, formats)
+
+
+def pictures(source: Path, *, max_pixels: int = 200_000_000) -> list[UInt8]:
+    """The pixels [H, W, 3] of every picture in ``source`` and below, in the order of their names.
+
+    Raises:
+        NothingToDo: there is none.
+    """
+    found = []
+    for path in sorted(path for path in source.rglob("*") if path.is_file()):
+        try:
+            found.append(decode(open_picture(path.read_bytes(), max_pixels=max_pixels), path).pixels)
+        except PhotoError:
+            continue
+    if not found:
+        raise NothingToDo(f"no picture in {source} can be read; name a folder of photos with --photos")
+    return found
 
 
 def _spread(pictures: Sequence[bytes], folder: Path, count: int) -> tuple[Path, ...]:

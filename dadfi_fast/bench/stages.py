@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -66,7 +66,7 @@ def cases(every: Sequence[Specimen], rig: Rig, threads: Pools) -> list[Case]:
     facts = {"photos": len(every), "workers": config.threads, "batch": config.crops_a_batch}
     codec, detector = package("simplejpeg"), rig.detector
     blended = [replace(each.photo, pixels=each.photo.pixels.copy()) for each in every]  # blending is in place
-    out = _Out(config.out / "stage-write")
+    out = _Out(config.folder / "stage-write")
 
     def in_threads(work: Callable[[T], object], items: Iterable[T] = every) -> Callable[[], int]:  # type: ignore[assignment]
         return lambda: sum(1 for _ in prefetch(items, work, pool=threads.compute, ahead=2 * config.threads))
@@ -112,6 +112,11 @@ def shares(medians: dict[Key, float]) -> dict[Key, float]:
     """The share of a photo's time that each stage takes, from its median rate."""
     total = sum(1 / rate for rate in medians.values())
     return {key: 1 / rate / total for key, rate in medians.items()}
+
+
+def seconds(rates: Mapping[Key, Sequence[float]]) -> list[tuple[float, ...]]:
+    """What each stage takes of one photo, in seconds; a tuple for every round, from the rates of the rounds."""
+    return [tuple(1 / rate for rate in each) for each in zip(*rates.values(), strict=True)]
 
 
 class _Out:

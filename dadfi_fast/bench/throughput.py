@@ -14,7 +14,7 @@ import numpy as np
 from dadfi_fast.attacks.generator import GeneratorAttack
 from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.backends.base import Backend
-from dadfi_fast.bench import generator, stages, whole
+from dadfi_fast.bench import decoders, engines, generator, stages, whole
 from dadfi_fast.bench.photos import gather
 from dadfi_fast.bench.pillow import PillowPool
 from dadfi_fast.bench.rig import Rig
@@ -67,8 +67,31 @@ class Throughput:
                 provider=f"{one.provider} / {other.provider}",
                 config=one.config,
             )
+        yield from self._overlap(known["disk"], rates)
+        yield from decoders.ratios(rates, self.cases)
+        yield from self._engines(rates)
         if self.backends.torch is not None:
             yield from self._against(self.backends.torch, rates)
+
+    def _engines(self, rates: dict[Key, list[float]]) -> Iterator[Row]:
+        """Every way to share the work out, against one process."""
+        alone = rates.get((engines.CASE, engines.LOCAL), [])
+        for case in self.cases:
+            if case.name == engines.CASE and case.provider != engines.LOCAL:
+                provider = f"{case.provider} / {engines.LOCAL}"
+                yield ratio(engines.CASE, rates[case.key], alone, provider=provider, config=case.config)
+
+    def _overlap(self, disk: Case, rates: dict[Key, list[float]]) -> Iterator[Row]:
+        """The time of a photo from disk to disk, against that of the stages, each of which had all cores to itself.
+
+        Against their sum: 1 is a run in which no core ever waits. Against the slowest: 1 is one in which all other
+        stages are free, as where they run on another device.
+        """
+        spent = stages.seconds({key: rates[key] for key in rates if key[0].startswith(stages.PREFIX)})
+        whole = [1 / rate for rate in rates[disk.key]]
+        for name, part in (("the sum of the stages", sum), ("the slowest stage", max)):
+            against = [part(each) for each in spent]
+            yield ratio(f"time: disk / {name}", whole, against, provider=disk.provider, config=disk.config)
 
     def _against(self, torch: Backend, rates: dict[Key, list[float]]) -> Iterator[Row]:
         for backend in (each for each in self.backends.every if each is not torch):
@@ -95,6 +118,7 @@ class Setup:
     device: str = "cpu"  # or cuda, cuda:N
     count: int = 32  # photos in a round
     workers: int | None = None  # threads, and processes of the Pillow control; those of a run of protect where None
+    engines: bool = False  # also several processes, and Ray on this machine
 
 
 @contextmanager
@@ -109,7 +133,12 @@ def prepare(setup: Setup, scratch: Path) -> Iterator[Throughput]:
     material = gather(setup.photos, scratch / "in", count=setup.count)
     # every photo is to cost the whole way, also one without a face
     config = ProtectConfig(
-        sources=(str(material.folder),), out=scratch / "out", no_face="whole", workers=setup.workers, again=True
+        sources=(str(material.folder),),
+        out=scratch / "out",
+        no_face="whole",
+        workers=setup.workers,
+        again=True,
+        device=setup.device,
     )
     # beside the other stages the generator has some of the cores; alone it has all
     beside = type(backends.chosen)(setup.artifact, device=setup.device, threads=config.generator_threads)
@@ -126,6 +155,8 @@ def prepare(setup: Setup, scratch: Path) -> Iterator[Throughput]:
             *generator.cases(backends, cut),
             *whole.cases(material, together, threads, pillow),
             *stages.cases(every, alone, threads),
+            *decoders.cases(material, config, threads),
+            *(engines.cases(material, together, stack) if setup.engines else ()),
         )
         yield Throughput(timed, backends, cut)
 

@@ -17,14 +17,14 @@ from dadfi_fast.bench.rig import Rig
 from dadfi_fast.bench.rounds import Case
 from dadfi_fast.bench.rows import package
 from dadfi_fast.errors import DadfiError
+from dadfi_fast.protect.auto import in_memory
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.crop import SIZE
 from dadfi_fast.protect.decode import decode, open_picture
 from dadfi_fast.protect.encode import encode
-from dadfi_fast.protect.hops import Encoded, Hops, Loaded, Marked, Seen, chain, hop
+from dadfi_fast.protect.hops import Encoded, Hops
 from dadfi_fast.protect.outcome import Entry, Failed
-from dadfi_fast.protect.perturb import perturb
-from dadfi_fast.protect.pipeline import PIXELS_A_THREAD, protect
+from dadfi_fast.protect.pipeline import protect
 from dadfi_fast.protect.prefetch import Pools, prefetch
 from dadfi_fast.protect.write import OutFolder
 from dadfi_fast.types import Float32, Protected
@@ -33,26 +33,11 @@ from dadfi_fast.types import Float32, Protected
 def memory(photos: Photos, rig: Rig, threads: Pools) -> Callable[[], int]:
     """Encoded bytes in memory to encoded bytes in memory, through the hops of protect."""
     config, attack = rig.config, rig.attack
-    files = {path.name: path.read_bytes() for path in photos.files}
-    entries = [Entry(path, path.name, path.name, len(files[path.name]), 0) for path in photos.files]
-    hops = Hops(replace(config, verify=0.0), rig.detector, attack.budget, OutFolder(config.out))
-    workers, batch = config.threads, config.crops_a_batch
-
-    def load(entry: Entry) -> Loaded:
-        data = files[entry.name]
-        return Loaded(entry, data, "", open_picture(data, max_pixels=config.max_pixels))
-
-    see = chain(
-        hop("read", Entry, load),
-        hop("decode", Loaded, hops.decode),
-        hop("detect", Seen, hops.detect),
-        hop("crop", Seen, hops.crop),
-    )
+    files = [(Entry(path, path.name, path.name, path.stat().st_size, 0), path.read_bytes()) for path in photos.files]
+    hops = Hops(replace(config, verify=0.0), rig.detector, attack.budget, OutFolder(config.folder))
 
     def work() -> int:
-        seen = prefetch(entries, see, pool=threads.compute, ahead=batch + 2 * workers)
-        marked = perturb(seen, attack, batch=batch, heaviest=PIXELS_A_THREAD * workers)
-        done = prefetch(marked, hop("encode", Marked, hops.encode), pool=threads.compute, ahead=batch + workers)
+        done = in_memory(files, hops, attack, threads, workers=config.threads, batch=config.crops_a_batch)
         return sum(_counts(item) for item in done)
 
     return work
@@ -97,7 +82,7 @@ def cases(photos: Photos, rig: Rig, threads: Pools, pillow: PillowPool) -> list[
         "detector": rig.detector.name,
         "batch": config.crops_a_batch,
     }
-    ours, theirs, saved = (config.out / name for name in ("disk", "cmua", "pillow"))
+    ours, theirs, saved = (config.folder / name for name in ("disk", "cmua", "pillow"))
     saved.mkdir(parents=True)
     targets = [(path, saved / path.name) for path in photos.files]
 

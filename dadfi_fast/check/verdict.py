@@ -13,6 +13,8 @@ import numpy as np
 
 from dadfi_fast.check.adversary import Find
 from dadfi_fast.check.conditions import WRITTEN, Condition
+from dadfi_fast.check.fake_sets import FakeSets
+from dadfi_fast.check.inception import Inception
 from dadfi_fast.check.inspection import Inspection
 from dadfi_fast.check.record import Sample, finite
 from dadfi_fast.check.sample import Pair, draw
@@ -23,8 +25,9 @@ from dadfi_fast.deepfakes.registry import load_attributes, load_models
 from dadfi_fast.errors import DadfiError, NothingToDo
 from dadfi_fast.metrics.defence import SUCCESS, Scores, score
 
-#: Why the Frechet distance is null.
-NO_FID: Final = "the Frechet distance needs thousands of pictures and an Inception network; check does not measure it"
+#: Why a Frechet distance is null, and what is said of one.
+NO_FID: Final = "not asked for; check --fid N measures it, with N fakes in each of the two sets"
+TOO_FEW: Final = "fewer than two fakes: there is nothing to compare"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,7 @@ class Verdict:
     conditions: tuple[str, ...]  # the first is the picture as written
     n_pairs: int  # that the sample was drawn from
     seed: int
+    fakes: FakeSets | None = None  # for the Frechet distance, where it was asked for
 
     def scores(self, model: str, condition: str = WRITTEN.name) -> Scores:
         """The figures of one model."""
@@ -74,6 +78,21 @@ class Verdict:
         fakes = f"fakes that are visibly broken (SR_mask): {shares}"
         return f"{fakes}; files with every fake broken (SR_all): {safe} of {count}"
 
+    def fid(self, model: str, condition: str = WRITTEN.name) -> tuple[float | None, int | None]:
+        """The Frechet distance of one model's two sets of fakes, and n, the fakes in each; None where there is none."""
+        if self.fakes is None or not (n := self.fakes.n(model, condition)):
+            return None, None
+        return finite(self.fakes.distance(model, condition)), n
+
+    def fid_sentence(self) -> str:
+        """The Frechet distances of the files as written, in words; empty where none was asked for."""
+        found = [(model, *self.fid(model)) for model in self.models] if self.fakes else []
+        shown = [f"{model} {distance:.4g} (n = {n})" for model, distance, n in found if distance is not None]
+        if not found:
+            return ""
+        figures = ", ".join(shown) or TOO_FEW
+        return f"Frechet distance (FID) of the fakes: {figures}; to be compared with figures of the same n only"
+
     def to_dict(self) -> dict[str, Any]:
         """The verdict as ``check --json`` prints it: figures that do not exist are None."""
         differing = [sample.psnr for sample in self.samples if math.isfinite(sample.psnr)]
@@ -91,7 +110,7 @@ class Verdict:
             "n_no_face": sum(not each.found for each in seen),
             "seed": self.seed,
             "threshold": SUCCESS,
-            "fid_reason": NO_FID,
+            "fid_reason": self._no_fid(),
             "conditions": {name: self._condition(name) for name in self.conditions[1:]},
             "failures": [{"target": pair.name, "error": why} for pair, why in self.failures],
         }
@@ -101,6 +120,7 @@ class Verdict:
 
     def _model(self, model: str, condition: str) -> dict[str, Any]:
         s, joined = self.scores(model, condition), self.distances(model, condition)
+        fid, n = self.fid(model, condition)
         return {
             "n_edits": s.n_edits,
             "d_pix": s.d_pix,
@@ -108,10 +128,16 @@ class Verdict:
             "sr": s.sr,
             "sr_mask": s.sr_mask,
             "n_empty": s.n_empty,
-            "fid": None,
+            "fid": fid,
+            "fid_n": n,
             "d_original": float(joined.original.mean()),
             "d_original_null": float(joined.null.mean()),
         }
+
+    def _no_fid(self) -> str | None:
+        if self.fakes is None:
+            return NO_FID
+        return TOO_FEW if all(self.fid(model)[0] is None for model in self.models) else None
 
     def distances(self, model: str, condition: str = WRITTEN.name) -> Distances:
         """What one model made of all faces of all samples, in their order."""
@@ -128,6 +154,7 @@ def check_files(
     seed: int = 0,
     conditions: Sequence[Condition] = (),
     watchers: Sequence[Watch] = (),
+    fid: int = 0,
     tick: Callable[[], object] = lambda: None,
 ) -> Verdict:
     """Run written files through deepfake models, beside their originals.
@@ -141,13 +168,17 @@ def check_files(
         seed: of the drawing.
         conditions: what else is done to the protected picture first; each gives figures of its own.
         watchers: are shown the pictures while they are there.
+        fid: fakes in each of the two sets of a Frechet distance, as far as there are so many; 0: it is not measured.
         tick: called after every pair.
 
     Raises:
         NothingToDo: there are no pairs.
         DadfiError: none of the pairs could be compared.
         WeightsError: a model is missing or damaged.
+        BackendMissing: a Frechet distance is asked for and its network is not installed.
     """
+    fakes = FakeSets(Inception(), count=fid, conditions=[each.name for each in (WRITTEN, *conditions)]) if fid else None
+    watchers = [*watchers, fakes] if fakes else watchers
     known = list(dict.fromkeys(pair if isinstance(pair, Pair) else Pair(pair[1].name, *pair) for pair in pairs))
     drawn = draw(known, n=sample, seed=seed)
     if not drawn:
@@ -166,7 +197,7 @@ def check_files(
     samples, failures = inspection.samples(), tuple(inspection.failures)
     if not samples:
         raise DadfiError(f"none of the {len(drawn)} files could be compared; the first: {failures[0][1]}")
-    return Verdict(samples, failures, tuple(model.name for model in models), tuple(every), len(known), seed)
+    return Verdict(samples, failures, tuple(model.name for model in models), tuple(every), len(known), seed, fakes)
 
 
 def _default_detector() -> Find:

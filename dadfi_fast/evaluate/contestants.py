@@ -20,6 +20,7 @@ from dadfi_fast.deepfakes.target import load_targets
 from dadfi_fast.errors import DataError, UsageError
 from dadfi_fast.evaluate.experiment import Setup
 from dadfi_fast.evaluate.laboratory import Laboratory
+from dadfi_fast.evaluate.made import MADE, made
 from dadfi_fast.evaluate.methods import Informed, Method, generators
 from dadfi_fast.evaluate.originals import Originals
 from dadfi_fast.evaluate.pictures import archives
@@ -83,15 +84,20 @@ def gather(lab: Laboratory) -> Contestants:
     return Contestants((*methods, *own), absent, targets[0].columns)
 
 
-def facts(lab: Laboratory) -> dict[str, Any]:
-    """What rows say besides: the models that attacks are given, what was made beforehand, and how."""
+def facts(lab: Laboratory, method: Method | None = None) -> dict[str, Any]:
+    """What rows say besides: the models that attacks are given, what was made beforehand, and how.
+
+    Args:
+        method: whose options are named; those of all attacks where None.
+    """
     setup = lab.setup
+    options = {name: dict(given) for name, given in setup.options.items() if method is None or name == method.name}
     return {
         "attacked": {model.name: model.card.sha256 for model in lab.models},
         "train": archives(setup.train),
         "train_sample": setup.train_sample if setup.train else None,
         "watermark": archives([setup.watermark] if setup.watermark else []),
-        "options": {name: dict(options) for name, options in setup.options.items()},
+        "options": options,
     }
 
 
@@ -99,8 +105,11 @@ def _made(name: str, setup: Setup, means: Means) -> Attack:
     if name == UNIVERSAL and setup.watermark:
         return Watermark(means.budget, _pattern(setup.watermark))
     options = setup.options.get(name, {})
+    own = replace(means, options=options)
     try:
-        return make(name, replace(means, options=options))
+        if name in MADE and means.training:
+            return made(name, own, setup, partial(make, name, own))
+        return make(name, own)
     except TypeError as error:
         if not options:
             raise

@@ -108,9 +108,3 @@ def edit_accuracy(
 def scaled(pixels: UInt8) -> Float32:
     """Levels 0-255 (any shape) as float32 in [-1, 1]."""
     return pixels.astype(np.float32) / np.float32(LEVELS) - np.float32(1)
-
-
-def levels(images: Float32) -> UInt8:
-    """Values in [-1, 1] (any shape) as levels 0-255, rounded: what a picture file holds."""
-    rounded: UInt8 = np.rint((np.clip(images, -1, 1) + 1) * LEVELS).astype(np.uint8)
-    return rounded

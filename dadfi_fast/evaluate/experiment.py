@@ -27,6 +27,16 @@ NAMED: Final = ("data", "split", "n", "models", "generator", "machine", "seed", 
 
 
 @dataclass(frozen=True)
+class Course:
+    """Is told how an experiment gets on."""
+
+    tick: Callable[[int], object] = lambda count: None  # so many pictures were just protected, checked or timed
+    plan: Callable[[int], object] = lambda count: None  # there are so many of them in all
+    stage: Callable[[str], object] = lambda name: None  # what is measured now
+    note: Callable[[str], object] = lambda text: None  # something to be said to the user
+
+
+@dataclass(frozen=True)
 class Setup:
     """What an experiment is asked to do."""
 
@@ -50,7 +60,9 @@ class Setup:
     cmua_compat: bool = False  # also count success as CMUA's evaluation does
     watermark: Path | None = None  # a universal perturbation that was made before, [3, S, S] as .npy
     command: str = ""  # what the user typed
-    tick: Callable[[int], object] = lambda count: None  # called with the number of pictures just done
+    out: Path | None = None  # where what is finished is kept for the next run; nowhere where None
+    fresh: bool = False  # measure everything anew, whatever is there
+    course: Course = field(default_factory=Course)
 
     def facts(self) -> dict[str, Any]:
         """What every row says of the run itself."""
@@ -67,6 +79,7 @@ class Result:
     columns: Mapping[str, str]  # the keys of `rows` that a table shows, with their heads
     text: str  # what the figures are, Markdown
     draw: Callable[[Figure], None]  # draws them
+    answer: str = ""  # what they say in words, Markdown
     sheets: Mapping[str, UInt8] = field(default_factory=dict)  # pictures [H, W, 3] by what they show
     arrays: Mapping[str, Float32] = field(default_factory=dict)  # what was made on the way and can be used again
 
@@ -102,7 +115,9 @@ def write(result: Result, out: Path) -> list[Path]:
 def markdown(result: Result) -> str:
     """The table, what its figures are, and what they were measured on and with."""
     heads = list(result.columns.values())
-    lines = [f"# {result.name}", "", result.text.strip(), "", _line(heads), _line(["---"] * len(heads))]
+    words = [text.strip() for text in (result.answer, result.text) if text.strip()]
+    lines = [f"# {result.name}", "", *(line for text in words for line in (text, ""))]
+    lines += [_line(heads), _line(["---"] * len(heads))]
     lines += [_line([_cell(cell) for cell in cells]) for cells in result.cells()]
     lines += ["", "Measured with:", "", *_facts(result), ""]
     pictures = [result.name, *(f"{result.name}-{name}" for name in result.sheets)]
@@ -110,10 +125,11 @@ def markdown(result: Result) -> str:
 
 
 def _facts(result: Result) -> Iterator[str]:
-    """What the table does not show, each different value once."""
+    """What the table does not show, each different value once; figures are left to the JSON file."""
     for key in result.rows[0]:
         values = dict.fromkeys(_worded(row.get(key)) for row in result.rows)
-        if key not in result.columns:
+        figures = len(values) > 1 and any(isinstance(row.get(key), float) for row in result.rows)
+        if key not in result.columns and not figures:
             yield f"- {key}: {'; '.join(value for value in values if value) or 'none'}"
 
 

@@ -7,7 +7,7 @@ Every method goes the way of ``protect`` (detection, crop, blending, rounding, e
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,8 @@ from dadfi_fast.check.verdict import Verdict, check_files
 from dadfi_fast.check.watch import Watch
 from dadfi_fast.deepfakes import registry
 from dadfi_fast.errors import DataError
-from dadfi_fast.evaluate.experiment import Setup
+from dadfi_fast.evaluate.experiment import Row, Setup
+from dadfi_fast.evaluate.finished import Piece, measured
 from dadfi_fast.evaluate.methods import NOISE, NULL, Method, Unchanged
 from dadfi_fast.evaluate.originals import Originals
 from dadfi_fast.faces.align import whole
@@ -96,7 +97,7 @@ class Laboratory:
             detector=self.detector,
             conditions=conditions,
             watchers=watchers,
-            tick=lambda: self.setup.tick(1),
+            tick=lambda: self.setup.course.tick(1),
         )
         for pair, why in verdict.failures:
             raise DataError(f"{pair.name}: {why}; take the picture out of the data")
@@ -121,6 +122,23 @@ class Laboratory:
         small = resize(pictures, self.classifier.image_size)
         return self.classifier.labels(small, columns, unknown_as=0)
 
+    def measured(self, experiment: str, pieces: Sequence[Piece]) -> list[Row]:
+        """The rows of ``pieces``; see `dadfi_fast.evaluate.finished.measured`."""
+        return measured(experiment, pieces, self.setup, pictures=len(self.originals))
+
+    def piece(
+        self, name: str, measure: Callable[[], Iterable[Row]], method: Method | None = None, **facts: Any
+    ) -> Piece:
+        """A piece that is done when ``measure`` has given its rows.
+
+        Args:
+            name: what the user is told.
+            method: whose generator the rows depend on.
+            facts: what they depend on besides.
+        """
+        drawn = {"pictures": self.originals.sha256, "fid": self.setup.fid, "cmua_compat": self.setup.cmua_compat}
+        return Piece(name, {**drawn, **self.facts(method), **facts}, measure)
+
     def unchanged(self) -> Method:
         """The control that changes nothing."""
         return Method(NULL, Unchanged(Budget(self.setup.strength)))
@@ -143,8 +161,9 @@ class Laboratory:
         pairs: list[Pair] = []
 
         def take(outcome: Outcome) -> None:
+            self.setup.course.tick(1)
             if isinstance(outcome, Written):
-                pairs.append(Pair(outcome.target, outcome.entry.source, out / outcome.target))
+                pairs.append(Pair(outcome.target, outcome.entry.path, out / outcome.target))
 
         config = ProtectConfig(
             sources=(str(self.originals.folder),), out=out, strength=self.setup.strength, detector=self.detector.name,
@@ -156,6 +175,7 @@ class Laboratory:
             raise KeyboardInterrupt
         for source, error in summary.failures:
             raise DataError(f"{source}: {error}; take the picture out of the data")
+        self.setup.course.tick(len(self.originals) - len(pairs))  # what is not written is not checked
         return pairs
 
 

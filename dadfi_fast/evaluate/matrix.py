@@ -26,7 +26,7 @@ class Matrix:
     """One quantity; NaN leaves a square empty."""
 
     title: str
-    values: Sequence[Sequence[float]]  # by row, then by column
+    values: Sequence[Sequence[float]]  # by row, then by column; the last columns may be missing
     limit: float | None = None  # what the darkest colour stands for; the largest value where None
 
 
@@ -51,12 +51,14 @@ def matrices(
 
     side = CHARACTER * max(map(len, rows)) + 0.4
     below = CHARACTER * max(map(len, columns))
-    width = (SQUARE * len(columns) + 0.3) * len(shown) + side
+    widths = [len(matrix.values[0]) for matrix in shown]
+    width = SQUARE * sum(widths) + 0.3 * len(shown) + side
     figure.set_size_inches(max(width, 4.5), SQUARE * len(rows) + below + REST)
-    axes = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    axes = figure.subplots(1, len(shown), sharey=True, squeeze=False, width_ratios=widths)[0]
     for axis, matrix in zip(axes, shown, strict=True):
         _draw(axis, matrix, marked)
-        axis.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
+        names = columns[: len(matrix.values[0])]
+        axis.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
     axes[0].set_yticks(range(len(rows)), rows)
     if any(map(any, marked)):
         frame = Patch(facecolor="white", edgecolor="black", linewidth=2, label=mark)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tarfile
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from dadfi_fast.card import sha256
 from dadfi_fast.errors import DataError
 from dadfi_fast.evaluate.experiment import Setup
 from dadfi_fast.evaluate.pictures import archives, splits
@@ -40,14 +43,19 @@ class Originals:
     def __len__(self) -> int:
         return len(self._names)
 
+    @cached_property
+    def sha256(self) -> str:
+        """A hash of the pictures, byte for byte, in their order."""
+        return hashlib.sha256("".join(sha256(path) for path in sorted(self.folder.iterdir())).encode()).hexdigest()
+
     def facts(self) -> dict[str, Any]:
         """What every row says of them: archives with their hashes, split, n."""
+        return {**self._facts, "n": len(self)}
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
         table = self._setup.attributes
-        return {
-            "data": archives(self._setup.sources),
-            "split": splits(table, self._names) if table else None,
-            "n": len(self),
-        }
+        return {"data": archives(self._setup.sources), "split": splits(table, self._names) if table else None}
 
 
 def _names(source: Path) -> list[str]:

@@ -21,16 +21,18 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dadfi_fast.check.fake_sets import levels
+from dadfi_fast.check.inception import Inception
 from dadfi_fast.deepfakes import registry
 from dadfi_fast.deepfakes.edits import Aim
 from dadfi_fast.deepfakes.portable import AttributeModel, DeepfakeModel
-from dadfi_fast.evaluate.edit_accuracy import Hits, hits, levels, scaled
+from dadfi_fast.evaluate.edit_accuracy import Hits, hits, scaled
 from dadfi_fast.evaluate.experiment import Result, Row, Setup
 from dadfi_fast.evaluate.pictures import Pictures
 from dadfi_fast.evaluate.plot import Panel, bars
 from dadfi_fast.evaluate.sheet import Column, sheet
 from dadfi_fast.metrics.defence import edit_mask
-from dadfi_fast.metrics.frechet import Inception, frechet_distance
+from dadfi_fast.metrics.frechet import frechet_distance
 from dadfi_fast.types import LEVELS, Float32, UInt8
 
 if TYPE_CHECKING:
@@ -81,13 +83,13 @@ def run(setup: Setup) -> Result:
     reals = Reals(pictures, network, count=min(setup.fid, len(pictures) // 2))
     rows: list[Row] = []
     for model in models:
-        found = measure(model, judge, pictures, reals, tick=setup.tick)
+        found = measure(model, judge, pictures, reals, tick=setup.course.tick)
         facts = {"models": {model.name: model.card.sha256}, "judge": {judge.card.name: judge.card.sha256}}
         rows += [
             each.row(model, reals) | facts | {"generator": None} | pictures.facts() | setup.facts() for each in found
         ]
     sheets = {model.name: contact_sheet(model, pictures) for model in models}
-    return Result("plausibility", rows, COLUMNS, TEXT, partial(_draw, rows=rows), sheets)
+    return Result("plausibility", rows, COLUMNS, TEXT, partial(_draw, rows=rows), sheets=sheets)
 
 
 def kept(image: Float32, fake: Float32) -> tuple[Float64, Float64]:

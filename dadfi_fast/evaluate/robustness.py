@@ -5,24 +5,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from dadfi_fast.check.conditions import WRITTEN, parse
+from dadfi_fast.check.conditions import WRITTEN, Condition, parse
 from dadfi_fast.check.sample import Pair
 from dadfi_fast.check.verdict import Verdict
 from dadfi_fast.evaluate.experiment import Result, Row, Setup
+from dadfi_fast.evaluate.finished import Piece
 from dadfi_fast.evaluate.laboratory import PNG, Form, Laboratory, laboratory, noise_before
-from dadfi_fast.evaluate.methods import NOISE, NULL, generators
-from dadfi_fast.evaluate.plot import Panel, bars
+from dadfi_fast.evaluate.matrix import Matrix, matrices
+from dadfi_fast.evaluate.methods import NOISE, NULL, Method, generators
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: What is said of files besides, by what was found and the files.
-See: TypeAlias = Callable[[Verdict, Sequence[Pair]], dict[str, Any]]
+#: What is said of files besides, by what was found, the files, and what is done to them first.
+See: TypeAlias = Callable[[Verdict, Sequence[Pair], Condition], dict[str, Any]]
 #: What happens to the written file; `WRITTEN` comes first.
 CONDITIONS: Final = tuple(map(parse, ("jpeg:95", "jpeg:90", "jpeg:75", "jpeg:50", "resize:0.5", "blur:3")))
 COLUMNS: Final = {
@@ -31,11 +32,12 @@ COLUMNS: Final = {
     "condition": "condition",
     "sr_mask": "SR_mask",
     "d_mask": "d_mask",
+    "d_pix": "d_pix",
     "n_empty": "empty masks",
     "sr_all": "SR_all",
 }
 #: What the figure calls SR_all.
-ALL: Final = "all models (SR_all)"
+ALL: Final = "SR_all"
 TEXT: Final = """\
 - written: the file as it is (PNG); jpeg: compressed once more at this quality, 4:2:0; resize: by this factor, the
   original likewise; blur: Gaussian, this window in pixels. Then the adversary's own detection and crop.
@@ -53,15 +55,37 @@ def run(setup: Setup) -> Result:
         UsageError: a model or a generator is unknown.
         DataError: the pictures cannot be read.
     """
-    rows: list[Row] = []
     methods = generators(setup)
     with laboratory(setup) as lab:
-        for method in methods:
-            with lab.written(method) as pairs:
-                verdict = lab.check(pairs, conditions=CONDITIONS)
-            rows += [row | lab.facts(method, [row["model"]]) for row in figures(method.name, verdict)]
-        rows += controls(lab)
-    return Result("robustness", rows, COLUMNS, TEXT, partial(draw, rows=rows))
+        rows = lab.measured("robustness", pieces(lab, methods, PNG))
+    return Result("robustness", rows, COLUMNS, TEXT, partial(draw, rows=rows), answer(rows))
+
+
+def pieces(lab: Laboratory, methods: Sequence[Method], form: Form, *, see: See | None = None) -> list[Piece]:
+    """What is measured: every method and the controls, written in this ``form`` and with what ``see`` says of them."""
+    every = [condition.name for condition in (WRITTEN, *CONDITIONS)]
+    named = partial(lab.piece, form=asdict(form), conditions=every)
+    own = [named(each.name, partial(_protected, lab, each, form, see), each) for each in methods]
+    return [*own, named("null and noise", partial(controls, lab, form, see=see))]
+
+
+def _protected(lab: Laboratory, method: Method, form: Form, see: See | None) -> Iterator[Row]:
+    with lab.written(method, form) as pairs:
+        verdict = lab.check(pairs, conditions=CONDITIONS)
+        seen = see(verdict, pairs, WRITTEN) if see else {}
+    for row in figures(method.name, verdict):
+        yield row | seen | lab.facts(method, [row["model"]])
+
+
+def answer(rows: Sequence[Row]) -> str:
+    """What is left of each generator's protection after the conditions, Markdown."""
+    lines = []
+    for method in dict.fromkeys(row["method"] for row in rows if row["generator"]):
+        own = [row for row in rows if row["method"] == method]
+        for model in dict.fromkeys(row["model"] for row in own):
+            shares = [f"{row['condition']} {row['sr_mask']:.3f}" for row in own if row["model"] == model]
+            lines.append(f"- {method}, {model} (SR_mask): {', '.join(shares)}")
+    return "\n".join(lines)
 
 
 def figures(method: str, verdict: Verdict, names: Sequence[tuple[str, str]] = ()) -> Iterator[dict[str, Any]]:
@@ -85,13 +109,14 @@ def figures(method: str, verdict: Verdict, names: Sequence[tuple[str, str]] = ()
             }
 
 
-def controls(lab: Laboratory, form: Form = PNG, *, see: See = lambda verdict, pairs: {}) -> list[Row]:
+def controls(lab: Laboratory, form: Form, *, see: See | None) -> list[Row]:
     """The rows of the unchanged pictures, written in this ``form`` and with what ``see`` says of them, and of noise."""
     every = (WRITTEN, *CONDITIONS)
     noisy = [noise_before(lab.setup.strength, condition) for condition in every]
     with lab.written(lab.unchanged(), form) as pairs:
         verdict = lab.check(pairs, conditions=[*CONDITIONS, *noisy])
-        seen: dict[str, dict[str, Any]] = {NULL: see(verdict, pairs), NOISE: {}}
+        first = {NULL: WRITTEN, NOISE: noisy[0]}
+        seen = {name: see(verdict, pairs, condition) if see else {} for name, condition in first.items()}
     names = {NULL: [each.name for each in every], NOISE: [each.name for each in noisy]}
     return [
         row | seen[method] | lab.facts(models=[row["model"]])
@@ -101,31 +126,21 @@ def controls(lab: Laboratory, form: Form = PNG, *, see: See = lambda verdict, pa
 
 
 def draw(figure: Figure, *, rows: Sequence[Row]) -> None:
-    """Bars of SR_mask and d_mask for each model and condition, ticks where noise lies; below them, SR_all."""
+    """SR_mask by condition and model, with SR_all, a matrix for each generator and one for noise; then their d_mask."""
     models = list(dict.fromkeys(row["model"] for row in rows))
-    several = len({row["method"] for row in rows}) > 3  # generators, beside the two controls
-    shown = [_bar(row, row["model"], row["sr_mask"], row["d_mask"]) for row in rows]
-    shown += [_bar(row, ALL, row["sr_all"], math.nan) for row in rows if row["model"] == models[0]]
-    noise = {(bar.group, bar.condition): bar for bar in shown if bar.method == NOISE}
-    bars_of = [bar for bar in shown if bar.method not in (NULL, NOISE)]
-    controls = [noise[bar.group, bar.condition] for bar in bars_of]
-    panels = [
-        Panel("SR_mask; SR_all", [bar.success for bar in bars_of], [bar.success for bar in controls], 1),
-        Panel("d_mask", [bar.distance for bar in bars_of], [bar.distance for bar in controls]),
-    ]
-    groups = [f"{bar.method}: {bar.group}" if several else bar.group for bar in bars_of]
-    bars(figure, panels, labels=[bar.condition for bar in bars_of], groups=groups, control="control: noise")
+    conditions = list(dict.fromkeys(row["condition"] for row in rows))
+    by_place = {(row["method"], row["condition"], row["model"]): row for row in rows}
 
+    def matrix(method: str, key: str, limit: float | None) -> Matrix:
+        values = [[by_place[method, condition, model][key] for model in models] for condition in conditions]
+        every = [by_place[method, condition, models[0]]["sr_all"] for condition in conditions]
+        if key == "sr_mask":
+            values = [[*line, last] for line, last in zip(values, every, strict=True)]
+        return Matrix(f"{method}\n{COLUMNS[key]}", values, limit)
 
-class _Bar(NamedTuple):
-    """A row as the figure has it."""
-
-    method: str
-    group: str  # a model, or `ALL`
-    condition: str
-    success: float
-    distance: float
-
-
-def _bar(row: Row, group: str, success: float, distance: float) -> _Bar:
-    return _Bar(row["method"], group, row["condition"], success, distance)
+    methods = [method for method in dict.fromkeys(row["method"] for row in rows) if method != NULL]
+    most = max((row["d_mask"] for row in rows if row["d_mask"] == row["d_mask"]), default=0)
+    shown = [matrix(method, "sr_mask", 1) for method in methods]
+    shown += [matrix(method, "d_mask", max(most, 1e-9)) for method in methods]
+    plain = [[False] * (len(models) + 1)] * len(conditions)
+    matrices(figure, shown, rows=conditions, columns=[*models, ALL], marked=plain, mark="")

@@ -6,17 +6,19 @@ has not seen is a black box for it, as in a leave-one-out training.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
 
 from dadfi_fast.card import Card
 from dadfi_fast.check.conditions import WRITTEN
 from dadfi_fast.check.verdict import Verdict
 from dadfi_fast.evaluate.experiment import Result, Row, Setup
-from dadfi_fast.evaluate.laboratory import laboratory, noise_before
+from dadfi_fast.evaluate.laboratory import Laboratory, laboratory, noise_before
 from dadfi_fast.evaluate.matrix import Matrix, matrices
-from dadfi_fast.evaluate.methods import NOISE, Method, generators
+from dadfi_fast.evaluate.methods import NOISE, NULL, Method, generators
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +39,7 @@ TEXT: Final = """\
 - trained against: what the generator's card says; black box: the model (this very file, by its hash) is none of those.
 - SR_mask: share of fakes whose d_mask (mean squared difference of the two fakes where the edit changed the picture) is
   above 0.05; d_pix: the same distance over the whole picture. Of written files (PNG), after the adversary's own
-  detection and crop. noise: uniform noise of the same strength instead, all over the picture.
+  detection and crop. null: the unchanged picture; noise: uniform noise of the same strength, all over it.
 """
 
 
@@ -48,32 +50,77 @@ def run(setup: Setup) -> Result:
         UsageError: a model or a generator is unknown.
         DataError: the pictures cannot be read.
     """
-    rows = measure(setup)
-    return Result("single-model", rows, COLUMNS, TEXT, partial(draw, rows=rows))
+    rows = measure("single-model", setup)
+    return Result("single-model", rows, COLUMNS, TEXT, partial(draw, rows=rows), answer(rows))
 
 
-def measure(setup: Setup, methods: Sequence[Method] = (), told: Told = lambda card: {}) -> list[Row]:
-    """A row for every generator and model, then one of noise for every model.
+def measure(experiment: str, setup: Setup, methods: Sequence[Method] = (), told: Told = lambda card: {}) -> list[Row]:
+    """A row for every generator and model, then one of the unchanged picture and one of noise for every model.
 
     Args:
+        experiment: whose rows they are.
         methods: the generators, where they are loaded already.
         told: what rows say besides of a generator.
     """
-    rows: list[Row] = []
+    methods = methods or generators(setup)
     with laboratory(setup) as lab:
-        hashes = {model.name: model.card.sha256 for model in lab.models}
-        for method in methods or generators(setup):
-            with lab.written(method) as pairs:
-                verdict = lab.check(pairs)
-            assert method.card is not None
-            for model in verdict.models:
-                facts = _seen(method.card, hashes[model]) | told(method.card)
-                rows.append({**_figures(method.name, model, verdict), **facts, **lab.facts(method, [model])})
-        noise = noise_before(setup.strength, WRITTEN)
-        with lab.written(lab.unchanged()) as pairs:
-            verdict = lab.check(pairs, conditions=[noise])
-        rows += [{**_figures(NOISE, m, verdict, noise.name), **lab.facts(models=[m])} for m in verdict.models]
-    return rows
+        cards = [each.card.extra if each.card else {} for each in methods]
+        own = [
+            lab.piece(each.name, partial(_protected, lab, each, told), each, card=card)
+            for each, card in zip(methods, cards, strict=True)
+        ]
+        return lab.measured(experiment, [*own, lab.piece("null and noise", partial(_controls, lab))])
+
+
+def _protected(lab: Laboratory, method: Method, told: Told) -> Iterator[Row]:
+    hashes = {model.name: model.card.sha256 for model in lab.models}
+    with lab.written(method) as pairs:
+        verdict = lab.check(pairs)
+    assert method.card is not None
+    for model in verdict.models:
+        facts = _seen(method.card, hashes[model]) | told(method.card)
+        yield {**_figures(method.name, model, verdict), **facts, **lab.facts(method, [model])}
+
+
+def _controls(lab: Laboratory) -> Iterator[Row]:
+    noise = noise_before(lab.setup.strength, WRITTEN)
+    with lab.written(lab.unchanged()) as pairs:
+        verdict = lab.check(pairs, conditions=[noise])
+    for name, condition in ((NULL, WRITTEN.name), (NOISE, noise.name)):
+        for model in verdict.models:
+            yield {**_figures(name, model, verdict, condition), **lab.facts(models=[model])}
+
+
+def answer(rows: Sequence[Row]) -> str:
+    """Whether generators break what they were trained against more than what they have not seen, Markdown."""
+    lines, gaps = [], []
+    for method in dict.fromkeys(row["method"] for row in rows if row["generator"]):
+        own = [row for row in rows if row["method"] == method]
+        sides = {side: [row["sr_mask"] for row in own if row["black_box"] == side] for side in ("no", "yes")}
+        if not any(sides.values()):
+            lines.append(f"- {method}: its card does not say what it was trained against.")
+            continue
+        seen, unseen = (_mean_of(sides[side]) for side in ("no", "yes"))
+        lines.append(
+            f"- {method}, trained against {own[0]['targets']}: SR_mask {seen} of those, {unseen} of the others."
+        )
+        if all(sides.values()):
+            gaps.append(np.mean(sides["no"]) > np.mean(sides["yes"]))
+    return "\n".join([_verdict(gaps), "", *lines])
+
+
+def _verdict(gaps: Sequence[bool]) -> str:
+    asked = "**Does a generator break what it was trained against, and less of what it has not seen?**"
+    why = "which is why the paper trains against several models at once (Eq. 14)"
+    if not gaps:
+        return f"{asked} Not answered: no generator was measured both on models that it has seen and on others."
+    if all(gaps):
+        return f"{asked} Yes, all of them, {why}: it goes the way of the paper."
+    return f"{asked} {sum(gaps)} of {len(gaps)} do, {why}: it does not go the way of the paper throughout."
+
+
+def _mean_of(shares: Sequence[float]) -> str:
+    return f"{np.mean(shares):.3f} (mean of {len(shares)})" if shares else "- (none)"
 
 
 def _figures(method: str, model: str, verdict: Verdict, condition: str = WRITTEN.name) -> dict[str, Any]:

@@ -11,9 +11,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dadfi_fast.attacks.base import Calls
 from dadfi_fast.attacks.choice import ATTACKS
@@ -27,11 +28,15 @@ from dadfi_fast.types import Float32
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Index: TypeAlias = NDArray[np.integer[Any]]
+
 #: Pictures to a call.
 BATCHES: Final = (1, 8)
 #: Pictures that are timed in a round, at most, and rounds.
 PICTURES: Final = 8
 ROUNDS: Final = 3
+#: Seconds of a round that are enough: slow methods get fewer pictures, at least one batch.
+ENOUGH: Final = 5.0
 #: The attacks that work on a picture in many steps; the others go over it once, or add what was made beforehand.
 ITERATIVE: Final = frozenset(ATTACKS) - {"noise", "fgsm", "cmua", "initiative", "mse", "dadfi"}
 #: The row of what is no attack.
@@ -39,6 +44,7 @@ REST: Final = "the rest of protect"
 COLUMNS: Final = {
     "method": "method",
     "batch": "batch",
+    "n": "pictures a round",
     "ms": "ms a picture",
     "ms_least": "fastest round",
     "ms_most": "slowest round",
@@ -83,27 +89,51 @@ def run(setup: Setup) -> Result:
         measure(timed, crops, lab.labels(crops, contestants.columns), setup)
         rows = [*_rows(timed, lab), _rest(lab)]
     draw = partial(_draw, rows=rows[:-1])
-    return Result("speed", rows, COLUMNS, TEXT + contestants.text, draw, arrays=contestants.arrays)
+    return Result("speed", rows, COLUMNS, TEXT + contestants.text, draw, answer(rows), arrays=contestants.arrays)
+
+
+def answer(rows: Sequence[Row]) -> str:
+    """How long generators take, beside the fastest method that works in many steps, Markdown."""
+    lines = []
+    for row in rows:
+        if row["generator"]:
+            took = f"{row['ms']:.1f} ms a picture ({row['ms_least']:.1f} to {row['ms_most']:.1f})"
+            known = row["ratio"] == row["ratio"]
+            beside = f"; the fastest method in many steps takes {row['ratio']:.0f} times as long" if known else ""
+            lines.append(f"- **{row['method']}**, batch {row['batch']}: {took}{beside}.")
+    return "\n".join(lines)
 
 
 def measure(timed: Sequence[Timed], crops: Float32, labels: Float32, setup: Setup) -> None:
     """Time every case once in each round, after one call of each that does not count."""
+    rounds = []
     for each in timed:
-        _call(each, crops[: each.batch], labels[: each.batch])
+        setup.course.stage(f"{each.method.name}, batch {each.batch}, to warm up")
+        took = _call(each, crops[: each.batch], labels[: each.batch])
+        parts = _parts(len(crops), each.batch)
+        rounds.append((each, parts[: max(1, int(ENOUGH / took))] if took else parts))
+    setup.course.plan(ROUNDS * sum(each.batch * len(parts) for each, parts in rounds))
     for number in range(ROUNDS):
-        for each in timed if number % 2 else reversed(timed):
-            index = np.arange(max(len(crops), each.batch)) % len(crops)  # a batch is filled up, if it must be
-            parts = [index[start : start + each.batch] for start in range(0, len(index), each.batch)]
-            parts = [part for part in parts if len(part) == each.batch]
-            calls = each.method.attack.calls
-            before = Calls(calls.gradients, calls.queries)
-            seconds = sum(_call(each, crops[part], labels[part]) for part in parts)
-            count = each.batch * len(parts)
-            each.rounds.append(1000 * seconds / count)
-            each.asked.gradients += calls.gradients - before.gradients
-            each.asked.queries += calls.queries - before.queries
-            each.pictures += count
-            setup.tick(count)
+        for each, parts in rounds if number % 2 else reversed(rounds):
+            setup.course.stage(f"{each.method.name}, batch {each.batch}, round {number + 1} of {ROUNDS}")
+            _round(each, [(crops[part], labels[part]) for part in parts])
+            setup.course.tick(each.batch * len(parts))
+
+
+def _parts(count: int, batch: int) -> list[Index]:
+    """Which of ``count`` pictures are in each call of a round; a batch is filled up, if it must be."""
+    index = np.arange(max(count, batch)) % count
+    return [index[start : start + batch] for start in range(0, len(index) - batch + 1, batch)]
+
+
+def _round(each: Timed, parts: Sequence[tuple[Float32, Float32]]) -> None:
+    calls, count = each.method.attack.calls, each.batch * len(parts)
+    before = Calls(calls.gradients, calls.queries)
+    seconds = sum(_call(each, crops, labels) for crops, labels in parts)
+    each.rounds.append(1000 * seconds / count)
+    each.asked.gradients += calls.gradients - before.gradients
+    each.asked.queries += calls.queries - before.queries
+    each.pictures += count
 
 
 def _call(each: Timed, crops: Float32, labels: Float32) -> float:

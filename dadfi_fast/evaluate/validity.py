@@ -7,21 +7,21 @@ the protected picture, comes with what it is without protection: most of it is t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.attacks.noise import Noise
 from dadfi_fast.check.conditions import WRITTEN
+from dadfi_fast.check.fake_sets import FakeSets
+from dadfi_fast.check.inception import Inception
 from dadfi_fast.check.verdict import Verdict
 from dadfi_fast.evaluate.cmua_formula import success_unwritten
 from dadfi_fast.evaluate.experiment import Result, Row, Setup
-from dadfi_fast.evaluate.fakes import FakeSets
 from dadfi_fast.evaluate.laboratory import Laboratory, laboratory, noise_before
-from dadfi_fast.evaluate.methods import NOISE, NULL, Unchanged, generators
+from dadfi_fast.evaluate.methods import NOISE, NULL, Method, Unchanged, generators
 from dadfi_fast.evaluate.plot import Panel, bars
-from dadfi_fast.metrics.frechet import Inception
 from dadfi_fast.types import Budget
 
 if TYPE_CHECKING:
@@ -41,6 +41,15 @@ COLUMNS: Final = {
     "d_original": "x to y'",
     "d_original_null": "x to y",
 }
+#: What the paper reports of each family, beside ours.
+PAPER: Final = {"paper": "the paper's"}
+REPORTED: Final = {
+    "stargan": "d_pix > 0.06, SR_mask 1.00, FID 131.5",
+    "stargan2": "d_pix > 0.06, FID 39.6",
+    "stgan-sac": "d_pix > 0.06, SR_mask 0.79, FID > 30",
+}
+#: The least d_pix that the paper reports.
+LEAST: Final = 0.06
 #: What `cmua_formula` adds.
 CMUA: Final = {"sr_cmua": "CMUA's success"}
 TEXT: Final = """\
@@ -53,11 +62,14 @@ x is the picture, y its fake, y' the fake of the written file (PNG), after the a
 - x to y': the paper's distance (Eq. 19 as a mean), from the original to the fake of the protected picture; x to y is
   what it is without protection.
 - null: the unchanged picture, written and read likewise; noise: uniform noise of the same strength, all over it.
+- the paper's: its Fig. 3, on models, pictures and an n of its own, so that its FID cannot be compared with ours; its
+  "mask distance" of at most 1 stands for SR_mask.
 """
 
 CMUA_TEXT: Final = """\
 - CMUA's success: the share by the formula of CMUA-Watermark's evaluation, on pictures of 256 px that are neither
-  rounded nor written, without detection: for comparison with its table only.
+  rounded nor written, without detection: for comparison with its table only, which has, on the official models and
+  CelebA: StarGAN 1.00, AGGAN 0.9988, AttGAN 0.8708, HiSD 0.9987.
 """
 
 
@@ -72,24 +84,43 @@ def run(setup: Setup) -> Result:
     network = Inception() if setup.fid else None
     methods = generators(setup)
     with laboratory(setup) as lab:
-        rows: list[Row] = []
-        for method in methods:
-            sets = FakeSets(network, count=setup.fid)
-            with lab.written(method) as pairs:
-                verdict = lab.check(pairs, watchers=[sets])
-            unwritten = _unwritten(method.attack, lab)
-            rows += [
-                {
-                    "method": method.name,
-                    **figures(verdict, model, sets),
-                    **unwritten[model],
-                    **lab.facts(method, [model]),
-                }
-                for model in verdict.models
-            ]
-        rows += _controls(lab, network)
+        pieces = [lab.piece(each.name, partial(_protected, lab, each, network), each) for each in methods]
+        rows = lab.measured("validity", [*pieces, lab.piece("null and noise", partial(_controls, lab, network))])
     columns, text = (COLUMNS | CMUA, TEXT + CMUA_TEXT) if setup.cmua_compat else (COLUMNS, TEXT)
-    return Result("validity", rows, columns, text, partial(_draw, rows=rows))
+    return Result("validity", rows, columns | PAPER, text, partial(_draw, rows=rows), answer(rows))
+
+
+def _protected(lab: Laboratory, method: Method, network: Inception | None) -> Iterator[Row]:
+    sets = FakeSets(network, count=lab.setup.fid)
+    with lab.written(method) as pairs:
+        verdict = lab.check(pairs, watchers=[sets])
+    unwritten = _unwritten(method.attack, lab)
+    family = {model.name: model.family for model in lab.models}
+    for model in verdict.models:
+        yield {
+            "method": method.name,
+            **figures(verdict, model, sets),
+            **unwritten[model],
+            "paper": REPORTED.get(family[model]),
+            **lab.facts(method, [model]),
+        }
+
+
+def answer(rows: Sequence[Row]) -> str:
+    """Whether the generators of ``rows`` do what the paper's does, Markdown."""
+    noise = {row["model"]: row for row in rows if row["method"] == NOISE}
+    lines = []
+    for method in dict.fromkeys(row["method"] for row in rows if row["generator"]):
+        own = [row for row in rows if row["method"] == method]
+        shares = ", ".join(f"{row['model']} {row['sr_mask']:.3f}" for row in own)
+        far = [row["model"] for row in own if row["d_pix"] > LEAST]
+        which = f": {', '.join(far)}" if far else ""
+        most = max(noise[row["model"]]["sr_mask"] for row in own)
+        lines.append(
+            f"**{method}** breaks (SR_mask): {shares}; noise of the same strength at most {most:.3f}. Its d_pix is "
+            f"above the paper's {LEAST} on {len(far)} of {len(own)} models{which}."
+        )
+    return "\n\n".join(lines)
 
 
 def figures(verdict: Verdict, model: str, sets: FakeSets, condition: str = WRITTEN.name) -> dict[str, Any]:
@@ -123,6 +154,7 @@ def _controls(lab: Laboratory, network: Inception | None) -> list[Row]:
             "method": name,
             **figures(verdict, model, sets, condition),
             **unwritten[name][model],
+            "paper": None,
             **lab.facts(models=[model]),
         }
         for name, condition in names.items()

@@ -9,9 +9,12 @@ from typing import Final
 import numpy as np
 
 from dadfi_fast.check.adversary import read
+from dadfi_fast.check.conditions import Condition
 from dadfi_fast.check.sample import Pair
 from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.metrics import quality
 from dadfi_fast.metrics.perceptual import flip
+from dadfi_fast.types import UInt8
 
 #: The keys of `visibility`, with heads for tables.
 SEEN: Final = {"psnr": "PSNR (dB)", "ssim": "SSIM", "flip": "FLIP", "linf": "Linf"}
@@ -34,6 +37,26 @@ def visibility(verdict: Verdict, pairs: Sequence[Pair]) -> dict[str, float]:
         "ssim": _mean(sample.ssim for sample in verdict.samples),
         "flip": _mean(flip(read(pair.original), read(pair.protected)) for pair in pairs),
         "linf": max(sample.linf for sample in verdict.samples),
+    }
+
+
+def visibility_after(condition: Condition, pairs: Sequence[Pair]) -> dict[str, float]:
+    """The same of what ``condition`` makes of the files, such as noise in place of protection.
+
+    Raises:
+        BackendMissing: FLIP is not installed.
+    """
+    found = [_compared(*condition.treat(read(pair.original), read(pair.protected))) for pair in pairs]
+    means = {key: _mean(each[key] for each in found) for key in ("psnr", "ssim", "flip")}
+    return means | {"linf": max(each["linf"] for each in found)}
+
+
+def _compared(one: UInt8, other: UInt8) -> dict[str, float]:
+    return {
+        "psnr": quality.psnr(one, other),
+        "ssim": quality.ssim(one, other),
+        "flip": flip(one, other),
+        "linf": quality.linf(one, other),
     }
 
 

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
+from dadfi_fast.check.conditions import WRITTEN, Condition
 from dadfi_fast.check.sample import Pair
 from dadfi_fast.check.verdict import Verdict
-from dadfi_fast.evaluate.experiment import Result, Row, Setup
+from dadfi_fast.evaluate.experiment import Result, Setup
 from dadfi_fast.evaluate.laboratory import Form, laboratory
 from dadfi_fast.evaluate.methods import generators
-from dadfi_fast.evaluate.robustness import COLUMNS, CONDITIONS, controls, draw, figures
-from dadfi_fast.evaluate.visibility import SEEN, SEEN_TEXT, visibility
+from dadfi_fast.evaluate.robustness import COLUMNS, answer, draw, pieces
+from dadfi_fast.evaluate.visibility import SEEN, SEEN_TEXT, visibility, visibility_after
 from dadfi_fast.metrics.perceptual import need_flip
 
 #: What `protect` does unless it is told otherwise.
@@ -28,7 +29,7 @@ TEXT: Final = """\
   at every edit of every face (the same for all models of a condition). Photos in which `protect` finds no face are left
   out, as it does not protect them; n written are the others.
 - null: the photo written likewise with nothing added: what the codec and the conditions alone do; noise: uniform noise
-  of the same strength, all over the original.
+  of the same strength, all over the original, and never encoded.
 """
 
 
@@ -42,19 +43,13 @@ def run(setup: Setup) -> Result:
         BackendMissing: FLIP is not installed.
     """
     need_flip()
-    rows: list[Row] = []
     methods = generators(setup)
     with laboratory(setup) as lab:
-        for method in methods:
-            with lab.written(method, AS_PROTECT) as pairs:
-                verdict = lab.check(pairs, conditions=CONDITIONS)
-                seen = _seen(verdict, pairs)
-            found = figures(method.name, verdict)
-            rows += [row | seen | lab.facts(method, [row["model"]]) for row in found]
-        rows += controls(lab, AS_PROTECT, see=_seen)
+        rows = lab.measured("whole-photo", pieces(lab, methods, AS_PROTECT, see=_seen))
     columns = COLUMNS | SEEN | {"n_written": "n written"}
-    return Result("whole-photo", rows, columns, TEXT + SEEN_TEXT, partial(draw, rows=rows))
+    return Result("whole-photo", rows, columns, TEXT + SEEN_TEXT, partial(draw, rows=rows), answer(rows))
 
 
-def _seen(verdict: Verdict, pairs: Sequence[Pair]) -> dict[str, Any]:
-    return visibility(verdict, pairs) | {"n_written": len(pairs)}
+def _seen(verdict: Verdict, pairs: Sequence[Pair], condition: Condition) -> dict[str, Any]:
+    seen = visibility(verdict, pairs) if condition is WRITTEN else visibility_after(condition, pairs)
+    return seen | {"n_written": len(pairs)}

@@ -75,12 +75,12 @@ def to_photo(delta: Float32, side: int) -> Float32:
 
     Linear interpolation never leaves the range of what it interpolates, so the bound on ``delta`` holds.
     """
-    faded = np.ascontiguousarray((delta * _feather(delta.shape[-1])).transpose(1, 2, 0))
+    faded = np.ascontiguousarray((delta * feather(delta.shape[-1])).transpose(1, 2, 0))
     return cv2.resize(faded, (side, side), interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
 @functools.lru_cache(maxsize=8)
-def _feather(size: int) -> Float32:
+def feather(size: int) -> Float32:
     """A mask [size, size] of `LEVELS` that falls to 0 within `FEATHER` of the edge (raised cosine)."""
     distance = np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5
     ramp = 0.5 - 0.5 * np.cos(np.pi * np.clip(distance / (FEATHER * size), 0, 1))

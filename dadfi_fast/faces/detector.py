@@ -49,24 +49,27 @@ class Detector(ABC):
             boxes in the picture's pixels and within it; empty where no face is found.
         """
         height, width = pixels.shape[:2]
+        return self.search(height, width, lambda across, down: shrink(pixels, across, down))
+
+    def search(self, height: int, width: int, small: Callable[[int, int], UInt8]) -> list[Face]:
+        """The same for a picture of this size that lies elsewhere: ``small(width, height)`` is a copy of it, shrunk."""
         if min(height, width) < SMALLEST:
             return []
         found: list[Face] = []
         longer = max(height, width)
         for side, portrait in PASSES:
-            found = _distinct(found + self._at(pixels, min(side, longer)))
+            found = distinct(found + self._at(height, width, small, min(side, longer)))
             if side >= longer or (found and _smallest(found) >= portrait * longer):
                 break
         return found
 
     @final
-    def _at(self, pixels: UInt8, side: int) -> list[Face]:
-        height, width = pixels.shape[:2]
+    def _at(self, height: int, width: int, small: Callable[[int, int], UInt8], side: int) -> list[Face]:
         scale = side / max(height, width)
         small_width, small_height = (max(SMALLEST, round(n * scale)) for n in (width, height))
-        small = shrink(pixels, small_width, small_height)
+        copy = small(small_width, small_height)
         x, y = width / small_width, height / small_height
-        boxes = (Face(f.x0 * x, f.y0 * y, f.x1 * x, f.y1 * y, f.score) for f in self.find(small))
+        boxes = (Face(f.x0 * x, f.y0 * y, f.x1 * x, f.y1 * y, f.score) for f in self.find(copy))
         inside = (Face(max(f.x0, 0.0), max(f.y0, 0.0), min(f.x1, width), min(f.y1, height), f.score) for f in boxes)
         return [face for face in inside if face.width >= 1 and face.height >= 1]
 
@@ -75,7 +78,7 @@ def _smallest(faces: Sequence[Face]) -> float:
     return min(max(face.width, face.height) for face in faces)
 
 
-def _distinct(faces: Sequence[Face]) -> list[Face]:
+def distinct(faces: Sequence[Face]) -> list[Face]:
     """The best of every set of boxes that overlap, best first."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda f: f.score, reverse=True):

@@ -46,6 +46,7 @@ class YuNet(Detector):
     name: ClassVar[str] = "yunet"
 
     def __init__(self, model: Path, *, runner: str | None = None) -> None:
+        self.model = model
         self.runner = runner or ("openvino" if importlib.util.find_spec("openvino") else "opencv")
         try:
             self._network: _Network = _OpenVINO(model) if self.runner == "openvino" else _OpenCV(model)

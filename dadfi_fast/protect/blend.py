@@ -1,15 +1,26 @@
-"""The perturbation, back in the photo: enlarged, feathered, added, rounded, and never beyond the budget."""
+"""The perturbation, back in the photo: feathered, enlarged, added, rounded, and never beyond the budget.
+
+It is enlarged and added in 8-bit fixed point, in 0.7 of the time that float32 takes (`faces.align.to_photo`, which the
+tests compare with). A pixel differs by one level at the most, where the sum lies next to a half.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Sequence
 from itertools import combinations
+from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
 
 from dadfi_fast.faces.align import Square, to_photo
-from dadfi_fast.types import Budget, Face, Float32, Photo, Protected, UInt8, UInt16
+from dadfi_fast.types import LEVELS, Budget, Face, Float32, Photo, Protected, UInt8, UInt16
+
+#: What stands for no change in fixed point.
+ZERO: Final = 128
+#: Rows and columns in the photo, then within the square.
+Place: TypeAlias = tuple[slice, slice, slice, slice]
 
 
 def blend(photo: Photo, faces: Sequence[Face], where: Sequence[Square], deltas: Float32, budget: Budget) -> Protected:
@@ -26,22 +37,76 @@ def blend(photo: Photo, faces: Sequence[Face], where: Sequence[Square], deltas: 
     pixels = photo.pixels
     height, width = pixels.shape[:2]
     places = [each.inside(height, width) for each in where]
-    before = [pixels[rows, columns].copy() for rows, columns, _, _ in places]
-    crowded = any(_overlap(a, b) for a, b in combinations(where, 2))
     if photo.encoding.mode in ("L", "LA", "I;16"):
         deltas = np.broadcast_to(deltas.mean(axis=1, keepdims=True), deltas.shape)
-    for (rows, columns, inner_rows, inner_columns), old, each, delta in zip(places, before, where, deltas, strict=True):
-        levels = to_photo(delta, each.side)[inner_rows, inner_columns]
-        # One pass that adds, rounds and saturates; `addWeighted` takes six times as long.
-        changed = cv2.add(pixels[rows, columns], levels, dtype=cv2.CV_8U).astype(np.uint8, copy=False)
-        pixels[rows, columns] = _within(changed, old, limit(budget)) if crowded else changed
-    linf = max((_largest(pixels[p[0], p[1]], old) for p, old in zip(places, before, strict=True)), default=0)
+    enlarged = (_enlarged(_fixed(delta, budget), each.side) for each, delta in zip(where, deltas, strict=True))
+    parts = (each[place[2], place[3]] for each, place in zip(enlarged, places, strict=True))
+    regions = [pixels[place[0], place[1]] for place in places]
+    crowded = any(_overlap(a, b) for a, b in combinations(where, 2))
+    linf = (_add_crowded if crowded else _add)(regions, parts, budget)
     return Protected(photo, pixels, tuple(faces), linf, _deepen(photo, places))
 
 
 def limit(budget: Budget) -> int:
     """The largest change of a pixel in levels: the budget, rounded."""
     return int(budget.levels + 0.5)
+
+
+def _add(regions: Sequence[UInt8], parts: Iterable[UInt8], budget: Budget) -> int:
+    """Add ``parts``, in fixed point, to regions that do not overlap; the largest change, in levels."""
+    largest = 0
+    for region, part in zip(regions, parts, strict=True):
+        changed = _sum(region, part, budget)
+        linf = _largest(changed, region)
+        if linf > limit(budget):  # a bound just below a half of a level, and the error of a float32
+            changed, linf = _within(changed, region, limit(budget)), limit(budget)
+        region[...] = changed
+        largest = max(largest, linf)
+    return largest
+
+
+def _add_crowded(regions: Sequence[UInt8], parts: Iterable[UInt8], budget: Budget) -> int:
+    """The same for regions that overlap: the sum of several perturbations is bounded, too."""
+    before = [region.copy() for region in regions]
+    for region, old, part in zip(regions, before, parts, strict=True):
+        region[...] = _within(_sum(region, part, budget), old, limit(budget))
+    return max(_largest(region, old) for region, old in zip(regions, before, strict=True))
+
+
+def _steps(budget: Budget) -> int:
+    """Steps of fixed point to a level: as many as 8 bits hold, and odd.
+
+    Then half a level lies between two steps, and as much is rounded up as down. With an even number it would be a step
+    itself, and always be rounded away from nothing: 0.04 dB of PSNR.
+    """
+    most = int((ZERO - 1) / budget.levels)
+    return max(1, most - (most % 2 == 0))
+
+
+def _fixed(delta: Float32, budget: Budget) -> UInt8:
+    """A crop's perturbation [3, S, S] on the [-1, 1] scale, its edge faded: [S, S, 3] in fixed point."""
+    faded = delta * _mask(delta.shape[-1])
+    scale = _steps(budget) * LEVELS
+    # A weight of nothing: this way multiplying, adding, rounding and narrowing are one pass.
+    fixed: UInt8 = cv2.merge([cv2.addWeighted(each, scale, each, 0.0, ZERO, dtype=cv2.CV_8U) for each in faded])
+    return fixed
+
+
+@functools.lru_cache(maxsize=8)
+def _mask(size: int) -> Float32:
+    """[size, size], 1 in the middle and falling to 0 at the edge."""
+    return np.ascontiguousarray(to_photo(np.ones((3, size, size), np.float32), size)[..., 0]) / np.float32(LEVELS)
+
+
+def _enlarged(fixed: UInt8, side: int) -> UInt8:
+    """[side, side, 3]; linear interpolation never leaves the range of what it interpolates, so the bound holds."""
+    return cv2.resize(fixed, (side, side), interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
+
+
+def _sum(region: UInt8, part: UInt8, budget: Budget) -> UInt8:
+    """``region`` and a perturbation in fixed point: one pass that scales, adds, rounds and saturates."""
+    step = 1 / _steps(budget)
+    return cv2.addWeighted(region, 1.0, part, step, -ZERO * step)  # type: ignore[return-value]
 
 
 def _overlap(a: Square, b: Square) -> bool:
@@ -61,7 +126,7 @@ def _within(changed: UInt8, old: UInt8, levels: int) -> UInt8:
     return np.clip(changed, low, high)
 
 
-def _deepen(photo: Photo, places: Sequence[tuple[slice, slice, slice, slice]]) -> UInt16 | None:
+def _deepen(photo: Photo, places: Sequence[Place]) -> UInt16 | None:
     """The 16-bit pixels: the upper byte is that of the 8-bit pixels, the lower stays, so both change by the same."""
     deep = photo.deep
     if deep is None:

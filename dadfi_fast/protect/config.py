@@ -10,6 +10,7 @@ from typing import Final
 
 from dadfi_fast.device import cores
 from dadfi_fast.errors import UsageError
+from dadfi_fast.protect.places import Place
 
 #: The weakest and the strongest perturbation, on the [-1, 1] scale.
 STRENGTH: Final = (0.01, 0.1)
@@ -18,6 +19,8 @@ FORMATS: Final = ("keep", "jpeg", "png", "webp", "tiff")
 ON_EXISTS: Final = ("skip", "overwrite", "rename", "fail")
 ANIMATED: Final = ("refuse", "first")
 TRAILER: Final = ("drop", "keep")
+#: What ``--decoder`` takes. ``cpu`` is simplejpeg, Pillow and OpenCV, a photo a thread.
+DECODERS: Final = ("auto", "cpu", "dali")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +31,8 @@ class ProtectConfig:
         UsageError: a value is out of its range; the message names the option.
     """
 
-    sources: tuple[str, ...]  # files, folders, globs
-    out: Path
+    sources: tuple[str, ...]  # files, folders, globs; paths or URLs
+    out: Place
     strength: float = 0.05  # largest change, on the [-1, 1] scale
     detector: str = "libfacedetection"  # which one was chosen; the object itself is handed to `protect`
     no_face: str = "copy"
@@ -45,6 +48,8 @@ class ProtectConfig:
     verify: float = 0.05  # share of the written files that are decoded again and measured
     batch: int | None = None  # face crops a call of the generator; None picks
     workers: int | None = None  # threads that decode and encode; None picks
+    decoder: str = "cpu"  # or dali; see `dadfi_fast.protect.decode.choice`
+    device: str = "cpu"  # where the generator runs, and photos are decoded for it
 
     def __post_init__(self) -> None:
         _one_of("--no-face", self.no_face, NO_FACE)
@@ -52,6 +57,7 @@ class ProtectConfig:
         _one_of("--on-exists", self.on_exists, ON_EXISTS)
         _one_of("--animated", self.animated, ANIMATED)
         _one_of("--trailer", self.trailer, TRAILER)
+        _one_of("--decoder", self.decoder, DECODERS[1:])
         if self.strip_gps and self.trailer == "keep":
             raise UsageError(
                 "--trailer keep keeps the place that phones write into films as well; leave out it or --strip-gps"
@@ -61,6 +67,12 @@ class ProtectConfig:
         _between("--quality", 100 if self.quality is None else self.quality, 1, 100)
         for option, value in (("--max-pixels", self.max_pixels), ("--batch", self.batch), ("--workers", self.workers)):
             _between(option, 1 if value is None else value, 1, float("inf"))
+
+    @property
+    def folder(self) -> Path:
+        """The output folder, where it is known to be on a disk."""
+        assert isinstance(self.out, Path), "this is for output folders on disks alone"
+        return self.out
 
     @property
     def fingerprint(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import cv2
@@ -16,7 +17,7 @@ from dadfi_fast import heif
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.protect import jpeg, png, tiff
 from dadfi_fast.protect.naming import KEPT
-from dadfi_fast.types import Metadata, Protected, UInt8
+from dadfi_fast.types import Encoding, Metadata, Protected, UInt8
 
 #: What is written where the source has no quality that could be kept, on each codec's own scale.
 FALLBACK: Final[Mapping[str, int]] = {"JPEG": 95, "WEBP": 92, "AVIF": 85, "HEIF": 80}
@@ -52,20 +53,43 @@ def target_format(source: str, form: str) -> str:
     return source if source in KEPT else "PNG"
 
 
-def _jpeg(protected: Protected, quality: int | None) -> bytes:
-    encoding = protected.photo.encoding
+@dataclass(frozen=True)
+class JpegSettings:
+    """How a JPEG is to be written."""
+
+    quality: int | None  # 1 to 100; None where no quality has these tables
+    tables: tuple[tuple[int, ...], ...]  # luma and chroma, row by row; of the quality where there is one
+    subsampling: str
+    progressive: bool
+    grey: bool
+
+
+def jpeg_settings(encoding: Encoding, quality: int | None) -> JpegSettings:
+    """What keeps a JPEG as it was stored; ``quality`` (1 to 100), where one is asked for, takes the tables' place."""
     kept = encoding.quantization if quality is None else None
     known = standard_quality(kept) if kept else quality or FALLBACK["JPEG"]
-    # The colour part of a perturbation survives 4:4:4 best, so that is what other formats get.
-    sampling = encoding.subsampling or "4:4:4"
+    return JpegSettings(
+        quality=known,
+        tables=kept or _standard(known or FALLBACK["JPEG"]),
+        # The colour part of a perturbation survives 4:4:4 best, so that is what other formats get.
+        subsampling=encoding.subsampling or "4:4:4",
+        progressive=encoding.progressive,
+        grey=encoding.mode in _GREY,
+    )
+
+
+def _jpeg(protected: Protected, quality: int | None) -> bytes:
+    how = jpeg_settings(protected.photo.encoding, quality)
     pixels = _flat(protected)
-    if known and not encoding.progressive:
-        stream = _simple(pixels, known, sampling, grey=encoding.mode in _GREY)
+    if how.quality and not how.progressive:
+        stream = _simple(pixels, how.quality, how.subsampling, grey=how.grey)
     else:
-        options: dict[str, Any] = {"quality": known} if known else {"qtables": [list(t) for t in kept or ()]}
-        sampling = sampling if sampling in _PILLOW else "4:4:4"
-        image = Image.fromarray(pixels[..., 0] if encoding.mode in _GREY else pixels)
-        stream = _saved(image, "JPEG", subsampling=sampling, progressive=encoding.progressive, **options)
+        options: dict[str, Any] = (
+            {"quality": how.quality} if how.quality else {"qtables": [list(t) for t in how.tables]}
+        )
+        sampling = how.subsampling if how.subsampling in _PILLOW else "4:4:4"
+        image = Image.fromarray(pixels[..., 0] if how.grey else pixels)
+        stream = _saved(image, "JPEG", subsampling=sampling, progressive=how.progressive, **options)
     return jpeg.with_metadata(stream, protected.photo.metadata)
 
 

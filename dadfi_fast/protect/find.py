@@ -1,4 +1,7 @@
-"""Which files are protected: files, folders with all that is in them, and globs; in a fixed order, one by one."""
+"""Which files are protected: files, folders with all that is in them, and globs; in a fixed order, one by one.
+
+Sources in a store are found in the same order as on a disk; see `dadfi_fast.protect.find_store`.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,18 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 from dadfi_fast.errors import NothingToDo, UsageError
+from dadfi_fast.protect import find_store
 from dadfi_fast.protect.naming import Namer
 from dadfi_fast.protect.outcome import Entry, Failed
+from dadfi_fast.protect.places import Place, Remote, place
 
 #: Files that systems leave in folders of pictures: passed over without a word.
 JUNK: Final = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", ".picasa.ini", ".localized"})
 JUNK_FOLDERS: Final = frozenset({"__macosx", "@eadir", ".git", ".svn", ".hg", ".thumbnails", ".trashes"})
-#: How the names of our own files begin: the manifest and temporary files.
+#: How the names of our own files and folders begin: the manifest, its parts and temporary files.
 OURS: Final = ("dadfi-manifest", ".dadfi-")
 
 
@@ -24,11 +29,11 @@ OURS: Final = ("dadfi-manifest", ".dadfi-")
 class Root:
     """One SOURCE: a folder, or files whose places are mirrored from ``folder`` on."""
 
-    folder: Path
-    files: tuple[Path, ...] | None  # None: all that is in the folder
+    folder: Place
+    files: tuple[Place, ...] | None  # None: all that is in the folder
 
 
-def find(sources: Sequence[str], out: Path, *, form: str = "keep") -> Iterator[Entry | Failed]:
+def find(sources: Sequence[str], out: Place, *, form: str = "keep") -> Iterator[Entry | Failed]:
     """Every input with its place under ``out``; a folder that cannot be read is a failure of its own.
 
     Raises:
@@ -55,7 +60,9 @@ def _entries(roots: Sequence[Root], kept: _Kept, form: str) -> Iterator[Entry | 
                 yield _entry(path, _name(path, root, absolute), target, named=root.files is not None)
 
 
-def _entry(path: Path, name: str, target: str, *, named: bool) -> Entry | Failed:
+def _entry(path: Place, name: str, target: str, *, named: bool) -> Entry | Failed:
+    if isinstance(path, Remote):
+        return Entry(path, name, target, path.size or 0, path.mtime_ns, named)
     try:
         facts = path.stat()
     except OSError as error:  # deleted since it was listed
@@ -63,12 +70,20 @@ def _entry(path: Path, name: str, target: str, *, named: bool) -> Entry | Failed
     return Entry(path, name, target, facts.st_size, facts.st_mtime_ns, named)
 
 
-def _name(path: Path, root: Root, absolute: bool) -> str:
-    return path.absolute().as_posix() if absolute else path.relative_to(root.folder).as_posix()
+def _name(path: Place, root: Root, absolute: bool) -> str:
+    return path.absolute().as_posix() if absolute else _below(path, root.folder)
+
+
+def _below(path: Any, folder: Any) -> str:
+    """The way from a folder to what lies in it, on a disk or in a store."""
+    return str(path.relative_to(folder).as_posix())
 
 
 def _root(source: str) -> Root:
-    path = Path(source)
+    path = place(source)
+    if isinstance(path, Remote):
+        return Root(*find_store.root(path, is_junk=_is_junk))
+    source = str(path)  # what a file:// URL stands for
     if path.is_dir():
         return Root(path, None)
     if path.is_file():
@@ -88,12 +103,15 @@ def _glob(pattern: str) -> Root:
     return Root(Path(*parts[:fixed]), tuple(files))
 
 
-def _refuse_overlap(root: Root, out: Path) -> None:
+def _refuse_overlap(root: Root, out: Place) -> None:
     """Nothing below ``out`` may be an input: a target could be another input's name."""
     folder, target = root.folder.resolve(), out.resolve()
+    if type(folder) is not type(target):  # one on a disk, one in a store
+        return
     if folder == target and root.files is None:
         raise UsageError(f"--out {out} is the folder to be protected; name another, inputs are never written to")
-    for path in (folder,) if root.files is None else tuple(file.resolve() for file in root.files):
+    paths: tuple[Any, ...] = (folder,) if root.files is None else tuple(file.resolve() for file in root.files)
+    for path in paths:
         if path.is_relative_to(target):
             raise UsageError(f"{path} lies in --out {out}; name another folder, inputs are never written to")
 
@@ -101,15 +119,20 @@ def _refuse_overlap(root: Root, out: Path) -> None:
 class _Kept:
     """Which folders are entered: no junk, not the output folder by whatever path, none that the way leads through."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Place) -> None:
         self._out = out
 
     def enter(self, folder: os.DirEntry[str], way: frozenset[tuple[int, int]]) -> tuple[int, int] | None:
-        if folder.name.lower() in JUNK_FOLDERS:
+        if _is_junk_folder(folder.name):
             return None
         here = _identity(folder.path)
         # The output folder is looked up now: the run may have made it after the walk began.
-        return None if here is None or here in way or here == _identity(self._out) else here
+        out = None if isinstance(self._out, Remote) else _identity(self._out)
+        return None if here is None or here in way or here == out else here
+
+    def enter_remote(self, folder: Remote) -> bool:
+        """The same of a folder in a store."""
+        return not _is_junk_folder(folder.name) and folder != self._out
 
 
 def _identity(path: str | Path) -> tuple[int, int] | None:
@@ -120,14 +143,18 @@ def _identity(path: str | Path) -> tuple[int, int] | None:
     return facts.st_dev, facts.st_ino
 
 
-def _listed(root: Root, kept: _Kept) -> Iterator[tuple[PurePosixPath, list[Path] | OSError]]:
+def _listed(root: Root, kept: _Kept) -> Iterator[tuple[PurePosixPath, Sequence[Place] | OSError]]:
     """Folders (relative) and the files in each, in name order, one folder in memory at a time."""
+    if root.files is None and isinstance(root.folder, Remote):
+        yield from find_store.walk(root.folder, PurePosixPath(), enter=kept.enter_remote, is_junk=_is_junk)
+        return
     if root.files is None:
+        assert isinstance(root.folder, Path)
         start = _identity(root.folder)
         yield from _walk(root.folder, PurePosixPath(), kept, frozenset({start} if start else ()))
         return
     for path in root.files:
-        yield PurePosixPath(path.parent.relative_to(root.folder).as_posix()), [path]
+        yield PurePosixPath(_below(path.parent, root.folder)), [path]
 
 
 def _walk(
@@ -145,6 +172,10 @@ def _walk(
     yield relative, files
     for name, here in below:
         yield from _walk(folder / name, relative / name, kept, way | {here})
+
+
+def _is_junk_folder(name: str) -> bool:
+    return name.lower() in JUNK_FOLDERS or name.startswith(OURS)
 
 
 def _is_junk(name: str) -> bool:

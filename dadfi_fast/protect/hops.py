@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,16 +21,18 @@ from dadfi_fast.faces.align import Square, whole
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect import exif, mark, xmp
 from dadfi_fast.protect.blend import blend
+from dadfi_fast.protect.company import Company, company_of, notes
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.crop import crops, squares
 from dadfi_fast.protect.decode import HEAD, decode, open_picture, recognise
 from dadfi_fast.protect.decode.base import Decoder
 from dadfi_fast.protect.encode import encode, target_format
-from dadfi_fast.protect.jpeg import XMP_ROOM, without_gps
+from dadfi_fast.protect.jpeg import with_metadata, without_gps
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.naming import PICTURES
-from dadfi_fast.protect.outcome import Copied, Entry, Failed, Skipped, Written
-from dadfi_fast.protect.trailer import Trailer, find_trailer
+from dadfi_fast.protect.outcome import NO_PICTURE, Copied, Entry, Failed, Skipped, Written
+from dadfi_fast.protect.storage import OutStore
+from dadfi_fast.protect.trailer import find_trailer
 from dadfi_fast.protect.verify import is_drawn, measure
 from dadfi_fast.protect.write import OutFolder
 from dadfi_fast.types import Budget, Face, Float32, Photo, Protected
@@ -91,6 +93,21 @@ class Marked:
 
 
 @dataclass(frozen=True, eq=False)
+class Ready:
+    """A protected photo that comes from a GPU: as a JPEG stream without metadata, or as pixels for our own codecs."""
+
+    loaded: Loaded
+    photo: Photo  # with the protected pixels, where there is no stream; else with none
+    faces: tuple[Face, ...]
+    linf: int
+    stream: bytes | None
+
+    @property
+    def entry(self) -> Entry:
+        return self.loaded.entry
+
+
+@dataclass(frozen=True, eq=False)
 class Encoded:
     """The bytes of the target, and what is to be said of it once it is there."""
 
@@ -104,10 +121,10 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Staged:
-    """A whole file under a temporary name, on disk."""
+    """A whole file under a temporary name, on disk; or its bytes, for a store that takes them in one step."""
 
     outcome: Written | Copied
-    temporary: Path
+    temporary: Any  # what `stage` of the output folder gave
 
     @property
     def entry(self) -> Entry:
@@ -125,6 +142,8 @@ def hop(name: str, takes: type[T], work: Callable[[T], Any], meter: Meter | None
             return item
         entry: Entry = item if isinstance(item, Entry) else item.entry  # type: ignore[attr-defined]
         start = time.perf_counter()
+        if meter is not None:
+            meter.begin(name)
         try:
             return work(item)
         except DiskError:
@@ -135,7 +154,7 @@ def hop(name: str, takes: type[T], work: Callable[[T], Any], meter: Meter | None
             seconds = time.perf_counter() - start
             entry.clock.seconds += seconds
             if meter is not None:
-                meter.add(name, seconds)
+                meter.end(name, seconds, of=entry.name)
 
     return run
 
@@ -154,7 +173,7 @@ def chain(*hops: Callable[[Any], Any]) -> Callable[[Any], Any]:
 class Hops:
     """The hops of one run."""
 
-    def __init__(self, config: ProtectConfig, detector: Detector, budget: Budget, out: OutFolder) -> None:
+    def __init__(self, config: ProtectConfig, detector: Detector, budget: Budget, out: OutFolder | OutStore) -> None:
         self.config, self.detector, self.budget, self.out = config, detector, budget, out
 
     def read(self, entry: Entry) -> Loaded | Skipped:
@@ -173,17 +192,19 @@ class Hops:
 
     def decode(self, loaded: Loaded) -> Seen:
         """The pixels, upright; faces are not known yet."""
-        photo = decode(loaded.decoder, loaded.entry.source, strip_gps=self.config.strip_gps)
+        photo = decode(loaded.decoder, Path(loaded.entry.name), strip_gps=self.config.strip_gps)
         return Seen(loaded, photo, (), (), _NONE)
 
     def detect(self, seen: Seen) -> Seen | Encoded | Skipped:
         """The faces; a photo without any goes the way that ``--no-face`` says."""
         faces = tuple(self.detector(seen.photo.pixels))
-        if not faces and self.config.no_face == "skip":
-            return Skipped(seen.entry, "no face found")
-        if not faces and self.config.no_face == "copy":
-            return self._copied(seen)
+        if not faces and self.config.no_face != "whole":
+            return self.faceless(seen)
         return Seen(seen.loaded, seen.photo, faces or (whole(*seen.photo.pixels.shape[:2]),), (), _NONE)
+
+    def faceless(self, seen: Seen) -> Encoded | Skipped:
+        """A photo without a face, which is copied or skipped."""
+        return Skipped(seen.entry, "no face found") if self.config.no_face == "skip" else self._copied(seen)
 
     def crop(self, seen: Seen) -> Seen:
         """The faces, cut out for the generator."""
@@ -193,35 +214,38 @@ class Hops:
     def encode(self, marked: Marked) -> Encoded:
         """Perturbations blended in, and the photo encoded."""
         seen, config = marked.seen, self.config
-        trailer = find_trailer(seen.loaded.data) if seen.photo.encoding.format == "JPEG" else None
-        kept = trailer is not None and config.trailer == "keep" and self._target(seen) == "JPEG"
-        photo = self._signed(seen.photo, followed=trailer is None or kept)
+        company = company_of(seen.loaded.data, seen.photo, config)
+        photo = replace(seen.photo, metadata=company.metadata)
         protected = blend(photo, seen.faces, seen.where, marked.deltas, self.budget)
         data = encode(protected, form=config.format, quality=config.quality)
-        if trailer is not None and kept:
-            data = trailer.behind(data)
-        entry, digest = marked.entry, hashlib.sha256(data).hexdigest()
+        return self._written(seen.loaded, seen.faces, protected.linf, company.around(data), company)
+
+    def finish(self, ready: Ready) -> Encoded:
+        """What a GPU has made, with all that goes with it."""
+        company = company_of(ready.loaded.data, ready.photo, self.config)
+        if ready.stream is not None:
+            data = with_metadata(ready.stream, company.metadata)
+        else:
+            photo = replace(ready.photo, metadata=company.metadata)
+            protected = Protected(photo, photo.pixels, ready.faces, ready.linf)
+            data = encode(protected, form=self.config.format, quality=self.config.quality)
+        return self._written(ready.loaded, ready.faces, ready.linf, company.around(data), company)
+
+    def _written(self, loaded: Loaded, faces: tuple[Face, ...], linf: int, data: bytes, company: Company) -> Encoded:
+        """The file, with what the manifest is to say of it."""
+        entry, config, digest = loaded.entry, self.config, hashlib.sha256(data).hexdigest()
         measured = None
         if is_drawn(entry.name, config.verify):
-            measured = measure(entry, seen.loaded.data, data, max_pixels=config.max_pixels)
-        notes = tuple(_notes(seen.loaded.decoder.frames, trailer, kept=kept))
-        done = Written(entry, entry.target, seen.faces, protected.linf, seen.loaded.sha256, digest, measured, notes)
-        return Encoded(done, data)
+            measured = measure(entry, loaded.data, data, max_pixels=config.max_pixels)
+        said = company.notes(loaded.decoder.frames)
+        return Encoded(Written(entry, entry.target, faces, linf, loaded.sha256, digest, measured, said), data)
 
     def stage(self, encoded: Encoded) -> Staged:
         """The bytes on disk, under a temporary name beside the final one."""
         return Staged(encoded.outcome, self.out.stage(encoded.entry.target, encoded.data))
 
-    def _target(self, seen: Seen) -> str:
-        return target_format(seen.photo.encoding.format, self.config.format)
-
-    def _signed(self, photo: Photo, *, followed: bool) -> Photo:
-        """The photo with the mark in its metadata; ``followed``: what these say of a trailer stays true."""
-        packet = photo.metadata.xmp if followed else xmp.without_trailer(photo.metadata.xmp)
-        if self.config.mark:
-            most = XMP_ROOM if target_format(photo.encoding.format, self.config.format) == "JPEG" else None
-            packet = mark.marked(packet, strength=self.config.strength, most=most)
-        return replace(photo, metadata=replace(photo.metadata, xmp=packet))
+    def _target(self, photo: Photo) -> str:
+        return target_format(photo.encoding.format, self.config.format)
 
     def _copied(self, seen: Seen) -> Encoded:
         """A photo without a face: its own bytes, unless its format changes or a place has to go."""
@@ -230,25 +254,17 @@ class Hops:
         placed = self.config.strip_gps and (exif.has_gps(raw.exif) or xmp.has_gps(raw.xmp))
         trailer = find_trailer(data) if self.config.strip_gps and form == "JPEG" else None
         frames = 1
-        if self._target(seen) != form or (placed and form != "JPEG"):
+        if self._target(seen.photo) != form or (placed and form != "JPEG"):
             data, frames = self._unchanged(seen), loaded.decoder.frames
         elif trailer is not None or placed:
             data = without_gps(data if trailer is None else data[: trailer.place])
         digest = loaded.sha256 if data is loaded.data else hashlib.sha256(data).hexdigest()
-        notes = tuple(_notes(frames, trailer, kept=False))
-        return Encoded(Copied(seen.entry, seen.entry.target, "no face found", loaded.sha256, digest, notes), data)
+        said = tuple(notes(frames, trailer, kept=False))
+        return Encoded(Copied(seen.entry, seen.entry.target, "no face found", loaded.sha256, digest, said), data)
 
     def _unchanged(self, seen: Seen) -> bytes:
         untouched = Protected(seen.photo, seen.photo.pixels, (), 0, seen.photo.deep)
         return encode(untouched, form=self.config.format, quality=self.config.quality)
-
-
-def _notes(frames: int, trailer: Trailer | None, *, kept: bool) -> Iterator[str]:
-    """What the manifest says beside the status."""
-    if frames > 1:
-        yield f"the first of {frames} frames"
-    if trailer is not None:
-        yield f"{'kept' if kept else 'dropped'} {trailer.what} from behind the picture"
 
 
 def _no_picture(entry: Entry, head: bytes) -> Skipped:
@@ -257,4 +273,4 @@ def _no_picture(entry: Entry, head: bytes) -> Skipped:
         raise PhotoError(
             "the file is empty" if not head else "its content is not that of a picture, whatever its name says"
         )
-    return Skipped(entry, "no picture", picture=False)
+    return Skipped(entry, NO_PICTURE, picture=False)

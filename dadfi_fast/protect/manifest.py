@@ -4,6 +4,9 @@ A row is appended before its file is renamed to the final name, both by one thre
 leaves one row too many, the last: it is found out at the next start, as the target is missing or has another hash, and
 taken out. So every file that has its final name has its row, no row is without its file, and a stranger's file under a
 target's name is never taken for ours.
+
+A part of a manifest, which one process writes for its share of the inputs, is a manifest of another name; see
+`dadfi_fast.protect.parts`, and `dadfi_fast.protect.manifest_store` for output folders in a store.
 """
 
 from __future__ import annotations
@@ -21,9 +24,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from dadfi_fast.errors import DiskError, UsageError
-from dadfi_fast.protect.outcome import Copied, Done, Failed, Outcome, Written
+from dadfi_fast.errors import DiskError, PhotoError, UsageError
+from dadfi_fast.protect.outcome import NO_PICTURE, Copied, Done, Entry, Failed, Outcome, Quality, Skipped, Written
+from dadfi_fast.protect.places import Place
 from dadfi_fast.protect.write import disk
+from dadfi_fast.types import Face
 
 NAME: Final = "dadfi-manifest.jsonl"
 Row = dict[str, Any]
@@ -44,17 +49,21 @@ class Manifest:
     Memory is 16 bytes a row: of each row only a hash of its source and its place in the file are kept.
 
     Args:
-        out: the output folder.
+        out: the folder that the manifest lies in.
         facts: of this run.
         look: only look: no lock, no repair, no rows; and no file is made where there is none.
+        name: of the file.
+        files: the folder that the targets lie in, where it is another one.
 
     Raises:
         UsageError: another run writes to this folder.
         DiskError: it cannot be read or written.
     """
 
-    def __init__(self, out: Path, facts: Facts, *, look: bool = False) -> None:
-        self.path, self.facts, self._out, self._look = out / NAME, facts, out, look
+    def __init__(
+        self, out: Path, facts: Facts, *, look: bool = False, name: str = NAME, files: Place | None = None
+    ) -> None:
+        self.path, self.facts, self._files, self._look = out / name, facts, files or out, look
         path = self.path if not look or self.path.exists() else os.devnull
         flags = os.O_RDONLY if look else os.O_RDWR | os.O_CREAT
         with disk(self.path):
@@ -101,6 +110,22 @@ class Manifest:
         self._end += len(line)
         self._superseded |= again
 
+    def merge(self, row: Row, *, again: bool = False) -> None:
+        """Add a row that stands in a part already."""
+        self.append(row, again=again)
+
+    def settle(self) -> None:
+        """Nothing: a row is in the file once it is appended."""
+
+    def abandon(self) -> None:
+        """Nothing: only the last row can be without its file, and it is taken back."""
+
+    def rows(self) -> Iterator[Row]:
+        """The rows of earlier runs."""
+        for place in np.sort(self._places):
+            self._file.seek(int(place))
+            yield json.loads(self._file.readline())
+
     def take_back(self, row: Row) -> None:
         """Remove the row that was appended last, as its file could not be renamed."""
         self._end -= len(json.dumps(row, allow_nan=False).encode()) + 1
@@ -128,7 +153,7 @@ class Manifest:
             keys.append(_key(row["source"]))
             places.append(place)
             last, end = row, place + len(line)
-        if last and not _is_there(last, self._out):
+        if last and not is_there(last, self._files):
             end = places.pop()
             keys.pop()
         if not self._look:
@@ -170,7 +195,7 @@ def _key(source: str) -> int:
     return int.from_bytes(hashlib.blake2b(source.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
-def _is_there(row: Row, out: Path) -> bool:
+def is_there(row: Row, out: Place) -> bool:
     """Whether the file that a row tells of is there, and is that file."""
     if row.get("status") not in ("written", "copied"):
         return True
@@ -231,6 +256,22 @@ def row_of(outcome: Outcome, facts: Facts) -> Row:
         row["reason"] = "; ".join((outcome.reason, *getattr(outcome, "notes", ())))
         row["linf"] = 0 if isinstance(outcome, Copied) else None
     return row
+
+
+def outcome_of(row: Row, entry: Entry) -> Outcome:
+    """What a row says of an input: the other way round than `row_of`, as far as a summary goes."""
+    reason = str(row["reason"] or "")
+    hashes = str(row["sha256_source"]), str(row["sha256_target"])
+    if row["status"] == "written":
+        faces = tuple(Face(*box) for box in row["faces"])
+        measured = row["written"] and Quality(**row["written"])
+        notes = tuple(reason.split("; ")) if reason else ()
+        return Written(entry, row["target"], faces, row["linf"], *hashes, measured, notes)
+    if row["status"] == "copied":
+        return Copied(entry, row["target"], reason, *hashes)
+    if row["status"] == "failed":
+        return Failed(entry, row["error"]["hop"], PhotoError(row["error"]["message"]))
+    return Skipped(entry, reason, picture=reason != NO_PICTURE)
 
 
 def _status(outcome: Outcome) -> str:

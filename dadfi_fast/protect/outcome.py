@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
+from dadfi_fast.protect.places import Place
 from dadfi_fast.types import Face
+
+#: Why a file is passed over that is no picture.
+NO_PICTURE: Final = "no picture"
 
 
 class Clock:
@@ -22,13 +26,19 @@ class Clock:
 class Entry:
     """One input file."""
 
-    source: Path
+    source: Place
     name: str  # as the manifest calls it: relative to the folder that was given, with forward slashes
     target: str  # where it will be written: relative to the output folder, with forward slashes
     size: int  # bytes
     mtime_ns: int
     named: bool = False  # the user named this very file, so it must be a picture
     clock: Clock = field(default_factory=Clock, compare=False)
+
+    @property
+    def path(self) -> Path:
+        """The file, where it is known to be on a disk."""
+        assert isinstance(self.source, Path), "this is for files on disks alone"
+        return self.source
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,15 @@ def _marked(
     items: Sequence[T | Seen], attack: Attack, batch: int, meter: Meter | None
 ) -> Iterator[T | Marked | Failed]:
     photos = [item for item in items if isinstance(item, Seen)]
+    if not photos:
+        yield from items  # type: ignore[misc]
+        return
     start = time.perf_counter()
+    if meter is not None:
+        meter.begin("perturb")
     made = iter(_together(photos, attack, batch))
     if meter is not None:
-        meter.add("perturb", time.perf_counter() - start, len(photos))
+        meter.end("perturb", time.perf_counter() - start, len(photos))
     for item in items:
         yield next(made) if isinstance(item, Seen) else item
 
@@ -70,8 +75,6 @@ def _alone(photo: Seen, attack: Attack, batch: int) -> Marked | Failed:
 
 
 def _batches(photos: Sequence[Seen], attack: Attack, batch: int) -> list[Marked]:
-    if not photos:
-        return []
     start = time.perf_counter()
     crops = np.concatenate([photo.crops for photo in photos])
     deltas: Float32 = np.concatenate([attack(crops[a:b]) for a, b in _slices(len(crops), batch)])

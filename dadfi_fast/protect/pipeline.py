@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any, Final
 
 import cv2
@@ -14,20 +13,22 @@ from cv2.utils import logging
 from PIL import Image
 
 from dadfi_fast.attacks.base import Attack
-from dadfi_fast.errors import DiskError, PhotoError
 from dadfi_fast.faces.detector import Detector
+from dadfi_fast.protect.commit import Journal, committed
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.find import find
-from dadfi_fast.protect.hops import Encoded, Hops, Loaded, Marked, Seen, Staged, chain, hop
+from dadfi_fast.protect.front import front
+from dadfi_fast.protect.hops import Encoded, Hops, Loaded, Marked, Ready, Seen, chain, hop
 from dadfi_fast.protect.interrupt import interruptible
-from dadfi_fast.protect.manifest import Facts, Manifest, row_of
+from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.outcome import Done, Entry, Failed, Outcome, Skipped
+from dadfi_fast.protect.parts import open_manifest
 from dadfi_fast.protect.perturb import perturb
 from dadfi_fast.protect.prefetch import Pools, pools, prefetch
-from dadfi_fast.protect.resume import free, remaining
+from dadfi_fast.protect.resume import remaining
+from dadfi_fast.protect.storage import open_out
 from dadfi_fast.protect.summary import Summary
-from dadfi_fast.protect.write import OutFolder
 
 #: Threads that read and flush files. A flush takes milliseconds of waiting, during which others get on.
 DISK_THREADS: Final = 6
@@ -69,23 +70,42 @@ def protect(
     entries = filter(only, find(config.sources, config.out, form=config.format))
     summary, meter = Summary(), meter or meter_for(config)
     with ExitStack() as stack:
-        stack.enter_context(_quiet_codecs())
-        out = OutFolder(config.out)
-        manifest = Manifest(config.out, facts)
+        stack.enter_context(quiet_codecs())
+        out = open_out(config.out)
+        manifest = open_manifest(config.out, facts)
         stack.callback(manifest.close)
         out.remove_stale()
         stack.callback(out.close)
         stop = stack.enter_context(interruptible())
         left = remaining(_until(entries, stop), manifest, config)
         hops = Hops(config, detector, attack.budget, out)
-        threads = stack.enter_context(pools(compute=config.threads, disk=DISK_THREADS))
-        for item in _staged(left, hops, attack, threads, meter):
-            outcome = _commit(item, manifest, out, config)
+        done = stack.enter_context(closing(work(left, hops, attack, journal=manifest, meter=meter)))
+        for outcome in done:
             summary.add(outcome)
             tick(outcome)
         summary.interrupted = stop.is_set()
         summary.stages = meter.stages()
     return summary
+
+
+def work(
+    items: Iterable[Any], hops: Hops, attack: Attack, *, journal: Journal, meter: Meter
+) -> Generator[Outcome, None, None]:
+    """Inputs through all hops, up to their rows in ``journal`` and their files; outcomes in the order of the inputs.
+
+    Args:
+        items: inputs, and outcomes of those that need no work.
+        hops: of this run.
+        attack: perturbs crops; called from this thread.
+        journal: where the rows go.
+        meter: is told what the stages take.
+
+    Raises:
+        DiskError: the output folder cannot be written to, or the disk is full; what is written is kept.
+    """
+    with pools(compute=hops.config.threads, disk=DISK_THREADS) as threads:
+        staged = _staged(items, hops, attack, threads, meter)
+        yield from committed(staged, journal=journal, out=hops.out, config=hops.config, meter=meter)
 
 
 def meter_for(config: ProtectConfig) -> Meter:
@@ -108,10 +128,12 @@ def _staged(entries: Iterable[Any], hops: Hops, attack: Attack, threads: Pools, 
         hop("decode", Loaded, hops.decode, meter),
         hop("detect", Seen, hops.detect, meter),
         hop("crop", Seen, hops.crop, meter),
+        hop("encode", Ready, hops.finish, meter),
     )
     encode, stage = hop("encode", Marked, hops.encode, meter), hop("write", Encoded, hops.stage, meter)
     loaded = prefetch(entries, read, pool=disk, ahead=2 * workers, weight=_size, heaviest=BYTES_AHEAD)
-    seen = prefetch(loaded, see, pool=compute, ahead=batch + 2 * workers, weight=pixels, heaviest=heaviest)
+    begun = front(loaded, hops, attack, meter)
+    seen = prefetch(begun, see, pool=compute, ahead=batch + 2 * workers, weight=pixels, heaviest=heaviest)
     marked = perturb(seen, attack, batch=batch, heaviest=heaviest, meter=meter)
     encoded = prefetch(marked, encode, pool=compute, ahead=batch + workers, weight=pixels, heaviest=heaviest)
     return prefetch(encoded, stage, pool=disk, ahead=DISK_THREADS)
@@ -119,29 +141,6 @@ def _staged(entries: Iterable[Any], hops: Hops, attack: Attack, threads: Pools, 
 
 def _size(item: Entry | Failed | Skipped | Done) -> int:
     return item.size if isinstance(item, Entry) else 0
-
-
-def _commit(item: Staged | Outcome, manifest: Manifest, out: OutFolder, config: ProtectConfig) -> Outcome:
-    """The row first, then the final name (see `dadfi_fast.protect.manifest`); what has its row needs none."""
-    if isinstance(item, Done) or (isinstance(item, Skipped) and item.recorded):
-        return item
-    again = manifest.find(item.entry.name) is not None
-    if not isinstance(item, Staged):
-        manifest.append(row_of(item, manifest.facts), again=again)
-        return item
-    outcome = replace(item.outcome, target=free(item.outcome.target, config))
-    row = row_of(outcome, manifest.facts)
-    manifest.append(row, again=again)
-    try:
-        out.commit(item.temporary, outcome.target)
-    except DiskError:
-        manifest.take_back(row)
-        raise
-    except PhotoError as error:  # a folder has that name, for one
-        manifest.take_back(row)
-        out.discard(item.temporary)
-        return _commit(Failed(item.entry, "write", error), manifest, out, config)
-    return outcome
 
 
 def _until(entries: Iterable[Any], stop: threading.Event) -> Iterator[Any]:
@@ -152,7 +151,7 @@ def _until(entries: Iterable[Any], stop: threading.Event) -> Iterator[Any]:
 
 
 @contextmanager
-def _quiet_codecs() -> Iterator[None]:
+def quiet_codecs() -> Iterator[None]:
     """OpenCV on one thread, as photos run side by side; Pillow without its own bomb check, as ours comes first."""
     threads, largest = cv2.getNumThreads(), Image.MAX_IMAGE_PIXELS
     level = logging.getLogLevel()

@@ -8,8 +8,10 @@ from contextlib import closing
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.decode import HEAD, recognise
 from dadfi_fast.protect.find import find
-from dadfi_fast.protect.manifest import Facts, Manifest
+from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.outcome import Done, Entry, Failed, Skipped
+from dadfi_fast.protect.parts import open_manifest
+from dadfi_fast.protect.places import first_bytes
 from dadfi_fast.protect.resume import free, remaining
 
 
@@ -26,7 +28,7 @@ def plan(config: ProtectConfig, facts: Facts) -> Iterator[dict[str, str | None]]
 
 
 def _planned(entries: Iterator[Entry | Failed], config: ProtectConfig, facts: Facts) -> Iterator[dict[str, str | None]]:
-    with closing(Manifest(config.out, facts, look=True)) as manifest:
+    with closing(open_manifest(config.out, facts, look=True)) as manifest:
         for item in remaining(entries, manifest, config):
             if isinstance(item, Entry):
                 yield _row(item, *_look(item, config))
@@ -40,8 +42,7 @@ def _planned(entries: Iterator[Entry | Failed], config: ProtectConfig, facts: Fa
 
 def _look(entry: Entry, config: ProtectConfig) -> tuple[str, str | None, str | None]:
     try:
-        with entry.source.open("rb") as file:
-            known = recognise(file.read(HEAD)) is not None
+        known = recognise(first_bytes(entry.source, HEAD)) is not None
     except OSError as error:
         return "fail", None, str(error)
     return ("protect", free(entry.target, config), None) if known else ("skip", None, "no picture")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.protect.config import ProtectConfig
@@ -85,3 +86,8 @@ def free(target: str, config: ProtectConfig) -> str:
         for candidate in candidates(name)
         if not (config.out / (found := f"{folder}/{candidate}" if folder else candidate)).exists()
     )
+
+
+def has_its_row(item: Any) -> bool:
+    """Whether it needs neither work nor a row: the manifest has one that stays."""
+    return isinstance(item, Done) or (isinstance(item, Skipped) and item.recorded)

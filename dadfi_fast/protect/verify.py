@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from pathlib import Path
 
 import cv2
 
@@ -23,7 +24,7 @@ def measure(entry: Entry, source: bytes, written: bytes, *, max_pixels: int) -> 
         PhotoError: what was written cannot be decoded, or has another size.
     """
     before, after = (
-        decode(open_picture(each, max_pixels=max_pixels, animated="first"), entry.source).pixels
+        decode(open_picture(each, max_pixels=max_pixels, animated="first"), Path(entry.name)).pixels
         for each in (source, written)
     )
     psnr = cv2.PSNR(before, after)

@@ -57,6 +57,10 @@ def _module() -> Any:
         Runtime=_Runtime,
         NetworkDefinitionCreationFlag=types.SimpleNamespace(STRONGLY_TYPED=1),
         ExecutionContextAllocationStrategy=types.SimpleNamespace(USER_MANAGED="user"),
+        IRuntimeConfig=_RuntimeConfig,
+        IRuntimeCache=_RuntimeCache,
+        CudaGraphStrategy=types.SimpleNamespace(WHOLE_GRAPH_CAPTURE="whole"),
+        DynamicShapesKernelSpecializationStrategy=types.SimpleNamespace(EAGER="eager"),
     )
     return module
 
@@ -169,19 +173,50 @@ class _Engine:
         self.profiles = profiles
         self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 
-    def create_runtime_config(self) -> Any:
-        settings = types.SimpleNamespace()
-        settings.set_execution_context_allocation_strategy = lambda which: setattr(settings, "memory", which)
-        return settings
+    def create_runtime_config(self) -> _RuntimeConfig:
+        return _RuntimeConfig()
 
-    def create_execution_context(self, settings: Any) -> _Context:
-        assert settings.memory == "user"
-        return _Context(self)
+    def create_execution_context(self, settings: _RuntimeConfig) -> _Context:
+        assert settings._memory == "user"
+        return _Context(self, settings._cache)
+
+
+class _RuntimeConfig:
+    def __init__(self) -> None:
+        self._memory, self._cache = "", _RuntimeCache()
+
+    def set_execution_context_allocation_strategy(self, which: str) -> None:
+        self._memory = which
+
+    def create_runtime_cache(self) -> _RuntimeCache:
+        return _RuntimeCache()
+
+    def set_runtime_cache(self, cache: _RuntimeCache) -> bool:
+        self._cache = cache
+        return True
+
+
+class _RuntimeCache:
+    """Holds the shapes that were compiled for; as the real one does, it refuses what another machine compiled."""
+
+    def __init__(self) -> None:
+        self._shapes: list[list[int]] = []
+
+    def deserialize(self, blob: bytes) -> bool:
+        kind, shapes = json.loads(blob)
+        if kind != "this machine":
+            return False
+        self._shapes = shapes
+        return True
+
+    def serialize(self) -> bytes:
+        return json.dumps(["this machine", self._shapes]).encode()
 
 
 class _Context:
-    def __init__(self, engine: _Engine) -> None:
+    def __init__(self, engine: _Engine, cache: _RuntimeCache) -> None:
         self.engine, self.profile, self.shape, self.memory = engine, 0, (), 0
+        self.cache = cache
         self.where: dict[str, int] = {}
 
     def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
@@ -207,6 +242,8 @@ class _Context:
 
     def execute_async_v3(self, stream: int) -> bool:
         assert self.memory and stream == 0
+        if list(self.shape) not in self.cache._shapes:
+            self.cache._shapes.append(list(self.shape))
         (delta,) = self.engine.session.run(None, {"crops": self._at("crops").copy()})
         self._at("delta")[:] = delta
         return True

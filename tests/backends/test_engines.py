@@ -9,6 +9,7 @@ import pytest
 from dadfi_fast.backends import cuda, engines, trt
 from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.errors import BackendMissing, DadfiError, DiskError
+from dadfi_fast.export.fused import fuse
 
 GPU = cuda.Gpu("NVIDIA H100 80GB HBM3", (9, 0), "13.0")
 FACTS = engines.Facts("tensorrt 11.4.1", "NVIDIA X sm90", "13.0", "a" * 64, "f16", "b" * 64, trt.PROFILES)
@@ -37,6 +38,7 @@ def test_what_was_stored_is_found() -> None:
         {"precision": "f32"},
         {"model": "c" * 64},
         {"profiles": trt.PROFILES[:1]},
+        {"kernels": "d" * 16},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -152,6 +154,18 @@ class TestObtain:
         timings.chmod(0o666)
         with pytest.raises(DadfiError, match="others can write"):
             engines.obtain(flavour, generator, precision="f16")
+
+    def test_an_engine_of_fused_nodes_is_another_when_the_kernels_change(
+        self, flavour: trt.Flavour, generator: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "fused.onnx").write_bytes(fuse(generator.onnx.read_bytes()))
+        fused, takes = replace(generator, onnx=tmp_path / "fused.onnx"), replace(flavour, plugins=True)
+        monkeypatch.setattr(trt, "KERNELS", {"tensorrt": lambda: lambda: None})
+        paths = []
+        for digest in ("one", "other", "one"):
+            monkeypatch.setattr(engines, "KERNELS", {"source": lambda digest=digest: lambda: digest})
+            paths.append(engines.obtain(takes, fused, precision="f32")[1])
+        assert paths[0] != paths[1] and paths[0] == paths[2]
 
     def test_without_a_gpu_it_says_so(
         self, flavour: trt.Flavour, generator: Artifact, monkeypatch: pytest.MonkeyPatch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from dadfi_fast.backends.onnxruntime import OnnxRuntime
 from dadfi_fast.backends.tensorrt import TensorRT, TensorRTRTX
 from dadfi_fast.backends.torch import Torch
 from dadfi_fast.errors import BackendMissing, UsageError
+from dadfi_fast.export.generator import read, write
 from dadfi_fast.types import LEVELS, Float32
 
 
@@ -131,6 +133,15 @@ class TestOnAGpu:
         truth = Torch(generator, precision="f32")(x)
         for _ in range(2):  # the second time from the captured graph alone
             assert np.abs(there(x) - truth).max() * LEVELS <= levels
+
+    @pytest.mark.parametrize("shape", [(1, 3, 256, 256), (8, 3, 256, 256), (3, 3, 36, 52)], ids=str)
+    def test_fused_nodes(
+        self, kind: type[TensorRT], generator: Artifact, tmp_path: Path, shape: tuple[int, ...]
+    ) -> None:
+        """TensorRT runs them by our kernel, TensorRT for RTX by their meaning."""
+        fused = write(read(generator.name), tmp_path, fused=True)
+        x, there = crops(*shape), kind(fused, device="cuda")
+        assert np.abs(there(x) - Torch(generator, precision="f32")(x)).max() * LEVELS <= 0.5
 
     def test_resident_crops(self, kind: type[TensorRT], generator: Artifact) -> None:
         x, there = crops(2, 3, 64, 64), kind(generator, device="cuda")

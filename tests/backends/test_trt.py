@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,14 @@ from dadfi_fast.backends import cuda, trt
 from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.backends.half import half
 from dadfi_fast.errors import DadfiError, UsageError
+from dadfi_fast.export.fused import fuse
+
+
+@pytest.fixture
+def fused(generator: Artifact) -> bytes:
+    """The generator that ships, with fused nodes."""
+    return fuse(generator.onnx.read_bytes())
+
 
 rtx = pytest.mark.skipif(trt.TENSORRT_RTX.missing() is not None, reason=f"builds nothing: {trt.TENSORRT_RTX.missing()}")
 
@@ -36,6 +45,16 @@ class TestShim:
     def test_profiles_that_make_no_sense(self, flavour: trt.Flavour) -> None:
         with pytest.raises(UsageError, match="least <= usual <= most"):
             trt.build(flavour, b"model", profiles=[trt.Profile((2, 1, 3), (16, 32, 64))])
+
+    def test_fused_nodes_want_our_kernels_and_lose_their_meaning(
+        self, flavour: trt.Flavour, fused: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        registered: list[bool] = []
+        table = {"tensorrt": lambda: lambda: registered.append(True)}
+        monkeypatch.setattr(trt, "KERNELS", table)
+        takes = replace(flavour, plugins=True)
+        assert len(trt.build(takes, fused).engine) < len(trt.build(flavour, fused).engine)
+        assert registered == [True]  # not for the flavour that takes none
 
     def test_an_architecture_is_for_those_that_build_ahead(self, flavour: trt.Flavour) -> None:
         with pytest.raises(UsageError, match="leave out the architecture"):
@@ -88,6 +107,11 @@ class TestForReal:
         assert len(built.engine) > generator.onnx.stat().st_size / 2
         assert built.timings == b""  # RTX keeps none
 
+    def test_builds_fused_nodes_by_their_meaning(self, fused: bytes) -> None:
+        """It takes no kernels of others."""
+        built = trt.build(trt.TENSORRT_RTX, half(fused), architecture="sm89")
+        assert len(built.engine) > len(half(fused)) / 2
+
     def test_knows_its_architectures(self) -> None:
         assert {"sm80", "sm89", "sm120"} <= set(trt.architectures(trt.TENSORRT_RTX))
         with pytest.raises(UsageError, match="'sm10'; it knows sm"):
@@ -116,6 +140,8 @@ class TestForReal:
             "OnnxParser": fake.OnnxParser,
             "Runtime": fake.Runtime,
             "IBuilderConfig": fake.Builder.create_builder_config(None).__class__,
+            "IRuntimeConfig": fake.IRuntimeConfig,
+            "IRuntimeCache": fake.IRuntimeCache,
         }
         for name, stand_in in classes.items():
             public = {entry for entry in vars(stand_in) if not entry.startswith("_")}

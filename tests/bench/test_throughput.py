@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec as spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.backends.artifact import Artifact, load_artifact
 from dadfi_fast.backends.base import Backend
-from dadfi_fast.bench import generator, stages
+from dadfi_fast.bench import engines, generator, stages
 from dadfi_fast.bench.generator import Contestants, contestants, largest_difference
 from dadfi_fast.bench.rounds import Case
 from dadfi_fast.bench.throughput import Setup, Throughput, prepare
@@ -56,12 +57,46 @@ def test_every_case_has_its_row(setup: Setup, tmp_path: Path) -> None:
         "disk / cmua",
         "memory / copy",
     ]
+    by_name = {row.case: row for row in rows}
+    overlap, slowest_alone = (
+        by_name[f"time: disk / {name}"] for name in ("the sum of the stages", "the slowest stage")
+    )
+    assert 0 < overlap.p50 < slowest_alone.p50 and overlap.unit == "ratio"
     assert all(row.n == 2 and 0 < row.p20 <= row.p50 <= row.p80 for row in rows)
     assert len(ticks) == 3 * len(bench.cases)
     shares = [row.config["share"] for row in rows if row.case.startswith("stage ")]
     assert sum(shares) == pytest.approx(1, abs=1e-3)
     slowest = [row for row in rows if row.config.get("slowest")]
     assert [row.config["share"] for row in slowest] == [max(shares)]
+
+
+def test_engines_are_compared_with_one_process(toy_generator: Artifact) -> None:
+    ours = constant(toy_generator, "ours", 0.0)
+    cases = [Case(engines.CASE, name, "", lambda: 1) for name in (engines.LOCAL, "2 processes")]
+    bench = Throughput(tuple(cases), Contestants(ours, (), ()), np.zeros((1, 3, 32, 32), np.float32))
+    rates = {(engines.CASE, engines.LOCAL): [10.0, 5.0], (engines.CASE, "2 processes"): [8.0, 4.0]}
+    (row,) = bench._engines(rates)
+    assert (row.provider, row.p50) == ("2 processes / one process", pytest.approx(0.8))
+
+
+@pytest.mark.slow
+def test_engines_are_timed_where_they_are_asked_for(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "ray" else spec(name, *more))
+    with prepare(replace(setup, artifact=load_artifact(), engines=True), tmp_path / "scratch") as bench:
+        timed = [case for case in bench.cases if case.name == engines.CASE]
+        assert [(case.provider, case.work()) for case in timed] == [(engines.LOCAL, 4), ("2 processes", 4)]
+
+
+def test_overlap_is_the_time_of_a_run_against_that_of_its_stages(toy_generator: Artifact) -> None:
+    ours = constant(toy_generator, "ours", 0.0)
+    cases = [Case(name, "x", "", lambda: 1) for name in ("disk", "stage decode", "stage encode")]
+    bench = Throughput(tuple(cases), Contestants(ours, (), ()), np.zeros((1, 3, 32, 32), np.float32))
+    rates = {("disk", "x"): [10.0, 5.0], ("stage decode", "x"): [20.0, 20.0], ("stage encode", "x"): [25.0, 12.5]}
+    total, slowest = bench._overlap(cases[0], rates)
+    assert total.p50 == pytest.approx((0.1 / 0.09 + 0.2 / 0.13) / 2)
+    assert slowest.p50 == pytest.approx((0.1 / 0.05 + 0.2 / 0.08) / 2)
 
 
 def test_what_was_written_in_the_rounds_is_removed_but_the_input_is_not(setup: Setup, tmp_path: Path) -> None:

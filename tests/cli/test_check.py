@@ -65,6 +65,22 @@ def test_the_table_goes_to_stdout_and_the_rest_to_stderr(folders: tuple[Path, Pa
     assert "checking 3 of 3 files; faces are found by none (named by the user)" in result.stderr
 
 
+class Network:
+    """The mean level and a constant as features."""
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        return np.stack([pixels.mean((1, 2, 3)), np.ones(len(pixels))], axis=1).astype(np.float32)
+
+
+def test_the_frechet_distance_comes_with_its_n(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dadfi_fast.check.verdict.Inception", Network)
+    assert "FID" not in check(folders, "--models", "fragile").stdout
+    lines = check(folders, "--models", "fragile", "--fid", "6").stdout.splitlines()
+    assert lines[-2].startswith("Frechet distance (FID) of the fakes: fragile") and "(n = 6)" in lines[-2]
+    found = json.loads(check(folders, "--models", "fragile", "--fid", "6", "--json").stdout)
+    assert found["models"]["fragile"]["fid"] > 0 and found["models"]["fragile"]["fid_n"] == 6
+
+
 def test_quiet_says_nothing_on_stderr(folders: tuple[Path, Path]) -> None:
     assert check(folders, "--quiet").stderr == ""
 

@@ -22,7 +22,9 @@ from dadfi_fast.protect.mark import marked
 from dadfi_fast.types import Metadata
 
 Command = Callable[..., Result]
-KINDS = {"processor", "memory", "disk", "driver", "gpu", "backend", "detector", "codec", "model"}
+KINDS = {"processor", "memory", "disk", "driver", "gpu", "backend", "detector", "codec", "decoder", "encoder", "model"}
+KINDS |= {"engine", "store"}  # who can work elsewhere, and where files may lie
+KINDS |= {"kernels"}
 
 
 @pytest.fixture
@@ -51,6 +53,7 @@ def test_it_looks_at_everything(command: Command) -> None:
     assert names["codec"] == [
         "JPEG", "PNG", "PNG 16 bit", "WEBP", "TIFF", "TIFF 16 bit", "AVIF", "HEIF", "BMP",
     ]  # fmt: skip
+    assert (names["decoder"], names["encoder"]) == (["dali"], ["nvimgcodec"])
     assert found["speed"] is None
     auto = found["auto"]
     assert auto["backend"] in BACKENDS and auto["detector"] in DETECTORS and auto["workers"] == device.cores()
@@ -166,6 +169,17 @@ def test_a_codec_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     heif.register.cache_clear()
     assert not found["HEIF"].ok and found["HEIF"].mend == "pip install 'dadfi-fast[heif]'"
     assert found["JPEG"].ok and found["JPEG"].mend is None
+
+
+def test_what_works_on_a_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    here, there = (doctor_parts.gpu_codecs(gpus=gpus) for gpus in (0, 1))
+    assert all(finding.ok and "no GPU here" in finding.note for finding in here)
+    assert all(finding.ok and "--device cuda has never been tried" in finding.note for finding in there)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for finding, name in zip(doctor_parts.gpu_codecs(gpus=1), ("NVIDIA DALI", "nvImageCodec"), strict=True):
+        assert not finding.ok and finding.note.startswith(f"{name} is not installed")
+        assert finding.mend == "pip install 'dadfi-fast[dali]'"
 
 
 class Driver:

@@ -73,13 +73,39 @@ def test_several_experiments_and_generators(run: Run, tmp_path: Path) -> None:
     done = run("validity", "single-model", *generators, "--fid", 0, "--detector", "none", "--sample", 2, "--quiet")
     assert done.exit_code == 0, done.stderr
     assert done.stderr == ""
-    heads = [line.split()[0] for line in done.stdout.splitlines()]
+    heads = [line.split()[0] for line in done.stdout.splitlines() if line]
     assert heads == [
         "method", *(name for name in ("generator-s", "again", "null", "noise") for _ in range(2)),
-        "generator", *(name for name in ("generator-s", "again", "noise") for _ in range(2)),
+        "generator-s", "again",  # in words
+        "generator", *(name for name in ("generator-s", "again", "null", "noise") for _ in range(2)),
+        "Does", "-", "-",
     ]  # fmt: skip
+    assert "**" not in done.stdout
     names = {f"{name}{suffix}" for name in ("validity", "single-model") for suffix in (".json", ".md", ".png")}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names | {"finished"}
+
+
+def test_the_same_again_measures_nothing(run: Run, tmp_path: Path) -> None:
+    words = ("robustness", "--fid", 0, "--detector", "none", "--sample", 2)
+    first, again = run(*words), run(*words)
+    assert first.exit_code == again.exit_code == 0 and first.stdout == again.stdout
+    assert "finished before" not in first.stderr and "generator-s, null and noise" in again.stderr
+    assert "8 pictures in" in first.stderr and "0 pictures in" in again.stderr
+    assert "8 pictures in" in run(*words, "--fresh").stderr
+
+
+def test_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dadfi_fast.cli.evaluate import _Left
+
+    now = [0.0]
+    monkeypatch.setattr("dadfi_fast.cli.evaluate.time.monotonic", lambda: now[0])
+    left = _Left()
+    left.enter("pgd (1 of 2)")
+    assert left.line() == "pgd (1 of 2)"
+    left.plan(40)
+    assert left.line() == "pgd (1 of 2); 0 of 40"
+    now[0], left.done = 60.0, 10
+    assert left.line() == "pgd (1 of 2); 10 of 40, about 3.0 min left"
 
 
 def test_what_is_found_is_written_before_the_next_begins(run: Run, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def test_what_was_written_is_named_relative_to_here(
     ("options", "rows"),
     [
         (("onnx",), {"onnxruntime-cpu f32": "f32", "openvino-cpu bf16": "bf16", "torch-cpu bf16": "bf16"}),
+        (("onnx", "--fused"), {"onnxruntime-cpu f32": "f32", "openvino-cpu f32": "f32", "openvino-cpu bf16": "bf16"}),
         (("onnx", "--half"), {"onnxruntime-cpu f32": "f16", "openvino-cpu f32": "f16", "openvino-cpu bf16": "bf16"}),
         (("openvino",), {"openvino-cpu f32": "f32", "openvino-cpu bf16": "bf16"}),
     ],
@@ -119,6 +120,7 @@ def test_a_check_that_cannot_be_made_fails(command: Command, tmp_path: Path) -> 
         (("--to", "onyx"), "onnx"),
         (("--to", "onnx", "--arch", "sm89"), "--arch is for tensorrt-rtx"),
         (("--to", "onnx", "--layers"), "belong to --check"),
+        (("--to", "openvino", "--fused"), "--fused is for onnx and tensorrt"),
         (("--to", "openvino", "--check", "--layers"), "--layers is for --to onnx"),
         (("--to", "onnx", "--generator", "generator-x"), "generator-x"),
     ],

@@ -14,6 +14,7 @@ from dadfi_fast.attacks.base import Attack
 from dadfi_fast.evaluate import validity
 from dadfi_fast.evaluate.cmua_formula import success_unwritten
 from dadfi_fast.evaluate.laboratory import laboratory
+from dadfi_fast.metrics.defence import edit_mask, mask_distance, success
 from dadfi_fast.types import Budget, Float32
 
 Asked = Callable[..., Any]
@@ -47,3 +48,29 @@ def test_the_switch_adds_a_column(asked: Asked) -> None:
     rows = {(row["method"], row["model"]): row["sr_cmua"] for row in with_it.rows}
     assert rows["stripes", "fragile"] > 0.5 and rows["null", "fragile"] == rows["stripes", "sturdy"] == 0
     assert with_it.columns["sr_cmua"] == "CMUA's success" and "CMUA's success" in with_it.text
+
+
+def by_the_release(original: Float32, clean: Float32, broken: Float32) -> bool:
+    """The rule as it is written out there, for a batch [1, 3, H, W], sum by sum."""
+    changed = [
+        [sum(abs(float(clean[0, c, i, j]) - float(original[0, c, i, j])) for c in range(3)) > 0.5 for j in range(4)]
+        for i in range(4)
+    ]
+    places = [(i, j) for i in range(4) for j in range(4) if changed[i][j]]
+    if not places:
+        return False
+    total = sum((float(broken[0, c, i, j]) - float(clean[0, c, i, j])) ** 2 for c in range(3) for i, j in places)
+    return total / (3 * len(places)) > 0.05
+
+
+def test_the_masked_distance_is_the_formula() -> None:
+    """On random pictures of all strengths, some of them with an empty mask."""
+    rng = np.random.default_rng(0)
+    found = []
+    for number in range(200):
+        x, y = (rng.uniform(-1, 1, (1, 3, 4, 4)).astype(np.float32) for _ in range(2))
+        y = x if number % 20 == 0 else y
+        broken = (y + rng.normal(0, rng.uniform(0.1, 0.35), y.shape)).clip(-1, 1).astype(np.float32)
+        found.append(bool(success(mask_distance(y, broken, edit_mask(x, y)))[0]))
+        assert found[-1] == by_the_release(x, y, broken)
+    assert 40 < sum(found) < 160

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ pytest.importorskip("flip_evaluator")
 from dadfi_fast.evaluate import comparison
 from dadfi_fast.evaluate.comparison import PLAIN_NOISE
 from dadfi_fast.evaluate.experiment import NAMED, Result
+from dadfi_fast.evaluate.judgement import BETTER
 from dadfi_fast.types import Float32, UInt8
 
 Asked = Callable[..., Any]
@@ -42,7 +45,7 @@ def test_every_method_has_a_row_for_each_model(found: Result) -> None:
     assert list(by_row(found)) == [(method, model) for method in METHODS for model in ("fragile", "sturdy")]
     for row in found.rows:
         assert set(NAMED) <= set(row) and list(row["models"]) == [row["model"]]
-        assert row["options"] == {"pgd": {"steps": 6}} and row["fid_n"] == 4
+        assert row["options"] == ({"pgd": {"steps": 6}} if row["method"] == "pgd" else {}) and row["fid_n"] == 4
 
 
 def test_what_breaks_and_what_does_not(found: Result) -> None:
@@ -67,7 +70,8 @@ def test_what_is_seen_is_that_of_the_files(found: Result) -> None:
     assert math.isnan(rows["null", "fragile"]["psnr"])  # nothing differs
     assert rows["stripes", "fragile"]["psnr"] < 45 and rows["stripes", "fragile"]["flip"] > 0
     assert rows["stripes", "fragile"]["flip"] == rows["stripes", "sturdy"]["flip"]
-    assert "psnr" not in rows[PLAIN_NOISE, "fragile"]
+    plain = rows[PLAIN_NOISE, "fragile"]
+    assert plain["linf"] == 6 and plain["psnr"] < rows["noise", "fragile"]["psnr"] and plain["flip"] > 0
 
 
 def test_the_distance_between_the_sets_of_fakes(found: Result) -> None:
@@ -82,9 +86,41 @@ def test_the_figure(found: Result) -> None:
     assert [axis.get_title() for axis in figure.axes] == ["SR_mask", "jpeg:90", "jpeg:75", "resize:0.5"]
     assert all(len(axis.texts) == len(METHODS) * 2 for axis in figure.axes)
     names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
-    assert names[3:] == ["null", PLAIN_NOISE] and names[2].startswith("stripes (") and "dB, FLIP 0." in names[2]
+    assert (
+        names[3] == "null"
+        and names[4].startswith(f"{PLAIN_NOISE} (")
+        and names[2].startswith("stripes (")
+        and "dB, FLIP 0." in names[2]
+    )
 
 
 def test_the_table_and_who_is_absent(found: Result) -> None:
     assert all(len(line) == len(found.columns) for line in found.cells())
     assert "does not take part" not in found.text  # only these were asked for
+
+
+def test_without_cmua_it_is_not_said_who_is_better(found: Result) -> None:
+    assert "Not answered: cmua took no part" in found.answer
+    assert all(row[BETTER] is None for row in found.rows)
+
+
+def test_the_generator_against_cmua(asked: Asked, differentiable: None, others: Path, tmp_path: Path) -> None:
+    quick = {"methods": ("cmua",), "options": {"cmua": {"steps": 1}}, "train": (others,), "out": tmp_path}
+    found = comparison.run(asked(**quick))
+    rows = by_row(found)
+    assert [rows["stripes", model][BETTER] for model in ("fragile", "sturdy")] == [
+        "yes"
+        if rows["stripes", model]["sr_mask_jpeg:75"] > rows["cmua", model]["sr_mask_jpeg:75"]
+        and rows["stripes", model]["flip"] < rows["cmua", model]["flip"]
+        else "no"
+        for model in ("fragile", "sturdy")
+    ]
+    assert rows["cmua", "fragile"][BETTER] is None and BETTER in found.columns
+    assert (
+        "**stripes: " in found.answer
+        and "does not say what it was trained on; cmua was made on at most 200" in found.answer
+    )
+    again = comparison.run(asked(**quick))
+    assert json.dumps(again.rows) == json.dumps(found.rows) and np.array_equal(
+        again.arrays["cmua"], found.arrays["cmua"]
+    )

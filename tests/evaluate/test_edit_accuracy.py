@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from dadfi_fast.check.fake_sets import levels
 from dadfi_fast.deepfakes.edits import Aim
-from dadfi_fast.evaluate.edit_accuracy import Hits, asks, edit_accuracy, hits, levels, scaled
+from dadfi_fast.evaluate.edit_accuracy import Hits, asks, edit_accuracy, hits, scaled
 from dadfi_fast.types import Float32
 
 

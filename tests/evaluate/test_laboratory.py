@@ -12,6 +12,7 @@ pytest.importorskip("torch")
 from dadfi_fast.check.adversary import read
 from dadfi_fast.check.conditions import WRITTEN, parse
 from dadfi_fast.errors import DataError, UsageError
+from dadfi_fast.evaluate.experiment import Course
 from dadfi_fast.evaluate.laboratory import Form, laboratory, noise_before
 from dadfi_fast.evaluate.methods import generators
 
@@ -33,13 +34,13 @@ def test_what_is_written_goes_the_way_of_protect(asked: Asked) -> None:
 
 def test_the_check_counts_and_judges(asked: Asked) -> None:
     ticks: list[int] = []
-    setup = asked(tick=ticks.append)
+    setup = asked(course=Course(tick=ticks.append))
     (method,) = generators(setup)
     with laboratory(setup) as lab, lab.written(method) as pairs:
         verdict = lab.check(pairs, conditions=[parse("jpeg:50")])
     assert verdict.models == ("fragile", "sturdy") and verdict.conditions == ("written", "jpeg:50")
     assert verdict.success("fragile") > 0.5 and verdict.success("sturdy") == 0
-    assert sum(ticks) == 3
+    assert sum(ticks) == 6  # protected, then checked
 
 
 def test_unchanged_pictures_stay_as_they_are(asked: Asked) -> None:

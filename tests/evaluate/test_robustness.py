@@ -61,11 +61,17 @@ def test_sr_all_is_that_of_all_models(found: Result) -> None:
 def test_the_figure(found: Result) -> None:
     figure = pytest.importorskip("matplotlib.figure").Figure()
     found.draw(figure)
-    assert [axis.get_title() for axis in figure.axes] == ["SR_mask; SR_all", "d_mask"]
-    widths = [patch.get_width() for patch in figure.axes[0].patches]
-    assert len(widths) == 2 * 3 * len(CONDITIONS)  # two generators; two models, and all of them
-    assert widths[: len(CONDITIONS)] == [row["sr_mask"] for row in found.rows[: len(CONDITIONS)]]
-    assert set(widths[4 * len(CONDITIONS) :]) == {0}
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names[0] == "stripes: fragile" and names[-1] == "control: noise"
-    assert "again: all models (SR_all)" in names
+    titles = [axis.get_title() for axis in figure.axes]
+    methods = ("stripes", "again", "noise")
+    assert titles == [f"{method}\n{name}" for name in ("SR_mask", "d_mask") for method in methods]
+    names = [[text.get_text() for text in axis.get_xticklabels()] for axis in figure.axes]
+    assert names == [["fragile", "sturdy", "SR_all"]] * 3 + [["fragile", "sturdy"]] * 3
+    shown = figure.axes[0].images[0].get_array()
+    assert shown.shape == (len(CONDITIONS), 3) and (shown[:, 1:] == 0).all()
+    assert shown[:, 0].tolist() == [row["sr_mask"] for row in found.rows[: len(CONDITIONS)]]
+
+
+def test_the_answer_in_words(found: Result) -> None:
+    written, half = (by_row(found)["stripes", "fragile", name]["sr_mask"] for name in ("written", "resize:0.5"))
+    assert f"- stripes, fragile (SR_mask): written {written:.3f}, jpeg:95 " in found.answer
+    assert f"resize:0.5 {half:.3f}" in found.answer and "- again, sturdy (SR_mask): written 0.000" in found.answer

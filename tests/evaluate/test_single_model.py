@@ -39,10 +39,10 @@ def by_row(result: Result) -> dict[tuple[str, str], dict[str, Any]]:
 
 def test_every_generator_meets_every_model(found: Result) -> None:
     rows = by_row(found)
-    assert list(rows) == [(m, x) for m in ("one", "two", "three", "noise") for x in ("fragile", "sturdy")]
+    assert list(rows) == [(m, x) for m in ("one", "two", "three", "null", "noise") for x in ("fragile", "sturdy")]
     for row in found.rows:
         assert set(NAMED) <= set(row) and list(row["models"]) == [row["model"]]
-        assert (row["generator"] is None) == (row["method"] == "noise")
+        assert (row["generator"] is None) == (row["method"] in ("null", "noise"))
     assert rows["one", "fragile"]["sr_mask"] > 0.5 and rows["one", "sturdy"]["sr_mask"] == 0
     assert rows["one", "fragile"]["d_pix"] == rows["two", "fragile"]["d_pix"] > rows["one", "sturdy"]["d_pix"] > 0
 
@@ -56,6 +56,8 @@ def test_black_boxes_are_those_that_the_card_does_not_name(found: Result) -> Non
         ("two", "sturdy"): "no",
         ("three", "fragile"): None,  # its card does not say
         ("three", "sturdy"): None,
+        ("null", "fragile"): None,
+        ("null", "sturdy"): None,
         ("noise", "fragile"): None,
         ("noise", "sturdy"): None,
     }
@@ -67,7 +69,7 @@ def test_the_figure_marks_them(found: Result) -> None:
     found.draw(figure)
     assert [axis.get_title() for axis in figure.axes] == ["SR_mask", "d_pix"]
     for axis in figure.axes:
-        assert len(axis.patches) == 2 and len(axis.texts) == 4 * 2
+        assert len(axis.patches) == 2 and len(axis.texts) == 5 * 2
         assert [text.get_text() for text in axis.get_xticklabels()] == ["fragile", "sturdy"]
     assert "not seen" in figure.legends[0].get_texts()[0].get_text()
 
@@ -76,10 +78,50 @@ def test_fine_tuning_and_without(asked: Asked, trained: tuple[str, ...]) -> None
     result = no_fine_tuning.run(asked(generators=trained, models=("sturdy",)))
     assert result.name == "no-fine-tuning"
     weights = {row["method"]: row.get("lambda_y") for row in result.rows}
-    assert weights == {"one": 0, "two": 0.05, "three": None, "noise": None}
+    assert weights == {"one": 0, "two": 0.05, "three": None, "null": None, "noise": None}
     assert list(result.columns)[:2] == ["method", "lambda_y"]
 
 
 def test_one_must_be_without_it(asked: Asked, trained: tuple[str, ...]) -> None:
     with pytest.raises(UsageError, match=r"settings\.lambda_y = 0.*--set lambda_y=0"):
         no_fine_tuning.run(asked(generators=trained[1:]))
+
+
+def test_the_answer_goes_by_what_was_seen(found: Result) -> None:
+    text = found.answer
+    assert "one, trained against fragile: SR_mask" in text and "three: its card does not say" in text
+    # `two` breaks the fragile model, which it has not seen, and not the sturdy one, which it has.
+    assert "1 of 2 do" in text and "does not go the way of the paper throughout" in text
+
+
+def row(method: str, model: str, success: float, black_box: str | None) -> dict[str, Any]:
+    return {
+        "method": method, "model": model, "sr_mask": success, "black_box": black_box, "targets": "a", "generator": "0",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([row("g", "a", 0.9, "no"), row("g", "b", 0.1, "yes")], "Yes, all of them"),
+        ([row("g", "a", 0.1, "no"), row("g", "b", 0.1, "yes")], "0 of 1 do"),
+        ([row("g", "a", 0.9, "no")], "Not answered"),
+        ([row("g", "a", 0.9, None)], "Not answered"),
+    ],
+)
+def test_the_answers(rows: list[dict[str, Any]], message: str) -> None:
+    assert message in single_model.answer(rows)
+
+
+def test_fine_tuning_in_words(asked: Asked, trained: tuple[str, ...], carded: Callable[..., Path]) -> None:
+    text = no_fine_tuning.run(asked(generators=trained[:2])).answer
+    assert "On 0 of 2 models" in text  # both are the same network
+    assert "The generators differ in more than that, by their cards: targets" in text
+    alone = no_fine_tuning.run(asked(generators=trained[:1], models=("sturdy",))).answer
+    assert "Not answered: name a generator that was trained with it" in alone and "differ" not in alone
+
+
+def test_fine_tuning_as_in_the_paper() -> None:
+    rows = [{"model": "m", "d_pix": d_pix, "lambda_y": weight} for d_pix, weight in ((0.07, 0.05), (0.03, 0.0))]
+    text = no_fine_tuning.answer([*rows, {"model": "m", "d_pix": 0.0}])
+    assert "On 1 of 1 models" in text and "m: d_pix 0.0700 with, 0.0300 without: yes" in text

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.evaluate import speed
-from dadfi_fast.evaluate.experiment import NAMED, Result
+from dadfi_fast.evaluate.experiment import NAMED, Course, Result
 from dadfi_fast.evaluate.methods import Method
 from dadfi_fast.evaluate.speed import ROUNDS, Timed, measure
 from dadfi_fast.types import Budget, Float32
@@ -62,8 +62,15 @@ def test_the_ratio_is_to_what_works_in_many_steps(found: Result) -> None:
 
 
 def test_without_an_iterative_method_there_is_no_ratio(asked: Asked, differentiable: None) -> None:
-    rows = speed.run(asked(methods=("noise",))).rows
-    assert all(math.isnan(row["ratio"]) for row in rows[:-1])
+    result = speed.run(asked(methods=("noise",)))
+    assert all(math.isnan(row["ratio"]) for row in result.rows[:-1])
+    assert "times as long" not in result.answer
+
+
+def test_the_answer_in_words(found: Result) -> None:
+    ms, ratio = (by_row(found)["stripes", 2][key] for key in ("ms", "ratio"))
+    line = found.answer.splitlines()[1]
+    assert line.startswith(f"- **stripes**, batch 2: {ms:.1f} ms a picture (") and f" {ratio:.0f} times as long" in line
 
 
 class Slow(Attack):
@@ -123,3 +130,16 @@ def test_the_figure(found: Result) -> None:
     found.draw(figure)
     assert [axis.get_xscale() for axis in figure.axes] == ["log", "log"]
     assert len(figure.axes[0].patches) == 2 * 4
+
+
+@pytest.mark.parametrize(("cost", "calls"), [(0.5, 3), (2.0, 2), (60.0, 1)])
+def test_slow_methods_get_fewer_pictures(
+    monkeypatch: pytest.MonkeyPatch, asked: Asked, cost: float, calls: int
+) -> None:
+    clock, planned, ticks = [0.0], list[int](), list[int]()
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
+    attack = Slow(clock, cost)
+    setup = asked(course=Course(plan=planned.append, tick=ticks.append))
+    measure([Timed(Method("slow", attack), 1)], np.zeros((3, 1, 2, 2), np.float32), np.zeros((3, 1), np.float32), setup)
+    assert len(attack.seen) == 1 + calls * ROUNDS
+    assert planned == [sum(ticks)] == [calls * ROUNDS]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 pytest.importorskip("torch")
 
 from dadfi_fast.evaluate import validity
-from dadfi_fast.evaluate.experiment import NAMED, Result
+from dadfi_fast.evaluate.experiment import NAMED, Course, Result
 from dadfi_fast.types import Float32, UInt8
 
 Asked = Callable[..., Any]
@@ -75,3 +78,28 @@ def test_the_figure(asked: Asked, monkeypatch: pytest.MonkeyPatch, fid: int) -> 
     titles = [axis.get_title() for axis in figure.axes]
     assert titles == ["SR_mask", "d_pix", *(["FID (n = 8)"] if fid else []), "x to y'"]
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["fragile", "sturdy"]
+
+
+def test_what_the_paper_reports_stands_beside_ours(found: Result) -> None:
+    rows = by_row(found)
+    assert "paper" in found.columns and "SR_mask 1.00, FID 131.5" in rows["stripes", "fragile"]["paper"]
+    assert rows["noise", "fragile"]["paper"] is None
+
+
+def test_the_answer_in_words(found: Result) -> None:
+    share = by_row(found)["stripes", "fragile"]["sr_mask"]
+    assert f"**stripes** breaks (SR_mask): fragile {share:.3f}, sturdy 0.000" in found.answer
+    assert f"noise of the same strength at most {by_row(found)['noise', 'fragile']['sr_mask']:.3f}" in found.answer
+    assert "above the paper's 0.06 on 1 of 2 models: fragile" in found.answer
+
+
+def test_the_same_again_is_taken_from_what_is_finished(asked: Asked, tmp_path: Path, stripes: Path) -> None:
+    ticks: list[int] = []
+    setup = asked(out=tmp_path, course=Course(tick=ticks.append))
+    first = validity.run(setup)
+    assert sum(ticks) == 2 * 2 * 3  # two pieces, each protects and checks three pictures
+    again = validity.run(replace(setup, command="the same in other words"))
+    assert sum(ticks) == 2 * 2 * 3
+    assert json.dumps(again.rows) == json.dumps(first.rows)
+    more = validity.run(replace(setup, generators=(*setup.generators, f"again={stripes}")))
+    assert sum(ticks) == 3 * 2 * 3 and len(more.rows) == len(first.rows) + 2

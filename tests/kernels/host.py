@@ -6,14 +6,17 @@ import ctypes
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
-from dadfi_fast.kernels.choice import Gpu, Step
+from dadfi_fast.kernels.choice import SIZES, Gpu, Step
 from dadfi_fast.kernels.loader import FOLDER
 from dadfi_fast.kernels.machine import Numbers, Tensors
+from dadfi_fast.kernels.tensorrt_plugin import macro
 
 HERE = Path(__file__).parent / "shim"
 
@@ -41,7 +44,9 @@ def build(folder: Path) -> ctypes.CDLL:
         pytest.skip("the kernels run on a processor only where there are g++ and Linux's ucontext")
     library = folder / "shim.so"
     flags = ["-std=c++17", "-O2", "-fPIC", "-shared", "-Wall", "-Werror", "-Wno-unknown-pragmas", "-U_FORTIFY_SOURCE"]
-    stores = [f"-DSTORE_{dtype}" for dtype in ("F32", "F16", "BF16")]
+    stores = [f"-DSTORE_{dtype.upper()}" for dtype in SIZES]
+    suffixes = [f"{dtype}_{layout}" for dtype in SIZES for layout in ("nchw", "nhwc")]
+    stores.append("-DPLUGIN=" + " ".join(macro(suffix, more) for suffix in suffixes for more in (False, True)))
     # Contraction to fused multiply-adds would differ between processors.
     command = [compiler, *flags, "-ffp-contract=off", *stores, f"-I{HERE}", f"-I{FOLDER}", "-o", str(library)]
     done = subprocess.run([*command, str(HERE / "shim.cpp")], capture_output=True, text=True)
@@ -68,23 +73,32 @@ class HostMachine:
         assert f"_{dtype}_" in step.kernel
         self.launched.append(step)
         launch = Launch(step.grid, step.threads, step.cluster, step.shared_bytes, self.order)
-        self.run(step.kernel, launch, tensors, numbers, writable=tensors[4:])
+        self.run(step.kernel, launch, (*tensors, *numbers), writable=tensors[4:])
 
-    def run(self, kernel: str, launch: Launch, tensors: Tensors, numbers: Numbers, *, writable: Tensors) -> None:
+    def run(
+        self, kernel: str, launch: Launch, arguments: Sequence[Tensor | int | float | None], *, writable: Tensors
+    ) -> None:
         """Run a kernel by its name; raises `KernelFault` with what it did wrong."""
         written = {id(t) for t in writable}
-        given = [t for t in tensors if t is not None]
+        given = [a for a in arguments if isinstance(a, Tensor)]
         ranges = [Range(t.data_ptr(), t.numel() * t.element_size(), id(t) in written) for t in given]
+        values = [_value(argument) for argument in arguments]
         fault = self.library.shim_launch(
-            ctypes.cast(self.library[kernel], ctypes.c_void_p),
+            ctypes.cast(self.library[f"launch_{kernel}"], ctypes.c_void_p),
             launch,
             (Range * len(ranges))(*ranges),
             len(ranges),
-            *(ctypes.c_void_p(0 if t is None else t.data_ptr()) for t in tensors),
-            *(ctypes.c_float(n) if isinstance(n, float) else ctypes.c_int(n) for n in numbers),
+            (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values)),
         )
         if fault is not None:
             raise KernelFault(f"{kernel}: {fault.decode()}")
+
+
+def _value(argument: Tensor | int | float | None) -> ctypes.c_void_p | ctypes.c_float | ctypes.c_int:
+    """What the kernel is to find: the address of a tensor, or the number."""
+    if argument is None or isinstance(argument, Tensor):
+        return ctypes.c_void_p(0 if argument is None else argument.data_ptr())
+    return ctypes.c_float(argument) if isinstance(argument, float) else ctypes.c_int(argument)
 
 
 def blank(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:

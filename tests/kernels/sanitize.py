@@ -1,4 +1,4 @@
-"""Runs all versions of the kernels under NVIDIA's compute-sanitizer, with each of its tools. Needs a GPU.
+"""Runs all versions of the kernels, and the gradients, under each tool of NVIDIA's compute-sanitizer. Needs a GPU.
 
     python tests/kernels/sanitize.py
 
@@ -17,7 +17,7 @@ import torch
 from cases import DTYPES, LARGE_SHAPES, LAYOUTS, NARROW_SHAPES, SHAPES, inputs
 
 from dadfi_fast.errors import UsageError
-from dadfi_fast.kernels.binding import fused
+from dadfi_fast.kernels.binding import fused, fused_gradients
 from dadfi_fast.kernels.choice import VERSIONS
 
 #: Out of bounds and misaligned; races in shared memory; reads of what nobody wrote; barriers that not all reach.
@@ -30,6 +30,7 @@ def run() -> None:
         for dtype in DTYPES:
             for layout in LAYOUTS:
                 x, weight, bias, residual = (t.cuda() for t in inputs(shape, dtype, layout, seed=0))
+                fused_gradients(residual, x, weight, bias, True)
                 for version in VERSIONS:
                     try:
                         fused(x, weight, bias, residual, True, version=version)

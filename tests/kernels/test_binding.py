@@ -20,7 +20,11 @@ from dadfi_fast.errors import BackendMissing
 from dadfi_fast.kernels import binding, loader
 from dadfi_fast.kernels.choice import Gpu
 from dadfi_fast.models.generator import Generator
-from dadfi_fast.ops.instance_norm_residual import instance_norm_residual, reference
+from dadfi_fast.ops.instance_norm_residual import (
+    instance_norm_residual,
+    instance_norm_residual_gradients,
+    reference,
+)
 
 LAST = torch.channels_last
 
@@ -36,20 +40,22 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     host = HostMachine(library, Gpu((9, 0), 232448, 132))
     monkeypatch.setattr(binding, "machine", lambda _: host)
     _body_for_the_processor()
-    with instance_norm_residual.set_kernel_enabled("cpu"):
+    with instance_norm_residual.set_kernel_enabled("cpu"), instance_norm_residual_gradients.set_kernel_enabled("cpu"):
         yield "cpu"
     assert host.launched, "the test did not run the kernels"
 
 
 @functools.cache
-def _body_for_the_processor() -> AbstractContextManager[None]:
-    """Registers it, switched off: bodies cannot be taken back, and other tests of this process want PyTorch's own.
+def _body_for_the_processor() -> list[AbstractContextManager[None]]:
+    """Registers them, switched off: bodies cannot be taken back, and other tests of this process want PyTorch's own.
 
-    It is off for as long as what is returned lives: the cache sees to that.
+    They are off for as long as what is returned lives: the cache sees to that.
     """
-    off: AbstractContextManager[None] = instance_norm_residual.set_kernel_enabled("cpu", False)
-    off.__enter__()
-    instance_norm_residual.register_kernel("cpu")(binding._body)
+    bodies = {instance_norm_residual: binding.fused, instance_norm_residual_gradients: binding.fused_gradients}
+    off = [operation.set_kernel_enabled("cpu", False) for operation in bodies]
+    for each, (operation, body) in zip(off, bodies.items(), strict=True):
+        each.__enter__()
+        operation.register_kernel("cpu")(body)
     return off
 
 
@@ -65,7 +71,7 @@ def test_is_the_body_of_the_operation(device: str, dtype: torch.dtype, layout: t
     x, weight, bias, residual = given(device, dtype=dtype, layout=layout)
     out = instance_norm_residual(x, weight, bias, residual, True)
     truth, bound = truth_and_bound(*(t.cpu() for t in (x, weight, bias, residual)), relu=True)
-    assert out.dtype == dtype and out.is_contiguous(), "the rule for shapes says so"
+    assert out.dtype == dtype and out.is_contiguous(memory_format=layout), "the rule for shapes says so"
     assert largest_error(out.cpu(), truth) <= bound
 
 
@@ -75,6 +81,9 @@ def test_passes_the_checks_of_pytorch(device: str, layout: torch.memory_format) 
     checked = (x.requires_grad_(), weight.requires_grad_(), bias.requires_grad_(), residual)
     torch.library.opcheck(instance_norm_residual, (*checked, True))
     torch.library.opcheck(instance_norm_residual, (x, weight, bias))
+    for relu in (False, True):
+        plain = (residual, *(t.detach() for t in (x, weight, bias)))
+        torch.library.opcheck(instance_norm_residual_gradients, (*plain, relu))
 
 
 def test_compiles_in_one_graph(device: str) -> None:
@@ -86,14 +95,32 @@ def test_compiles_in_one_graph(device: str) -> None:
     torch.testing.assert_close(torch.compile(block, fullgraph=True, backend=backend)(*tensors), block(*tensors))
 
 
-def test_gradients_are_those_of_the_plain_version(device: str) -> None:
-    ours = [t.requires_grad_() for t in given(device)]
+@pytest.mark.parametrize("layout", [torch.contiguous_format, LAST], ids=["nchw", "nhwc"])
+def test_gradients_are_those_of_the_plain_version(device: str, layout: torch.memory_format) -> None:
+    ours = [t.requires_grad_() for t in given(device, layout=layout)]
     plain = [t.detach().cpu().double().requires_grad_() for t in ours]
     direction = torch.randn(2, 8, 6, 5, generator=torch.Generator().manual_seed(0))
     (instance_norm_residual(*ours, True) * direction.to(device)).sum().backward()
     (reference(*plain, relu=True) * direction).sum().backward()
     for mine, true in zip(ours, plain, strict=True):
         torch.testing.assert_close(mine.grad.cpu().double(), true.grad, rtol=1e-4, atol=1e-5)
+    assert ours[0].grad.is_contiguous(memory_format=layout)
+
+
+def test_gradients_of_gradients_go_through_pytorchs_own(device: str) -> None:
+    instance_norm_residual(*given(device), True)  # the fixture wants the kernels to have run
+    x, weight, bias, _ = (t.double().to(device) for t in inputs((1, 2, 3, 2), torch.float32, LAST, seed=2))
+    leaves = [t.requires_grad_() for t in (x, weight, bias)]
+    assert torch.autograd.gradgradcheck(lambda *args: instance_norm_residual(*args, None, True), leaves)
+
+
+def test_nothing_is_copied_on_the_way_through_channels_last(device: str) -> None:
+    """What the kernels read and write is what goes in and comes out."""
+    x, weight, bias, residual = given(device)
+    out = instance_norm_residual(x, weight, bias, residual, True)
+    grads = instance_norm_residual_gradients(out, x, weight, bias, True)
+    for made in (out, grads[0]):
+        assert made.is_contiguous(memory_format=LAST) and not made.is_contiguous()
 
 
 def test_the_generator_runs_on_the_kernels(device: str) -> None:

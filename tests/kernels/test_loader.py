@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dadfi_fast.errors import BackendMissing
+from dadfi_fast.errors import BackendMissing, DadfiError
 from dadfi_fast.kernels import loader
-from dadfi_fast.kernels.choice import SIZES
+from dadfi_fast.kernels.choice import GRADIENT_THREADS, SIZES
 from dadfi_fast.kernels.loader import Build, compile_kernels, load_kernels
 
 ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
@@ -20,6 +20,7 @@ CLUSTERS = ("sm_90", "sm_100", "sm_120")
 #: All for one dtype; the others, which differ from it in nothing that goes by architecture, for the oldest and for the
 #: first with clusters.
 BUILDS = [("f16", name) for name in ARCHITECTURES] + list(itertools.product(("f32", "bf16"), ("sm_80", "sm_90")))
+GRADIENTS = [("f16", "sm_80"), ("f16", "sm_90"), ("f32", "sm_89"), ("bf16", "sm_120")]
 #: Threads of the largest block, and registers that all its threads share, on every one of these.
 THREADS, REGISTERS = 512, 65536
 
@@ -32,14 +33,16 @@ def nvrtc() -> None:
 
 
 @pytest.fixture(scope="module")
-def builds() -> Iterator[dict[tuple[str, str], Future[Build]]]:
+def builds() -> Iterator[dict[tuple[str, ...], Future[Build]]]:
     """All builds, begun at once on two threads: the compiler lets go of Python's lock."""
     with ThreadPoolExecutor(2) as pool:
-        yield {key: pool.submit(compile_kernels, *key) for key in BUILDS}
+        yield {
+            key: pool.submit(compile_kernels, *key) for key in [*BUILDS, *((*key, "gradients") for key in GRADIENTS)]
+        }
 
 
 @pytest.mark.parametrize(("dtype", "architecture"), BUILDS)
-def test_compiles_without_spilling(builds: dict[tuple[str, str], Future[Build]], dtype: str, architecture: str) -> None:
+def test_compiles_without_spilling(builds: dict[tuple[str, ...], Future[Build]], dtype: str, architecture: str) -> None:
     build = builds[dtype, architecture].result()
     assert build.cubin.startswith(b"\x7fELF")
     width = 16 // SIZES[dtype]
@@ -50,6 +53,20 @@ def test_compiles_without_spilling(builds: dict[tuple[str, str], Future[Build]],
     for name, resources in build.resources.items():
         assert resources.spilled == 0, name
         assert 0 < resources.registers * THREADS <= REGISTERS, name
+
+
+@pytest.mark.parametrize(("dtype", "architecture"), GRADIENTS)
+def test_gradients_compile_without_spilling(
+    builds: dict[tuple[str, ...], Future[Build]], dtype: str, architecture: str
+) -> None:
+    found = builds[dtype, architecture, "gradients"].result().resources
+    width = 16 // SIZES[dtype]
+    wanted = [(kind, f"x{n}") for kind, n in (("held", width), ("streamed", width), ("streamed", 1))]
+    assert found.keys() == {
+        f"gradients_{kind}_{dtype}_{layout}_{n}" for kind, n in wanted for layout in ("nchw", "nhwc")
+    }
+    for name, resources in found.items():
+        assert resources.spilled == 0 and 0 < resources.registers * GRADIENT_THREADS <= REGISTERS, name
 
 
 @pytest.mark.parametrize("architecture", [80, 90])
@@ -70,25 +87,24 @@ def test_memory_is_moved_16_bytes_at_a_time(architecture: int) -> None:
 
 
 def _ptx(dtype: str, architecture: int) -> dict[str, str]:
-    """The intermediate code of each kernel. Straight from NVRTC: cuda-core makes PTX only where there is a driver."""
-    from cuda.bindings import nvrtc
-
-    _, program = nvrtc.nvrtcCreateProgram(loader.SOURCE.read_bytes(), b"kernels.cu", 0, None, None)
-    options = [f"-arch=compute_{architecture}", "-std=c++17", f"-I{loader.FOLDER}", f"-DSTORE_{dtype.upper()}"]
-    (status,) = nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])
-    assert status == nvrtc.nvrtcResult.NVRTC_SUCCESS
-    _, size = nvrtc.nvrtcGetPTXSize(program)
-    text = b" " * size
-    nvrtc.nvrtcGetPTX(program, text)
-    parts = re.split(r"\.entry (\w+)\(", text.decode())[1:]
+    """The intermediate code of each kernel."""
+    text = loader.compile_ptx(loader.SOURCES["forward"], divmod(architecture, 10), f"STORE_{dtype.upper()}")
+    parts = re.split(r"\.entry (\w+)\(", text)[1:]
     return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def test_what_does_not_compile_is_told_with_the_compilers_words(tmp_path: Path) -> None:
+    source = tmp_path / "wrong.cu"
+    source.write_text("nonsense")
+    with pytest.raises(DadfiError, match=r"wrong.cu does not compile for compute_80: (.|\n)*nonsense"):
+        loader.compile_ptx(source, (8, 0), "X")
 
 
 def test_what_was_compiled_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = []
 
-    def pretend(dtype: str, architecture: str) -> Build:
-        compiled.append((dtype, architecture))
+    def pretend(dtype: str, architecture: str, part: str) -> Build:
+        compiled.append((dtype, architecture, part))
         return Build(f"code {len(compiled)}".encode(), {})
 
     monkeypatch.setattr(loader, "compile_kernels", pretend)
@@ -97,20 +113,35 @@ def test_what_was_compiled_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert load_kernels("f16", (9, 0), folder=folder) == b"code 1"
     assert load_kernels("f16", (8, 0), folder=folder) == b"code 2", "another architecture is another file"
     assert load_kernels("bf16", (9, 0), folder=folder) == b"code 3"
-    assert len(list(folder.iterdir())) == 3, "nothing is left beside the files"
+    assert load_kernels("bf16", (9, 0), part="gradients", folder=folder) == b"code 4"
+    assert len(list(folder.iterdir())) == 4, "nothing is left beside the files"
     monkeypatch.setattr(loader, "driver_version", lambda: 99000)
-    assert load_kernels("f16", (9, 0), folder=folder) == b"code 4", "another driver is another file"
+    assert load_kernels("f16", (9, 0), folder=folder) == b"code 5", "another driver is another file"
 
 
 def test_a_changed_source_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for file in loader.FOLDER.glob("*.cu*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     monkeypatch.setattr(loader, "FOLDER", tmp_path)
-    before = loader._fingerprint("f16", "sm_90")
-    assert loader._fingerprint("f16", "sm_90") == before
+    before = loader.fingerprint("f16", (9, 0))
+    assert loader.fingerprint("f16", (9, 0)) == before
     with (tmp_path / "plane.cuh").open("a") as header:
         header.write("\n")
-    assert loader._fingerprint("f16", "sm_90") != before
+    assert loader.fingerprint("f16", (9, 0)) != before
+
+
+@pytest.mark.parametrize("file", ["choice.py", "gradients.cu", "tensorrt_plugin.py"])
+def test_a_changed_launch_is_another_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    """Verdicts and engines of fused nodes depend on it."""
+    for each in loader.FOLDER.glob("*.*"):
+        (tmp_path / each.name).write_bytes(each.read_bytes())
+    monkeypatch.setattr(loader, "FOLDER", tmp_path)
+    before = loader.source_digest()
+    (tmp_path / "README.md").write_text("other words")
+    assert loader.source_digest() == before
+    with (tmp_path / file).open("a") as stream:
+        stream.write("\n")
+    assert loader.source_digest() != before
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"x" * 4000])

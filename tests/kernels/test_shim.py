@@ -31,9 +31,8 @@ def run(library: ctypes.CDLL, kernel: str, order: int) -> tuple[torch.Tensor, to
     machine = HostMachine(library, Gpu((9, 0), 0, 1))
     x, out = torch.arange(64.0), blank(128)
     cluster = 2 if "cluster" in kernel else 1
-    tensors = (x, None, None, None, out, None)
     launch = Launch(cluster, 32 if "copy" in kernel else 64, cluster, 512 if "copy" in kernel else 256, order)
-    machine.run(kernel, launch, tensors, (0, 0, 0, 0, 0, 0, 0, 0.0), writable=(out,))
+    machine.run(kernel, launch, (x, out), writable=(out,))
     return x, out
 
 

@@ -3,7 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dadfi_fast.ops.instance_norm_residual import instance_norm_residual, reference
+from dadfi_fast.ops.instance_norm_residual import (
+    instance_norm_residual,
+    instance_norm_residual_gradients,
+    reference,
+)
 
 SHAPES = [
     (1, 1, 1, 2),  # the smallest plane with a variance
@@ -54,6 +58,30 @@ def test_gradients(relu: bool, added: bool) -> None:
 def test_is_a_well_made_operator() -> None:
     x, weight, bias, residual = inputs((2, 3, 5, 4), torch.float32)
     torch.library.opcheck(instance_norm_residual, (x.requires_grad_(), weight, bias, residual, True))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
+def test_the_layout_is_that_of_x(layout: torch.memory_format) -> None:
+    x, weight, bias, residual = inputs((2, 3, 5, 4), torch.float32)
+    x = x.contiguous(memory_format=layout).requires_grad_()
+    out = instance_norm_residual(x, weight, bias, residual, True)
+    assert out.is_contiguous(memory_format=layout)
+    (grad,) = torch.autograd.grad(out.sum(), x)
+    assert grad.is_contiguous(memory_format=layout)
+    torch.library.opcheck(instance_norm_residual, (x, weight, bias, residual, True))
+    torch.library.opcheck(instance_norm_residual_gradients, (residual, x.detach(), weight, bias, True))
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_gradients_of_gradients(relu: bool) -> None:
+    x, weight, bias, _ = (t.requires_grad_() for t in inputs((1, 2, 3, 3), torch.float64))
+    assert torch.autograd.gradgradcheck(lambda *args: instance_norm_residual(*args, None, relu), (x, weight, bias))
+
+
+def test_nothing_in_no_gradients() -> None:
+    x, weight, bias, _ = inputs((2, 3, 5, 4), torch.float32)
+    found = instance_norm_residual_gradients(x[:0], x[:0], weight, bias)
+    assert found[0].shape == (0, 3, 5, 4) and not found[1].any() and not found[2].any()
 
 
 def test_one_plane_does_not_leak_into_another() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from dadfi_fast.attacks.base import Attack
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.manifest import NAME, Facts
+from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.pipeline import protect
+from dadfi_fast.protect.places import Place
 from dadfi_fast.protect.summary import Summary
 from dadfi_fast.types import Budget, Face, Float32, UInt8
 
@@ -92,12 +94,13 @@ def run(tmp_path: Path) -> Run:
     """Protects ``in`` into ``out``; gives the summary and the manifest's rows by source."""
 
     def go(
-        *sources: Path,
-        out: Path | None = None,
+        *sources: Place,
+        out: Place | None = None,
         detector: Detector = MIDDLE,
         attack: Attack | None = None,
         generator: str = "toy",
         only: Callable[[Any], bool] = lambda _: True,
+        meter: Meter | None = None,
         **options: Any,
     ) -> tuple[Summary, dict[str, dict[str, Any]]]:
         named = tuple(str(source) for source in sources or (tmp_path / "in",))
@@ -105,15 +108,62 @@ def run(tmp_path: Path) -> Run:
         config = ProtectConfig(sources=named, out=out or tmp_path / "out", detector=detector.name, **options)
         made = attack or Stripes(Budget(config.strength))
         facts = Facts(config.fingerprint, generator, "toy: for tests")
-        summary = protect(config, detector=detector, attack=made, facts=facts, only=only)
+        summary = protect(config, detector=detector, attack=made, facts=facts, only=only, meter=meter)
         return summary, {row["source"]: row for row in rows(config.out)}
 
     return go
 
 
-def rows(out: Path) -> list[dict[str, Any]]:
+def rows(out: Place) -> list[dict[str, Any]]:
     """The manifest's rows."""
-    return [json.loads(line) for line in (out / NAME).read_text().splitlines()]
+    return [json.loads(line) for line in (out / NAME).read_bytes().splitlines()]
+
+
+@pytest.fixture
+def memory() -> Iterator[str]:
+    """The URL of an empty folder in memory."""
+    pytest.importorskip("fsspec", reason="fsspec is not installed")
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    def clear() -> None:
+        MemoryFileSystem.store.clear()
+        MemoryFileSystem.pseudo_dirs[:] = [""]
+
+    clear()
+    yield "memory:///shop"
+    clear()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3 server on this machine, which the environment names; gone at the end."""
+    for name in ("moto", "flask", "s3fs"):
+        pytest.importorskip(name, reason=f"{name} is not installed")
+    import logging
+
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        for name, value in (("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b"), ("DEFAULT_REGION", "us-east-1")):
+            patch.setenv(f"AWS_{name}", value)
+        yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: str) -> Iterator[str]:
+    """The URL of an empty bucket."""
+    import s3fs
+
+    system = s3fs.S3FileSystem(skip_instance_cache=True)
+    system.mkdir("bucket")
+    yield "s3://bucket"
+    system.rm("bucket", recursive=True)
 
 
 #: Stands for a camera maker's notes, which point to places in the block.

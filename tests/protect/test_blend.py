@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dadfi_fast.faces.align import Square, to_photo
 from dadfi_fast.protect.blend import blend, limit
 from dadfi_fast.protect.crop import crops, squares
-from dadfi_fast.types import Budget, Encoding, Face, Float32, Photo, UInt16
+from dadfi_fast.types import LEVELS, Budget, Encoding, Face, Float32, Photo, UInt8, UInt16
 
 
 def photo(height: int, width: int, *, seed: int = 0, mode: str = "RGB", deep: bool = False) -> Photo:
@@ -22,6 +24,14 @@ def photo(height: int, width: int, *, seed: int = 0, mode: str = "RGB", deep: bo
     if mode in ("L", "LA", "I;16"):
         wide = np.repeat(wide[..., :1], 3, axis=2)
     return Photo(Path("x"), (wide >> 8).astype(np.uint8), Encoding("PNG", mode), deep=wide if deep else None)
+
+
+def plain(pixels: UInt8, where: Square, delta: Float32) -> Float32:
+    """The sum in float32, before it is rounded: what blending in fixed point is compared with."""
+    rows, columns, inner_rows, inner_columns = where.inside(*pixels.shape[:2])
+    exact = pixels.astype(np.float32)
+    exact[rows, columns] += to_photo(delta, where.side)[inner_rows, inner_columns]
+    return np.clip(exact, 0, 255)
 
 
 BOX = st.tuples(st.floats(-0.2, 0.9), st.floats(-0.2, 0.9), st.floats(0.02, 1.2))
@@ -73,6 +83,46 @@ def test_the_whole_budget_is_used() -> None:
     assert found.linf == 6 and found.pixels[50, 50].tolist() == [134, 134, 134]
     assert found.pixels[0, 0].tolist() == [128, 128, 128]  # outside of the square
     assert found.pixels is source.pixels
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    box=BOX,
+    eps=st.floats(0.01, 0.1),
+    size=st.sampled_from([16, 64, 256]),  # of the crop: squares are larger and smaller than it
+    seed=st.integers(0, 99),
+)
+def test_fixed_point_is_float_but_for_halves(box: tuple[float, float, float], eps: float, size: int, seed: int) -> None:
+    source, share = photo(150, 130, seed=seed), box[2]
+    before, x, y = source.pixels.copy(), box[0] * 130, box[1] * 150
+    face = Face(x, y, x + share * 150, y + share * 150, 1.0)
+    delta = np.random.default_rng(seed).uniform(-eps, eps, (1, 3, size, size)).astype(np.float32)
+    exact = plain(before, squares([face])[0], delta[0])
+    found = blend(source, [face], squares([face]), delta, Budget(eps)).pixels
+    # Two roundings by half a step of fixed point each, and the 11 bits that OpenCV gives to weights.
+    assert np.abs(found - exact).max() <= 0.5 + 1.6 / (127 / (eps * LEVELS) - 2)
+
+
+def test_fixed_point_costs_no_quality() -> None:
+    source, face = photo(300, 300), Face(60, 60, 240, 240, 1.0)
+    source.pixels[:] = source.pixels // 2 + 64
+    before, budget = source.pixels.copy(), Budget(0.05)
+    delta = np.random.default_rng(1).uniform(-0.05, 0.05, (1, 3, 64, 64)).astype(np.float32)
+    exact = np.rint(plain(before, squares([face])[0], delta[0])).astype(np.uint8)
+    found = blend(source, [face], squares([face]), delta, budget).pixels
+    assert (found != exact).mean() < 0.03
+    assert cv2.PSNR(found, before) == pytest.approx(cv2.PSNR(exact, before), abs=0.01)
+
+
+@pytest.mark.parametrize("half", [1.5, 6.5, 12.5])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("below", [1e-5, 1e-6, 1e-7])  # in float32 the sum with a pixel may round to the half itself
+def test_a_bound_just_below_a_half_is_kept(half: float, sign: int, below: float) -> None:
+    source, budget, face = photo(64, 64), Budget((half - below) / LEVELS), Face(8, 8, 56, 56, 1.0)
+    before = source.pixels.copy()
+    delta = np.full((1, 3, 32, 32), sign * budget.eps, np.float32)
+    found = blend(source, [face], squares([face]), delta, budget)
+    assert found.linf == np.abs(found.pixels.astype(int) - before).max() == limit(budget) == int(half)
 
 
 def test_where_squares_overlap_the_sum_is_bounded() -> None:

@@ -62,3 +62,16 @@ def test_a_run_knows_its_stages(photos: Fill, run: Run) -> None:
     found = summary.to_dict()
     assert found["bottleneck"] in STAGES and set(found["stages"]) == set(STAGES)
     assert all(stage["photos_per_second"] > 0 and 0 < stage["load"] < 1 for stage in found["stages"].values())
+
+
+def test_totals_can_be_added_up_elsewhere() -> None:
+    one, all_of_them = Meter(compute=2, disk=6), Meter(compute=4, disk=12, generators=2)
+    one.add("perturb", 1.0, 10)
+    one.add("write", 0.0, 3)
+    one.busy("write", 0.5)  # six threads for half a second
+    assert one.totals() == {"perturb": (10, 1.0), "write": (3, 3.0)}
+    for _ in range(2):
+        for stage, (photos, seconds) in one.totals().items():
+            all_of_them.add(stage, seconds, photos)
+    rates = {stage.name: stage.rate for stage in all_of_them.stages()}
+    assert rates == {"perturb": pytest.approx(20.0), "write": pytest.approx(12.0)}

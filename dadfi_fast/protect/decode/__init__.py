@@ -94,21 +94,24 @@ def decode(decoder: Decoder, source: Path, *, strip_gps: bool = False) -> Photo:
         PhotoError: the file is damaged or cut off.
     """
     raster = decoder.decode()
-    raw = decoder.metadata
-    turn = 1 if raster.upright else exif.orientation(raw.exif)
-    metadata = Metadata(
-        exif=exif.cleaned(raw.exif, strip_gps=strip_gps),
-        icc=None if raster.converted else raw.icc,
-        xmp=xmp.cleaned(raw.xmp, strip_gps=strip_gps),
-        dpi=raw.dpi,
-    )
+    turn = 1 if raster.upright else exif.orientation(decoder.metadata.exif)
     return Photo(
         source=source,
         pixels=upright(raster.pixels, turn),
         encoding=decoder.encoding,
-        metadata=metadata,
+        metadata=cleaned(decoder.metadata, strip_gps=strip_gps, converted=raster.converted),
         alpha=None if raster.alpha is None else upright(raster.alpha, turn),
         deep=None if raster.deep is None else upright(raster.deep, turn),
+    )
+
+
+def cleaned(raw: Metadata, *, strip_gps: bool, converted: bool = False) -> Metadata:
+    """What a file says of its photo, as it holds once that is upright; ``converted``: its colours are sRGB now."""
+    return Metadata(
+        exif=exif.cleaned(raw.exif, strip_gps=strip_gps),
+        icc=None if converted else raw.icc,
+        xmp=xmp.cleaned(raw.xmp, strip_gps=strip_gps),
+        dpi=raw.dpi,
     )
 
 

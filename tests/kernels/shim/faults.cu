@@ -2,8 +2,9 @@
 #include "plane.cuh"
 
 #define FAULT(name) \
-    extern "C" __global__ void name( \
-        const void* x, const void*, const void*, const void*, void* out, float*, int, int, int, int, int, int, int, float)
+    extern "C" __global__ void name(const void* x, void* out); \
+    LAUNCHABLE(name) \
+    extern "C" __global__ void name(const void* x, void* out)
 
 FAULT(no_fault) {
     SHARED_MEMORY(memory);

@@ -68,8 +68,7 @@ struct Launch {
     int grid, threads, cluster, shared_bytes, order;
 };
 
-using Kernel = void (*)(const void*, const void*, const void*, const void*, void*, float*, int, int, int, int, int, int,
-                        int, float);
+using Kernel = void (*)(void** parameters);
 
 std::vector<Block> blocks;
 std::vector<Fiber> fibers;
@@ -84,13 +83,7 @@ unsigned long long steps;
 jmp_buf scheduler;
 std::string error;
 Kernel kernel;
-struct {
-    const void *x, *weight, *bias, *residual;
-    void* out;
-    float* workspace;
-    int channels, pixels, capacity, splits, column_bits, parameters, relu;
-    float eps;
-} arguments;
+void** parameters;
 
 [[noreturn]] void fail(const std::string& what) {
     if (error.empty())
@@ -203,9 +196,7 @@ void wait_for_copies() {
 }
 
 void run_fiber() {
-    const auto& a = arguments;
-    kernel(a.x, a.weight, a.bias, a.residual, a.out, a.workspace, a.channels, a.pixels, a.capacity, a.splits,
-           a.column_bits, a.parameters, a.relu, a.eps);
+    kernel(parameters);
     if (!now->copies.empty()) fail("a thread ends with copies that it has not waited for");
     now->finished = true;
     ++block().left;
@@ -276,16 +267,14 @@ std::vector<int> order_of_threads() {
 
 }  // namespace shim
 
-// Runs a kernel; returns null, or what it did wrong. `order` is 0: threads ascending, 1: descending, else: shuffled.
+// Runs a kernel; returns null, or what it did wrong. `parameters` point to its arguments, as for the driver's launch.
+// `order` is 0: threads ascending, 1: descending, else: shuffled.
 extern "C" const char* shim_launch(
-    shim::Kernel kernel, shim::Launch launch, const shim::Range* ranges, int range_count, const void* x,
-    const void* weight, const void* bias, const void* residual, void* out, float* workspace, int channels, int pixels,
-    int capacity, int splits, int column_bits, int parameters, int relu, float eps) {
+    shim::Kernel kernel, shim::Launch launch, const shim::Range* ranges, int range_count, void** parameters) {
     using namespace shim;
     shim::kernel = kernel;
     shim::launch = launch;
-    arguments = {x,      weight,   bias,   residual,    out,        workspace, channels,
-                 pixels, capacity, splits, column_bits, parameters, relu,      eps};
+    shim::parameters = parameters;
     shim::ranges.assign(ranges, ranges + range_count);
     written.clear();
     for (const Range& range : shim::ranges) written.emplace_back(range.bytes, 0);
@@ -303,4 +292,6 @@ extern "C" float shim_widen_bf16(unsigned short bits) { return BF16::widen(bits)
 extern "C" unsigned short shim_narrow_bf16(float value) { return BF16::narrow(value); }
 
 #include "faults.cu"
+#include "gradients.cu"
 #include "instance_norm_residual.cu"
+#include "tensorrt_plugin.cu"

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #define __global__
 #define __device__
@@ -18,6 +19,8 @@
 #define __launch_bounds__(...)
 #define __syncthreads() shim::block_barrier()
 #define SHARED_MEMORY(name) uint4* const name = static_cast<uint4*>(shim::shared_memory())
+#define LAUNCHABLE(name) \
+    extern "C" void launch_##name(void** parameters) { shim::call(name, parameters); }
 
 using std::min;
 
@@ -41,6 +44,16 @@ const void* remote(const void* place, int rank);
 void check(const void* place, int bytes, bool write, bool remote = false);
 void copy(void* shared, const void* global);
 void wait_for_copies();
+
+// Calls a kernel with what the pointers in `parameters` point to, as the driver does.
+template <class... A, std::size_t... I>
+void call_with(void (*kernel)(A...), void** parameters, std::index_sequence<I...>) {
+    kernel(*static_cast<A*>(parameters[I])...);
+}
+template <class... A>
+void call(void (*kernel)(A...), void** parameters) {
+    call_with(kernel, parameters, std::index_sequence_for<A...>());
+}
 }  // namespace shim
 
 inline float __shfl_xor_sync(unsigned, float value, int offset) { return shim::exchange(value, offset); }

@@ -10,13 +10,13 @@ import numpy as np
 
 from dadfi_fast.check.adversary import Crop
 from dadfi_fast.check.conditions import WRITTEN
+from dadfi_fast.check.inception import Inception
 from dadfi_fast.check.inspection import Key
 from dadfi_fast.check.trial import Float64
 from dadfi_fast.check.watch import Watch
 from dadfi_fast.deepfakes.portable import DeepfakeModel
-from dadfi_fast.evaluate.edit_accuracy import levels
-from dadfi_fast.metrics.frechet import Inception, frechet_distance
-from dadfi_fast.types import Float32
+from dadfi_fast.metrics.frechet import frechet_distance
+from dadfi_fast.types import LEVELS, Float32, UInt8
 
 #: The two sets, in parts.
 _Sets: TypeAlias = tuple[list[Float32], list[Float32]]
@@ -60,3 +60,9 @@ class FakeSets(Watch):
         """The Frechet distance between the two sets of a model; NaN where they are not kept, or have less than two."""
         one, other = self._kept[model, condition]
         return frechet_distance(np.concatenate(one), np.concatenate(other)) if self.n(model, condition) > 1 else np.nan
+
+
+def levels(images: Float32) -> UInt8:
+    """Values in [-1, 1] (any shape) as levels 0-255, rounded: what a picture file holds."""
+    rounded: UInt8 = np.rint((np.clip(images, -1, 1) + 1) * LEVELS).astype(np.uint8)
+    return rounded

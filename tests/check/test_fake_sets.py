@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dadfi_fast.evaluate.fakes import FakeSets
+from dadfi_fast.check.fake_sets import FakeSets
 from dadfi_fast.types import Float32, UInt8
 
 

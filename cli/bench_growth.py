@@ -1,0 +1,96 @@
+"""``dadfi-fast bench growth``: how the cost grows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dadfi_fast.cli import console, options
+from dadfi_fast.cli.bench_scale import photos_in
+
+if TYPE_CHECKING:
+    from dadfi_fast.bench.rig import Rig
+    from dadfi_fast.bench.rows import Row
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command("growth")
+@click.option("--over", type=options.Choice(["megapixels", "faces", "photos"]), required=True, help="What is varied.")
+@click.option(
+    "--photos", type=_FOLDER, metavar="DIR",
+    help="The largest face there is the portrait; photos are cut from all.  [default: those of a checkout]",
+)  # fmt: skip
+@click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Of each size.")
+@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
+@click.option("--json", "target", type=_FILE, metavar="FILE", help="Append the rows to FILE.")
+@options.quiet
+def growth(
+    over: str, photos: Path | None, repeats: int, scratch: Path | None, target: Path | None, quiet: bool
+) -> None:
+    """Measure how the cost grows with megapixels, faces or photos.
+
+    The cost is the time of processor cores, all threads together; of one photo from encoded bytes to encoded bytes, on
+    one core, and with --over photos of whole runs, starting included.
+
+    \b
+    megapixels  one portrait enlarged or reduced, its face with it
+    faces       a picture of 12 megapixels with so many equal portraits
+    photos      runs of protect on so many small photos, in processes of their own
+    """
+    from tempfile import TemporaryDirectory
+
+    from dadfi_fast.bench import growth as bench
+    from dadfi_fast.bench.photos import pictures
+    from dadfi_fast.bench.rows import append
+
+    source = photos_in(photos)
+    with TemporaryDirectory(prefix="dadfi-growth-", dir=scratch) as folder:
+        place = Path(folder, "work")
+        steps = len(bench.OVER[over]) * (repeats if over == "photos" else 1)
+        with console.progress(steps, "measurements", quiet=quiet) as progress:
+            if over == "photos":
+                rows = list(bench.by_photos(source, place, repeats=repeats, tick=progress.advance))
+            else:
+                measure = bench.by_megapixels if over == "megapixels" else bench.by_faces
+                rig = _rig(place)
+                made = measure(bench.portrait(pictures(source), rig.detector), rig, place, repeats=repeats)
+                rows = _counted(made, progress.advance)
+    line = bench.fit([row.to_dict() for row in rows], over)
+    console.table((over, "unit", "p20", "p50", "p80", "n"), [_line(row, over) for row in rows])
+    console.result(f"about {line.base:.4g} + {line.slope:.4g} x {over} {rows[0].unit}")
+    if target is not None:
+        append(target, rows)
+
+
+def _counted(rows: Iterable[Row], tick: Callable[[], object]) -> list[Row]:
+    found = []
+    for row in rows:
+        found.append(row)
+        tick()
+    return found
+
+
+def _line(row: Row, over: str) -> tuple[object, ...]:
+    return row.config[over], row.unit, row.p20, row.p50, row.p80, row.n
+
+
+def _rig(scratch: Path) -> Rig:
+    """The usual detector, generator and backend; the generator on one thread, as what is measured is cores."""
+    from dadfi_fast.attacks.generator import GeneratorAttack
+    from dadfi_fast.backends.artifact import load_artifact
+    from dadfi_fast.backends.choice import choose
+    from dadfi_fast.bench.rig import Rig
+    from dadfi_fast.faces.detector import choose_detector
+    from dadfi_fast.protect.config import ProtectConfig
+    from dadfi_fast.protect.memory import keep
+    from dadfi_fast.types import Budget
+
+    keep()
+    detector, _ = choose_detector()
+    config = ProtectConfig(sources=("in",), out=scratch, no_face="whole", verify=0.0, again=True)
+    return Rig(config, detector, GeneratorAttack(choose()[0](load_artifact(), threads=1), Budget()))

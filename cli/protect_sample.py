@@ -1,0 +1,71 @@
+"""Which of the written files ``protect`` checks, and how they come here from a store."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dadfi_fast.check.sample import MANIFEST, Pair
+
+if TYPE_CHECKING:
+    from dadfi_fast.protect.outcome import Outcome
+    from dadfi_fast.protect.places import Place
+
+
+class Sample:
+    """Some of the protected files, spread evenly over a run of unknown length, and the same ones in the same run.
+
+    Args:
+        size: how many.
+        out: the output folder.
+    """
+
+    def __init__(self, size: int, out: Place) -> None:
+        self._found: list[tuple[str, Place]] = []  # targets, and what they were made from
+        self._size, self._out, self._seen, self._random = size, out, 0, random.Random(0)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add(self, outcome: Outcome) -> None:
+        """Take the file into the sample, or not (reservoir sampling; Vitter 1985, algorithm R)."""
+        from dadfi_fast.protect.outcome import Done, Written
+
+        if not (isinstance(outcome, Written) or (isinstance(outcome, Done) and outcome.status == "written")):
+            return
+        found = outcome.target or "", outcome.entry.source
+        self._seen += 1
+        if len(self._found) < self._size:
+            self._found.append(found)
+        elif (place := self._random.randrange(self._seen)) < self._size:
+            self._found[place] = found
+
+    @contextmanager
+    def at_hand(self) -> Iterator[tuple[list[Pair], Path]]:
+        """The pairs, and the folder of the protected files; what lies in a store is fetched for as long.
+
+        Raises:
+            DiskError: the store cannot be reached.
+        """
+        with tempfile.TemporaryDirectory(prefix="dadfi-check-") as scratch:
+            top = Path(scratch)
+            pairs = [
+                Pair(target, _here(source, top / f"{n}-original"), _here(self._out / target, top / f"{n}-protected"))
+                for n, (target, source) in enumerate(self._found)
+            ]
+            yield pairs, _here(self._out / MANIFEST, top / MANIFEST).parent
+
+
+def _here(place: Place, copy: Path) -> Path:
+    """A file of this machine with what is in ``place``: itself, or a copy."""
+    from dadfi_fast.protect.places import reached
+
+    if isinstance(place, Path):
+        return place
+    with reached(place, to="be read"):
+        copy.write_bytes(place.read_bytes())
+    return copy

@@ -1,0 +1,164 @@
+"""A model of many machines: photos a second, and what a million cost, and what the next machine waits for.
+
+Arithmetic, not a measurement. Every number that goes in stands in `INPUTS` with where it comes from, and can be given
+another value. Nothing that concerns a GPU has been measured: those are guesses to be replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from dadfi_fast.errors import UsageError
+from dadfi_fast.table import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MEASURED: Final = "measured"  # on the machine of docs/cost.md
+DOCUMENTED: Final = "documented"  # by whoever offers it
+ASSUMED: Final = "assumed"
+#: Machines with GPUs are counted in GPUs, the others in machines.
+KINDS: Final = ("gpu", "cpu")
+
+
+@dataclass(frozen=True)
+class Input:
+    """A number that the model starts from."""
+
+    value: float
+    unit: str
+    origin: str  # MEASURED, DOCUMENTED or ASSUMED
+    what: str
+
+
+_INPUTS: Final = {
+    "photos": Input(10e6, "", ASSUMED, "photos of the job, for the costs of starting"),
+    "megapixels": Input(1.82, "MP", MEASURED, "of a photo: the London portraits"),
+    "faces": Input(1, "", MEASURED, "in a photo"),
+    "megabytes": Input(0.365, "MB", MEASURED, "of a photo's file; the protected one is as large"),
+    "cpu_ms": Input(10.0, "core-ms", MEASURED, "a portrait on a processor, without what its size adds"),
+    "cpu_ms_megapixel": Input(6.55, "core-ms", MEASURED, "what each megapixel adds"),
+    "cpu_ms_face": Input(5.86, "core-ms", MEASURED, "what each further face adds"),
+    "overhead": Input(1.07, "", MEASURED, "a run against these sums: 25.3 core-ms for a London portrait"),
+    "io_ms": Input(1.6, "core-ms", MEASURED, "reading, hashing, writing and the manifest, wherever the rest is done"),
+    "start": Input(60, "s", ASSUMED, "until a machine works: paid, and nothing done"),
+    "cpu_cores": Input(64, "", ASSUMED, "cores of a machine without GPU, as fast as the measured ones"),
+    "cpu_price": Input(2.5, "$/h", ASSUMED, "for it"),
+    "cpu_network": Input(25, "Gbit/s", ASSUMED, "of it, each way"),
+    "gpus": Input(8, "", ASSUMED, "GPUs of a machine"),
+    "gpu_price": Input(3.0, "$/h", ASSUMED, "for one GPU with its share of the machine"),
+    "gpu_network": Input(100, "Gbit/s", ASSUMED, "of a machine with GPUs, each way"),
+    "gpu_cores": Input(16, "", ASSUMED, "processor cores for each GPU"),
+    "gpu_decode": Input(3500, "MP/s", ASSUMED, "JPEG decoding by a GPU; not measured here"),
+    "gpu_encode": Input(1500, "MP/s", ASSUMED, "JPEG encoding by a GPU; not measured here"),
+    "gpu_detect": Input(10_000, "photos/s", ASSUMED, "detection by a GPU; not measured here"),
+    "gpu_faces": Input(20_000, "faces/s", ASSUMED, "generator and blending by a GPU; not measured here"),
+    "store_read": Input(100, "GB/s", ASSUMED, "that the store gives to all machines together"),
+    "store_write": Input(50, "GB/s", ASSUMED, "that it takes from all machines together"),
+    "store_prefixes": Input(16, "", ASSUMED, "prefixes that inputs and outputs are spread over"),
+    "store_gets": Input(5500, "/s", DOCUMENTED, "reads of one prefix (Amazon S3)"),
+    "store_puts": Input(3500, "/s", DOCUMENTED, "writes of one prefix (Amazon S3)"),
+    "gets_price": Input(0.4, "$/million", DOCUMENTED, "for reads (Amazon S3 standard, list price)"),
+    "puts_price": Input(5.0, "$/million", DOCUMENTED, "for writes (Amazon S3 standard, list price)"),
+    "rows": Input(20_000, "/s", ASSUMED, "photos that the process with the manifest hands out and notes down"),
+}
+INPUTS: Final[Table[Input]] = Table("input of the model")
+for _name, _input in _INPUTS.items():
+    INPUTS.add(_name)(_input)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What so many machines (or GPUs) come to."""
+
+    kind: str  # gpu or cpu
+    count: int
+    rate: float  # photos a second, at work
+    limit: str  # what the next machine would wait for
+    hours: float  # for the job, starting included
+    cost: float  # $ for a million photos, store included
+
+
+class Cluster:
+    """The model, with some inputs of one's own.
+
+    Raises:
+        UsageError: there is no input of such a name, or its value is not above 0.
+    """
+
+    def __init__(self, given: Mapping[str, float] | None = None) -> None:
+        self.values = {name: INPUTS[name].value for name in INPUTS}
+        for name, value in (given or {}).items():
+            unit = INPUTS[name].unit
+            if not 0 < value < float("inf"):
+                raise UsageError(f"{name} is {value:g} {unit}; it must be above 0")
+            self.values[name] = value
+
+    def core_seconds(self) -> float:
+        """Of processor cores, for one photo, where they do everything."""
+        v = self.values
+        ms = v["cpu_ms"] + v["cpu_ms_megapixel"] * v["megapixels"] + v["cpu_ms_face"] * max(0.0, v["faces"] - 1)
+        return (ms + v["io_ms"]) / 1000
+
+    def gpu_seconds(self) -> float:
+        """Of one GPU, for one photo: its stages share the same processors and memory, so they add up."""
+        v = self.values
+        codec = v["megapixels"] * (1 / v["gpu_decode"] + 1 / v["gpu_encode"])
+        return codec + 1 / v["gpu_detect"] + v["faces"] / v["gpu_faces"]
+
+    def own(self, kind: str) -> dict[str, float]:
+        """Photos a second that one machine (or GPU) could do, by what holds it up."""
+        v = self.values
+        bits = 8e6 * v["megabytes"]
+        if kind == "cpu":
+            cores = v["cpu_cores"] / (self.core_seconds() * v["overhead"])
+            return {"cores": cores, "network": 1e9 * v["cpu_network"] / bits}
+        return {
+            "GPU": 1 / (self.gpu_seconds() * v["overhead"]),
+            "cores": 1000 * v["gpu_cores"] / v["io_ms"],
+            "network": 1e9 * v["gpu_network"] / v["gpus"] / bits,
+        }
+
+    def shared(self) -> dict[str, float]:
+        """Photos a second that everything that all machines share allows, by its name."""
+        v = self.values
+        return {
+            "store, reading": 1000 * v["store_read"] / v["megabytes"],
+            "store, writing": 1000 * v["store_write"] / v["megabytes"],
+            "store, requests": v["store_prefixes"] * min(v["store_gets"], v["store_puts"]),
+            "manifest": v["rows"],
+        }
+
+    def estimate(self, kind: str, count: int) -> Estimate:
+        """For ``count`` GPUs (``kind`` gpu) or machines (cpu)."""
+        v = self.values
+        limits = {name: count * rate for name, rate in self.own(kind).items()} | self.shared()
+        limit = min(limits, key=lambda name: limits[name])
+        rate = limits[limit]
+        seconds = v["start"] + v["photos"] / rate
+        machines = count * v[f"{kind}_price"] * seconds / 3600 / v["photos"] * 1e6
+        return Estimate(kind, count, rate, limit, seconds / 3600, machines + v["gets_price"] + v["puts_price"])
+
+    def most(self, kind: str) -> int:
+        """As many GPUs or machines as are of use: one more waits for something that all share."""
+        own, shared = min(self.own(kind).values()), min(self.shared().values())
+        return max(1, int(shared / own))
+
+
+def draw(model: Cluster, figure: Figure) -> None:
+    """Photos a second and costs, by the number of GPUs or machines."""
+    left, right = figure.subplots(1, 2)
+    counts = [round(10 ** (n / 20)) for n in range(61)]
+    for kind, name, colour in (("gpu", "GPUs (nothing measured)", "#1f5fa8"), ("cpu", "CPU machines", "#b3541e")):
+        found = [model.estimate(kind, count) for count in counts]
+        left.loglog(counts, [each.rate for each in found], color=colour, label=name)
+        right.loglog(counts, [each.cost for each in found], color=colour, label=name)
+    shared = model.shared()
+    lowest = min(shared, key=lambda name: shared[name])
+    left.axhline(shared[lowest], color="#555555", linewidth=0.8, linestyle=":", label=f"shared by all: {lowest}")
+    left.set(xlabel="GPUs or machines", ylabel="photos a second, modelled")
+    right.set(xlabel="GPUs or machines", ylabel="$ for a million photos, modelled")
+    left.legend(fontsize=8)
+    figure.suptitle("A model: arithmetic from assumptions, no measurement of a cluster or a GPU", fontsize=10)

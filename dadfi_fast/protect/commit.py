@@ -1,0 +1,160 @@
+"""The last hop: a row into the manifest, then the file under its final name; see `dadfi_fast.protect.manifest`.
+
+On disk that is done photo by photo. Into a store it is done in groups: the rows of a group first, as one object, then
+its files, side by side. Each upload puts the whole file under its final name in one step, so there a temporary name
+would only cost two more requests.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+from dadfi_fast.errors import DiskError, PhotoError
+from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.hops import Staged
+from dadfi_fast.protect.manifest import Facts, Row, row_of
+from dadfi_fast.protect.meter import Meter
+from dadfi_fast.protect.outcome import Failed, Outcome
+from dadfi_fast.protect.resume import free, has_its_row
+from dadfi_fast.protect.storage import OutStore
+from dadfi_fast.protect.write import OutFolder
+
+#: A group of files that are uploaded together: at most so many, and so many bytes.
+GROUP: Final = 32
+GROUP_BYTES: Final = 64 << 20
+#: A group that took longer to gather is not waited for any more.
+GROUP_SECONDS: Final = 2.0
+
+
+class Journal(Protocol):
+    """Where rows go: a manifest, or one part of it."""
+
+    facts: Facts
+
+    def find(self, source: str) -> Row | None:
+        """The last row of an earlier run about ``source``."""
+
+    def append(self, row: Row, *, again: bool = False) -> None:
+        """Add a row; ``again``: it replaces one about the same source."""
+
+    def take_back(self, row: Row) -> None:
+        """Remove the row that was appended last."""
+
+    def settle(self) -> None:
+        """Make the rows so far last; in a store they are uploaded."""
+
+    def abandon(self) -> None:
+        """Some of the files of the last rows are missing: the next run finds out which."""
+
+
+def committed(
+    items: Iterable[Any], *, journal: Journal, out: OutFolder | OutStore, config: ProtectConfig, meter: Meter
+) -> Iterator[Outcome]:
+    """What became of every input, once it is so; in order.
+
+    Args:
+        items: files that are staged, and outcomes.
+        journal: where the rows go.
+        out: where the files go.
+        config: of the run.
+        meter: is told how long uploads take.
+
+    Raises:
+        DiskError: the output folder cannot be written to.
+    """
+    if isinstance(out, OutStore):
+        yield from _uploaded(items, journal, out, config, meter)
+        return
+    for item in items:
+        yield _renamed(item, journal, out, config)
+
+
+def _renamed(item: Staged | Outcome, journal: Journal, out: OutFolder, config: ProtectConfig) -> Outcome:
+    if not isinstance(item, Staged):
+        return _noted(item, journal)
+    again = journal.find(item.entry.name) is not None
+    outcome = replace(item.outcome, target=free(item.outcome.target, config))
+    row = row_of(outcome, journal.facts)
+    journal.append(row, again=again)
+    try:
+        out.commit(item.temporary, outcome.target)
+    except DiskError:
+        journal.take_back(row)
+        raise
+    except PhotoError as error:  # a folder has that name, for one
+        journal.take_back(row)
+        out.discard(item.temporary)
+        return _noted(Failed(item.entry, "write", error), journal)
+    return outcome
+
+
+def _noted(outcome: Outcome, journal: Journal) -> Outcome:
+    """An outcome without a file; what has its row needs none."""
+    if not has_its_row(outcome):
+        journal.append(row_of(outcome, journal.facts), again=journal.find(outcome.entry.name) is not None)
+    return outcome
+
+
+def _uploaded(
+    items: Iterable[Any], journal: Journal, out: OutStore, config: ProtectConfig, meter: Meter
+) -> Iterator[Outcome]:
+    """One group is uploaded while the next one gathers."""
+    with ThreadPoolExecutor(1, "dadfi-upload") as background:
+        under_way: Future[list[Outcome]] | None = None
+        for group in _groups(items):
+            named = [_named(item, journal, out, config) for item in group]
+            if under_way is not None:
+                yield from under_way.result()
+            under_way = background.submit(_upload, named, journal, out, meter)
+        if under_way is not None:
+            yield from under_way.result()
+
+
+def _groups(items: Iterable[Any]) -> Iterator[list[Any]]:
+    group: list[Any] = []
+    size, since = 0, time.monotonic()
+    for item in items:
+        group.append(item)
+        size += len(item.temporary.data) if isinstance(item, Staged) else 0
+        if len(group) >= GROUP or size >= GROUP_BYTES or time.monotonic() - since > GROUP_SECONDS:
+            yield group
+            group, size, since = [], 0, time.monotonic()
+    if group:
+        yield group
+
+
+def _named(item: Any, journal: Journal, out: OutStore, config: ProtectConfig) -> tuple[Any, bool]:
+    """With its final target, which counts as taken from now on; and whether its row replaces another one.
+
+    In the thread that looks for inputs, as reading the manifest is for one thread.
+    """
+    again = journal.find(item.entry.name) is not None
+    if not isinstance(item, Staged):
+        return item, again
+    outcome = replace(item.outcome, target=free(item.outcome.target, config))
+    out.claim(outcome.target)
+    return replace(item, outcome=outcome), again
+
+
+def _upload(group: list[tuple[Any, bool]], journal: Journal, out: OutStore, meter: Meter) -> list[Outcome]:
+    start = time.perf_counter()
+    outcomes = [item.outcome if isinstance(item, Staged) else item for item, _ in group]
+    for outcome, (_, again) in zip(outcomes, group, strict=True):
+        if not has_its_row(outcome):
+            journal.append(row_of(outcome, journal.facts), again=again)
+    journal.settle()
+    files = {n: (item.outcome.target, item.temporary) for n, (item, _) in enumerate(group) if isinstance(item, Staged)}
+    try:
+        refused = out.upload(files)
+    except BaseException:
+        journal.abandon()
+        raise
+    for n, error in refused.items():
+        outcomes[n] = Failed(outcomes[n].entry, "write", error)
+        journal.append(row_of(outcomes[n], journal.facts), again=True)
+    meter.busy("write", time.perf_counter() - start)
+    return outcomes
