@@ -31,9 +31,13 @@ class Square:
     side: int
 
     def inside(self, height: int, width: int) -> tuple[slice, slice, slice, slice]:
-        """The part that lies in a photo of this size: its rows and columns there, then within the square."""
-        x0, x1 = max(self.x0, 0), min(self.x0 + self.side, width)
-        y0, y1 = max(self.y0, 0), min(self.y0 + self.side, height)
+        """The part that lies in a photo of this size: its rows and columns there, then within the square.
+
+        All four are empty where none does.
+        """
+        x0, y0 = min(max(self.x0, 0), width), min(max(self.y0, 0), height)
+        x1 = max(x0, min(self.x0 + self.side, width))
+        y1 = max(y0, min(self.y0 + self.side, height))
         here = slice(y0, y1), slice(x0, x1)
         return *here, slice(y0 - self.y0, y1 - self.y0), slice(x0 - self.x0, x1 - self.x0)
 
