@@ -63,6 +63,10 @@ def cut(pixels: UInt8, where: Square) -> UInt8:
     inside = pixels[rows, columns]
     if inside.shape[:2] == (where.side, where.side):
         return inside
+    if not inside.size:
+        y, x = (np.arange(start, start + where.side) for start in (where.y0, where.x0))
+        repeated: UInt8 = pixels[np.ix_(y.clip(0, height - 1), x.clip(0, width - 1))]
+        return repeated
     top, left = inner_rows.start, inner_columns.start
     bottom, right = where.side - inner_rows.stop, where.side - inner_columns.stop
     return cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_REPLICATE)  # type: ignore[return-value]

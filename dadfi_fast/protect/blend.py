@@ -56,6 +56,8 @@ def _add(regions: Sequence[UInt8], parts: Iterable[UInt8], budget: Budget) -> in
     """Add ``parts``, in fixed point, to regions that do not overlap; the largest change, in levels."""
     largest = 0
     for region, part in zip(regions, parts, strict=True):
+        if not region.size:  # a square beyond the photo
+            continue
         changed = _sum(region, part, budget)
         linf = _largest(changed, region)
         if linf > limit(budget):  # a bound just below a half of a level, and the error of a float32
@@ -69,8 +71,11 @@ def _add_crowded(regions: Sequence[UInt8], parts: Iterable[UInt8], budget: Budge
     """The same for regions that overlap: the sum of several perturbations is bounded, too."""
     before = [region.copy() for region in regions]
     for region, old, part in zip(regions, before, parts, strict=True):
+        if not region.size:
+            continue
         region[...] = _within(_sum(region, part, budget), old, limit(budget))
-    return max(_largest(region, old) for region, old in zip(regions, before, strict=True))
+    pairs = zip(regions, before, strict=True)
+    return max((_largest(region, old) for region, old in pairs if region.size), default=0)
 
 
 def _steps(budget: Budget) -> int:

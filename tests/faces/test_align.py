@@ -43,6 +43,9 @@ SQUARES = [
 ]
 
 
+BEYOND = [Square(-30, 10, 20), Square(10, -30, 20), Square(900, 10, 20), Square(10, 900, 20)]
+
+
 @pytest.mark.parametrize("where", SQUARES, ids=str)
 def test_inside_names_the_same_pixels_on_both_sides(where: Square) -> None:
     rows, columns, inner_rows, inner_columns = where.inside(*PHOTO)
@@ -53,9 +56,7 @@ def test_inside_names_the_same_pixels_on_both_sides(where: Square) -> None:
     assert rows.start - where.y0 == inner_rows.start and columns.start - where.x0 == inner_columns.start
 
 
-@pytest.mark.parametrize(
-    "where", [Square(-30, 10, 20), Square(10, -30, 20), Square(900, 10, 20), Square(10, 900, 20)], ids=str
-)
+@pytest.mark.parametrize("where", BEYOND, ids=str)
 def test_nothing_is_inside_of_a_square_beyond_the_photo(where: Square) -> None:
     rows, columns, inner_rows, inner_columns = where.inside(*PHOTO)
     part = np.zeros((where.side, where.side))[inner_rows, inner_columns]
@@ -63,7 +64,7 @@ def test_nothing_is_inside_of_a_square_beyond_the_photo(where: Square) -> None:
     assert part.size == 0
 
 
-@pytest.mark.parametrize("where", SQUARES, ids=str)
+@pytest.mark.parametrize("where", [*SQUARES, *BEYOND], ids=str)
 def test_a_cut_repeats_the_edge(where: Square, smooth: Callable[[int, int], UInt8]) -> None:
     photo = smooth(*PHOTO)
     y = np.clip(np.arange(where.y0, where.y0 + where.side), 0, PHOTO[0] - 1)
