@@ -24,3 +24,4 @@ bench *args:
 # Make the pages that are made from the code.
 docs:
     {{bin}}/python tools/make_cli_page.py
+    {{bin}}/python tools/make_cost_page.py

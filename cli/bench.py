@@ -53,9 +53,7 @@ command.add_command(cluster)
 @options.detector
 @click.option("--engines", is_flag=True, help="Also protect by two processes, and by Ray on this machine.")
 @click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
-@click.option(
-    "--json", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Append the rows to FILE."
-)
+@options.rows_to
 @options.quiet
 def throughput(
     target: Path | None, quiet: bool, repeats: int, backend: str, presets: tuple[str, ...], **settings: Any
@@ -175,9 +173,7 @@ def _note(row: Row) -> str:
     help="Of the planes.  [default: f32 on cpu; f32 and f16 on cuda]",
 )
 @click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Rounds; 100 times that on cuda.")
-@click.option(
-    "--json", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Append the rows to FILE."
-)
+@options.rows_to
 @options.quiet
 def kernels(
     *,

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from dadfi_fast.bench.rows import Row
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("growth")
@@ -27,7 +26,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )  # fmt: skip
 @click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Of each size.")
 @click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
-@click.option("--json", "target", type=_FILE, metavar="FILE", help="Append the rows to FILE.")
+@options.rows_to
 @options.quiet
 def growth(
     over: str, photos: Path | None, repeats: int, scratch: Path | None, target: Path | None, quiet: bool

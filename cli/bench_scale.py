@@ -31,7 +31,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--damaged", metavar="SHARE", default="1%", show_default=True, callback=options.share, help="How many are damaged."
 )
 @click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for the files.  [default: the system's]")
-@click.option("--json", "target", type=_FILE, metavar="FILE", help="Append the row to FILE.")
+@options.rows_to
 @click.option("--plot", type=_FILE, metavar="FILE.png", help="Draw the memory (wants the extra evaluate).")
 @options.quiet
 def scale(

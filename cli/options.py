@@ -105,6 +105,12 @@ def json_output(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
 
 
+def rows_to(command: F) -> F:
+    """``--json FILE``: what was measured is appended there, a row a line (parameter ``target``)."""
+    path = click.Path(dir_okay=False, path_type=Path)
+    return click.option("--json", "target", type=path, metavar="FILE", help="Append the rows to FILE.")(command)
+
+
 def quiet(command: F) -> F:
     """``--quiet``: no progress and no messages, only results and errors."""
     return click.option("--quiet", "-q", is_flag=True, help="No progress, no messages.")(command)

@@ -10,6 +10,16 @@
 
 constexpr int MAX_THREADS = 512;
 
+// A kernel that the host finds by its name: `body` with the arguments of `Arguments`, which all of them take.
+#define ENTRY(threads, name, body) \
+    extern "C" __global__ void __launch_bounds__(threads, 1) name( \
+        const void* x, const void* weight, const void* bias, const void* residual, void* out, float* workspace, \
+        int channels, int pixels, int capacity, int splits, int column_bits, int parameters, int relu, float eps) { \
+        body({x, weight, bias, residual, out, workspace, channels, pixels, capacity, splits, column_bits, parameters, \
+              relu, eps}); \
+    } \
+    LAUNCHABLE(name)
+
 // Mean, scale and shift of a channel: out = ((x - center) - rest) * scale + shift. Two floats of the mean, since one
 // float of a large mean is off by more than a small deviation.
 struct Affine {

@@ -91,16 +91,9 @@ __device__ __forceinline__ void gradients(const Arguments& a) {
     }
 }
 
-// Kernels by name: gradients_held_DTYPE_LAYOUT_xV, gradients_streamed_DTYPE_LAYOUT_xV. Their arguments are those of the
-// kernels of the ladder, in the same order.
-#define GRADIENTS(name, body) \
-    extern "C" __global__ void __launch_bounds__(GRADIENT_THREADS, 1) name( \
-        const void* x, const void* weight, const void* bias, const void* grad, void* grad_x, float* sums, \
-        int channels, int pixels, int capacity, int splits, int column_bits, int parameters, int relu, float eps) { \
-        body({x, weight, bias, grad, grad_x, sums, channels, pixels, capacity, splits, column_bits, parameters, relu, \
-              eps}); \
-    } \
-    LAUNCHABLE(name)
+// Kernels by name: gradients_held_DTYPE_LAYOUT_xV, gradients_streamed_DTYPE_LAYOUT_xV. In the place of residual, out and
+// workspace they take the gradient of `out`, that of x, and the sums.
+#define GRADIENTS(name, body) ENTRY(GRADIENT_THREADS, name, body)
 
 #define GRADIENTS_OF(dtype, T, V) \
     GRADIENTS(gradients_streamed_##dtype##_nchw_x1, (gradients<T, 1, false, false>)) \

@@ -2,15 +2,8 @@
 #include "bodies.cuh"
 
 // Kernels by name: VERSION_DTYPE_LAYOUT_xV. What a build defines (STORE_F32, STORE_F16, STORE_BF16) says which dtypes it
-// has. All kernels take the same arguments, those of `Arguments`; none is launched with more than MAX_THREADS threads.
-#define KERNEL(name, body) \
-    extern "C" __global__ void __launch_bounds__(MAX_THREADS, 1) name( \
-        const void* x, const void* weight, const void* bias, const void* residual, void* out, float* workspace, \
-        int channels, int pixels, int capacity, int splits, int column_bits, int parameters, int relu, float eps) { \
-        body({x, weight, bias, residual, out, workspace, channels, pixels, capacity, splits, column_bits, parameters, \
-              relu, eps}); \
-    } \
-    LAUNCHABLE(name)
+// has. None is launched with more than MAX_THREADS threads.
+#define KERNEL(name, body) ENTRY(MAX_THREADS, name, body)
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 #define CLUSTER_KERNEL(name, body) KERNEL(name, body)

@@ -11,18 +11,15 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dadfi_fast.errors import BackendMissing, UsageError
 from dadfi_fast.faces import yunet_batch
 from dadfi_fast.faces.shrink import shrink
 from dadfi_fast.faces.yunet import STRIDES, YuNet
-from dadfi_fast.faces.yunet_batch import YuNetBatch, decoded, missing
+from dadfi_fast.faces.yunet_batch import YuNetBatch, decoded
 from dadfi_fast.types import Face, UInt8
-
-torch = pytest.importorskip("torch", reason="torch is not installed")
-if (why := missing()) is not None:
-    pytest.skip(why, allow_module_level=True)
 
 YUNET = os.environ.get("DADFI_YUNET")
 
