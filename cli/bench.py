@@ -1,4 +1,4 @@
-"""``dadfi-fast bench``: how fast this machine protects."""
+"""``dadfi-fast bench``: how fast and how well this machine protects."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from dadfi_fast.cli import console, options
 from dadfi_fast.cli.bench_cluster import cluster
+from dadfi_fast.cli.bench_defence import defence
 from dadfi_fast.cli.bench_growth import growth
 from dadfi_fast.cli.bench_scale import photos_in, scale
 from dadfi_fast.errors import UsageError
@@ -21,9 +22,10 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.group("bench")
 def command() -> None:
-    """Measure how fast this machine protects."""
+    """Measure how fast and how well this machine protects."""
 
 
+command.add_command(defence)
 command.add_command(scale)
 command.add_command(growth)
 command.add_command(cluster)

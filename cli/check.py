@@ -26,11 +26,12 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--sample", metavar="N|all", default="200", show_default=True, help="How many files are drawn.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another number draws other files.")
-@click.option("--models", multiple=True, metavar="NAME,...", help="Only these deepfake models.")
+@options.models
 @options.detector
 @click.option(
     "--also",
     multiple=True,
+    callback=options.listed,
     metavar="KIND:VALUE,...",
     help="What happens to the protected file first, each with figures of its own: jpeg:QUALITY, resize:FACTOR, "
     "blur:PIXELS; noise:STRENGTH is the control: the original with noise instead of protection.",
@@ -90,7 +91,7 @@ def command(
         original,
         sample=drawn,
         seed=seed,
-        names=_split(models),
+        names=models,
         detector=(detector, detector_model),
         conditions=_conditions(also),
         fid=fid,
@@ -111,7 +112,7 @@ def _check(
     *,
     sample: int | None,
     seed: int,
-    names: list[str],
+    names: tuple[str, ...],
     detector: tuple[str, Path | None],
     conditions: list[Condition],
     fid: int,
@@ -161,12 +162,7 @@ def _sample(text: str) -> int | None:
 def _conditions(also: tuple[str, ...]) -> list[Condition]:
     from dadfi_fast.check.conditions import parse
 
-    return [parse(text) for text in _split(also)]
-
-
-def _split(values: tuple[str, ...]) -> list[str]:
-    """What an option lists that may be given several times, each time with commas."""
-    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+    return [parse(text) for text in also]
 
 
 def _document(verdict: Verdict, *, verbose: bool) -> dict[str, Any]:

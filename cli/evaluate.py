@@ -31,7 +31,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--attributes", type=_FILE, metavar="CSV", help="Table of labels: image, then 0/1 attributes.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the results.")
 @click.option("--sample", type=click.IntRange(min=1), metavar="N", help="How many pictures are drawn.  [default: all]")
-@click.option("--models", multiple=True, metavar="NAME,...", help="Only these deepfake models.")
+@options.models
 @click.option("--models-dir", type=_FOLDER, help="Folder of deepfake models and their cards.  [default: what ships]")
 @click.option(
     "--fid",
@@ -49,7 +49,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @options.backend
 @options.detector
 @click.option(
-    "--method", "methods", metavar="NAME,...", multiple=True,
+    "--method", "methods", metavar="NAME,...", multiple=True, callback=options.listed,
     help="Only these attacks beside the generators.  [default: all that can be made]",
 )  # fmt: skip
 @click.option(
@@ -102,9 +102,9 @@ def command(
     chosen = {name: EXPERIMENTS[name] for name in experiments}
     _need("torch", "matplotlib", *(["onnx"] if set(chosen) & DIFFERENTIATE else []))
     setup = Setup(
-        sources, attributes, _split(models), models_dir, sample=sample, fid=fid, seed=seed, generators=generators,
+        sources, attributes, models, models_dir, sample=sample, fid=fid, seed=seed, generators=generators,
         strength=strength, backend=backend, device=device, detector=detector, detector_model=detector_model,
-        methods=_split(methods), options=_by_method(settings), train=train, train_sample=train_sample,
+        methods=methods, options=_by_method(settings), train=train, train_sample=train_sample,
         cmua_compat=cmua_compat, watermark=watermark, command=invocation(), out=out, fresh=fresh,
     )  # fmt: skip
     for load in chosen.values():
@@ -153,11 +153,6 @@ class _Left:
         seconds = (time.monotonic() - self._start) * (self.total / self.done - 1) if self.done else None
         about = "" if seconds is None else f", about {seconds / 60:.1f} min left"
         return f"{self.stage}; {self.done} of {self.total}{about}"
-
-
-def _split(values: tuple[str, ...]) -> tuple[str, ...]:
-    """What an option lists that may be given several times, each time with commas."""
-    return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
 
 
 def _by_method(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -23,7 +23,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "train": "Train the generator that protects.",
     "models": "List, verify, add or train the deepfake models and generators.",
     "export": "Write a generator in the form that another runtime wants.",
-    "bench": "Measure how fast this machine protects.",
+    "bench": "Measure how fast and how well this machine protects.",
     "evaluate": "Run the experiments and write their tables and figures.",
     "doctor": "Say what this machine can run, and why not the rest.",
     "config": "Show the settings that a run of protect would have.",

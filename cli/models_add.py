@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from dadfi_fast.card import MODELS_VARIABLE, Card, cards, folders, user_folder
-from dadfi_fast.cli import console
+from dadfi_fast.cli import console, options
 from dadfi_fast.cli.train import PATHS, need_torch
 from dadfi_fast.errors import DiskError, PhotoError, UsageError, WeightsError
 
@@ -35,15 +35,17 @@ TOLERANCE: Final = 0.01
 MAX_PIXELS: Final = 200_000_000
 
 
-def _split(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in value.split(",")) if value else ()
-
-
 @click.command("add")
 @click.argument("name")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--image-size", type=click.IntRange(min=32), metavar="N", help="Side in pixels, for files not published.")
-@click.option("--attributes", callback=_split, metavar="A,B,...", help="Names of the model's attributes or domains.")
+@click.option(
+    "--attributes",
+    multiple=True,
+    callback=options.listed,
+    metavar="A,B,...",
+    help="Names of the model's attributes or domains.",
+)
 @click.option("--reference", "references", type=PATHS, multiple=True, help="StarGAN v2: picture or folder, per domain.")
 @click.option("--half", is_flag=True, help="Store the weights in 16 bits: half the size.")
 @click.option("--force", is_flag=True, help="Replace an added model of this name.")

@@ -65,6 +65,11 @@ def auto_or_count(_ctx: click.Context, _param: click.Parameter, value: str) -> i
     return int(value)
 
 
+def listed(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """A click callback: what an option lists that may be given several times, each time with commas."""
+    return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+
+
 def share(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     """A click callback: ``all``, ``none`` or a percentage such as ``5%`` becomes a float from 0 to 1."""
     text = {"all": "100%", "none": "0%"}.get(value, value)
@@ -98,6 +103,13 @@ def detector(command: F) -> F:
     )
     model = click.option("--detector-model", metavar="FILE", type=path, help="The ONNX file of YuNet.")
     return named(model(command))
+
+
+def models(command: F) -> F:
+    """``--models``: which deepfake models, all where none is named."""
+    return click.option(
+        "--models", multiple=True, callback=listed, metavar="NAME,...", help="Only these deepfake models."
+    )(command)
 
 
 def json_output(command: F) -> F:

@@ -1,0 +1,109 @@
+"""``dadfi-fast bench defence``: how well photos are defended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dadfi_fast.cli import console, options
+from dadfi_fast.cli.bench_scale import photos_in
+
+if TYPE_CHECKING:
+    from dadfi_fast.bench.defence import Setup
+    from dadfi_fast.bench.photos import Photos
+    from dadfi_fast.bench.rig import Rig
+    from dadfi_fast.bench.rows import Row
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command("defence")
+@click.option("--photos", type=_FOLDER, metavar="DIR", help="Photos to run on.  [default: the examples of a checkout]")
+@click.option("--count", type=click.IntRange(1), default=32, show_default=True, help="No more photos than these.")
+@click.option(
+    "--strength", type=click.FloatRange(0.01, 0.1), default=0.05, show_default=True, help="Largest change of [-1, 1]."
+)
+@click.option("--generator", metavar="NAME|FILE.onnx", help="Which generator.  [default: the one that ships]")
+@options.models
+@click.option(
+    "--also", multiple=True, callback=options.listed, metavar="KIND:VALUE,...",
+    help="What happens to the files besides, each with rows of its own, as with check: jpeg:75, resize:0.5, blur:3.",
+)  # fmt: skip
+@options.backend
+@options.detector
+@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
+@options.rows_to
+@options.quiet
+def defence(target: Path | None, scratch: Path | None, quiet: bool, **settings: Any) -> None:
+    """Measure how well photos are defended: the distances between fakes, beside those of noise.
+
+    The photos are protected into files, in their own formats, and judged as check does it. Photos without a face are
+    left out. evaluate measures more, on archives of faces.
+
+    \b
+    MODEL CONDITION  d_mask, the 20th, 50th and 80th percentile over the fakes, n of them; above 0.05 a fake is
+                     visibly broken, and the note says how many are
+    seen             what can be seen of the change, over the files: PSNR in dB, and the largest change in levels
+    noise            control: uniform noise of the same strength, written likewise
+    """
+    from tempfile import TemporaryDirectory
+
+    from dadfi_fast.bench import defence as bench
+    from dadfi_fast.bench.rows import append
+
+    with TemporaryDirectory(prefix="dadfi-defence-", dir=scratch) as folder:
+        setup = _setup(Path(folder), **settings)
+        if not quiet:
+            console.message(f"generator on {setup.rig.provider}; {len(setup.photos.files)} photos")
+        with console.progress(bench.files(setup.photos), "files", quiet=quiet) as progress:
+            rows = bench.measure(setup, tick=progress.advance)
+    console.table(("case", "provider", "unit", "p20", "p50", "p80", "n", "note"), [_line(row) for row in rows])
+    if target is not None:
+        append(target, rows)
+
+
+def _setup(
+    scratch: Path, *, photos: Path | None, count: int, strength: float, generator: str | None,
+    models: tuple[str, ...], also: tuple[str, ...], backend: str, device: str,
+    detector: str, detector_model: Path | None,
+) -> Setup:  # fmt: skip
+    from dadfi_fast.bench.defence import Setup
+    from dadfi_fast.bench.photos import gather
+    from dadfi_fast.check.conditions import parse
+    from dadfi_fast.deepfakes import registry
+
+    return Setup(
+        photos=(found := gather(photos_in(photos), scratch / "photos", count=count, repeat=False)),
+        rig=_rig(found, scratch / "out", strength, generator, (backend, device), (detector, detector_model)),
+        models=registry.load_models(models),
+        classifier=registry.load_attributes(),
+        conditions=[parse(text) for text in also],
+    )
+
+
+def _rig(
+    photos: Photos, out: Path, strength: float, generator: str | None, backend: tuple[str, str],
+    detector: tuple[str, Path | None],
+) -> Rig:  # fmt: skip
+    from dadfi_fast.attacks.generator import GeneratorAttack
+    from dadfi_fast.backends.artifact import DEFAULT, load_artifact
+    from dadfi_fast.backends.choice import choose
+    from dadfi_fast.bench.rig import Rig
+    from dadfi_fast.faces.detector import choose_detector
+    from dadfi_fast.protect.config import ProtectConfig
+    from dadfi_fast.types import Budget
+
+    find, _ = choose_detector(detector[0], model=detector[1])
+    device = "cpu" if backend[1] == "auto" else backend[1]
+    run = choose(backend[0], device=device)[0](load_artifact(generator or DEFAULT), device=device)
+    config = ProtectConfig(
+        sources=(str(photos.folder),), out=out, strength=strength, detector=find.name, no_face="skip", verify=0.0
+    )
+    return Rig(config, find, GeneratorAttack(run, Budget(strength)))
+
+
+def _line(row: Row) -> tuple[object, ...]:
+    broken = f"{row.config['sr_mask']:.1%} visibly broken (SR_mask)" if "sr_mask" in row.config else ""
+    return row.case, row.provider, row.unit, row.p20, row.p50, row.p80, row.n, broken
