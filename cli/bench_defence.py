@@ -47,6 +47,8 @@ def defence(target: Path | None, scratch: Path | None, quiet: bool, **settings: 
                      visibly broken, and the note says how many are
     seen             what can be seen of the change, over the files: PSNR in dB, and the largest change in levels
     noise            control: uniform noise of the same strength, written likewise
+
+    Example: dadfi-fast bench defence --photos ./photos --also jpeg:75,resize:0.5
     """
     from tempfile import TemporaryDirectory
 
