@@ -9,6 +9,11 @@ _default:
 test *args:
     {{bin}}/python -m pytest {{args}}
 
+# Run the tests that DALI, Ray, S3 and TensorRT for RTX are needed for, which `test` skips without them.
+test-all *args:
+    {{bin}}/pip install -q -c constraints.txt -e '.[test-all]'
+    {{bin}}/python -m pytest --extras {{args}}
+
 # Everything that is checked without running: style, types, spelling, layers.
 lint:
     {{bin}}/ruff check .

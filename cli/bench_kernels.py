@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dadfi_fast.cli import console
 from dadfi_fast.errors import BackendMissing
 
 if TYPE_CHECKING:
-    from dadfi_fast.bench.kernels import Inputs, Work
+    from dadfi_fast.bench.kernels import Work
     from dadfi_fast.bench.rows import Row
 
 #: Replays of a graph on a GPU for each of ``--repeats``.
@@ -53,16 +53,7 @@ def _gpu(chosen: Sequence[Work], device: str, repeats: int) -> tuple[list[Row], 
     import torch
 
     from dadfi_fast.bench import kernels
-    from dadfi_fast.kernels.binding import fused
-    from dadfi_fast.kernels.choice import VERSIONS
-    from dadfi_fast.kernels.timing import time_versions
+    from dadfi_fast.kernels.timing import bodies, time_body
 
-    def version(name: str) -> kernels.Body:
-        return lambda inputs, relu: fused(*inputs, relu, version=name)
-
-    def time(sets: Sequence[Inputs], relu: bool, replays: int) -> Mapping[str, Any]:
-        return time_versions(sets, relu=relu, replays=replays)
-
-    bodies = {name: version(name) for name in VERSIONS} | {"reference": kernels.eager}
     with torch.inference_mode():
-        return kernels.gpu_rows(chosen, versions=bodies, time=time, repeats=repeats * REPLAYS, device=device)
+        return kernels.gpu_rows(chosen, found=bodies(), time=time_body, repeats=repeats * REPLAYS, device=device)

@@ -49,10 +49,10 @@ _PATH = click.Path(path_type=Path)
     "--check-min",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="Exit with 4 if a smaller share of the files (SR_all, 0 to 1) is protected.",
+    help="Exit with 4 if every model fails on a smaller share of the files (SR_all, 0 to 1).",
 )
 @report_options
-@click.option("--verbose", "-v", is_flag=True, help="Also list the files, the least protected first.")
+@click.option("--verbose", "-v", is_flag=True, help="Also list the files, the weakest first.")
 @options.json_output
 @options.quiet
 def command(
@@ -75,13 +75,13 @@ def command(
     """Run protected files through the deepfake models and report what became of the fakes.
 
     Reads the files in PROTECTED as anyone would, finds and crops the faces, and compares the fake of each with the
-    fake of its original. A file is protected if every model fails at every edit of every face in it.
+    fake of its original. A fake is broken if the two differ by more than people overlook (d_mask above 0.05).
 
     \b
     d_pix    mean squared difference of the two fakes, 0 to 4
     d_mask   the same where the edit changed the original
     SR       share of edits with d_pix above 0.05; SR_mask: with d_mask above 0.05
-    SR_all   share of files that are protected
+    SR_all   share of files in which every fake by every model is broken
     FID      Frechet distance between the fakes of the originals and those of the protected files (--fid)
     """
     drawn = _sample(sample)
@@ -191,6 +191,8 @@ def _judge(verdict: Verdict, check_min: float | None) -> None:
     for pair, why in verdict.failures:
         console.error(f"{pair.name}: {why}")
     if check_min is not None and verdict.sr_all() < check_min:
-        raise CheckFailed(f"only {verdict.sr_all():.1%} of the files are protected, below --check-min {check_min:.1%}")
+        raise CheckFailed(
+            f"every model fails on only {verdict.sr_all():.1%} of the files, below --check-min {check_min:.1%}"
+        )
     if verdict.failures:
         raise DadfiError(f"{len(verdict.failures)} files could not be compared")

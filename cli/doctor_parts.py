@@ -39,7 +39,8 @@ def backends(*, gpus: int) -> list[Finding]:
         kind = BACKENDS[name]()
         note = "cpu" if "cpu" in kind.devices else ""
         if "cuda" in kind.devices:
-            note = ", ".join(part for part in (note, _on_gpu(name, gpus)) if part)
+            tried = "; --device cuda has never been tried" if gpus else ""
+            note = ", ".join(part for part in (note, _on_gpu(name, gpus)) if part) + tried
         found.append(_finding("backend", name, kind.missing(), note))
     return found
 

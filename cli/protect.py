@@ -106,7 +106,9 @@ class _Protect(options.Sectioned):
     "--check", "n_check", metavar="N", type=click.IntRange(0), default=8, show_default=True,
     help="Run N results through the deepfake models; 0 turns it off.",
 )  # fmt: skip
-@click.option("--check-min", type=click.FloatRange(0, 1), metavar="SHARE", help="Exit with 4 if fewer are protected.")
+@click.option(
+    "--check-min", type=click.FloatRange(0, 1), metavar="SHARE", help="Exit with 4 if every model fails on fewer."
+)
 @report_options
 @click.option(
     "--profile", metavar="FILE.json", type=click.Path(dir_okay=False, path_type=Path),
@@ -194,7 +196,7 @@ def command(
     face as it was.
 
     Exit codes: 0 all done; 1 some files failed, the others are written; 2 wrong usage; 3 nothing to do; 4 the check
-    found fewer protected than --check-min; 130 interrupted.
+    found every model to fail on fewer files than --check-min; 130 interrupted.
     """
     from dadfi_fast.faces.detector import choose_detector
     from dadfi_fast.protect.decode.choice import choose_decoder
@@ -282,7 +284,7 @@ def _judge(summary: Summary, verdict: Verdict | None, check_min: float | None) -
     if summary.interrupted:
         raise KeyboardInterrupt
     if verdict is not None and check_min is not None and verdict.sr_all() < check_min:
-        raise CheckFailed(f"only {verdict.sr_all():.1%} of the checked files are protected, not {check_min:.1%}")
+        raise CheckFailed(f"every model fails on only {verdict.sr_all():.1%} of the checked files, not {check_min:.1%}")
     if not summary.pictures:
         raise NothingToDo(f"there is no picture among the {summary.total} files")
     if summary.failed:

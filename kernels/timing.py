@@ -1,4 +1,4 @@
-"""How long each version of the kernel takes on a GPU: CUDA graphs between CUDA events, medians of many replays."""
+"""How long the bodies of the operation take on a GPU: CUDA graphs between events, medians of many replays."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from dadfi_fast.errors import UsageError
 from dadfi_fast.kernels.binding import fused
 from dadfi_fast.kernels.choice import VERSIONS
 from dadfi_fast.ops.instance_norm_residual import EPS
 
 #: x, weight, bias, residual (or None).
 Inputs: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor | None]
+#: Called with one of `Inputs` and whether there is a ReLU.
+Body: TypeAlias = Callable[[Inputs, bool], Tensor]
 WARM_UPS = 3
 
 
@@ -38,44 +39,50 @@ def minimum_bytes(x: Tensor, residual: Tensor | None) -> int:
     return x.numel() * x.element_size() * (2 if residual is None else 3)
 
 
-def time_versions(
-    inputs: Sequence[Inputs], *, relu: bool = True, eps: float = EPS, replays: int = 100
-) -> dict[str, Timing | str]:
-    """Time all versions on the same tensors.
+def bodies() -> dict[str, Body]:
+    """The versions of the kernel, and what PyTorch has for the operation, by the name that rows have.
+
+    ``reference`` is PyTorch's instance norm, which is its batch norm; ``group norm``, with a group a channel, has
+    kernels of its own; ``torch.compile`` makes one of norm, ReLU and addition.
+    """
+    compiled = torch.compile(_instance_norm, fullgraph=True, dynamic=False)
+    rivals: dict[str, Body] = {"reference": _instance_norm, "group norm": _group_norm, "torch.compile": compiled}
+    return {version: _kernel(version) for version in VERSIONS} | rivals
+
+
+def time_body(name: str, body: Body, inputs: Sequence[Inputs], relu: bool, replays: int = 100) -> Timing:
+    """Time one body.
 
     Args:
+        name: what `Timing` calls it.
+        body: found right before.
         inputs: sets of tensors of one shape, dtype and layout on one CUDA device, used in turn. Together they should
             be larger than the GPU's cache, else it is the cache that is measured.
         relu: as in `fused`.
-        eps: as in `fused`.
         replays: of a graph that runs every set once.
-
-    Returns:
-        By version: its timing, or why it cannot run with these tensors on this GPU. ``reference`` is PyTorch's own body
-        of the operation.
     """
-    rows: dict[str, Timing | str] = {}
-    for version in VERSIONS:
-        try:
-            rows[version] = _time(version, inputs, _caller(version, relu, eps), replays)
-        except UsageError as error:
-            rows[version] = str(error)
-    rows["reference"] = _time("reference", inputs, _pytorch(relu, eps), replays)
-    return rows
+    return _time(name, inputs, lambda given: body(given, relu), replays)
 
 
-def _caller(version: str, relu: bool, eps: float) -> Callable[[Inputs], Tensor]:
-    return lambda given: fused(*given, relu, eps, version=version)
+def _kernel(version: str) -> Body:
+    return lambda given, relu: fused(*given, relu, version=version)
 
 
-def _pytorch(relu: bool, eps: float) -> Callable[[Inputs], Tensor]:
-    def run(given: Inputs) -> Tensor:
-        x, weight, bias, residual = given
-        out = torch.nn.functional.instance_norm(x, weight=weight.to(x.dtype), bias=bias.to(x.dtype), eps=eps)
-        out = out.relu_() if relu else out
-        return out if residual is None else out + residual
+def _instance_norm(given: Inputs, relu: bool) -> Tensor:
+    x, weight, bias, residual = given
+    out = torch.nn.functional.instance_norm(x, weight=weight.to(x.dtype), bias=bias.to(x.dtype), eps=EPS)
+    return _rest(out, residual, relu)
 
-    return run
+
+def _group_norm(given: Inputs, relu: bool) -> Tensor:
+    x, weight, bias, residual = given
+    out = torch.nn.functional.group_norm(x, x.shape[1], weight.to(x.dtype), bias.to(x.dtype), EPS)
+    return _rest(out, residual, relu)
+
+
+def _rest(out: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
+    out = out.relu_() if relu else out
+    return out if residual is None else out + residual
 
 
 def _time(version: str, inputs: Sequence[Inputs], call: Callable[[Inputs], Tensor], replays: int) -> Timing:

@@ -1,4 +1,4 @@
-"""Fixtures that all tests share, and the rule for tests that need a GPU."""
+"""Fixtures that all tests share, and the rules for tests that need a GPU or packages beyond the extra `test`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import hashlib
 import importlib.util
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +25,51 @@ NAMES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
 SIZE = 32
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is marked ``gpu`` where there is none."""
-    marked = [item for item in items if item.get_closest_marker("gpu")]
-    if marked and not _gpu():
-        for item in marked:
+#: The extras of `test-all` that `test` is without, and the modules that a test marked ``extras`` relies on.
+EXTRAS = {
+    "dali": ("nvidia", "nvidia.dali", "nvidia.nvimgcodec"),
+    "ray": ("ray",),
+    "s3": ("s3fs", "moto", "flask", "flask_cors"),
+    "tensorrt-rtx": ("tensorrt_rtx_bindings",),
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """One option for the step of continuous integration that has all extras."""
+    words = "run the tests marked `extras` alone; one that is skipped for anything but a GPU fails"
+    parser.addoption("--extras", action="store_true", help=words)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what is marked ``gpu`` where there is none, and what is marked ``extras`` where packages are missing."""
+    if config.getoption("extras"):
+        others = [item for item in items if not item.get_closest_marker("extras")]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item.get_closest_marker("extras")]
+    for item in items:
+        if item.get_closest_marker("gpu") and not _gpu():
             item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU that torch can use"))
+        for extra in [name for mark in item.iter_markers("extras") for name in mark.args]:
+            if (module := _absent(extra)) is not None:
+                mend = f"run: pip install 'dadfi-fast[{extra}]', or [test-all] for all of these"
+                item.add_marker(pytest.mark.skip(reason=f"{module} is not installed; {mend}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where all extras are promised, a test that does not run is a failure and no line among many."""
+    report = yield
+    if report.skipped and item.config.getoption("extras"):
+        *_, reason = report.longrepr  # type: ignore[misc]  # of a skip: file, line, reason
+        if "GPU" not in reason:
+            report.outcome, report.longrepr = "failed", f"{reason} (with --extras no package may be missing)"
+    return report
+
+
+@functools.cache
+def _absent(extra: str) -> str | None:
+    """The first module of an extra that is not installed. Loads none."""
+    return next((name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None), None)
 
 
 @functools.cache

@@ -21,7 +21,7 @@ from torch import Tensor
 from dadfi_fast.bench.rounds import Case, run_rounds
 from dadfi_fast.bench.rows import Row, package, summarise
 from dadfi_fast.device import cores
-from dadfi_fast.errors import DadfiError
+from dadfi_fast.errors import DadfiError, UsageError
 from dadfi_fast.models.generator import PRESETS
 from dadfi_fast.ops.instance_norm_residual import instance_norm_residual, reference
 
@@ -173,34 +173,35 @@ def count_cases(chosen: Sequence[Work]) -> int:
 def gpu_rows(
     chosen: Sequence[Work],
     *,
-    versions: Mapping[str, Body],
-    time: Callable[[Sequence[Inputs], bool, int], Mapping[str, Any]],
+    found: Mapping[str, Body],
+    time: Callable[[str, Body, Sequence[Inputs], bool, int], Any],
     repeats: int,
     device: str = "cuda",
 ) -> tuple[list[Row], list[str]]:
-    """Time the versions of a kernel on a GPU.
+    """Time the versions of a kernel on a GPU, and what PyTorch has for it.
 
     Args:
         chosen: calls to time.
-        versions: by name; each is checked, and its time is left out if it is wrong.
-        time: called with sets of inputs, ReLU and replays; gives by name what has ``p20``, ``p50`` and ``p80``, in
-            microseconds, and ``n``; or a text that says why the version cannot run.
+        found: by name; each is checked on every call before it is timed, and left out if it is wrong or cannot run.
+        time: called with name, body, sets of inputs, ReLU and replays; gives what has ``p20``, ``p50`` and ``p80``, in
+            microseconds, and ``n``.
         repeats: replays.
     """
-    rows, missing = [], []
+    rows: list[Row] = []
+    missing: list[str] = []
     copied = _gpu_copy(device, repeats)
     driver = f"{package('torch')}, CUDA {torch.version.cuda}"
     rows.append(summarise(COPY, f"torch-{device}", copied, unit="GB/s", driver=driver, config=_where(device)))
     best = rows[0].p50
-    for work in chosen:
-        for name, timing in time(work.sets(device), work.relu, repeats).items():
-            why = timing if isinstance(timing, str) else _wrong(versions[name], work, device)
-            if why is not None:
-                missing.append(f"{work.name}, {name}: {why}")
-                continue
-            slow, usual, fast = (work.bytes / 1e3 / each for each in (timing.p80, timing.p50, timing.p20))
-            facts = work.facts() | _where(device) | {"microseconds": timing.p50, "share_of_copy": usual / best}
-            rows.append(Row(work.name, f"{name}-{device}", "GB/s", slow, usual, fast, timing.n, facts, driver))
+    with _many_shapes():
+        for work in chosen:
+            right = {name: body for name, body in found.items() if not _left_out(name, body, work, device, missing)}
+            sets = work.sets(device)
+            for name, body in right.items():
+                timing = time(name, body, sets, work.relu, repeats)
+                slow, usual, fast = (work.bytes / 1e3 / each for each in (timing.p80, timing.p50, timing.p20))
+                facts = work.facts() | _where(device) | {"microseconds": timing.p50, "share_of_copy": usual / best}
+                rows.append(Row(work.name, f"{name}-{device}", "GB/s", slow, usual, fast, timing.n, facts, driver))
     return rows, missing
 
 
@@ -208,14 +209,21 @@ def _cases(chosen: Sequence[Work], found: Mapping[str, Body], missing: list[str]
     for work in chosen:
         sets = work.sets("cpu")
         for name, body in found.items():
-            try:
-                if (why := _wrong(body, work, "cpu")) is not None:
-                    missing.append(f"{work.name}, {name}: {why}")
-                    continue
-            except RuntimeError as error:  # what torch.compile raises where its compiler fails
-                missing.append(f"{work.name}, {name}: {str(error).splitlines()[0]}")
-                continue
-            yield _case(work, name, body, sets)
+            if not _left_out(name, body, work, "cpu", missing):
+                yield _case(work, name, body, sets)
+
+
+def _left_out(name: str, body: Body, work: Work, device: str, missing: list[str]) -> bool:
+    """Whether the body may not be timed; the reason is added to ``missing``."""
+    try:
+        why = _wrong(body, work, device)
+    except UsageError as error:  # what a version says that cannot run on this GPU
+        why = str(error)
+    except RuntimeError as error:  # what torch.compile raises where its compiler fails
+        why = str(error).splitlines()[0]
+    if why is not None:
+        missing.append(f"{work.name}, {name}: {why}")
+    return why is not None
 
 
 def _case(work: Work, name: str, body: Body, sets: Sequence[Inputs]) -> Case:

@@ -23,6 +23,7 @@ from dadfi_fast.bench.rows import Row, ratio, summarise
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.crop import crops
+from dadfi_fast.protect.memory import keep
 from dadfi_fast.protect.pipeline import DISK_THREADS
 from dadfi_fast.protect.prefetch import pools
 from dadfi_fast.types import Budget, Float32
@@ -129,6 +130,7 @@ def prepare(setup: Setup, scratch: Path) -> Iterator[Throughput]:
         NothingToDo: there is no picture in ``setup.photos``.
         BackendMissing: the named backend cannot run here.
     """
+    keep()  # as in a run of protect
     backends = generator.contestants(setup.artifact, name=setup.backend, device=setup.device)
     material = gather(setup.photos, scratch / "in", count=setup.count)
     # every photo is to cost the whole way, also one without a face
@@ -149,7 +151,9 @@ def prepare(setup: Setup, scratch: Path) -> Iterator[Throughput]:
     cut = np.concatenate([crops(each.photo.pixels, each.where) for each in every])[: max(generator.BATCHES)]
     with ExitStack() as stack:
         stack.enter_context(_single_threaded_opencv())
-        threads = stack.enter_context(pools(compute=config.threads, disk=DISK_THREADS))
+        threads = stack.enter_context(
+            pools(compute=config.threads, disk=DISK_THREADS, generator=config.generator_calls)
+        )
         pillow = stack.enter_context(PillowPool(config.threads))
         timed = (
             *generator.cases(backends, cut),

@@ -23,7 +23,7 @@ from dadfi_fast.check.watch import Watch, show
 from dadfi_fast.deepfakes.portable import AttributeModel, DeepfakeModel
 from dadfi_fast.deepfakes.registry import load_attributes, load_models
 from dadfi_fast.errors import DadfiError, NothingToDo
-from dadfi_fast.metrics.defence import SUCCESS, Scores, score
+from dadfi_fast.metrics.defence import SUCCESS, Scores, score, success
 
 #: Why a Frechet distance is null, and what is said of one.
 NO_FID: Final = "not asked for; check --fid N measures it, with N fakes in each of the two sets"
@@ -58,8 +58,13 @@ class Verdict:
         """Share of pictures where every model fails at every edit of every face."""
         return float(np.mean([sample.looks[condition].protected for sample in self.samples]))
 
+    def beaten(self, model: str, condition: str = WRITTEN.name) -> int:
+        """The samples in which every fake by ``model`` is broken: each edit of each face that changed anything."""
+        masks = (sample.looks[condition].distances[model].mask for sample in self.samples)
+        return sum(bool((success(mask) | np.isnan(mask)).all() and not np.isnan(mask).all()) for mask in masks)
+
     def worst(self) -> list[Sample]:
-        """The samples, the least protected first."""
+        """The samples, those with the least broken fakes first."""
         return sorted(self.samples, key=lambda sample: np.nan_to_num(sample.looks[WRITTEN.name].weakest, nan=-1.0))
 
     def rows(self) -> Iterator[tuple[str | int | float, ...]]:
@@ -75,8 +80,9 @@ class Verdict:
         count = len(self.samples)
         safe = sum(sample.looks[WRITTEN.name].protected for sample in self.samples)
         shares = ", ".join(f"{model} {self.success(model):.1%}" for model in self.models)
+        photos = ", ".join(f"{model} {self.beaten(model)} of {count}" for model in self.models)
         fakes = f"fakes that are visibly broken (SR_mask): {shares}"
-        return f"{fakes}; files with every fake broken (SR_all): {safe} of {count}"
+        return f"{fakes}\nphotos with every fake broken: {photos}; by all models at once (SR_all): {safe} of {count}"
 
     def fid(self, model: str, condition: str = WRITTEN.name) -> tuple[float | None, int | None]:
         """The Frechet distance of one model's two sets of fakes, and n, the fakes in each; None where there is none."""

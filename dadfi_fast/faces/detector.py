@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Final, final
 
 from dadfi_fast.errors import BackendMissing, UsageError
-from dadfi_fast.faces.shrink import shrink
+from dadfi_fast.faces.shrink import shrinking
 from dadfi_fast.table import Table, late
 from dadfi_fast.types import Face, UInt8
 
@@ -49,7 +49,7 @@ class Detector(ABC):
             boxes in the picture's pixels and within it; empty where no face is found.
         """
         height, width = pixels.shape[:2]
-        return self.search(height, width, lambda across, down: shrink(pixels, across, down))
+        return self.search(height, width, shrinking(pixels))
 
     def search(self, height: int, width: int, small: Callable[[int, int], UInt8]) -> list[Face]:
         """The same for a picture of this size that lies elsewhere: ``small(width, height)`` is a copy of it, shrunk."""

@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING
 
 from dadfi_fast.faces.align import Square, feather
-from dadfi_fast.faces.shrink import LINEAR
+from dadfi_fast.faces.shrink import LINEAR, halvings
 from dadfi_fast.types import LEVELS
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ def shrink(pixels: Tensor, width: int, height: int) -> Tensor:
     from torch.nn import functional as F
 
     planes = pixels.permute(2, 0, 1)[None].float()
-    factor = max(1, math.ceil(max(pixels.shape[1] / width, pixels.shape[0] / height) / LINEAR))
+    for _ in range(halvings(pixels.shape[1], pixels.shape[0], width, height)):
+        planes = (F.avg_pool2d(planes, 2) + 0.5).floor()  # OpenCV rounds a half up when it halves
+    factor = max(1, math.ceil(max(planes.shape[3] / width, planes.shape[2] / height) / LINEAR))
     between = height * factor, width * factor
     if between != tuple(planes.shape[2:]):
         planes = F.interpolate(planes, between, mode="bilinear", align_corners=False).round()

@@ -1,13 +1,15 @@
 """A small copy of a large picture, quickly: what detectors and the generator look at.
 
-OpenCV's area filter is fast for whole factors only (4.2 ms for 1350 to 320 pixels against 0.6 ms this way, one core),
-so the rest is done by a linear resize first. It shrinks by about two at the most, where its four neighbours leave out
-next to no pixel.
+OpenCV's area filter is fast for whole factors only, and fastest for two (1350 to 160 pixels, one core: 3.2 ms by the
+area filter alone, 0.5 ms this way). So a picture is halved by it first; what is left is done by a linear resize, and
+by the area filter at last. The linear one shrinks by about two at the most, where its four neighbours leave out next to
+no pixel.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import cv2
 
@@ -19,6 +21,37 @@ LINEAR = 2.2
 
 def shrink(pixels: UInt8, width: int, height: int) -> UInt8:
     """``pixels`` [H, W, 3] as [height, width, 3], every pixel counted; larger is allowed and interpolates."""
+    return shrinking(pixels)(width, height)
+
+
+def shrinking(pixels: UInt8) -> Callable[[int, int], UInt8]:
+    """What gives copies of ``pixels`` [H, W, 3], ``(width, height)`` each; it keeps its halves for the next one."""
+    halves = [pixels]
+
+    def copy(width: int, height: int) -> UInt8:
+        level = halvings(pixels.shape[1], pixels.shape[0], width, height)
+        while len(halves) <= level:
+            halves.append(_half(halves[-1]))
+        return _resized(halves[level], width, height)
+
+    return copy
+
+
+def halvings(width: int, height: int, to_width: int, to_height: int) -> int:
+    """How often a picture is halved before the linear resize; as the side that shrinks least allows."""
+    ratio, times = min(width / to_width, height / to_height), 0
+    while ratio > 2 * LINEAR:
+        ratio, times = ratio / 2, times + 1
+    return times
+
+
+def _half(pixels: UInt8) -> UInt8:
+    """The last row and column of an odd number are left out."""
+    height, width = (length // 2 for length in pixels.shape[:2])
+    return cv2.resize(pixels[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def _resized(pixels: UInt8, width: int, height: int) -> UInt8:
     factor = max(1, math.ceil(max(pixels.shape[1] / width, pixels.shape[0] / height) / LINEAR))
     between = width * factor, height * factor
     if between != (pixels.shape[1], pixels.shape[0]):

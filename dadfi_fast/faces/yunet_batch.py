@@ -21,7 +21,7 @@ from dadfi_fast.device import cores
 from dadfi_fast.errors import BackendMissing, UsageError
 from dadfi_fast.faces.detector import CONFIDENCE, PASSES, SAME, SMALLEST, distinct
 from dadfi_fast.faces.on_device import shrink
-from dadfi_fast.faces.yunet import STRIDES
+from dadfi_fast.faces.openvino_network import STRIDES
 from dadfi_fast.types import Face, Float32
 
 if TYPE_CHECKING:

@@ -148,7 +148,7 @@ class Trial:
 
     def _photos_a_second(self, photos: int, workers: int, batch: int) -> float:
         files = list(islice(cycle(self._files), photos))
-        with pools(compute=workers, disk=1) as threads:
+        with pools(compute=workers, disk=1, generator=self._hops.config.generator_calls) as threads:
             work = in_memory(files, self._hops, self._attack, threads, workers=workers, batch=batch)
             return photos / _timed(lambda: sum(1 for _ in work))
 
@@ -165,7 +165,7 @@ def in_memory(
     Args:
         files: inputs with what is in them.
         hops: of the run.
-        attack: perturbs crops; called from this thread.
+        attack: perturbs crops; called from this thread, or where ``threads`` say.
         threads: where the rest runs.
         workers: how many of them compute.
         batch: crops a call.
@@ -179,7 +179,7 @@ def in_memory(
 
     see = chain(load, *_see(hops))
     seen = prefetch(files, see, pool=threads.compute, ahead=batch + 2 * workers)
-    marked = perturb(seen, attack, batch=batch, heaviest=PIXELS_A_THREAD * workers)
+    marked = perturb(seen, attack, batch=batch, heaviest=PIXELS_A_THREAD * workers, pool=threads.generator)
     return prefetch(marked, hop("encode", Marked, hops.encode), pool=threads.compute, ahead=batch + workers)
 
 

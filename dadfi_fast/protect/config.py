@@ -95,6 +95,11 @@ class ProtectConfig:
         return self.workers or cores()
 
     @property
+    def generator_calls(self) -> int:
+        """Calls of the generator side by side: on a GPU one batch is copied there or back while another one runs."""
+        return 1 if self.device == "cpu" else 2
+
+    @property
     def generator_threads(self) -> int:
         """Decoding and encoding take four times as long as the generator does, and run beside it."""
         return max(1, cores() // 4)

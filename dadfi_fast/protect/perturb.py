@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from concurrent.futures import Executor
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -12,23 +13,47 @@ from dadfi_fast.attacks.base import Attack
 from dadfi_fast.protect.hops import Marked, Seen
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.outcome import Failed
+from dadfi_fast.protect.prefetch import prefetch
 from dadfi_fast.types import Float32
 
 T = TypeVar("T")
 
+#: Batches under way where a pool works on them: one is copied to or from a GPU while the other is worked on there, each
+#: in memory and on a stream of its own (`backends.lane.Lane`).
+AHEAD: Final = 2
+
 
 def perturb(
-    items: Iterable[T | Seen], attack: Attack, *, batch: int, heaviest: int, meter: Meter | None = None
+    items: Iterable[T | Seen],
+    attack: Attack,
+    *,
+    batch: int,
+    heaviest: int,
+    pool: Executor | None = None,
+    meter: Meter | None = None,
 ) -> Iterator[T | Marked | Failed]:
     """Every photo in ``items`` with the perturbations of its faces; what is no photo flows on, in its place.
 
     Args:
-        items: photos with their crops, and outcomes.
+        items: photos with their crops, and outcomes; pulled in the caller's thread.
         attack: what perturbs.
         batch: crops to a call.
         heaviest: pixels of photos that may wait for a batch to fill.
+        pool: calls ``attack``, `AHEAD` batches at a time; None: the caller's thread does, one after the other.
         meter: is told what it takes.
     """
+
+    def work(group: Sequence[T | Seen]) -> list[T | Marked | Failed]:
+        return list(_marked(group, attack, batch, meter))
+
+    groups = _groups(items, batch, heaviest)
+    done = map(work, groups) if pool is None else prefetch(groups, work, pool=pool, ahead=AHEAD)
+    for group in done:
+        yield from group
+
+
+def _groups(items: Iterable[T | Seen], batch: int, heaviest: int) -> Iterator[list[T | Seen]]:
+    """As many items as have a batch of crops between them, or a few less."""
     waiting: list[T | Seen] = []
     crops = pixels = 0
     for item in items:
@@ -38,9 +63,9 @@ def perturb(
             pixels += item.pixels
         # The last bound is for long rows of photos without a face, which need no batch.
         if crops >= batch or pixels >= heaviest or len(waiting) >= 2 * batch:
-            yield from _marked(waiting, attack, batch, meter)
+            yield waiting
             waiting, crops, pixels = [], 0, 0
-    yield from _marked(waiting, attack, batch, meter)
+    yield waiting
 
 
 def _marked(

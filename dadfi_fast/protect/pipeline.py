@@ -56,7 +56,7 @@ def protect(
     Args:
         config: what is asked for.
         detector: finds faces; called from several threads.
-        attack: perturbs crops; called from one.
+        attack: perturbs crops; called from one, on a GPU from `ProtectConfig.generator_calls`.
         facts: what the rows of the manifest say of this run.
         tick: called with every outcome, in the order of the inputs.
         meter: adds up what the stages take, for whoever looks on; see `meter_for`.
@@ -96,21 +96,22 @@ def work(
     Args:
         items: inputs, and outcomes of those that need no work.
         hops: of this run.
-        attack: perturbs crops; called from this thread.
+        attack: perturbs crops; called from this thread, on a GPU from `ProtectConfig.generator_calls` others.
         journal: where the rows go.
         meter: is told what the stages take.
 
     Raises:
         DiskError: the output folder cannot be written to, or the disk is full; what is written is kept.
     """
-    with pools(compute=hops.config.threads, disk=DISK_THREADS) as threads:
+    config = hops.config
+    with pools(compute=config.threads, disk=DISK_THREADS, generator=config.generator_calls) as threads:
         staged = _staged(items, hops, attack, threads, meter)
-        yield from committed(staged, journal=journal, out=hops.out, config=hops.config, meter=meter)
+        yield from committed(staged, journal=journal, out=hops.out, config=config, meter=meter)
 
 
 def meter_for(config: ProtectConfig) -> Meter:
     """A meter for the threads that a run has."""
-    return Meter(compute=config.threads, disk=DISK_THREADS)
+    return Meter(compute=config.threads, disk=DISK_THREADS, generators=config.generator_calls)
 
 
 def _staged(entries: Iterable[Any], hops: Hops, attack: Attack, threads: Pools, meter: Meter) -> Iterator[Any]:
@@ -134,7 +135,7 @@ def _staged(entries: Iterable[Any], hops: Hops, attack: Attack, threads: Pools, 
     loaded = prefetch(entries, read, pool=disk, ahead=2 * workers, weight=_size, heaviest=BYTES_AHEAD)
     begun = front(loaded, hops, attack, meter)
     seen = prefetch(begun, see, pool=compute, ahead=batch + 2 * workers, weight=pixels, heaviest=heaviest)
-    marked = perturb(seen, attack, batch=batch, heaviest=heaviest, meter=meter)
+    marked = perturb(seen, attack, batch=batch, heaviest=heaviest, pool=threads.generator, meter=meter)
     encoded = prefetch(marked, encode, pool=compute, ahead=batch + workers, weight=pixels, heaviest=heaviest)
     return prefetch(encoded, stage, pool=disk, ahead=DISK_THREADS)
 

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeAlias
-from urllib.request import url2pathname
 
 from dadfi_fast.errors import DadfiError, DiskError, UsageError
 
@@ -182,6 +181,8 @@ def place(text: str) -> Place:
     if not found:
         return Path(text)
     if scheme in ("file", "local"):
+        from urllib.request import url2pathname  # loads what speaks HTTP, 20 ms, for a URL that few give
+
         return Path(url2pathname(rest.removeprefix("localhost")))
     return remote(text)
 

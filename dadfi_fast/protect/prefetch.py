@@ -15,20 +15,28 @@ U = TypeVar("U")
 
 @dataclass(frozen=True)
 class Pools:
-    """Threads for what keeps a processor busy, and threads for what waits for a disk."""
+    """Threads for what keeps a processor busy, for what waits for a disk, and for what waits for a GPU."""
 
     compute: Executor
     disk: Executor
+    generator: Executor | None = None  # None: the generator is called from the caller's thread
 
 
 @contextmanager
-def pools(*, compute: int, disk: int) -> Iterator[Pools]:
-    """Threads for one run; at the end what has begun is finished and what has not is dropped."""
-    both = Pools(ThreadPoolExecutor(compute, "dadfi-compute"), ThreadPoolExecutor(disk, "dadfi-disk"))
+def pools(*, compute: int, disk: int, generator: int = 1) -> Iterator[Pools]:
+    """Threads for one run; at the end what has begun is finished and what has not is dropped.
+
+    Args:
+        compute: threads that decode and encode.
+        disk: threads that read and write.
+        generator: calls of the generator side by side.
+    """
+    names = {"compute": compute, "disk": disk} | ({"generator": generator} if generator > 1 else {})
+    made = {name: ThreadPoolExecutor(count, f"dadfi-{name}") for name, count in names.items()}
     try:
-        yield both
+        yield Pools(**made)
     finally:
-        for each in (both.compute, both.disk):
+        for each in made.values():
             each.shutdown(cancel_futures=True)
 
 

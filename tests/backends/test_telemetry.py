@@ -29,6 +29,10 @@ import sys
 from pathlib import Path
 load(Path(sys.argv[1]) / "fragile.onnx", threads=1)
 """
+DETECTOR = """
+from dadfi_fast.faces.detector import choose_detector
+choose_detector()
+"""
 
 
 def run(code: str, home: Path, weights: Path) -> int:
@@ -42,7 +46,7 @@ def run(code: str, home: Path, weights: Path) -> int:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the home is another variable there")
-@pytest.mark.parametrize("code", [BACKEND, DEEPFAKE], ids=["backend", "deepfake"])
+@pytest.mark.parametrize("code", [BACKEND, DEEPFAKE, DETECTOR], ids=["backend", "deepfake", "detector"])
 def test_openvino_does_not_call_home(tmp_path: Path, toy_weights: Path, code: str) -> None:
     assert run(code, tmp_path, toy_weights) == 0
     assert not list(tmp_path.iterdir())

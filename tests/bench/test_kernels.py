@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dadfi_fast.bench import kernels
 from dadfi_fast.bench.kernels import Inputs, Work
+from dadfi_fast.errors import UsageError
 
 SMALL = Work((2, 4, 12, 10), "f32", True, False)
 ADDED = Work((2, 4, 12, 10), "f32", False, True)
@@ -118,13 +119,16 @@ def test_rows_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "_gpu_copy", lambda device, repeats: [100.0] * repeats)
     monkeypatch.setattr(kernels, "_where", lambda device: {"gpu": "NVIDIA X"})
 
-    def time(sets: Sequence[Inputs], relu: bool, replays: int) -> Mapping[str, object]:
+    def time(name: str, body: object, sets: Sequence[Inputs], relu: bool, replays: int) -> object:
+        assert (name, body) == ("naive", kernels.plain), "what is wrong or cannot run is never timed"
         assert len(sets) > 1 and relu is SMALL.relu
-        timing = SimpleNamespace(p20=0.1, p50=0.2, p80=0.4, n=replays)
-        return {"naive": timing, "broken": timing, "cluster": "it needs compute capability 9.0"}
+        return SimpleNamespace(p20=0.1, p50=0.2, p80=0.4, n=replays)
 
-    versions = {"naive": kernels.plain, "broken": _nan, "cluster": kernels.plain}
-    rows, missing = kernels.gpu_rows([SMALL], versions=versions, time=time, repeats=5, device="cpu")
+    def cluster(inputs: Inputs, relu: bool) -> Tensor:
+        raise UsageError("it needs compute capability 9.0")
+
+    found = {"naive": kernels.plain, "broken": _nan, "cluster": cluster}
+    rows, missing = kernels.gpu_rows([SMALL], found=found, time=time, repeats=5, device="cpu")
     assert [(row.case, row.provider) for row in rows] == [("copy", "torch-cpu"), (SMALL.name, "naive-cpu")]
     row = rows[1]
     assert (row.p20, row.p50, row.p80) == pytest.approx((SMALL.bytes / 400, SMALL.bytes / 200, SMALL.bytes / 100))

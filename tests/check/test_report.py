@@ -178,9 +178,13 @@ def test_k_of_k_for_every_model_and_condition(found: Page) -> None:
     assert "Blond Hairfragile6 of 7" in edits
 
 
-def test_the_head_says_how_many_are_protected(found: Page) -> None:
-    (lead,) = found.all("p", "lead")
-    assert lead.text == "0 of 6 photos are protected against the models that were tried."  # sturdy held out
+def test_the_head_says_for_each_model_how_many_are_broken(found: Page) -> None:
+    lines = found.below(found.all("ul", "lead")[0], "li")
+    assert [(line.text, line["class"]) for line in lines] == [
+        ("fragile: every fake broken in 5 of 6 photos", ""),
+        ("sturdy: every fake broken in 0 of 6 photos", "bad"),
+    ]
+    assert "In 0 of 6 photos every fake by all of these models is broken" in found.all("header")[0].text
     assert "fragile (5 edits), sturdy (5 edits)" in found.all("header")[0].text
 
 
@@ -336,7 +340,7 @@ def test_a_long_list_ends(
     verdict = check(pairs, models=models[:1], watchers=[gallery, traces])
     text = page(verdict, gallery, traces, Setting(models[:1], classifier, "none", ""))
     assert text.count("<article") == 6
-    assert "4 photos, better protected than these, are in the figures and not listed." in text
+    assert "4 photos, stronger than these, are in the figures and not listed." in text
     assert "Its pictures were left out to keep the page small." in text
     assert len(text) < 60_000 + 60_000
 

@@ -118,6 +118,7 @@ def test_every_picture_gets_its_own_figures(put: Put, check: Check) -> None:
     safe = [bool(i % 3) for i in range(n)]
     assert [sample.to_dict()["protected"] for sample in verdict.samples] == safe
     assert f"fragile {sum(safe) / n:.1%}" in verdict.sentence()
+    assert verdict.beaten("fragile") == sum(safe) and f"fragile {sum(safe)} of {n}" in verdict.sentence()
     assert verdict.sentence().endswith(f"(SR_all): {sum(safe)} of {n}")
 
 

@@ -225,6 +225,13 @@ def smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
 
 
+def test_what_has_never_run_on_a_gpu_says_so() -> None:
+    notes = {found.name: found.note for found in doctor_parts.backends(gpus=1) if found.ok}
+    words = "; --device cuda has never been tried"
+    assert notes["torch"].endswith(words) and notes["onnxruntime"].endswith(words)
+    assert notes["openvino"] == "cpu"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
 @pytest.mark.usefixtures("smi")
 def test_gpus_are_listed_by_the_driver() -> None:

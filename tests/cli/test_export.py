@@ -13,7 +13,6 @@ from dadfi_fast.backends import cuda, trt
 from dadfi_fast.export import parity
 
 Command = Callable[..., Result]
-rtx = pytest.mark.skipif(trt.TENSORRT_RTX.missing() is not None, reason=f"builds nothing: {trt.TENSORRT_RTX.missing()}")
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +94,7 @@ def test_the_faces_of_photos(command: Command, tmp_path: Path, monkeypatch: pyte
     assert asked == [tmp_path]
 
 
-@rtx
+@pytest.mark.extras("tensorrt-rtx")
 def test_engines_for_cards_that_are_not_here(command: Command, tmp_path: Path) -> None:
     result = command("export", "--to", "tensorrt-rtx", "--arch", "sm80, sm89,sm120", "--out", tmp_path)
     assert result.exit_code == 0, result.stderr
@@ -103,7 +102,7 @@ def test_engines_for_cards_that_are_not_here(command: Command, tmp_path: Path) -
     assert [name.split("-")[1:3] for name in names] == [["sm80", "f16"], ["sm89", "f16"], ["sm120", "f16"]]
 
 
-@rtx
+@pytest.mark.extras("tensorrt-rtx")
 @pytest.mark.skipif(cuda.missing() is None, reason="there is a GPU")
 def test_a_check_that_cannot_be_made_fails(command: Command, tmp_path: Path) -> None:
     result = command("export", "--to", "tensorrt-rtx", "--arch", "sm89", "--full", "--out", tmp_path, "--check")

@@ -58,7 +58,7 @@ def test_check_writes_the_page(check: Command, tmp_path: Path) -> None:
     assert f"report: {path} (0." in result.stderr
     text = path.read_text(encoding="utf-8")
     assert EVIL not in text
-    assert "2 of 2 photos are protected" in text
+    assert "fragile: every fake broken in 2 of 2 photos" in text
     assert "sturdy: stargan" in text  # it is there and was not run
 
 

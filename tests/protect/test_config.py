@@ -66,3 +66,8 @@ def test_fingerprint(options: dict[str, Any], same: bool) -> None:
 def test_the_fingerprint_of_manifests_that_are_there() -> None:
     """A younger version must go on where this one stopped, so this is for ever."""
     assert config().fingerprint == "d0ba88f595c1fcd4"
+
+
+@pytest.mark.parametrize(("device", "calls"), [("cpu", 1), ("cuda", 2), ("cuda:1", 2)])
+def test_on_a_gpu_two_batches_are_under_way(tmp_path: Path, device: str, calls: int) -> None:
+    assert ProtectConfig(sources=("in",), out=tmp_path, device=device).generator_calls == calls

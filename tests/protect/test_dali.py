@@ -15,12 +15,12 @@ from dadfi_fast.errors import BackendMissing, UsageError
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.decode import open_picture
 from dadfi_fast.protect.decode.choice import choose_decoder
-from dadfi_fast.protect.decode.dali import AHEAD, Dali, Decoded, missing, takes
+from dadfi_fast.protect.decode.dali import AHEAD, Dali, Decoded, takes
 from dadfi_fast.protect.jpeg import with_metadata
 from dadfi_fast.types import Metadata, UInt8
 
 Make = Callable[..., bytes]
-needs_dali = pytest.mark.skipif(missing() is not None, reason="NVIDIA DALI is not installed; it is the extra dali")
+needs_dali = pytest.mark.extras("dali")
 
 
 def plain(data: bytes) -> UInt8:

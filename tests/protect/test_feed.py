@@ -12,7 +12,7 @@ import pytest
 
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.protect.decode import open_picture
-from dadfi_fast.protect.decode.dali import Dali, Decoded, missing
+from dadfi_fast.protect.decode.dali import Dali, Decoded
 from dadfi_fast.protect.feed import Feed, groups
 from dadfi_fast.protect.hops import Loaded
 from dadfi_fast.protect.jpeg import with_metadata
@@ -22,7 +22,7 @@ from dadfi_fast.protect.outcome import Entry, Failed
 from dadfi_fast.types import Metadata, UInt8
 
 Make = Callable[..., bytes]
-needs_dali = pytest.mark.skipif(missing() is not None, reason="NVIDIA DALI is not installed; it is the extra dali")
+needs_dali = pytest.mark.extras("dali")
 
 
 def loaded(data: bytes, name: str = "x") -> Loaded:

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from dadfi_fast.protect.manifest import NAME
-from dadfi_fast.protect.places import remote
+from dadfi_fast.protect.places import Remote, remote
 
 PHOTOS = 60
+#: Seconds after which a run that has written nothing is taken for one that never will.
+PATIENCE = 120
 
 #: A run with an attack that takes its time, so that there is a moment to be killed in; groups of four.
 SCRIPT = """
@@ -33,7 +35,7 @@ from dadfi_fast.types import Budget
 
 class Slow(Attack):
     def run(self, crops):
-        time.sleep(0.03 * len(crops))
+        time.sleep(0.1 * len(crops))
         return np.full_like(crops, self.budget.eps)
 
 commit.GROUP = 4
@@ -45,6 +47,7 @@ print(summary.written, summary.done, flush=True)
 
 
 @pytest.mark.slow
+@pytest.mark.extras("s3")
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_killed_again_and_again(s3: str, photos: Callable[..., Path]) -> None:
     names = [f"{n % 4}/{n:02}.jpg" for n in range(PHOTOS)]
@@ -52,16 +55,17 @@ def test_killed_again_and_again(s3: str, photos: Callable[..., Path]) -> None:
     command = [sys.executable, "-c", SCRIPT, str(source), str(out)]
     moments, kills = random.Random(5), 0
     there: dict[str, object] = {}
-    for _ in range(4):
+    for number in range(4):
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None and process.stdout.readline() == b"ready\n"
-            time.sleep(moments.uniform(0.3, 1.2))
+            if number:  # the first by the clock alone, so before anything is written where that takes long
+                _wait_for_more(out, len(there))
+            time.sleep(moments.uniform(0, 0.6))
             kills += process.poll() is None
             process.kill()
-        now = {key: info["LastModified"] for key, info in out.store.system.find(out.key, detail=True).items()}
-        photos_now = {key: when for key, when in now.items() if key.endswith(".jpg")}
-        assert {key: photos_now.get(key) for key in there} == there  # nothing is written a second time
-        there = dict(photos_now)
+        now = _written(out)
+        assert {key: now.get(key) for key in there} == there  # nothing is written a second time
+        there = now
     done = subprocess.run(command, check=True, capture_output=True)
     assert kills >= 3 and 0 < len(there) < PHOTOS
     assert done.stdout.split()[1:] == [str(PHOTOS - len(there)).encode(), str(len(there)).encode()]
@@ -71,3 +75,16 @@ def test_killed_again_and_again(s3: str, photos: Callable[..., Path]) -> None:
     assert files == {*names, NAME}
     for row in rows:
         assert hashlib.sha256((out / row["target"]).read_bytes()).hexdigest() == row["sha256_target"]
+
+
+def _written(out: Remote) -> dict[str, object]:
+    """The photos that are there, and when they came."""
+    found = out.store.system.find(out.key, detail=True, refresh=True)
+    return {key: info["LastModified"] for key, info in found.items() if key.endswith(".jpg")}
+
+
+def _wait_for_more(out: Remote, than: int) -> None:
+    end = time.monotonic() + PATIENCE
+    while len(_written(out)) <= than:
+        assert time.monotonic() < end, "the run writes nothing"
+        time.sleep(0.02)

@@ -15,13 +15,13 @@ from dadfi_fast.errors import BackendMissing
 from dadfi_fast.protect import nvimgcodec
 from dadfi_fast.protect.encode import JpegSettings, jpeg_settings
 from dadfi_fast.protect.jpeg import read_header
-from dadfi_fast.protect.nvimgcodec import Job, NvImageCodec, missing, takes
+from dadfi_fast.protect.nvimgcodec import Job, NvImageCodec, takes
 from dadfi_fast.types import Encoding, UInt8
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 Smooth = Callable[[int, int], UInt8]
-needs_codec = pytest.mark.skipif(missing() is not None, reason="nvImageCodec is not installed; it is in the extra dali")
+needs_codec = pytest.mark.extras("dali")
 
 
 def settings(mode: str = "RGB", quality: int | None = None, **options: Any) -> JpegSettings:
@@ -47,11 +47,10 @@ def test_the_rule(how: JpegSettings, taken: bool) -> None:
 
 @pytest.fixture
 def codec() -> NvImageCodec:
-    if (why := missing()) is not None:
-        pytest.skip(why)
     return NvImageCodec(threads=1)
 
 
+@needs_codec
 @pytest.mark.parametrize("quality", [1, 35, 50, 75, 92, 100])
 @pytest.mark.parametrize("sampling", ["4:4:4", "4:4:0", "4:2:2", "4:2:0", "4:1:1", None])
 def test_tables_and_sampling_are_kept(codec: NvImageCodec, smooth: Smooth, quality: int, sampling: str | None) -> None:
@@ -72,6 +71,7 @@ def test_tables_and_sampling_are_kept(codec: NvImageCodec, smooth: Smooth, quali
         assert ours < 1.2 * theirs + 0.5
 
 
+@needs_codec
 def test_a_batch_of_all_sorts(codec: NvImageCodec, smooth: Smooth) -> None:
     hows = [
         settings(quality=90),
@@ -90,6 +90,7 @@ def test_a_batch_of_all_sorts(codec: NvImageCodec, smooth: Smooth) -> None:
     assert codec([]) == []
 
 
+@needs_codec
 def test_photos_go_by_settings_and_size(codec: NvImageCodec, smooth: Smooth, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[list[tuple[int, int | None]]] = []
     once = codec._encoded
@@ -104,6 +105,7 @@ def test_photos_go_by_settings_and_size(codec: NvImageCodec, smooth: Smooth, mon
     assert calls == [[(70, 90), (75, 90), (71, 90)], [(70, 80)], [(260, 90), (270, 90)]]
 
 
+@needs_codec
 @pytest.mark.parametrize("change", ["tables", "sampling", "size", "rubbish", "nothing"])
 def test_a_stream_that_is_not_as_asked_is_not_taken(
     codec: NvImageCodec, smooth: Smooth, monkeypatch: pytest.MonkeyPatch, change: str

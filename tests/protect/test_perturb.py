@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.protect.hops import Loaded, Marked, Seen
 from dadfi_fast.protect.outcome import Entry, Failed, Skipped
-from dadfi_fast.protect.perturb import perturb
+from dadfi_fast.protect.perturb import AHEAD, perturb
+from dadfi_fast.protect.prefetch import pools
 from dadfi_fast.types import Budget, Face, Float32
 
 
@@ -106,3 +108,53 @@ def test_the_time_is_shared_out() -> None:
     found, _ = through([seen("a", 0.1), seen("b", 0.1, 0.1, 0.1)])
     one, three = (item.entry.clock.seconds for item in found)
     assert one > 0 and three == pytest.approx(3 * one)
+
+
+class Slow(Attack):
+    """Says how many of its calls were under way at once, and waits in each for the next one, for a while."""
+
+    def __init__(self) -> None:
+        super().__init__(Budget(1.0))
+        self.now = self.most = 0
+        self.change = threading.Condition()
+
+    def run(self, crops: Float32) -> Float32:
+        with self.change:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            self.change.notify_all()
+            self.change.wait_for(lambda: self.now > 1, timeout=0.3)
+            self.now -= 1
+        return crops / 1000
+
+
+@pytest.mark.parametrize(("calls", "most"), [(1, 1), (2, 2)])
+def test_a_batch_is_copied_while_another_is_worked_on(calls: int, most: int) -> None:
+    attack = Slow()
+    items = [seen(str(n), n / 100) for n in range(1, 9)]
+    with pools(compute=1, disk=1, generator=calls) as threads:
+        found = list(perturb(items, attack, batch=2, heaviest=10**9, pool=threads.generator))
+    assert attack.most == most
+    assert [item.entry.name for item in found] == [str(n) for n in range(1, 9)]  # in order all the same
+    for item in found:
+        assert isinstance(item, Marked) and np.allclose(item.deltas, item.seen.crops / 1000)
+
+
+def test_side_by_side_a_bad_photo_costs_itself_alone() -> None:
+    items = [seen("a", 0.1), seen("b", 0.5), seen("c", 0.2), seen("d", 0.3)]
+    with pools(compute=1, disk=1, generator=2) as threads:
+        found = list(perturb(items, Echo(), batch=2, heaviest=10**9, pool=threads.generator))
+    assert [type(item) for item in found] == [Marked, Failed, Marked, Marked]
+
+
+def test_few_batches_are_pulled_ahead() -> None:
+    pulled: list[int] = []
+
+    def endless() -> Any:
+        for number in range(1000):
+            pulled.append(number)
+            yield seen(str(number), 0.1)
+
+    with pools(compute=1, disk=1, generator=2) as threads:
+        next(iter(perturb(endless(), Echo(), batch=4, heaviest=10**9, pool=threads.generator)))
+    assert len(pulled) == 4 * AHEAD

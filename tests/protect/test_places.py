@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,12 @@ from dadfi_fast.protect.places import FIRST, Remote, Store, first_bytes, place, 
 @pytest.mark.skipif(sys.platform == "win32", reason="paths look otherwise there")
 def test_paths(text: str, path: str) -> None:
     assert place(text) == Path(path)
+
+
+def test_a_path_loads_nothing_that_speaks_http(tmp_path: Path) -> None:
+    code = "import sys; from dadfi_fast.protect.places import place; place('a'); print('http.client' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "False", done.stderr
 
 
 def test_a_url_is_a_place_in_a_store(memory: str) -> None:

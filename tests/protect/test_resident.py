@@ -23,9 +23,7 @@ from dadfi_fast.protect import blend as on_processor
 from dadfi_fast.protect import front
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.decode import decode, open_picture
-from dadfi_fast.protect.decode.dali import missing
 from dadfi_fast.protect.jpeg import read_header, with_metadata
-from dadfi_fast.protect.nvimgcodec import missing as no_codec
 from dadfi_fast.protect.resident import on_device, search
 from dadfi_fast.types import Budget, Encoding, Face, Metadata, Photo, UInt8
 
@@ -33,9 +31,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 Make = Callable[..., bytes]
 Smooth = Callable[[int, int], UInt8]
-needs_codecs = pytest.mark.skipif(
-    missing() is not None or no_codec() is not None, reason="NVIDIA DALI is not installed; it is the extra dali"
-)
+needs_codecs = pytest.mark.extras("dali")
 
 
 @pytest.mark.parametrize("grey", [False, True])

@@ -23,7 +23,7 @@ Fill = Callable[[dict[str, bytes | None]], Path]
 Run = Callable[..., Any]
 
 
-@pytest.fixture(params=["memory", pytest.param("s3", marks=pytest.mark.slow)])
+@pytest.fixture(params=["memory", pytest.param("s3", marks=[pytest.mark.slow, pytest.mark.extras("s3")])])
 def shop(request: pytest.FixtureRequest) -> Iterator[Remote]:
     """A store, empty."""
     yield remote(request.getfixturevalue(request.param))

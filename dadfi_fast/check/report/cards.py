@@ -72,7 +72,7 @@ def card(sample: Sample, number: int, gallery: Gallery, edits: Mapping[str, Sequ
 
 
 def _badges(look: Look) -> Iterator[Markup]:
-    word, css = ("protected", "good") if look.protected else ("not protected", "bad")
+    word, css = ("every fake broken", "good") if look.protected else ("some fakes not broken", "bad")
     yield tag("b", word, class_=f"badge {css}")
     if not look.found:
         yield tag("b", "no face found: the middle was tried", class_="badge")
@@ -137,7 +137,7 @@ def _missing(shown: Sequence[Shots], look: Look) -> Markup | None:
     if not shown:
         return tag("p", "Its pictures were left out to keep the page small.", class_="small")
     if len(shown) < look.faces:
-        return tag("p", f"Pictures of the {len(shown)} least protected of {look.faces} faces.", class_="small")
+        return tag("p", f"Pictures of the {len(shown)} weakest of {look.faces} faces.", class_="small")
     return None
 
 

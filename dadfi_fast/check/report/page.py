@@ -1,4 +1,4 @@
-"""The page: what the verdict says, drawn and in words, and the photos, the least protected first."""
+"""The page: what the verdict says, drawn and in words, and the photos, the weakest first."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ from dadfi_fast.check.report.cards import Counts, card, plain
 from dadfi_fast.check.report.facts import Setting, describe, environment
 from dadfi_fast.check.report.markup import Content, Markup, join, name, tag
 from dadfi_fast.check.traces import NOTICED, Traces
-from dadfi_fast.check.trial import Float64
 from dadfi_fast.check.verdict import Verdict
 from dadfi_fast.deepfakes.edits import FAMILIES
 from dadfi_fast.metrics.defence import SUCCESS, success
 
-#: Photos that get a card; of more, those that are best protected are only counted.
+#: Photos that get a card; of more, the strongest are only counted.
 LISTED: Final = 500
 #: What protected the files, where they came without a manifest.
 UNKNOWN: Final = "not known: there is no manifest beside the files"
@@ -70,13 +69,20 @@ def _verdict(verdict: Verdict, edits: Mapping[str, Sequence[str]]) -> Markup:
     n = len(verdict.samples)
     safe = sum(sample.looks[WRITTEN.name].protected for sample in verdict.samples)
     drawn = "" if verdict.n_pairs == n + len(verdict.failures) else f", drawn from {verdict.n_pairs}"
-    head = f"{safe} of {n} photos are protected against the models that were tried."
+    lines = [_beaten(model, verdict.beaten(model), n) for model in verdict.models]
     tried = ", ".join(f"{model} ({len(names)} edits)" for model, names in edits.items())
-    words = (
-        "A photo counts as protected if every fake of every face in it is broken. "
-        f"{n} photos were checked{drawn}. Every face went through: {tried}."
+    words = f"{n} photos were checked{drawn}. Every face in them went through: {tried}."
+    every = (
+        f"In {safe} of {n} photos every fake by all of these models is broken: "
+        "the figure to count on where nobody knows which model will be used."
     )
-    return join([tag("p", head, class_="lead " + ("good" if safe == n else "bad")), tag("p", words)])
+    more = tag("p", every) if len(verdict.models) > 1 else None
+    return join([tag("ul", lines, class_="lead"), tag("p", words), more])
+
+
+def _beaten(model: str, count: int, n: int) -> Markup:
+    colour = {n: "good", 0: "bad"}.get(count)
+    return tag("li", f"{model}: every fake broken in {count} of {n} photos", class_=colour)
 
 
 def _models(verdict: Verdict, edits: Mapping[str, Sequence[str]]) -> Markup:
@@ -93,26 +99,19 @@ def _models(verdict: Verdict, edits: Mapping[str, Sequence[str]]) -> Markup:
 
 def _model(verdict: Verdict, model: str, n_edits: int) -> list[Content]:
     scores, mask = verdict.scores(model), verdict.distances(model).mask
-    photos = [sample.looks[WRITTEN.name].distances[model].mask for sample in verdict.samples]
-    whole = sum(_whole(each) for each in photos)
     counts = Counts(mask.size, int(success(mask).sum()), scores.n_empty)
     return [
         [model, tag("small", f" {n_edits} edits")],
         _share(counts.broken, counts.total),
-        f"{whole} of {len(photos)}",
+        f"{verdict.beaten(model)} of {len(verdict.samples)}",
         _number(scores.d_mask),
         _number(scores.d_pix),
         str(scores.n_empty),
     ]
 
 
-def _whole(mask: Float64) -> bool:
-    """Whether all edits of a photo that changed anything are broken, and there is one."""
-    return bool((success(mask) | np.isnan(mask)).all() and not np.isnan(mask).all())
-
-
 def _conditions(verdict: Verdict) -> Markup:
-    heads = ("what happened to the file", *verdict.models, "photos protected")
+    heads = ("what happened to the file", *verdict.models, "photos with every fake broken")
     rows = ([_happened(condition), *_row(verdict, condition)] for condition in verdict.conditions)
     hint = "Compression was not tried: check --also jpeg:90,jpeg:75 adds it." if len(verdict.conditions) == 1 else None
     return join([_table("Success after compression and the like", heads, rows), tag("p", hint) if hint else None])
@@ -205,7 +204,7 @@ def _untested(verdict: Verdict, setting: Setting) -> Markup:
 def _unlisted(count: int) -> Markup:
     if count <= LISTED:
         return Markup()
-    return tag("p", f"{count - LISTED} photos, better protected than these, are in the figures and not listed.")
+    return tag("p", f"{count - LISTED} photos, stronger than these, are in the figures and not listed.")
 
 
 def _made(verdict: Verdict, setting: Setting) -> Markup:

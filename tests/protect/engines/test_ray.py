@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import signal
@@ -83,10 +82,7 @@ def test_memory_is_of_one_process(memory: str, source: str, out: str) -> None:
         Ray(config, lambda _: None)  # type: ignore[arg-type,return-value]
 
 
-needs_ray = [
-    pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed"),
-]
+needs_ray = [pytest.mark.slow, pytest.mark.extras("ray")]
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +197,7 @@ class TestTwoNodes:
         assert [line for line in said if "is gone" in line and "of its 4 inputs" in line]
         assert came == names and rows(config.out) == rows(expected.out) and files(config.out) == files(expected.out)
 
+    @pytest.mark.extras("s3")
     def test_from_s3_to_s3(
         self, cluster: str, s3: str, names: list[str], recipe: Recipe, expected: ProtectConfig, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,

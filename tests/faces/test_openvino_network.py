@@ -1,0 +1,86 @@
+"""A network of YuNet's kind by OpenVINO: a stand-in whose answers are known by hand."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dadfi_fast.backends.openvino_core import operations
+from dadfi_fast.faces.openvino_network import STRIDES, OpenVinoNetwork
+from dadfi_fast.types import UInt8
+
+pytest.importorskip("openvino", reason="openvino is not installed")
+
+
+def stand_in() -> Any:
+    """A bright blue cell is a face of two strides at the cell's corner."""
+    op = operations()
+    from openvino import Model
+
+    picture = op.parameter([1, 3, -1, -1], np.float32)
+    blue = op.gather(picture, np.array([0]), np.array(1))  # the first of BGR
+    parts = []
+    for stride in STRIDES:
+        cells = op.avg_pool(blue, [stride, stride], [0, 0], [0, 0], [stride, stride], False)
+        score = op.reshape(op.multiply(cells, np.float32(1 / 255)), np.array([1, -1, 1]), False)
+        nothing = op.multiply(score, np.float32(0))
+        size = op.add(nothing, np.float32(np.log(2)))
+        parts.append(op.concat([score, nothing, nothing, size, size], axis=2))
+    return Model([op.result(op.concat(parts, axis=1))], [picture], "stand-in")
+
+
+@pytest.fixture(scope="module")
+def network() -> OpenVinoNetwork:
+    """Compiled once, for pictures of every size."""
+    return OpenVinoNetwork(stand_in(), precision="f32")
+
+
+def picture(height: int, width: int, *cells: tuple[int, int, int, int]) -> UInt8:
+    """Black, with squares (x, y, side, blue level)."""
+    made = np.zeros((height, width, 3), np.uint8)
+    for x, y, side, level in cells:
+        made[y : y + side, x : x + side] = (0, 0, level)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("size", "cell", "box"),
+    [
+        ((64, 64), (16, 40, 8, 255), (8, 32, 16, 16)),  # one cell of the finest stride
+        ((40, 100), (88, 32, 8, 255), (80, 24, 16, 16)),  # within what is filled up to a multiple of 32
+        ((96, 32), (0, 0, 8, 255), (-8, -8, 16, 16)),  # over the edge: whoever calls cuts it off
+    ],
+)
+def test_boxes(
+    network: OpenVinoNetwork, size: tuple[int, int], cell: tuple[int, int, int, int], box: tuple[float, ...]
+) -> None:
+    (row,) = network(picture(*size, cell)).tolist()
+    assert row == pytest.approx([*box, 1.0], abs=1e-4)
+
+
+def test_scores(network: OpenVinoNetwork) -> None:
+    found = network(picture(64, 64, (0, 32, 8, 204), (32, 32, 8, 140)))
+    assert found.shape == (1, 5)  # 0.55 is below what counts as a face
+    assert found[0, 4] == pytest.approx(0.8, abs=1e-3)
+
+
+def test_red_is_not_blue(network: OpenVinoNetwork) -> None:
+    seen = picture(64, 64, (0, 32, 8, 255))
+    assert len(network(seen)) == 1
+    assert network(np.ascontiguousarray(seen[..., ::-1])).shape == (0, 5)
+
+
+def test_the_best_of_what_overlaps(network: OpenVinoNetwork) -> None:
+    found = network(picture(64, 96, (32, 32, 16, 255), (80, 8, 8, 255)))  # four cells of 8 and one of 16
+    boxes = found[np.argsort(found[:, 0])][:, :4].round().tolist()
+    assert [72, 0, 16, 16] in boxes and len(boxes) < 6
+
+
+def test_threads_do_not_disturb_each_other(network: OpenVinoNetwork) -> None:
+    cases = [picture(32 * n, 64, (8, 8, 8, 255)) for n in (1, 2, 3)] * 10
+    with ThreadPoolExecutor(4) as threads:
+        for found in threads.map(network, cases):
+            assert found.tolist() == [pytest.approx([0, 0, 16, 16, 1.0], abs=1e-4)]
