@@ -229,7 +229,7 @@ class Run:
 
         seen = {target["name"] for target in generator_card(str(self.artifact.onnx)).extra.get("targets", ())}
         known, others = ([m for m in verdict.models if (m in seen) == kind] for kind in (True, False))
-        carries = f"; what carries over to others: {', '.join(others)}" if others else ""
+        carries = f"; it has never seen {', '.join(others)}: their figures are what carries over" if others else ""
         return f"{self.artifact.name} was trained against {', '.join(known) or 'none of them'}{carries}"
 
     @property
