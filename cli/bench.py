@@ -162,7 +162,7 @@ def _note(row: Row) -> str:
 
 
 @command.command("kernels")
-@click.option("--device", metavar="NAME", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
+@options.device
 @click.option("--preset", type=click.Choice(["s", "m", "l"]), default="s", show_default=True, help="Of the generator.")
 @click.option(
     "--batch", "batches", type=click.IntRange(1), multiple=True, default=[8], show_default=True, help="Crops of 256 px."

@@ -56,7 +56,7 @@ def _words(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     callback=_words,
     help="tensorrt-rtx: an engine for each of sm80,sm89,sm120; no GPU is needed.  [default: the GPU that is here]",
 )
-@click.option("--device", metavar="NAME", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
+@options.device
 @click.option("--check", is_flag=True, help="Run it, and compare with float32 PyTorch in levels of 0-255.")
 @click.option("--photos", type=_PHOTOS, metavar="DIR", help="With --check: on the faces of these photos, too.")
 @click.option("--layers", is_flag=True, help="With --check, for onnx: also after each layer.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dadfi_fast.cli import console
+from dadfi_fast.cli import console, options
 from dadfi_fast.cli.train import PATHS, invocation, need_torch, report, setting
 from dadfi_fast.errors import UsageError
 
@@ -29,11 +29,12 @@ CURVE_PICTURES = 256
 @click.option("--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps to a checkpoint.")
 @click.option("--threads", type=click.IntRange(min=1), help="Processor threads [default: all].")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything that is drawn.")
+@options.device
 @click.option("--set", "settings", multiple=True, callback=setting, metavar="KEY=VALUE", help="Change one setting.")
 def command(
     family: str, sources: tuple[Path, ...], attributes: Path, tests: tuple[Path, ...], judge: Path | None, out: Path,
     image_size: int, steps: int | None, max_minutes: float, save_every: int, threads: int | None, seed: int,
-    settings: dict[str, Any],
+    device: str, settings: dict[str, Any],
 ) -> None:  # fmt: skip
     """Train a deepfake model (stargan, stargan2, stgan, stgan-sac) or the attribute classifier (attributes).
 
@@ -54,6 +55,7 @@ def command(
     if threads:
         torch.set_num_threads(threads)
     changes = settings | {"image_size": image_size, "seed": seed} | ({"steps": steps} if steps else {})
+    changes |= {"device": device} if device != "auto" else {}
     config, make = _family(family, changes)
     kind: dict[str, Any] = {"image_size": image_size, "attributes": attributes, "columns": ATTRIBUTES}
     console.message(f"reading {', '.join(p.name for p in sources)}")

@@ -89,8 +89,14 @@ def backend(command: F) -> F:
     named = click.option(
         "--backend", metavar="NAME", default="auto", show_default=True, help=text, shell_complete=names
     )
-    placed = click.option("--device", metavar="NAME", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
-    return named(placed(command))
+    return named(device(command))
+
+
+def device(command: F) -> F:
+    """``--device``: the processor, or a GPU."""
+    return click.option("--device", metavar="NAME", default="auto", show_default=True, help="cpu, cuda or cuda:N.")(
+        command
+    )
 
 
 def detector(command: F) -> F:

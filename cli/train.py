@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from dadfi_fast.cli import console
+from dadfi_fast.cli import console, options
 from dadfi_fast.errors import UsageError
 
 PATHS = click.Path(exists=True, path_type=Path)
@@ -56,11 +56,12 @@ def setting(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
 @click.option("--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps to a checkpoint.")
 @click.option("--seed", type=int, help="Seed of everything that is drawn [default: the recipe's].")
 @click.option("--tensorboard", is_flag=True, help="Also write the losses to OUT for TensorBoard.")
+@options.device
 @click.option("--set", "settings", multiple=True, callback=setting, metavar="KEY=VALUE", help="Change one setting.")
 def command(
     recipe: str, sources: tuple[Path, ...], attributes: Path, validation: tuple[Path, ...], models_dir: Path | None,
     start: str | None, out: Path, name: str, steps: int | None, max_minutes: float, save_every: int, seed: int | None,
-    tensorboard: bool, settings: dict[str, Any],
+    tensorboard: bool, device: str, settings: dict[str, Any],
 ) -> None:  # fmt: skip
     """Train the generator that protects.
 
@@ -82,7 +83,8 @@ def command(
     from dadfi_fast.training.loop import run
     from dadfi_fast.training.step import DadfiTrainer
 
-    changes = settings | {k: v for k, v in (("steps", steps), ("seed", seed)) if v is not None}
+    named = {"steps": steps, "seed": seed, "device": None if device == "auto" else device}
+    changes = settings | {key: value for key, value in named.items() if value is not None}
     config = load_config(recipe, changes)
     targets = load_targets([find_card(model, folder=models_dir) for model in config.models])
     kind: dict[str, Any] = {

@@ -44,7 +44,7 @@ def export_module(
     """Write any module to ``path``.
 
     Args:
-        module: called with ``example``; put in evaluation mode.
+        module: called with ``example``; put in evaluation mode and on the processor.
         example: inputs to trace with.
         inputs: names of the inputs.
         output: name of the one output.
@@ -55,7 +55,7 @@ def export_module(
     """
     table: dict[Any, Any] = {torch.ops.dadfi.instance_norm_residual.default: _instance_norm_residual}
     program = torch.onnx.export(
-        module.eval(),
+        module.eval().cpu(),
         example,
         dynamo=True,
         opset_version=OPSET,

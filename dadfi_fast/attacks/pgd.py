@@ -3,7 +3,8 @@
 `FGSM`, `IFGSM` and `PGD` are those of Ruiz, Bargal & Sclaroff, "Disrupting Deepfakes" (ECCV workshops 2020).
 `universal` is the basic perturbation adv_i of DADFI (Eq. 5, 6, 11, 12): the paper calls it universal and accumulates it
 over iterations; what it leaves open is taken from CMUA (Huang et al., AAAI 2022): one watermark a model, the signs of
-the pictures' gradients averaged over the batch.
+the pictures' gradients averaged over the batch. `per_image` is the other reading of those equations: one for each
+picture, anew for each batch.
 """
 
 from __future__ import annotations
@@ -107,21 +108,45 @@ def universal(
     mark = direction = None
     for x, fake in batches:
         if mark is None or direction is None:
-            mark = eps * (2 * torch.rand(x.shape[1:], generator=rng) - 1)
+            mark = (eps * (2 * torch.rand(x.shape[1:], generator=rng) - 1)).to(x.device)
             direction = torch.zeros_like(mark)
         with torch.no_grad():
             clean = fake(x)
         for _ in range(steps):
-            direction = momentum * direction + _ascent(x, mark, fake, clean)
+            direction = momentum * direction + _signs(x, mark, fake, clean).mean(0)
             mark = (mark + step * direction.sign()).clamp(-eps, eps)
     if mark is None:
         raise ValueError("a universal watermark needs at least one batch of pictures")
     return mark
 
 
-def _ascent(x: Tensor, mark: Tensor, fake: Fake, clean: Tensor) -> Tensor:
-    """The batch's mean of the signs of the gradients with respect to each picture."""
-    moved = (x + mark).clamp(-1, 1).requires_grad_()
+def per_image(
+    x: Tensor,
+    fake: Fake,
+    *,
+    eps: float = 0.05,
+    steps: int = 10,
+    step: float = 0.01,
+    momentum: float = 0.5,
+    rng: torch.Generator,
+) -> Tensor:
+    """A perturbation of each picture ``x`` [B, 3, S, S] in [-1, 1] that moves the model's output on it.
+
+    The arguments are those of `universal`; the result is [B, 3, S, S] within [-eps, eps].
+    """
+    with torch.no_grad():
+        clean = fake(x)
+    delta = (eps * (2 * torch.rand(x.shape, generator=rng) - 1)).to(x.device)
+    direction = torch.zeros_like(delta)
+    for _ in range(steps):
+        direction = momentum * direction + _signs(x, delta, fake, clean)
+        delta = (delta + step * direction.sign()).clamp(-eps, eps)
+    return delta
+
+
+def _signs(x: Tensor, delta: Tensor, fake: Fake, clean: Tensor) -> Tensor:
+    """The signs of the gradients of each picture's distance, [B, 3, S, S]."""
+    moved = (x + delta).clamp(-1, 1).requires_grad_()
     distance = (fake(moved) - clean).square().flatten(1).mean(1).sum()
     (gradient,) = torch.autograd.grad(distance, moved)
-    return gradient.sign().mean(0)
+    return gradient.sign()

@@ -43,14 +43,14 @@ def jpeg(x: Tensor, quality: Tensor, *, chroma: int = 2) -> Tensor:
 
     Args:
         x: [B, 3, H, W] in [-1, 1].
-        quality: [B], 1 to 100, as libjpeg scales its tables.
+        quality: [B] on any device, 1 to 100, as libjpeg scales its tables.
         chroma: 2 for 4:2:0, 1 for 4:4:4.
 
     Returns:
         [B, 3, H, W] in [-1, 1].
     """
     height, width = x.shape[-2:]
-    block = 8 * chroma
+    block, quality = 8 * chroma, quality.to(x.device)
     padded = F.pad(x, (0, -width % block, 0, -height % block), mode="replicate")
     ycc = _whole(F.conv2d((padded + 1) * 127.5, _to_ycc().to(x)))
     luma = _quantise(ycc[:, :1] - 128, _tables(quality, _LUMINANCE)) + 128

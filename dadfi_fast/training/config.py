@@ -23,6 +23,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "preset": ("s", "m", "l"),
     "bound": ("tanh", "clamp", "hinge-only"),
     "gradient": ("white-box", "query"),
+    "teacher": ("universal", "per-image"),
 }
 
 
@@ -55,6 +56,7 @@ class TrainConfig:
     patience: int = 0  # stop after so many checkpoints without gain on the validation split; 0: never
     bf16: bool = True
     seed: int = 0
+    device: str = "auto"  # cpu, cuda, cuda:N; auto takes a GPU where there is one
 
     # Objective: Eq. 10 and 14, then what the paper has not.
     lambda_x: float = 1.0
@@ -75,7 +77,8 @@ class TrainConfig:
     surrogates: bool = False  # whether small networks that learn to imitate the models stand in for them
 
     # The basic perturbations adv_i (Eq. 5, 6, 11, 12).
-    teacher_batches: int = 20
+    teacher: str = "universal"  # universal: one for all pictures of a model; per-image: anew for each batch
+    teacher_batches: int = 20  # that the universal one is made from
     teacher_steps: int = 10
     teacher_step: float = 0.01
     teacher_momentum: float = 0.5

@@ -45,6 +45,8 @@ class InitiativeTrainer(DadfiTrainer):
         surrogates = [_surrogate(target, width, blocks) for target in targets]
         super().__init__(config, faces, surrogates, validation=validation)
         self.imitated, self.surrogates = targets, surrogates
+        for target in targets:
+            target.model.to(self.device)
         weights = [weight for surrogate in surrogates for weight in surrogate.model.parameters()]
         self.s_opt = torch.optim.Adam(weights, rate)
 
@@ -73,8 +75,7 @@ class InitiativeTrainer(DadfiTrainer):
         """One step of surrogate ``number`` towards its model's answers; their mean absolute distance before it."""
         target, surrogate = self.imitated[number], self.surrogates[number]
         x, labels = self._draw(rng)
-        edits = target.edits(labels)
-        edit = edits[torch.randint(len(edits), (len(x),), generator=rng), torch.arange(len(x))]
+        edit = self._one_edit_each(target, labels, rng)
         with torch.no_grad():
             answer = self._fake(target, x, edit)
         surrogate.model.requires_grad_(True)

@@ -22,6 +22,10 @@ class Journey:
     phase: tuple[int, int]  # where the codec's blocks begin
     sigma: float | None  # blur, pixels
 
+    def crop(self, x: Tensor) -> Tensor:
+        """What the generator sees of ``x`` [B, 3, S, S] in [-1, 1]: a small face is enlarged to S, and looks it."""
+        return resized(resized(x, self.side), x.shape[-1])
+
     def clean(self, x: Tensor) -> Tensor:
         """The adversary's crop of the unprotected photo; ``x`` [B, 3, S, S] in [-1, 1]."""
         return self._crop(resized(x, self.side))

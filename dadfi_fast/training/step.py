@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dadfi_fast.attacks.distortion import masked_distortion
-from dadfi_fast.attacks.pgd import universal
+from dadfi_fast.attacks.pgd import Fake, per_image, universal
 from dadfi_fast.deepfakes.target import Target
 from dadfi_fast.errors import DataError
 from dadfi_fast.metrics.defence import SUCCESS
@@ -24,6 +24,7 @@ from dadfi_fast.training.config import TrainConfig
 from dadfi_fast.training.data import Faces
 from dadfi_fast.training.journey import Journey, direct, draw
 from dadfi_fast.training.loop import Losses, step_rng
+from dadfi_fast.training.place import autocast, place
 from dadfi_fast.training.query import queried
 from dadfi_fast.training.sheet import save_sheet
 from dadfi_fast.training.validate import validate
@@ -47,9 +48,12 @@ class DadfiTrainer:
         assert faces.labels is not None and targets
         self.config, self.faces, self.labels, self.targets = config, faces, faces.labels, targets
         self.validation = validation
+        self.device = place(config.device)
+        for target in targets:
+            target.model.to(self.device)
         torch.manual_seed(config.seed)
-        self.generator = Generator(config.preset, lim=config.lim, bound=cast(Bound, config.bound))
-        self.ide_x, self.ide_y = Recognizer(), Recognizer()
+        self.generator = Generator(config.preset, lim=config.lim, bound=cast(Bound, config.bound)).to(self.device)
+        self.ide_x, self.ide_y = Recognizer().to(self.device), Recognizer().to(self.device)
         betas, eps = (config.beta1, config.beta2), config.epsilon
         self.g_opt = torch.optim.Adam(self.generator.parameters(), config.lr, betas, eps)
         judges = [*self.ide_x.parameters(), *self.ide_y.parameters()]
@@ -59,15 +63,15 @@ class DadfiTrainer:
         self.shares = torch.full((len(targets),), 1 / len(targets))  # how often each model is trained against
 
     def prepare(self) -> None:
-        """Compute the basic perturbations adv_i (Eq. 11), if no checkpoint brought them and the objective uses them."""
-        if self.marks or not self.config.lambda_y:
-            return
+        """Compute the universal basic perturbations adv_i (Eq. 11), if the objective uses them and no checkpoint had
+        them."""
         c = self.config
+        if self.marks or not c.lambda_y or c.teacher != "universal":
+            return
         for number, target in enumerate(self.targets):
             rng = step_rng(c.seed + 1, number)
             batches = (self._teacher_batch(target, rng) for _ in range(c.teacher_batches))
-            settings = {"steps": c.teacher_steps, "step": c.teacher_step, "momentum": c.teacher_momentum}
-            self.marks.append(universal(batches, eps=c.lim, rng=rng, **settings))  # type: ignore[arg-type]
+            self.marks.append(universal(batches, rng=rng, **self._climb()))
 
     def step(self, number: int, rng: torch.Generator) -> Losses:
         self._schedule(number)
@@ -75,21 +79,22 @@ class DadfiTrainer:
         x, labels = self._draw(rng)
         target_number = int(torch.multinomial(self.shares, 1, generator=rng))
         target = self.targets[target_number]
-        edit = _one_edit_each(target.edits(labels), rng)
+        edit = self._one_edit_each(target, labels, rng)
         journey = draw(self.config, x, rng, strength=self._strength(number))
+        crop = journey.crop(x)
         with self._autocast():
-            delta = self.generator(x).float()
+            delta = self.generator(crop).float()
         clean = journey.clean(x)
         broken = self._broken(target, journey.protected(x, delta), edit, rng)
         with torch.no_grad():
             fake = self._fake(target, clean, edit)
-        terms = self._recognize(x, delta, broken, self._taught(target_number, x, journey, edit))
+        terms = self._recognize(crop, delta, broken, self._taught(target_number, x, journey, edit, rng))
         source = target.model.resize(clean)
         distortion = masked_distortion(fake, broken, source)
         terms |= {
             "hinge": self.config.mu * losses.hinge(delta, self.config.lim),
             "distortion": self.config.lambda_distortion * losses.shortfall(distortion, self.config.distortion_goal),
-            "visible": self.config.lambda_visible * self._visibility(x, delta),
+            "visible": self.config.lambda_visible * self._visibility(crop, delta),
         }
         self.g_opt.zero_grad(set_to_none=True)
         torch.stack([t for k, t in terms.items() if not k.startswith("d_")]).sum().backward()
@@ -111,16 +116,17 @@ class DadfiTrainer:
             raise DataError("the checkpoint was made against other deepfake models; train into another --out folder")
         for part in _PARTS:
             getattr(self, part).load_state_dict(state[part])
-        self.marks, self.shares, self.scores = state["marks"], state["shares"], state["scores"]
+        self.marks = [mark.to(self.device) for mark in state["marks"]]
+        self.shares, self.scores = state["shares"], state["scores"]
 
     @torch.no_grad()
     def report(self, folder: Path, number: int) -> None:
         index = torch.arange(min(6, len(self.faces)))
-        x = resized(self.faces.batch(index), self.config.image_size)
+        x = resized(self.faces.batch(index).to(self.device), self.config.image_size)
         delta = self.generator(x)
         columns, size = [x, (x + delta).clamp(-1, 1), 10 * delta], self.config.image_size
         for target in self.targets:
-            edit = target.edits(self.labels[index])[1]
+            edit = target.edits(self.labels[index])[1].to(self.device)
             seen = direct(size).protected(x, delta)
             columns += [resized(target.fake(picture, edit), size) for picture in (x, seen)]
         save_sheet(folder / f"sheet-{number:06d}.png", [resized(c, 128) for c in columns])
@@ -181,21 +187,27 @@ class DadfiTrainer:
             terms[f"d_{name}"] = loss.detach()
         return terms
 
-    @torch.no_grad()
-    def _taught(self, number: int, x: Tensor, journey: Journey, edit: Tensor) -> Tensor | None:
+    def _taught(self, number: int, x: Tensor, journey: Journey, edit: Tensor, rng: torch.Generator) -> Tensor | None:
         """mod_i(x + adv_i), the "real" side of Ide_y, on the same way as the protected picture."""
-        if not self.marks:
+        target = self.targets[number]
+        if not self.config.lambda_y:
             return None
-        return self._fake(
-            self.targets[number],
-            journey.protected(x, self.marks[number].expand_as(x)),
-            edit,
-        )
+        if self.config.teacher == "per-image":
+            basic = per_image(x, partial(self._broken, target, edit=edit, rng=rng), rng=rng, **self._climb())
+        else:
+            basic = self.marks[number].expand_as(x)
+        with torch.no_grad():
+            return self._fake(target, journey.protected(x, basic), edit)
 
-    def _teacher_batch(self, target: Target, rng: torch.Generator):  # type: ignore[no-untyped-def]
+    def _teacher_batch(self, target: Target, rng: torch.Generator) -> tuple[Tensor, Fake]:
         x, labels = self._draw(rng)
-        edit = _one_edit_each(target.edits(labels), rng)
-        return x, lambda pictures: self._fake(target, pictures, edit)
+        edit = self._one_edit_each(target, labels, rng)
+        return x, partial(self._broken, target, edit=edit, rng=rng)
+
+    def _climb(self) -> dict[str, Any]:
+        """How the basic perturbations are made: the settings of `universal` and `per_image`."""
+        c = self.config
+        return {"eps": c.lim, "steps": c.teacher_steps, "step": c.teacher_step, "momentum": c.teacher_momentum}
 
     def _fake(self, target: Target, pictures: Tensor, edit: Tensor) -> Tensor:
         """The model's output; only the networks run in half precision, never a photo's way to them."""
@@ -214,7 +226,14 @@ class DadfiTrainer:
 
     def _draw(self, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         c, index = self.config, torch.randint(len(self.faces), (self.config.batch,), generator=rng)
-        return framed(self.faces.batch(index), c.image_size, rng, zoom=c.zoom, shift=c.shift), self.labels[index]
+        x = self.faces.batch(index).to(self.device)
+        return framed(x, c.image_size, rng, zoom=c.zoom, shift=c.shift), self.labels[index]
+
+    def _one_edit_each(self, target: Target, labels: Tensor, rng: torch.Generator) -> Tensor:
+        """Of all edits of pictures with ``labels`` [B, A] one for each picture, drawn anew: [B, D]."""
+        edits = target.edits(labels)
+        kinds, count = edits.shape[:2]
+        return edits[torch.randint(kinds, (count,), generator=rng), torch.arange(count)].to(self.device)
 
     def _strength(self, number: int) -> float:
         """How rough the way to the adversary is by now: from the direct one, without a start from which it learns."""
@@ -229,10 +248,4 @@ class DadfiTrainer:
                 group["lr"] = rate * left
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16)
-
-
-def _one_edit_each(edits: Tensor, rng: torch.Generator) -> Tensor:
-    """From all edits [E, B, A] one for each picture, drawn anew: [B, A]."""
-    kinds, count = edits.shape[:2]
-    return edits[torch.randint(kinds, (count,), generator=rng), torch.arange(count)]
+        return autocast(self.device, bf16=self.config.bf16)

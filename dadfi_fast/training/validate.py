@@ -22,17 +22,18 @@ def validate(
     A quick look without detection and files; what counts is ``dadfi-fast check`` on what was written.
     """
     assert faces.labels is not None
+    device = next(generator.parameters()).device
     broken: dict[str, list[torch.Tensor]] = {}
     squares = []
     for index in torch.arange(len(faces)).split(batch):
-        x = resized(faces.batch(index), image_size)
+        x = resized(faces.batch(index).to(device), image_size)
         delta = generator(x)
         squares.append(delta.square().mean())
         journeys = {"png": direct(image_size), "jpeg75": compressed(image_size, 75, len(x))}
         seen = {way: journey.protected(x, delta) for way, journey in journeys.items()}
         for target in targets:
             source = target.model.resize(x)
-            for edit in target.edits(faces.labels[index]):
+            for edit in target.edits(faces.labels[index]).to(device):
                 clean = target.fake(x, edit)
                 for way, pictures in seen.items():
                     moved = target.fake(pictures, edit)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dadfi_fast.attacks.pgd import FGSM, IFGSM, PGD, universal
+from dadfi_fast.attacks.pgd import FGSM, IFGSM, PGD, per_image, universal
 from dadfi_fast.deepfakes.target import Target
 from dadfi_fast.types import Budget, Float32
 
@@ -29,8 +29,24 @@ def test_finds_the_direction_and_keeps_the_bound() -> None:
     assert torch.equal(right.sign().unique(), -left.sign().unique())
 
 
+def test_each_picture_gets_its_own_direction() -> None:
+    def either(x: Tensor) -> Tensor:
+        """`tilt` for pictures that are bright in the middle, and the difference of the channels for the others."""
+        return torch.where(x[:, 0, 4, 4, None] > 0, tilt(x), 3 * (x[:, :1] - x[:, 1:2]).mean((1, 2, 3))[:, None])
+
+    x = torch.zeros(2, 3, 8, 8) + torch.tensor([0.5, -0.5])[:, None, None, None]
+    delta = per_image(x, either, eps=0.05, steps=10, step=0.02, rng=torch.Generator().manual_seed(1))
+    assert delta.shape == x.shape and delta.abs().max() <= 0.05
+    assert delta[0, ..., :4].sign().unique().tolist() in ([1], [-1])
+    assert delta[1, 0].sign().unique().tolist() in ([1], [-1])
+    assert torch.equal(delta[1, 1].sign(), -delta[1, 0].sign())
+
+
 def test_the_same_seed_gives_the_same_mark() -> None:
     one, two = (universal(batches(1), rng=torch.Generator().manual_seed(2)) for _ in range(2))
+    assert torch.equal(one, two)
+    x = torch.zeros(2, 3, 8, 8)
+    one, two = (per_image(x, tilt, rng=torch.Generator().manual_seed(2)) for _ in range(2))
     assert torch.equal(one, two)
 
 

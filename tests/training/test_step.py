@@ -36,6 +36,7 @@ def trainer(config: TrainConfig, faces: Faces, target: Target) -> DadfiTrainer:
         pytest.param({"bound": "hinge-only"}, id="hinge only"),
         pytest.param({"gradient": "query", "query_directions": 2}, id="queries only"),
         pytest.param({"masking": True, "chroma_weight": 2.0}, id="what an eye sees"),
+        pytest.param({"teacher": "per-image"}, id="a teacher for each picture"),
     ],
 )
 def test_a_step_is_finite_and_moves_the_generator(change: dict[str, object], faces: Faces, target: Target) -> None:
@@ -44,6 +45,26 @@ def test_a_step_is_finite_and_moves_the_generator(change: dict[str, object], fac
     figures = made.step(0, step_rng(0, 0))
     assert all(torch.tensor(v).isfinite() for v in figures.values()), figures
     assert any(not torch.equal(v, before[k]) for k, v in made.generator.state_dict().items())
+
+
+@pytest.mark.parametrize("teacher", ["universal", "per-image"])
+def test_queries_never_differentiate_the_model(teacher: str, faces: Faces, target: Target) -> None:
+    called = []
+
+    class Closed(type(target.model)):  # type: ignore[misc]
+        def fake(self, images: torch.Tensor, edit: torch.Tensor) -> torch.Tensor:
+            called.append(len(images))
+            return super().fake(images, edit).detach()  # nothing of how it came about leaves
+
+    closed = replace(target, model=Closed(target.model.generator, target.model.image_size))
+    change = {"teacher": teacher, "gradient": "query", "query_directions": 1, "lambda_x": 0.0, "lambda_visible": 0.0}
+    made = trainer(replace(TINY, **change), faces, closed)
+    before = {k: v.clone() for k, v in made.generator.state_dict().items()}
+    made.step(0, step_rng(0, 0))
+    assert any(not torch.equal(v, before[k]) for k, v in made.generator.state_dict().items())
+    assert len(called) > 2 * TINY.teacher_steps
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        trainer(replace(TINY, **change | {"gradient": "white-box"}), faces, closed).step(0, step_rng(0, 0))
 
 
 def test_the_deepfake_model_stays_as_it_is(faces: Faces, target: Target) -> None:

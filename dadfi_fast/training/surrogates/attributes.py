@@ -14,6 +14,7 @@ from dadfi_fast.deepfakes.attributes import AttributeClassifier
 from dadfi_fast.deepfakes.edits import ATTRIBUTES
 from dadfi_fast.training.data import Faces
 from dadfi_fast.training.loop import Losses
+from dadfi_fast.training.place import autocast, place
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class AttributesConfig:
     shift: int = 6  # pixels
     steps: int = 2000
     bf16: bool = True
+    device: str = "auto"  # cpu, cuda, cuda:N; auto takes a GPU where there is one
     seed: int = 0
 
 
@@ -37,8 +39,9 @@ class AttributesTrainer:
     def __init__(self, config: AttributesConfig, faces: Faces) -> None:
         assert faces.labels is not None
         self.config, self.faces, self.labels = config, faces, faces.labels
+        self.device = place(config.device)
         torch.manual_seed(config.seed)
-        self.model = AttributeClassifier(len(ATTRIBUTES), config.width)
+        self.model = AttributeClassifier(len(ATTRIBUTES), config.width).to(self.device)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), config.lr, weight_decay=config.weight_decay)
 
     def step(self, number: int, rng: torch.Generator) -> Losses:
@@ -47,11 +50,11 @@ class AttributesTrainer:
             group["lr"] = config.lr * (1 - number / config.steps)
         torch.manual_seed(int(torch.randint(2**31, (), generator=rng)))  # dropout draws from the global generator
         index = torch.randint(len(self.faces), (config.batch,), generator=rng)
-        x = _jitter(self.faces.batch(index), config.shift, rng)
+        x = _jitter(self.faces.batch(index), config.shift, rng).to(self.device)
         self.model.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+        with autocast(self.device, bf16=config.bf16):
             logits = self.model(x)
-        loss = F.binary_cross_entropy_with_logits(logits.float(), self.labels[index])
+        loss = F.binary_cross_entropy_with_logits(logits.float(), self.labels[index].to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -78,9 +81,11 @@ def accuracy(model: nn.Module, faces: Faces, *, batch: int = 256) -> Tensor:
     """Share of ``faces`` whose attribute i is told right, [A] in [0, 1]."""
     assert faces.labels is not None
     model.eval()
+    device = next(model.parameters()).device
     right = torch.zeros(faces.labels.shape[1])
     for index in torch.arange(len(faces)).split(batch):
-        right += ((model(faces.batch(index)) > 0).float() == faces.labels[index]).float().sum(0)
+        told = (model(faces.batch(index).to(device)) > 0).float().cpu()
+        right += (told == faces.labels[index]).float().sum(0)
     return right / len(faces)
 
 

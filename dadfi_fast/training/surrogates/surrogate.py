@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from dadfi_fast.deepfakes.edits import Edits
 from dadfi_fast.training.data import Faces
 from dadfi_fast.training.loop import Losses
+from dadfi_fast.training.place import autocast, place
 from dadfi_fast.training.sheet import save_sheet
 
 #: Pictures on a contact sheet.
@@ -33,7 +34,7 @@ class SurrogateConfig:
     ema: float = 0.998
     steps: int = 6000
     decay_from: float = 0.6  # share of the steps after which the learning rate falls linearly to 0
-    bf16: bool = True  # on a processor; a GPU computes in float16 or bfloat16, as it can
+    bf16: bool = True
     device: str = "auto"  # cpu, cuda, cuda:N; auto takes a GPU where there is one
     seed: int = 0
 
@@ -51,8 +52,7 @@ class SurrogateTrainer(ABC):
     def __init__(self, config: SurrogateConfig, faces: Faces) -> None:
         assert faces.labels is not None
         self.config, self.faces, self.labels = config, faces, faces.labels
-        gpu = config.device == "auto" and torch.cuda.is_available()
-        self.device = torch.device("cuda" if gpu else config.device.replace("auto", "cpu"))
+        self.device = place(config.device)
         torch.manual_seed(config.seed)
 
     @abstractmethod
@@ -116,8 +116,7 @@ class SurrogateTrainer(ABC):
         return torch.where(flip, x.flip(3), x).to(self.device), self.labels[index].to(self.device)
 
     def autocast(self) -> torch.autocast:
-        on_gpu = self.device.type == "cuda"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=on_gpu or self.config.bf16)
+        return autocast(self.device, bf16=self.config.bf16)
 
     @torch.no_grad()
     def average(self, number: int, mean: nn.Module, now: nn.Module) -> None:
