@@ -36,6 +36,7 @@ class TrainConfig:
     lim: float = 0.05
     bound: str = "tanh"  # tanh, clamp, hinge-only
     models: tuple[str, ...] = ("stargan-64",)
+    joint: bool = False  # every model at each step, their terms summed (Eq. 7, 14); else one of them, drawn
 
     # Pictures.
     image_size: int = 256  # pixels a side that the generator sees

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -26,10 +27,20 @@ from dadfi_fast.training.journey import Journey, direct, draw
 from dadfi_fast.training.loop import Losses, step_rng
 from dadfi_fast.training.place import autocast, place
 from dadfi_fast.training.query import queried
+from dadfi_fast.training.recognition import Pair, recognize
 from dadfi_fast.training.sheet import save_sheet
 from dadfi_fast.training.validate import validate
 
 _PARTS = ("generator", "ide_x", "ide_y", "g_opt", "d_opt")
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What one model makes of a batch."""
+
+    broken: Tensor  # [B, 3, S, S], the fake of the protected pictures
+    taught: Tensor | None  # [B, 3, S, S], that of the pictures with the basic perturbation; None where Ide_y is unused
+    distortion: Tensor  # [B], d_mask
 
 
 class DadfiTrainer:
@@ -77,23 +88,18 @@ class DadfiTrainer:
         self._schedule(number)
         distributed.follow_first(self.shares)
         x, labels = self._draw(rng)
-        target_number = int(torch.multinomial(self.shares, 1, generator=rng))
-        target = self.targets[target_number]
-        edit = self._one_edit_each(target, labels, rng)
+        edits = {model: self._one_edit_each(self.targets[model], labels, rng) for model in self._asked(rng)}
         journey = draw(self.config, x, rng, strength=self._strength(number))
         crop = journey.crop(x)
         with self._autocast():
             delta = self.generator(crop).float()
-        clean = journey.clean(x)
-        broken = self._broken(target, journey.protected(x, delta), edit, rng)
-        with torch.no_grad():
-            fake = self._fake(target, clean, edit)
-        terms = self._recognize(crop, delta, broken, self._taught(target_number, x, journey, edit, rng))
-        source = target.model.resize(clean)
-        distortion = masked_distortion(fake, broken, source)
+        answers = [self._answer(model, x, delta, edit, journey, rng) for model, edit in edits.items()]
+        terms = recognize(self._pairs(crop, delta, answers), self.d_opt, half=self._autocast)
+        short = [losses.shortfall(answer.distortion, self.config.distortion_goal) for answer in answers]
+        distortion = torch.cat([answer.distortion for answer in answers])
         terms |= {
             "hinge": self.config.mu * losses.hinge(delta, self.config.lim),
-            "distortion": self.config.lambda_distortion * losses.shortfall(distortion, self.config.distortion_goal),
+            "distortion": self.config.lambda_distortion * torch.stack(short).sum(),
             "visible": self.config.lambda_visible * self._visibility(crop, delta),
         }
         self.g_opt.zero_grad(set_to_none=True)
@@ -159,33 +165,31 @@ class DadfiTrainer:
         goal = losses.rms_of_psnr(c.psnr_goal)
         return losses.visibility(delta, goal, sensitivity=seen, chroma=c.chroma_weight)
 
-    def _recognize(self, x: Tensor, delta: Tensor, broken: Tensor, taught: Tensor | None) -> dict[str, Tensor]:
-        """Update both recognizers on this batch, then the generator's terms against them (Eq. 3, 7, 14).
+    def _asked(self, rng: torch.Generator) -> Sequence[int]:
+        """The numbers of the models that this step is against."""
+        if self.config.joint:
+            return range(len(self.targets))
+        return [int(torch.multinomial(self.shares, 1, generator=rng))]
 
-        The keys that begin with ``d_`` are figures for the log, not terms.
-        """
+    def _answer(
+        self, model: int, x: Tensor, delta: Tensor, edit: Tensor, journey: Journey, rng: torch.Generator
+    ) -> _Answer:
+        """What model number ``model`` makes of the photo ``x`` protected by ``delta``."""
+        target, clean = self.targets[model], journey.clean(x)
+        broken = self._broken(target, journey.protected(x, delta), edit, rng)
+        with torch.no_grad():
+            fake = self._fake(target, clean, edit)
+        distortion = masked_distortion(fake, broken, target.model.resize(clean))
+        return _Answer(broken, self._taught(model, x, journey, edit, rng), distortion)
+
+    def _pairs(self, x: Tensor, delta: Tensor, answers: Sequence[_Answer]) -> list[Pair]:
+        """What the recognizers tell apart in this step."""
         c = self.config
-        pairs = []
-        if c.lambda_x:
-            pairs.append((c.lambda_x, "x", self.ide_x, x, (x + delta).clamp(-1, 1)))
-        if taught is not None:
-            pairs.append((c.lambda_y, "y", self.ide_y, taught, broken))
-        terms: dict[str, Tensor] = {}
-        if not pairs:
-            return terms
-        with self._autocast():
-            judged = [losses.recognizer_loss(judge(real), judge(fake.detach())) for _, _, judge, real, fake in pairs]
-        self.d_opt.zero_grad(set_to_none=True)
-        torch.stack(judged).sum().backward()
-        distributed.average_gradients((*self.ide_x.parameters(), *self.ide_y.parameters()))
-        self.d_opt.step()
-        for (weight, name, judge, _, fake), loss in zip(pairs, judged, strict=True):
-            judge.requires_grad_(False)
-            with self._autocast():
-                terms[f"loss_{name}"] = weight * losses.fooling_loss(judge(fake))
-            judge.requires_grad_(True)
-            terms[f"d_{name}"] = loss.detach()
-        return terms
+        pairs = [Pair(c.lambda_x, "x", self.ide_x, x, (x + delta).clamp(-1, 1))] if c.lambda_x else []
+        for answer in answers:
+            if answer.taught is not None:
+                pairs.append(Pair(c.lambda_y, "y", self.ide_y, answer.taught, answer.broken))
+        return pairs
 
     def _taught(self, number: int, x: Tensor, journey: Journey, edit: Tensor, rng: torch.Generator) -> Tensor | None:
         """mod_i(x + adv_i), the "real" side of Ide_y, on the same way as the protected picture."""

@@ -18,6 +18,7 @@ def test_the_paper_is_the_paper() -> None:
     assert (config.image_size, config.batch, config.limit, config.mu, config.lim) == (300, 50, 200, 0.5, 0.05)
     assert config.steps == 100 * config.limit // config.batch  # 100 epochs
     assert (config.beta1, config.beta2, config.epsilon) == (0.9, 0.99, 1e-6)
+    assert config.joint and len(config.models) == 3
     assert config.lambda_distortion == config.lambda_visible == 0 and not config.transforms
 
 

@@ -37,6 +37,7 @@ def trainer(config: TrainConfig, faces: Faces, target: Target) -> DadfiTrainer:
         pytest.param({"gradient": "query", "query_directions": 2}, id="queries only"),
         pytest.param({"masking": True, "chroma_weight": 2.0}, id="what an eye sees"),
         pytest.param({"teacher": "per-image"}, id="a teacher for each picture"),
+        pytest.param({"joint": True}, id="all models at once"),
     ],
 )
 def test_a_step_is_finite_and_moves_the_generator(change: dict[str, object], faces: Faces, target: Target) -> None:
@@ -65,6 +66,22 @@ def test_queries_never_differentiate_the_model(teacher: str, faces: Faces, targe
     assert len(called) > 2 * TINY.teacher_steps
     with pytest.raises(RuntimeError, match="does not require grad"):
         trainer(replace(TINY, **change | {"gradient": "white-box"}), faces, closed).step(0, step_rng(0, 0))
+
+
+def test_all_models_at_once_are_their_sum(faces: Faces, target: Target) -> None:
+    def step(joint: bool, count: int) -> dict[str, float]:
+        config = replace(TINY, joint=joint, lambda_x=0.0, transforms=False)
+        made = DadfiTrainer(config, faces, [replace(target, name=str(number)) for number in range(count)])
+        made.prepare()
+        made.marks = made.marks[:1] * count
+        made._one_edit_each = lambda target, labels, rng: target.edits(labels)[0]  # type: ignore[method-assign]
+        return made.step(0, torch.Generator().manual_seed(1))
+
+    one, three = step(joint=True, count=1), step(joint=True, count=3)
+    for term in ("distortion", "loss_y", "d_y"):
+        assert three[term] == pytest.approx(3 * one[term], rel=1e-4)
+    for figure in ("d_mask", "rms", "visible"):
+        assert three[figure] == pytest.approx(one[figure], rel=1e-4)
 
 
 def test_the_deepfake_model_stays_as_it_is(faces: Faces, target: Target) -> None:
