@@ -30,7 +30,8 @@ from dadfi_fast.protect.parts import left_behind
 from dadfi_fast.protect.pipeline import protect
 from dadfi_fast.protect.several import protect_by
 from dadfi_fast.protect.summary import Summary
-from dadfi_fast.protect.worker import Recipe
+from dadfi_fast.protect.worker import Make, Recipe
+from tests.protect.engines.fatal import Fatal
 
 pytestmark = [
     pytest.mark.slow,
@@ -56,18 +57,18 @@ def recipe() -> Recipe:
 
 def settings(tmp_path: Path, out: str) -> ProtectConfig:
     """A run of one thread a process."""
-    return ProtectConfig(sources=(str(tmp_path / "in"),), out=tmp_path / out, detector="none", workers=1, batch=4)
+    return ProtectConfig(sources=(str(tmp_path / "in"),), out=tmp_path / out, detector="none", workers=1, batch=2)
 
 
 def by_two(
-    config: ProtectConfig, recipe: Recipe, tick: Callable[[Processes, Outcome], object] = lambda *_: None
+    config: ProtectConfig, recipe: Make, tick: Callable[[Outcome], object] = lambda _: None
 ) -> tuple[Summary, list[str]]:
     """Protects; gives the summary, and what was said."""
     said: list[str] = []
     with closing(Processes([config] * 2, recipe)) as crew:
         summary = protect_by(
-            crew, config, facts=Facts(config.fingerprint, recipe.sha256, ""), say=said.append,
-            meter=Meter(compute=2, disk=12, generators=2), tick=lambda outcome: tick(crew, outcome),
+            crew, config, facts=Facts(config.fingerprint, load_artifact("generator-s").sha256, ""),
+            say=said.append, meter=Meter(compute=2, disk=12, generators=2), tick=tick,
         )  # fmt: skip
     return summary, said
 
@@ -93,7 +94,7 @@ def test_the_same_as_by_one(forty: list[str], recipe: Recipe, tmp_path: Path) ->
     kit = recipe(one)
     expected = protect(one, detector=Whole(), attack=kit.attack, facts=kit.facts)
     came: list[str] = []
-    summary, said = by_two(two, recipe, lambda _, outcome: came.append(outcome.entry.name))
+    summary, said = by_two(two, recipe, lambda outcome: came.append(outcome.entry.name))
     assert (summary.written, summary.skipped) == (expected.written, expected.skipped) == (40, 1)
     assert came == forty and rows(two.folder) == rows(one.folder) and files(two.folder) == files(one.folder)
     assert said == [f"workers run {kit.facts.backend}"]
@@ -104,18 +105,8 @@ def test_the_same_as_by_one(forty: list[str], recipe: Recipe, tmp_path: Path) ->
 def test_one_is_killed(forty: list[str], recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cutting, "SIZES", (4, 4))
     config = settings(tmp_path, "out")
-    killed: list[int] = []
-
-    def kill(crew: Processes, _: Outcome) -> None:
-        busy = sorted(set(crew._hands) - crew.idle)
-        if not killed and busy:
-            process = crew._hands[busy[0]].process
-            assert process.pid is not None
-            killed.append(process.pid)
-            os.kill(process.pid, signal.SIGKILL)
-
-    summary, said = by_two(config, recipe, kill)
-    assert killed and [line for line in said if "is gone (killed by SIGKILL)" in line and "of its 4 inputs" in line]
+    summary, said = by_two(config, Fatal(recipe, tmp_path / "died"))
+    assert [line for line in said if "is gone (killed by SIGKILL)" in line and "of its 4 inputs" in line]
     assert (summary.written, summary.failed, summary.done) == (40, 0, 0)
     assert [row["source"] for row in rows(config.folder)] == forty
     whole(config.folder)

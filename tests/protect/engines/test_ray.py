@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -28,7 +26,8 @@ from dadfi_fast.protect.pipeline import protect
 from dadfi_fast.protect.places import Place, Remote, remote
 from dadfi_fast.protect.several import protect_by
 from dadfi_fast.protect.summary import Summary
-from dadfi_fast.protect.worker import Recipe
+from dadfi_fast.protect.worker import Make, Recipe
+from tests.protect.engines.fatal import Fatal
 
 Fill = Callable[[dict[str, bytes | None]], Path]
 PHOTOS = 24
@@ -121,19 +120,19 @@ def names(photos: Fill) -> list[str]:
 
 def settings(source: Place, out: Place) -> ProtectConfig:
     """A run of one thread a worker."""
-    return ProtectConfig(sources=(str(source),), out=out, detector="none", workers=1, batch=4)
+    return ProtectConfig(sources=(str(source),), out=out, detector="none", workers=1, batch=2)
 
 
 def by_ray(
-    config: ProtectConfig, recipe: Recipe, address: str, tick: Callable[[Ray, Outcome], object] = lambda *_: None
+    config: ProtectConfig, recipe: Make, address: str, tick: Callable[[Outcome], object] = lambda _: None
 ) -> tuple[Summary, list[str]]:
     """Protects; gives the summary, and what was said."""
     said: list[str] = []
     with closing(Ray(config, recipe, address=address)) as crew:
         assert crew.size == 2
         summary = protect_by(
-            crew, config, facts=Facts(config.fingerprint, recipe.sha256, ""), say=said.append,
-            meter=Meter(compute=2, disk=12, generators=2), tick=lambda outcome: tick(crew, outcome),
+            crew, config, facts=Facts(config.fingerprint, load_artifact("generator-s").sha256, ""),
+            say=said.append, meter=Meter(compute=2, disk=12, generators=2), tick=tick,
         )  # fmt: skip
     return summary, said
 
@@ -150,19 +149,6 @@ def files(out: Place) -> dict[str, bytes]:
         return {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file() and p.name != NAME}
     found = {key[len(out.key) + 1 :]: key for key in out.store.system.find(out.key)}
     return {name: out.store.system.cat_file(key) for name, key in found.items() if name != NAME}
-
-
-def killer() -> Callable[[Ray, Outcome], None]:
-    """Kills a worker that has something to do, once."""
-    killed: list[int] = []
-
-    def kill(crew: Ray, _: Outcome) -> None:
-        busy = sorted(set(crew._actors) - crew.idle)
-        if not killed and busy:
-            killed.append(crew._ray.get(crew._actors[busy[0]].__ray_call__.remote(lambda _self: os.getpid())))
-            os.kill(killed[0], signal.SIGKILL)
-
-    return kill
 
 
 @pytest.fixture
@@ -186,13 +172,8 @@ class TestTwoNodes:
         monkeypatch.setattr(cutting, "SIZES", (4, 4))
         config = settings(tmp_path / "in", tmp_path / "two")
         came: list[str] = []
-        kill = killer()
-
-        def tick(crew: Ray, outcome: Outcome) -> None:
-            came.append(outcome.entry.name)
-            kill(crew, outcome)
-
-        summary, said = by_ray(config, recipe, cluster, tick)
+        fatal = Fatal(recipe, tmp_path / "died")
+        summary, said = by_ray(config, fatal, cluster, lambda outcome: came.append(outcome.entry.name))
         assert (summary.written, summary.skipped, summary.failed, summary.done) == (PHOTOS, 1, 0, 0)
         assert [line for line in said if "is gone" in line and "of its 4 inputs" in line]
         assert came == names and rows(config.out) == rows(expected.out) and files(config.out) == files(expected.out)
@@ -208,9 +189,9 @@ class TestTwoNodes:
         for name in names:
             source.store.system.put_file(str(tmp_path / "in" / name), (source / name).key)
         config = settings(source, remote(f"{s3}/out"))
-        summary, said = by_ray(config, recipe, cluster, killer())
+        summary, said = by_ray(config, Fatal(recipe, tmp_path / "died"), cluster)
         assert (summary.written, summary.skipped, summary.failed, summary.done) == (PHOTOS, 1, 0, 0)
-        assert [line for line in said if "is gone" in line]
+        assert [line for line in said if "is gone" in line and "of its 4 inputs" in line]
         assert rows(config.out) == rows(expected.out) and files(config.out) == files(expected.out)
         again, _ = by_ray(config, recipe, cluster)
         assert (again.done, again.written) == (PHOTOS + 1, 0)
@@ -230,7 +211,7 @@ class TestTwoNodes:
     ) -> None:
         arguments = (
             "protect", tmp_path / "in", "--out", tmp_path / "two", "--engine", "ray", "--ray-address", cluster,
-            "--detector", "none", "--check", 0, "--workers", 1, "--batch", 4, "--json",
+            "--detector", "none", "--check", 0, "--workers", 1, "--batch", 2, "--json",
         )  # fmt: skip
         plan = json.loads(command(*arguments, "--dry-run").stdout)["plan"]
         assert [row["source"] for row in plan if row["action"] == "protect"] == names[1:]
