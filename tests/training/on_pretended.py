@@ -1,6 +1,6 @@
 """Training on another device than the processor: nothing is left behind, and the steps are the same.
 
-`test_place` runs this in a process of its own: PyTorch counts its devices once, and other tests go by what there is.
+`tests.test_pretend` runs this.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dadfi_fast.training.initiative import InitiativeTrainer
 from dadfi_fast.training.loop import run
 from dadfi_fast.training.step import DadfiTrainer
 from dadfi_fast.training.surrogates.attributes import AttributesConfig, AttributesTrainer, accuracy
-from tests.training.pretend import There, pretend_device
+from tests.pretend import There, pretend_device
 from tests.training.test_step import TINY
 from tests.training.test_surrogates import FAMILIES, _recorded
 
