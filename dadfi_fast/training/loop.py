@@ -16,6 +16,8 @@ import torch
 from dadfi_fast.training import checkpoint, distributed
 
 Losses = dict[str, float]
+#: The file in a run's folder that it goes on from.
+CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ def run(
     save_every: int = 500,
     log: Callable[[int, Losses, float], None] = lambda number, losses, rate: None,
     saved: Callable[[int], None] = lambda number: None,
+    past: Progress | None = None,
 ) -> Progress:
     """Train until ``steps`` or ``max_minutes`` (of this process), whichever is first; resume if ``folder`` has a state.
 
@@ -62,7 +65,8 @@ def run(
     the same steps as an uninterrupted one.
 
     Every 50 steps ``log`` is told the step's number, its losses and the steps per second; after each checkpoint
-    ``saved`` is told its step.
+    ``saved`` is told its step. ``past`` is how far the trainer had come when it was handed over; a state in ``folder``
+    overrides it.
 
     Under torchrun every process takes the same steps with randomness of its own, and the first one writes.
 
@@ -71,7 +75,7 @@ def run(
     Raises:
         KeyboardInterrupt: the run was ended from outside.
     """
-    path, past = folder / "checkpoint.pt", Progress()
+    path, past = folder / CHECKPOINT, past or Progress()
     if path.exists():
         kept = checkpoint.load(path)
         trainer.load(kept["trainer"])

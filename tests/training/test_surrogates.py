@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import torch
 
+from dadfi_fast.errors import DataError
+from dadfi_fast.training import checkpoint
 from dadfi_fast.training.data import Faces
 from dadfi_fast.training.loop import run, step_rng
 from dadfi_fast.training.surrogates.attributes import AttributesConfig, AttributesTrainer, accuracy
@@ -34,6 +36,14 @@ def made(family: str, faces: Faces, **changes: Any) -> SurrogateTrainer:
     return out
 
 
+#: What makes a step cheaper, each with a family that has it.
+SAVINGS = (
+    ("stargan", {"reuse_fakes": True}),
+    ("stgan", {"reuse_fakes": True, "penalty_every": 2}),
+    ("stargan", {"penalty_every": 3}),
+)
+
+
 @each
 def test_resumed_is_as_uninterrupted(family: str, tmp_path: Path, faces: Faces) -> None:
     whole, first, second = (made(family, faces) for _ in range(3))
@@ -46,6 +56,60 @@ def test_resumed_is_as_uninterrupted(family: str, tmp_path: Path, faces: Faces) 
     for name, value in whole.kept.state_dict().items():
         assert torch.equal(second.kept.state_dict()[name], value), name
     assert (tmp_path / "whole" / "sheet-000003.png").is_file()
+
+
+@pytest.mark.parametrize(("family", "savings"), SAVINGS)
+def test_a_cheaper_step_resumes_as_well(family: str, savings: dict[str, Any], tmp_path: Path, faces: Faces) -> None:
+    whole, first, second = (made(family, faces, **savings) for _ in range(3))
+    run(whole, steps=4, seed=0, folder=tmp_path / "whole")
+    for trainer, steps in ((first, 2), (second, 4)):
+        run(trainer, steps=steps, seed=0, folder=tmp_path / "parts")
+    for name, value in whole.kept.state_dict().items():
+        assert torch.equal(second.kept.state_dict()[name], value), name
+
+
+def test_reused_fakes_are_those_of_the_last_generator_updates(faces: Faces) -> None:
+    trainer, asked = made("stargan", faces, reuse_fakes=True), list[int]()
+    assert isinstance(trainer, StarGANTrainer)
+    fake = trainer.fake
+    trainer.fake = lambda *args: (asked.append(1), fake(*args))[1]  # type: ignore[method-assign]
+    counts = []
+    for number in range(3):
+        trainer.step(number, step_rng(0, number))
+        counts.append(len(asked))
+    assert counts == [2, 4, 4]  # two critic updates a step; from the third step on there are two fakes to look at again
+    assert trainer.recent[0][2].grad_fn is None
+
+
+def test_a_lazy_penalty_counts_as_often_as_it_is_left_out(faces: Faces) -> None:
+    trainer = made("stargan", faces, penalty_every=2, n_critic=1)
+    assert ["d_gp" in trainer.step(number, step_rng(0, number)) for number in range(4)] == [True, False, True, False]
+
+
+@each
+def test_goes_on_from_a_compact_checkpoint(family: str, tmp_path: Path, faces: Faces) -> None:
+    first, second = made(family, faces), made(family, faces, seed=1)
+    run(first, steps=2, seed=0, folder=tmp_path)
+    small = checkpoint.compact(checkpoint.load(tmp_path / "checkpoint.pt"))
+    assert small["steps"] == 2 and not any(part.endswith("_opt") for part in small)
+    second.start(small)
+    for name, value in first.kept.state_dict().items():
+        torch.testing.assert_close(second.kept.state_dict()[name], value, rtol=2e-3, atol=1e-3)
+    if family != "stargan2":  # whose average is several networks
+        for name, value in second.generator.state_dict().items():  # type: ignore[attr-defined]
+            assert torch.equal(second.kept.state_dict()[name], value), "the generator begins as the average"
+    second.step(2, step_rng(0, 2))
+
+
+def test_other_sizes_are_refused(faces: Faces) -> None:
+    with pytest.raises(DataError, match="cannot start from these weights"):
+        made("stargan", faces).start({"mean": made("stargan", faces, conv_dim=8).kept.state_dict()})
+
+
+def test_weights_that_float16_cannot_hold_are_refused() -> None:
+    state = {"trainer": {"mean": {"w": torch.tensor([1e6])}, "config": {}}, "steps": 1, "minutes": 0.0}
+    with pytest.raises(DataError, match=r"mean\.w does not fit"):
+        checkpoint.compact(state)
 
 
 @each

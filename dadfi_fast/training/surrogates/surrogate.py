@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dadfi_fast.deepfakes.edits import Edits
+from dadfi_fast.errors import DataError
+from dadfi_fast.training.checkpoint import AVERAGES
 from dadfi_fast.training.data import Faces
 from dadfi_fast.training.loop import Losses
 from dadfi_fast.training.place import autocast, place
@@ -80,6 +82,23 @@ class SurrogateTrainer(ABC):
     def load(self, state: dict[str, Any]) -> None:
         for part in self.parts:
             getattr(self, part).load_state_dict(state[part])
+
+    def start(self, networks: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Take over networks of another training, by the names in `parts`; optimizers stay fresh.
+
+        A network that is not there begins as its average does; one that has neither stays as it was drawn.
+
+        Raises:
+            DataError: the networks are of other sizes.
+        """
+        for part in self.parts:
+            weights = networks.get(part, networks.get(AVERAGES.get(part, "")))
+            if weights is None or not isinstance(network := getattr(self, part), nn.Module):
+                continue
+            try:
+                network.load_state_dict(network.state_dict() | dict(weights))
+            except RuntimeError as error:
+                raise DataError(f"cannot start from these weights: {error}. Give the sizes that they have.") from error
 
     @torch.no_grad()
     def report(self, folder: Path, number: int) -> None:
