@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dadfi_fast.attacks.adversary import cut, framing
+
 #: Quantisation tables of the JPEG standard (ITU T.81, Annex K), luminance and chrominance.
 _LUMINANCE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -83,17 +85,9 @@ def framed(x: Tensor, side: int, rng: torch.Generator, *, zoom: float = 0.15, sh
 
     Args:
         x: [B, 3, H, W].
-        zoom: the cut is up to this share larger or smaller than the picture; edges repeated.
-        shift: its centre moves by up to this share of the picture.
+        zoom, shift: see `dadfi_fast.attacks.adversary.Adversary`.
     """
-    count = len(x)
-    scale = 1 + zoom * (2 * torch.rand(count, generator=rng) - 1)
-    mirror = torch.where(torch.rand(count, generator=rng) < 0.5, -1.0, 1.0)
-    move = 2 * shift * (2 * torch.rand(count, 2, generator=rng) - 1)
-    theta = torch.zeros(count, 2, 3)
-    theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = scale * mirror, scale, move
-    grid = F.affine_grid(theta.to(x.device), [count, 3, side, side], align_corners=False)
-    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return cut(x, framing(len(x), rng, zoom=zoom, shift=shift, mirror=True), side)
 
 
 def _whole(x: Tensor) -> Tensor:

@@ -86,6 +86,14 @@ def test_a_lazy_penalty_counts_as_often_as_it_is_left_out(faces: Faces) -> None:
     assert ["d_gp" in trainer.step(number, step_rng(0, number)) for number in range(4)] == [True, False, True, False]
 
 
+def test_a_critic_that_warms_up_leaves_the_generator_alone(faces: Faces) -> None:
+    trainer = made("stargan", faces, warm_up=1)
+    before = {name: value.clone() for name, value in trainer.kept.state_dict().items()}
+    assert "g_adv" not in trainer.step(0, step_rng(0, 0))
+    assert all(torch.equal(value, before[name]) for name, value in trainer.kept.state_dict().items())
+    assert "g_adv" in trainer.step(1, step_rng(0, 1))
+
+
 @each
 def test_goes_on_from_a_compact_checkpoint(family: str, tmp_path: Path, faces: Faces) -> None:
     first, second = made(family, faces), made(family, faces, seed=1)

@@ -27,6 +27,7 @@ class WganConfig(SurrogateConfig):
     """Settings of a critic with gradient penalty."""
 
     n_critic: int = 2
+    warm_up: int = 0  # steps without a generator update, for a new critic beside a generator that was trained before
     lr: float = 2e-4
     lambda_gp: float = 10.0
     penalty_every: int = 1  # critic updates to one gradient penalty, which then counts that many times
@@ -86,7 +87,7 @@ class WganTrainer(SurrogateTrainer):
         losses: Losses = {}
         for turn in range(self.config.n_critic):
             losses |= self._critic_step(number * self.config.n_critic + turn, rng)
-        return losses | self._generator_step(number, rng)
+        return losses | (self._generator_step(number, rng) if number >= self.config.warm_up else {})
 
     def _draw(self, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """A batch, its labels, and target labels: another picture's (as official)."""
