@@ -31,6 +31,15 @@ def shortfall(distortion: Tensor, goal: float) -> Tensor:
     return F.relu(goal**0.5 - torch.sqrt(distortion + 1e-6)).mean()
 
 
+def log_shortfall(distortion: Tensor, goal: float) -> Tensor:
+    """The negative logarithm of the distortions [B] up to ``goal``.
+
+    Its gradient weighs pictures, edits and models by inverse vulnerability (as ID-Guard's and SFGAN's losses do), and
+    what is broken beyond ``goal`` no longer pays.
+    """
+    return -(distortion.clamp(max=goal) + 1e-3).log().mean()
+
+
 def visibility(delta: Tensor, goal: float, *, sensitivity: Tensor | None = None, chroma: float = 1.0) -> Tensor:
     """How far the root mean square of each perturbation [B, 3, H, W] exceeds ``goal`` (on the [-1, 1] scale).
 
