@@ -122,7 +122,7 @@ def _measure(
 ) -> list[Row]:
     from tempfile import TemporaryDirectory
 
-    from dadfi_fast.backends.artifact import DEFAULT, load_artifact
+    from dadfi_fast.backends.generator_file import DEFAULT, load_artifact
     from dadfi_fast.bench.throughput import Setup, prepare
     from dadfi_fast.faces.detector import choose_detector
 

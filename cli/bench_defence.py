@@ -13,8 +13,8 @@ from dadfi_fast.cli.bench_scale import photos_in
 if TYPE_CHECKING:
     from dadfi_fast.bench.defence import Setup
     from dadfi_fast.bench.photos import Photos
-    from dadfi_fast.bench.rig import Rig
     from dadfi_fast.bench.rows import Row
+    from dadfi_fast.bench.setup import Rig
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -90,9 +90,9 @@ def _rig(
     detector: tuple[str, Path | None],
 ) -> Rig:  # fmt: skip
     from dadfi_fast.attacks.generator import GeneratorAttack
-    from dadfi_fast.backends.artifact import DEFAULT, load_artifact
-    from dadfi_fast.backends.choice import choose
-    from dadfi_fast.bench.rig import Rig
+    from dadfi_fast.backends.generator_file import DEFAULT, load_artifact
+    from dadfi_fast.backends.registry import choose
+    from dadfi_fast.bench.setup import Rig
     from dadfi_fast.faces.detector import choose_detector
     from dadfi_fast.protect.config import ProtectConfig
     from dadfi_fast.types import Budget

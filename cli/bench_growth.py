@@ -12,8 +12,8 @@ from dadfi_fast.cli import console, options
 from dadfi_fast.cli.bench_scale import photos_in
 
 if TYPE_CHECKING:
-    from dadfi_fast.bench.rig import Rig
     from dadfi_fast.bench.rows import Row
+    from dadfi_fast.bench.setup import Rig
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -81,12 +81,12 @@ def _line(row: Row, over: str) -> tuple[object, ...]:
 def _rig(scratch: Path) -> Rig:
     """The usual detector, generator and backend; the generator on one thread, as what is measured is cores."""
     from dadfi_fast.attacks.generator import GeneratorAttack
-    from dadfi_fast.backends.artifact import load_artifact
-    from dadfi_fast.backends.choice import choose
-    from dadfi_fast.bench.rig import Rig
+    from dadfi_fast.backends.generator_file import load_artifact
+    from dadfi_fast.backends.registry import choose
+    from dadfi_fast.bench.setup import Rig
     from dadfi_fast.faces.detector import choose_detector
     from dadfi_fast.protect.config import ProtectConfig
-    from dadfi_fast.protect.memory import keep
+    from dadfi_fast.protect.malloc import keep
     from dadfi_fast.types import Budget
 
     keep()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dadfi_fast.cli import console
 
 if TYPE_CHECKING:
-    from dadfi_fast.backends.artifact import Artifact
+    from dadfi_fast.backends.generator_file import Artifact
     from dadfi_fast.bench.rows import Row
 
 
@@ -25,7 +25,7 @@ def side_by_side(
     quiet: bool,
 ) -> list[Row]:
     """Rows for the generator, and for one of each preset with random weights, on the faces of ``photos``."""
-    from dadfi_fast.backends.artifact import DEFAULT, load_artifact
+    from dadfi_fast.backends.generator_file import DEFAULT, load_artifact
     from dadfi_fast.bench import providers
     from dadfi_fast.export import parity
 
@@ -49,9 +49,9 @@ def _random(preset: str, folder: Path) -> Artifact:
     import torch
     from safetensors.torch import save_file
 
-    from dadfi_fast.backends.artifact import Artifact
-    from dadfi_fast.card import sha256
+    from dadfi_fast.backends.generator_file import Artifact
     from dadfi_fast.export.to_onnx import export_generator
+    from dadfi_fast.model_card import sha256
     from dadfi_fast.models.generator import Generator
 
     torch.manual_seed(0)

@@ -14,7 +14,7 @@ from dadfi_fast.errors import CheckFailed, DadfiError
 
 if TYPE_CHECKING:
     from dadfi_fast.check.conditions import Condition
-    from dadfi_fast.check.verdict import Verdict
+    from dadfi_fast.check.result import Verdict
 
 _PATH = click.Path(path_type=Path)
 
@@ -119,8 +119,8 @@ def _check(
     reporter: Reporter,
     quiet: bool,
 ) -> Verdict:
-    from dadfi_fast.check.sample import find_pairs
-    from dadfi_fast.check.verdict import check_files
+    from dadfi_fast.check.pairs import find_pairs
+    from dadfi_fast.check.result import check_files
     from dadfi_fast.deepfakes import registry
     from dadfi_fast.faces.detector import choose_detector
 

@@ -16,7 +16,7 @@ from dadfi_fast.cli.doctor_portrait import portrait
 from dadfi_fast.errors import NothingToDo, UsageError
 
 if TYPE_CHECKING:
-    from dadfi_fast.bench.rig import Rig
+    from dadfi_fast.bench.setup import Rig
 
 #: Seconds that the measurement of photos takes, the first round included.
 SECONDS: Final = 3.0
@@ -80,9 +80,9 @@ def setup(scratch: Path) -> tuple[Auto, Rig]:
         DadfiError: no backend, no detector or no generator works here.
     """
     from dadfi_fast.attacks.generator import GeneratorAttack
-    from dadfi_fast.backends.artifact import load_artifact
-    from dadfi_fast.backends.choice import choose
-    from dadfi_fast.bench.rig import Rig
+    from dadfi_fast.backends.generator_file import load_artifact
+    from dadfi_fast.backends.registry import choose
+    from dadfi_fast.bench.setup import Rig
     from dadfi_fast.faces.detector import choose_detector
     from dadfi_fast.protect.config import ProtectConfig
     from dadfi_fast.types import Budget
@@ -107,8 +107,8 @@ def measure(rig: Rig, photo: Path | None, scratch: Path, *, seconds: float = SEC
         UsageError: ``photo`` is no picture that can be protected.
         DadfiError: it cannot be protected.
     """
+    from dadfi_fast.bench.end_to_end import disk
     from dadfi_fast.bench.photos import gather
-    from dadfi_fast.bench.whole import disk
 
     source = scratch / "photo"
     source.mkdir()
@@ -146,7 +146,7 @@ def _tidied(work: Callable[[], int], out: Path) -> Callable[[], int]:
 
 
 def _faces(rig: Rig, data: bytes) -> int:
-    from dadfi_fast.protect.decode import decode, open_picture
+    from dadfi_fast.images.decode import decode, open_picture
 
     photo = decode(open_picture(data, max_pixels=rig.config.max_pixels), Path("photo"))
     return len(rig.detector(photo.pixels))
@@ -160,7 +160,7 @@ def measure_disk(folder: Path, *, seconds: float = DISK_SECONDS) -> DiskSpeed:
     """
     from dadfi_fast.protect.pipeline import DISK_THREADS
     from dadfi_fast.protect.prefetch import pools, prefetch
-    from dadfi_fast.protect.write import OutFolder
+    from dadfi_fast.storage.disk import OutFolder
 
     out, data = OutFolder(folder), bytes(range(256)) * (_FILE // 256)
     begun = time.perf_counter()

@@ -124,7 +124,7 @@ class _Found:
 
 
 def _check(written: Written, device: str, generator: str | None, photos: Path | None, *, layers: bool) -> _Found:
-    from dadfi_fast.backends.artifact import DEFAULT, load_artifact
+    from dadfi_fast.backends.generator_file import DEFAULT, load_artifact
     from dadfi_fast.export import parity
 
     # The reference is the generator itself, with its weights, not what was made of it.

@@ -15,10 +15,10 @@ from dadfi_fast.cli.report import Reporter
 from dadfi_fast.cli.report import options as report_options
 from dadfi_fast.errors import CheckFailed, DadfiError, NothingToDo, UsageError
 from dadfi_fast.protect.config import ANIMATED, DECODERS, FORMATS, NO_FACE, ON_EXISTS, TRAILER, ProtectConfig
-from dadfi_fast.protect.places import Place, place
+from dadfi_fast.storage.paths import Place, place
 
 if TYPE_CHECKING:
-    from dadfi_fast.check.verdict import Verdict
+    from dadfi_fast.check.result import Verdict
     from dadfi_fast.protect.summary import Summary
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -199,8 +199,8 @@ def command(
     found every model to fail on fewer files than --check-min; 130 interrupted.
     """
     from dadfi_fast.faces.detector import choose_detector
-    from dadfi_fast.protect.decode.choice import choose_decoder
-    from dadfi_fast.protect.front import describe
+    from dadfi_fast.protect.gpu.decoder import choose_decoder
+    from dadfi_fast.protect.gpu.stages import describe
 
     find, reason = choose_detector(detector, model=detector_model)
     device = "cpu" if device == "auto" else device

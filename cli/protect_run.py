@@ -17,17 +17,17 @@ from dadfi_fast.protect.config import ProtectConfig
 
 if TYPE_CHECKING:
     from dadfi_fast.attacks.generator import GeneratorAttack
-    from dadfi_fast.backends.artifact import Artifact
-    from dadfi_fast.check.sample import Pair
-    from dadfi_fast.check.verdict import Verdict
-    from dadfi_fast.check.watch import Watch
-    from dadfi_fast.deepfakes.portable import AttributeModel, DeepfakeModel
+    from dadfi_fast.backends.generator_file import Artifact
+    from dadfi_fast.check.callbacks import Watch
+    from dadfi_fast.check.pairs import Pair
+    from dadfi_fast.check.result import Verdict
+    from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
     from dadfi_fast.faces.detector import Detector
     from dadfi_fast.protect.auto import Settings
-    from dadfi_fast.protect.crew import Crew
+    from dadfi_fast.protect.distributed.pool import Crew
     from dadfi_fast.protect.manifest import Facts
     from dadfi_fast.protect.meter import Meter
-    from dadfi_fast.protect.outcome import Outcome
+    from dadfi_fast.protect.results import Outcome
     from dadfi_fast.protect.summary import Summary
     from dadfi_fast.protect.watch import Watcher
 
@@ -49,9 +49,9 @@ class Run:
         engine: Engine | None = None,
         detector_model: Path | None = None,
     ) -> None:
-        from dadfi_fast.backends.artifact import load_artifact
-        from dadfi_fast.backends.choice import choose
-        from dadfi_fast.protect.worker import Recipe
+        from dadfi_fast.backends.generator_file import load_artifact
+        from dadfi_fast.backends.registry import choose
+        from dadfi_fast.protect.distributed.worker import Recipe
 
         self.config, self.detector, self.faces_by = config, detector, faces_by
         self.device = "cpu" if device == "auto" else device
@@ -89,7 +89,7 @@ class Run:
 
     def plan(self, *, as_json: bool) -> None:
         """Say what would be done."""
-        from dadfi_fast.protect.plan import plan
+        from dadfi_fast.protect.dry_run import plan
 
         rows = plan(self.config, self._known)
         if as_json:
@@ -129,9 +129,9 @@ class Run:
 
     def _by(self, crew: Crew, samples: int, watched: tuple[Watcher, int] | None) -> Summary:
         """Let others do it."""
+        from dadfi_fast.protect.distributed.run import protect_by
         from dadfi_fast.protect.meter import Meter
         from dadfi_fast.protect.pipeline import DISK_THREADS
-        from dadfi_fast.protect.several import protect_by
 
         self.sample = Sample(samples, self.config.out)
         total = watched[1] if watched else self._count()
@@ -165,7 +165,7 @@ class Run:
     def ready(self) -> GeneratorAttack:
         """The generator, loaded at the first call, which says what runs."""
         from dadfi_fast.attacks.generator import GeneratorAttack
-        from dadfi_fast.protect.memory import keep
+        from dadfi_fast.protect.malloc import keep
         from dadfi_fast.types import Budget
 
         if self._attack is None:
@@ -196,7 +196,7 @@ class Run:
         classifier: AttributeModel,
         watchers: Sequence[Watch],
     ) -> Verdict:
-        from dadfi_fast.check.verdict import check_files
+        from dadfi_fast.check.result import check_files
 
         with console.progress(len(pairs), "files checked", quiet=self.quiet) as progress:
             return check_files(
@@ -225,7 +225,7 @@ class Run:
 
     def _trained_against(self, verdict: Verdict) -> str:
         """Which of the models of the check the generator has seen in training: the others show what carries over."""
-        from dadfi_fast.backends.artifact import generator_card
+        from dadfi_fast.backends.generator_file import generator_card
 
         seen = {target["name"] for target in generator_card(str(self.artifact.onnx)).extra.get("targets", ())}
         known, others = ([m for m in verdict.models if (m in seen) == kind] for kind in (True, False))
@@ -247,7 +247,7 @@ class Run:
 
     def _count(self) -> int | None:
         """How many inputs there are: a walk over names, which takes a small part of a run's time."""
-        from dadfi_fast.protect.find import find
+        from dadfi_fast.protect.discover import find
 
         if self.quiet:
             return None

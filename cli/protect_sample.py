@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dadfi_fast.check.sample import MANIFEST, Pair
+from dadfi_fast.check.pairs import MANIFEST, Pair
 
 if TYPE_CHECKING:
-    from dadfi_fast.protect.outcome import Outcome
-    from dadfi_fast.protect.places import Place
+    from dadfi_fast.protect.results import Outcome
+    from dadfi_fast.storage.paths import Place
 
 
 class Sample:
@@ -33,7 +33,7 @@ class Sample:
 
     def add(self, outcome: Outcome) -> None:
         """Take the file into the sample, or not (reservoir sampling; Vitter 1985, algorithm R)."""
-        from dadfi_fast.protect.outcome import Done, Written
+        from dadfi_fast.protect.results import Done, Written
 
         if not (isinstance(outcome, Written) or (isinstance(outcome, Done) and outcome.status == "written")):
             return
@@ -62,7 +62,7 @@ class Sample:
 
 def _here(place: Place, copy: Path) -> Path:
     """A file of this machine with what is in ``place``: itself, or a copy."""
-    from dadfi_fast.protect.places import reached
+    from dadfi_fast.storage.paths import reached
 
     if isinstance(place, Path):
         return place

@@ -26,7 +26,7 @@ def settled(config: ProtectConfig, *, total: int | None, detector: Detector, att
         attack: the one of the run.
     """
     from dadfi_fast.protect import auto
-    from dadfi_fast.protect.find import find
+    from dadfi_fast.protect.discover import find
 
     def first() -> Iterator[Any]:
         return find(config.sources, config.out, form=config.format)

@@ -12,12 +12,12 @@ import click
 from dadfi_fast.errors import UsageError
 
 if TYPE_CHECKING:
+    from dadfi_fast.check.callbacks import Watch
     from dadfi_fast.check.gallery import Gallery
     from dadfi_fast.check.report.facts import Setting
-    from dadfi_fast.check.traces import Traces
-    from dadfi_fast.check.verdict import Verdict
-    from dadfi_fast.check.watch import Watch
-    from dadfi_fast.deepfakes.portable import AttributeModel, DeepfakeModel
+    from dadfi_fast.check.result import Verdict
+    from dadfi_fast.check.visibility import Traces
+    from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -87,9 +87,9 @@ class Reporter:
         if not (self._page or self._figures):
             return []
         from dadfi_fast.check.gallery import Gallery, plan
+        from dadfi_fast.check.manifest_summary import read_scope
         from dadfi_fast.check.report.facts import Setting
-        from dadfi_fast.check.scope import read_scope
-        from dadfi_fast.check.traces import Traces
+        from dadfi_fast.check.visibility import Traces
         from dadfi_fast.cli.train import invocation
         from dadfi_fast.deepfakes.registry import deepfake_cards
 

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import onnx
 
-from dadfi_fast.backends.artifact import Artifact, generator_card, load_artifact, stated
-from dadfi_fast.backends.half import half, is_half
-from dadfi_fast.card import Card, sha256, write_card
+from dadfi_fast.backends.float16 import half, is_half
+from dadfi_fast.backends.generator_file import Artifact, generator_card, load_artifact, stated
 from dadfi_fast.errors import DiskError, UsageError
 from dadfi_fast.export.fused import fuse
+from dadfi_fast.model_card import Card, sha256, write_card
 
 #: What a file in float16 is called besides.
 HALF: Final = "-f16"

@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.backends.base import Backend
-from dadfi_fast.backends.choice import BACKENDS
+from dadfi_fast.backends.generator_file import Artifact
+from dadfi_fast.backends.registry import BACKENDS
 from dadfi_fast.errors import BackendMissing, DadfiError, PhotoError, UsageError
 from dadfi_fast.types import LEVELS, Float32, UInt8
 
@@ -155,7 +155,7 @@ def photo_crops(folder: Path, *, most: int = 16) -> Float32:
 
 def _photos(folder: Path) -> Iterator[UInt8]:
     """The pixels of all pictures in ``folder`` and below, in name order; what is none is passed over."""
-    from dadfi_fast.protect.decode import decode, open_picture
+    from dadfi_fast.images.decode import decode, open_picture
 
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         with contextlib.suppress(PhotoError):

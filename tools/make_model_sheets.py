@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dadfi_fast.check.adversary import cut_out, look, read
-from dadfi_fast.deepfakes.portable import DeepfakeModel
+from dadfi_fast.check.preprocess import cut_out, look, read
+from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
 from dadfi_fast.deepfakes.registry import load_attributes, load_models
+from dadfi_fast.evaluate.contact_sheet import Column, sheet
 from dadfi_fast.evaluate.edit_accuracy import levels
-from dadfi_fast.evaluate.sheet import Column, sheet
 from dadfi_fast.faces.detector import choose_detector
 from dadfi_fast.types import Float32
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dadfi_fast.check.adversary import cut_out, look, read
+from dadfi_fast.check.preprocess import cut_out, look, read
 from dadfi_fast.cli.main import main
 from dadfi_fast.deepfakes.registry import load_attributes, load_models
 from dadfi_fast.faces.align import cut

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from torch import Tensor
 
 from dadfi_fast.metrics.defence import CHANGED
-from dadfi_fast.table import Table
+from dadfi_fast.registry import Table
 
 #: (y, y', x) -> [B]
 Distortion: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.backends.generator_file import Artifact
 from dadfi_fast.errors import DadfiError, UsageError
 from dadfi_fast.types import Float32
 

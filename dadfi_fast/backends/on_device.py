@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.backends.base import MULTIPLE, Backend
-from dadfi_fast.backends.lane import Forward, Lane
+from dadfi_fast.backends.cuda_graph import Forward, Lane
+from dadfi_fast.backends.generator_file import Artifact
 from dadfi_fast.types import Float32
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.backends.base import Backend
+from dadfi_fast.backends.generator_file import Artifact
 from dadfi_fast.backends.openvino_core import core
-from dadfi_fast.backends.packed import pack
+from dadfi_fast.backends.space_to_depth import pack
 from dadfi_fast.device import bf16_runs_well, cores
 from dadfi_fast.ops import node
 from dadfi_fast.types import Float32

@@ -7,8 +7,8 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from dadfi_fast.backends.artifact import Artifact
-from dadfi_fast.backends.lane import Forward
+from dadfi_fast.backends.cuda_graph import Forward
+from dadfi_fast.backends.generator_file import Artifact
 from dadfi_fast.backends.on_device import OnDevice
 from dadfi_fast.errors import BackendMissing, WeightsError
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dadfi_fast.errors import UsageError
-from dadfi_fast.table import Table
+from dadfi_fast.registry import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,14 +15,14 @@ import numpy as np
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.attacks.noise import Noise
+from dadfi_fast.bench.end_to_end import disk
 from dadfi_fast.bench.photos import Photos
-from dadfi_fast.bench.rig import Rig
 from dadfi_fast.bench.rows import Row, package, summarise
-from dadfi_fast.bench.whole import disk
+from dadfi_fast.bench.setup import Rig
 from dadfi_fast.check.conditions import WRITTEN, Condition
-from dadfi_fast.check.sample import find_pairs
-from dadfi_fast.check.verdict import Verdict, check_files
-from dadfi_fast.deepfakes.portable import AttributeModel, DeepfakeModel
+from dadfi_fast.check.pairs import find_pairs
+from dadfi_fast.check.result import Verdict, check_files
+from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 from dadfi_fast.errors import NothingToDo
 
 #: The control, as rows name it: uniform noise of the same strength, written likewise.

@@ -18,19 +18,19 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from dadfi_fast.bench.many import make
-from dadfi_fast.bench.rig import Rig
 from dadfi_fast.bench.rows import Row, summarise
 from dadfi_fast.bench.scale import protect_command
+from dadfi_fast.bench.setup import Rig
+from dadfi_fast.bench.synthetic import make
 from dadfi_fast.errors import DadfiError, NothingToDo
 from dadfi_fast.faces.align import cut, square
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect.auto import in_memory
-from dadfi_fast.protect.hops import Encoded, Hops
-from dadfi_fast.protect.outcome import Entry
 from dadfi_fast.protect.pipeline import quiet_codecs
 from dadfi_fast.protect.prefetch import pools
-from dadfi_fast.protect.write import OutFolder
+from dadfi_fast.protect.results import Entry
+from dadfi_fast.protect.stages import Encoded, Hops
+from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.types import UInt8
 
 if TYPE_CHECKING:

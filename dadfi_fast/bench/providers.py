@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
-from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.backends.base import Backend
-from dadfi_fast.backends.choice import BACKENDS, choose
+from dadfi_fast.backends.generator_file import Artifact
+from dadfi_fast.backends.registry import BACKENDS, choose
 from dadfi_fast.backends.torch import Torch
 from dadfi_fast.bench.generator import BATCHES, CROPS
-from dadfi_fast.bench.rounds import Case, run_rounds
 from dadfi_fast.bench.rows import Row, package, ratio, summarise
+from dadfi_fast.bench.timing import Case, run_rounds
 from dadfi_fast.device import cores
 from dadfi_fast.errors import DadfiError
 from dadfi_fast.types import LEVELS, Float32

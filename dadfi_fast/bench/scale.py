@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from dadfi_fast.bench.many import Many
 from dadfi_fast.bench.rows import Row, package, summarise
+from dadfi_fast.bench.synthetic import Many
 from dadfi_fast.errors import BackendMissing, DadfiError
 from dadfi_fast.protect.manifest import NAME
 

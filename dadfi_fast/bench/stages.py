@@ -11,17 +11,17 @@ from typing import Final, TypeVar
 import numpy as np
 
 from dadfi_fast.bench.photos import Photos
-from dadfi_fast.bench.rig import Rig
-from dadfi_fast.bench.rounds import Case, Key
 from dadfi_fast.bench.rows import package
+from dadfi_fast.bench.setup import Rig
+from dadfi_fast.bench.timing import Case, Key
 from dadfi_fast.faces.align import Square, whole
+from dadfi_fast.images.decode import decode, open_picture
+from dadfi_fast.images.encode import encode
 from dadfi_fast.protect.blend import blend
 from dadfi_fast.protect.crop import crops, squares
-from dadfi_fast.protect.decode import decode, open_picture
-from dadfi_fast.protect.encode import encode
 from dadfi_fast.protect.pipeline import DISK_THREADS
 from dadfi_fast.protect.prefetch import Pools, prefetch
-from dadfi_fast.protect.write import OutFolder
+from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.types import Face, Float32, Photo, Protected
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from dadfi_fast.errors import UsageError
-from dadfi_fast.table import Table
+from dadfi_fast.registry import Table
 from dadfi_fast.types import LEVELS, UInt8
 
 #: Original and protected picture, both [H, W, 3], to the two that are compared.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dadfi_fast.check.report.chart import BRIGHTEST
-from dadfi_fast.check.traces import NOTICED, Traces
-from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.check.result import Verdict
+from dadfi_fast.check.visibility import NOTICED, Traces
 from dadfi_fast.errors import DiskError
 from dadfi_fast.metrics.defence import SUCCESS, success
 

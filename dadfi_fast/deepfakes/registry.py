@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dadfi_fast.card import Card, cards, folders
 from dadfi_fast.deepfakes.edits import FAMILIES
-from dadfi_fast.deepfakes.portable import CLASSIFIERS, AttributeModel, DeepfakeModel
+from dadfi_fast.deepfakes.onnx_model import CLASSIFIERS, AttributeModel, DeepfakeModel
 from dadfi_fast.errors import WeightsError
-from dadfi_fast.table import Table
+from dadfi_fast.model_card import Card, cards, folders
+from dadfi_fast.registry import Table
 
 
 def deepfake_cards(folder: Path | None = None) -> Table[Card]:

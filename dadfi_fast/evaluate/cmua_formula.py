@@ -19,7 +19,7 @@ import numpy as np
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.evaluate.edit_accuracy import Bool, scaled
-from dadfi_fast.evaluate.laboratory import Laboratory
+from dadfi_fast.evaluate.protocol import Laboratory
 from dadfi_fast.faces.resample import resize
 from dadfi_fast.metrics.defence import edit_mask, mask_distance, success
 from dadfi_fast.training.data import load_faces

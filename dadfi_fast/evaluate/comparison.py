@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 from dadfi_fast.check.conditions import WRITTEN, Condition, parse
 from dadfi_fast.check.fake_sets import FakeSets
 from dadfi_fast.check.inception import Inception
-from dadfi_fast.check.verdict import Verdict
-from dadfi_fast.evaluate.contestants import facts, gather, informed
+from dadfi_fast.check.result import Verdict
+from dadfi_fast.evaluate.cmua_comparison import BETTER, judged, words
+from dadfi_fast.evaluate.compared_methods import facts, gather, informed
 from dadfi_fast.evaluate.experiment import Result, Row, Setup
-from dadfi_fast.evaluate.judgement import BETTER, judged, words
-from dadfi_fast.evaluate.laboratory import Laboratory, laboratory, noise_before
-from dadfi_fast.evaluate.matrix import Matrix, matrices
+from dadfi_fast.evaluate.heat_map import Matrix, matrices
 from dadfi_fast.evaluate.methods import Method
+from dadfi_fast.evaluate.protocol import Laboratory, laboratory, noise_before
 from dadfi_fast.evaluate.visibility import SEEN, SEEN_TEXT, visibility, visibility_after
 from dadfi_fast.metrics.perceptual import need_flip
 

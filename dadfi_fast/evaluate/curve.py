@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from dadfi_fast.deepfakes.edits import Aim
-from dadfi_fast.deepfakes.portable import AttributeModel
+from dadfi_fast.deepfakes.onnx_model import AttributeModel
 from dadfi_fast.evaluate.edit_accuracy import edit_accuracy
 from dadfi_fast.training.data import Faces
-from dadfi_fast.training.surrogates.surrogate import SurrogateTrainer
+from dadfi_fast.training.deepfakes.trainer import SurrogateTrainer
 from dadfi_fast.types import Float32
 
 
 class InTraining:
-    """A trainer's averaged generator, seen as `dadfi_fast.deepfakes.portable.DeepfakeModel` is."""
+    """A trainer's averaged generator, seen as `dadfi_fast.deepfakes.onnx_model.DeepfakeModel` is."""
 
     def __init__(self, trainer: SurrogateTrainer) -> None:
         self.image_size, self._rule, self._device = trainer.config.image_size, trainer.rule, trainer.device

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dadfi_fast import __version__
-from dadfi_fast.backends.artifact import DEFAULT
+from dadfi_fast.backends.generator_file import DEFAULT
 from dadfi_fast.device import machine
 from dadfi_fast.errors import DiskError
-from dadfi_fast.table import Table, late
+from dadfi_fast.registry import Table, late
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

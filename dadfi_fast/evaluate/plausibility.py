@@ -25,12 +25,12 @@ from dadfi_fast.check.fake_sets import levels
 from dadfi_fast.check.inception import Inception
 from dadfi_fast.deepfakes import registry
 from dadfi_fast.deepfakes.edits import Aim
-from dadfi_fast.deepfakes.portable import AttributeModel, DeepfakeModel
+from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
+from dadfi_fast.evaluate.bar_chart import Panel, bars
+from dadfi_fast.evaluate.contact_sheet import Column, sheet
 from dadfi_fast.evaluate.edit_accuracy import Hits, hits, scaled
 from dadfi_fast.evaluate.experiment import Result, Row, Setup
-from dadfi_fast.evaluate.pictures import Pictures
-from dadfi_fast.evaluate.plot import Panel, bars
-from dadfi_fast.evaluate.sheet import Column, sheet
+from dadfi_fast.evaluate.sampled_arrays import Pictures
 from dadfi_fast.metrics.defence import edit_mask
 from dadfi_fast.metrics.frechet import frechet_distance
 from dadfi_fast.types import LEVELS, Float32, UInt8

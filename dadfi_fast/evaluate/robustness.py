@@ -11,13 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dadfi_fast.check.conditions import WRITTEN, Condition, parse
-from dadfi_fast.check.sample import Pair
-from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.check.pairs import Pair
+from dadfi_fast.check.result import Verdict
 from dadfi_fast.evaluate.experiment import Result, Row, Setup
-from dadfi_fast.evaluate.finished import Piece
-from dadfi_fast.evaluate.laboratory import PNG, Form, Laboratory, laboratory, noise_before
-from dadfi_fast.evaluate.matrix import Matrix, matrices
+from dadfi_fast.evaluate.heat_map import Matrix, matrices
 from dadfi_fast.evaluate.methods import NOISE, NULL, Method, generators
+from dadfi_fast.evaluate.protocol import PNG, Form, Laboratory, laboratory, noise_before
+from dadfi_fast.evaluate.result_cache import Piece
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from dadfi_fast.card import Card
 from dadfi_fast.check.conditions import WRITTEN
-from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.check.result import Verdict
 from dadfi_fast.evaluate.experiment import Result, Row, Setup
-from dadfi_fast.evaluate.laboratory import Laboratory, laboratory, noise_before
-from dadfi_fast.evaluate.matrix import Matrix, matrices
+from dadfi_fast.evaluate.heat_map import Matrix, matrices
 from dadfi_fast.evaluate.methods import NOISE, NULL, Method, generators
+from dadfi_fast.evaluate.protocol import Laboratory, laboratory, noise_before
+from dadfi_fast.model_card import Card
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

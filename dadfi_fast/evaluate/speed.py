@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dadfi_fast.attacks.base import Calls
-from dadfi_fast.attacks.choice import ATTACKS
-from dadfi_fast.evaluate.contestants import facts, gather
+from dadfi_fast.attacks.registry import ATTACKS
+from dadfi_fast.evaluate.bar_chart import Panel, bars
+from dadfi_fast.evaluate.compared_methods import facts, gather
 from dadfi_fast.evaluate.experiment import Result, Row, Setup
-from dadfi_fast.evaluate.laboratory import Laboratory, laboratory
 from dadfi_fast.evaluate.methods import Method
-from dadfi_fast.evaluate.plot import Panel, bars
+from dadfi_fast.evaluate.protocol import Laboratory, laboratory
 from dadfi_fast.types import Float32
 
 if TYPE_CHECKING:

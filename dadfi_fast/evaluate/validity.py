@@ -16,12 +16,12 @@ from dadfi_fast.attacks.noise import Noise
 from dadfi_fast.check.conditions import WRITTEN
 from dadfi_fast.check.fake_sets import FakeSets
 from dadfi_fast.check.inception import Inception
-from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.check.result import Verdict
+from dadfi_fast.evaluate.bar_chart import Panel, bars
 from dadfi_fast.evaluate.cmua_formula import success_unwritten
 from dadfi_fast.evaluate.experiment import Result, Row, Setup
-from dadfi_fast.evaluate.laboratory import Laboratory, laboratory, noise_before
 from dadfi_fast.evaluate.methods import NOISE, NULL, Method, Unchanged, generators
-from dadfi_fast.evaluate.plot import Panel, bars
+from dadfi_fast.evaluate.protocol import Laboratory, laboratory, noise_before
 from dadfi_fast.types import Budget
 
 if TYPE_CHECKING:

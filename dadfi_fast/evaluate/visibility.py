@@ -8,10 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from dadfi_fast.check.adversary import read
 from dadfi_fast.check.conditions import Condition
-from dadfi_fast.check.sample import Pair
-from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.check.pairs import Pair
+from dadfi_fast.check.preprocess import read
+from dadfi_fast.check.result import Verdict
 from dadfi_fast.metrics import quality
 from dadfi_fast.metrics.perceptual import flip
 from dadfi_fast.types import UInt8

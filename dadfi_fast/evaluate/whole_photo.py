@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any, Final
 
 from dadfi_fast.check.conditions import WRITTEN, Condition
-from dadfi_fast.check.sample import Pair
-from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.check.pairs import Pair
+from dadfi_fast.check.result import Verdict
 from dadfi_fast.evaluate.experiment import Result, Setup
-from dadfi_fast.evaluate.laboratory import Form, laboratory
 from dadfi_fast.evaluate.methods import generators
+from dadfi_fast.evaluate.protocol import Form, laboratory
 from dadfi_fast.evaluate.robustness import COLUMNS, answer, draw, pieces
 from dadfi_fast.evaluate.visibility import SEEN, SEEN_TEXT, visibility, visibility_after
 from dadfi_fast.metrics.perceptual import need_flip

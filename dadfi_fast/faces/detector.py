@@ -9,7 +9,7 @@ from typing import ClassVar, Final, final
 
 from dadfi_fast.errors import BackendMissing, UsageError
 from dadfi_fast.faces.shrink import shrinking
-from dadfi_fast.table import Table, late
+from dadfi_fast.registry import Table, late
 from dadfi_fast.types import Face, UInt8
 
 #: Coarse to fine: the longer side, in pixels, of the copy that is searched, and the share of it above which a face

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dadfi_fast.table import Table, late
+from dadfi_fast.registry import Table, late
 
 #: By where they run: what loads the function that makes them known there. "source": the one that gives their digest.
 KERNELS: Table[Callable[[], Any]] = Table("kind of kernels")

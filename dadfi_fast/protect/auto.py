@@ -17,16 +17,16 @@ import numpy as np
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.faces.detector import Detector
+from dadfi_fast.images.decode import open_picture
+from dadfi_fast.protect.batching import perturb
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.crop import SIZE
-from dadfi_fast.protect.decode import open_picture
-from dadfi_fast.protect.hops import Hops, Loaded, Marked, Seen, chain, hop
 from dadfi_fast.protect.manifest import NAME
-from dadfi_fast.protect.outcome import Entry
-from dadfi_fast.protect.perturb import perturb
 from dadfi_fast.protect.pipeline import PIXELS_A_THREAD, quiet_codecs
 from dadfi_fast.protect.prefetch import Pools, pools, prefetch
-from dadfi_fast.protect.write import OutFolder
+from dadfi_fast.protect.results import Entry
+from dadfi_fast.protect.stages import Hops, Loaded, Marked, Seen, chain, hop
+from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.types import Float32
 
 #: Inputs that must be left for a trial: with fewer a run takes seconds, and there is less to gain than the trial takes.

@@ -15,13 +15,13 @@ from typing import Any, Final, Protocol
 
 from dadfi_fast.errors import DiskError, PhotoError
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.hops import Staged
 from dadfi_fast.protect.manifest import Facts, Row, row_of
 from dadfi_fast.protect.meter import Meter
-from dadfi_fast.protect.outcome import Failed, Outcome
+from dadfi_fast.protect.results import Failed, Outcome
 from dadfi_fast.protect.resume import free, has_its_row
-from dadfi_fast.protect.storage import OutStore
-from dadfi_fast.protect.write import OutFolder
+from dadfi_fast.protect.stages import Staged
+from dadfi_fast.storage.disk import OutFolder
+from dadfi_fast.storage.object_store import OutStore
 
 #: A group of files that are uploaded together: at most so many, and so many bytes.
 GROUP: Final = 32

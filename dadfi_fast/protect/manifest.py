@@ -6,7 +6,7 @@ taken out. So every file that has its final name has its row, no row is without 
 target's name is never taken for ours.
 
 A part of a manifest, which one process writes for its share of the inputs, is a manifest of another name; see
-`dadfi_fast.protect.parts`, and `dadfi_fast.protect.manifest_store` for output folders in a store.
+`dadfi_fast.protect.distributed.manifest_shards`, and `dadfi_fast.protect.manifest_store` for output folders in a store.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from typing import Any, Final
 import numpy as np
 
 from dadfi_fast.errors import DiskError, PhotoError, UsageError
-from dadfi_fast.protect.outcome import NO_PICTURE, Copied, Done, Entry, Failed, Outcome, Quality, Skipped, Written
-from dadfi_fast.protect.places import Place
-from dadfi_fast.protect.write import disk
+from dadfi_fast.protect.results import NO_PICTURE, Copied, Done, Entry, Failed, Outcome, Quality, Skipped, Written
+from dadfi_fast.storage.disk import disk
+from dadfi_fast.storage.paths import Place
 from dadfi_fast.types import Face
 
 NAME: Final = "dadfi-manifest.jsonl"

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from dadfi_fast.protect.lease import Lease
 from dadfi_fast.protect.manifest import NAME, Facts, Manifest, Row, is_there
-from dadfi_fast.protect.places import Remote, reached
+from dadfi_fast.storage.lease import Lease
+from dadfi_fast.storage.paths import Remote, reached
 
 #: The folder of the parts, below the output folder.
 PARTS: Final = "dadfi-manifest-parts"

@@ -14,21 +14,21 @@ from PIL import Image
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.faces.detector import Detector
+from dadfi_fast.protect.batching import perturb
 from dadfi_fast.protect.commit import Journal, committed
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.find import find
-from dadfi_fast.protect.front import front
-from dadfi_fast.protect.hops import Encoded, Hops, Loaded, Marked, Ready, Seen, chain, hop
+from dadfi_fast.protect.discover import find
+from dadfi_fast.protect.distributed.manifest_shards import open_manifest
+from dadfi_fast.protect.gpu.stages import front
 from dadfi_fast.protect.interrupt import interruptible
 from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.meter import Meter
-from dadfi_fast.protect.outcome import Done, Entry, Failed, Outcome, Skipped
-from dadfi_fast.protect.parts import open_manifest
-from dadfi_fast.protect.perturb import perturb
 from dadfi_fast.protect.prefetch import Pools, pools, prefetch
+from dadfi_fast.protect.results import Done, Entry, Failed, Outcome, Skipped
 from dadfi_fast.protect.resume import remaining
-from dadfi_fast.protect.storage import open_out
+from dadfi_fast.protect.stages import Encoded, Hops, Loaded, Marked, Ready, Seen, chain, hop
 from dadfi_fast.protect.summary import Summary
+from dadfi_fast.storage.object_store import open_out
 
 #: Threads that read and flush files. A flush takes milliseconds of waiting, during which others get on.
 DISK_THREADS: Final = 6

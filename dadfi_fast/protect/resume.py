@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dadfi_fast.errors import PhotoError
+from dadfi_fast.images.naming import candidates
+from dadfi_fast.images.tag import ALREADY
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.manifest import Manifest, Row
-from dadfi_fast.protect.mark import ALREADY
-from dadfi_fast.protect.naming import candidates
-from dadfi_fast.protect.outcome import Done, Entry, Failed, Skipped
+from dadfi_fast.protect.results import Done, Entry, Failed, Skipped
 
 
 def remaining(

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from dadfi_fast.protect.mark import ALREADY
+from dadfi_fast.images.tag import ALREADY
 from dadfi_fast.protect.meter import Stage, bottleneck
-from dadfi_fast.protect.outcome import Copied, Done, Failed, Outcome, Skipped, Written
+from dadfi_fast.protect.results import Copied, Done, Failed, Outcome, Skipped, Written
 
 #: Failures that are kept word for word; all of them stand in the manifest.
 SHOWN: Final = 20

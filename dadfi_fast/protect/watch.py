@@ -12,8 +12,8 @@ from typing import Final, TypeAlias
 
 from dadfi_fast.errors import NothingToDo
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.find import find
-from dadfi_fast.protect.outcome import Entry, Failed
+from dadfi_fast.protect.discover import find
+from dadfi_fast.protect.results import Entry, Failed
 
 #: How programs call files that they are still writing.
 UNFINISHED: Final = (".part", ".partial", ".crdownload", ".download", ".tmp", ".temp", ".filepart", "~")

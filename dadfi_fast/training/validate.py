@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 
 from dadfi_fast.attacks.distortion import masked_distortion
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.metrics.defence import SUCCESS
 from dadfi_fast.models.generator import Generator
 from dadfi_fast.training.augment import resized
 from dadfi_fast.training.data import Faces
-from dadfi_fast.training.journey import compressed, direct
+from dadfi_fast.training.transforms import compressed, direct
 
 
 @torch.no_grad()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from dadfi_fast.backends.artifact import Artifact
-from dadfi_fast.backends.lane import WARM_UP, Lane
+from dadfi_fast.backends.cuda_graph import WARM_UP, Lane
+from dadfi_fast.backends.generator_file import Artifact
 from dadfi_fast.backends.torch import Torch
 from dadfi_fast.types import Float32
 

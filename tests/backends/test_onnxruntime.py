@@ -3,7 +3,7 @@ from __future__ import annotations
 import onnxruntime
 import pytest
 
-from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.backends.generator_file import Artifact
 from dadfi_fast.backends.onnxruntime import CUDA, OnnxRuntime
 from dadfi_fast.errors import BackendMissing, UsageError
 

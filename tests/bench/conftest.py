@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.backends.generator_file import Artifact
 from dadfi_fast.types import UInt8
 
 

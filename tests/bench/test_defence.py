@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from dadfi_fast.attacks.generator import GeneratorAttack
-from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.backends.base import Backend
+from dadfi_fast.backends.generator_file import Artifact
 from dadfi_fast.bench.defence import CONTROL, Setup, files, measure
 from dadfi_fast.bench.photos import gather
-from dadfi_fast.bench.rig import Rig
 from dadfi_fast.bench.rows import Row
+from dadfi_fast.bench.setup import Rig
 from dadfi_fast.check.conditions import parse
 from dadfi_fast.deepfakes.registry import load_attributes, load_models
 from dadfi_fast.errors import NothingToDo

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from dadfi_fast.attacks.generator import GeneratorAttack
-from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.backends.generator_file import Artifact
 from dadfi_fast.backends.onnxruntime import OnnxRuntime
 from dadfi_fast.bench import growth
 from dadfi_fast.bench.photos import pictures
-from dadfi_fast.bench.rig import Rig
+from dadfi_fast.bench.setup import Rig
 from dadfi_fast.errors import NothingToDo
 from dadfi_fast.faces.detector import choose_detector
 from dadfi_fast.protect.config import ProtectConfig

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dadfi_fast.backends.artifact import Artifact, load_artifact
+from dadfi_fast.backends.generator_file import Artifact, load_artifact
 from dadfi_fast.backends.onnxruntime import OnnxRuntime
 from dadfi_fast.backends.torch import Torch
 from dadfi_fast.bench import providers

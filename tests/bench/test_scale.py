@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from dadfi_fast.bench import scale
-from dadfi_fast.bench.many import DAMAGES, Many, make
 from dadfi_fast.bench.scale import Sample, memory, protect_command, rates, start_up, thinned, watch, wrong
+from dadfi_fast.bench.synthetic import DAMAGES, Many, make
 from dadfi_fast.errors import DadfiError
 from dadfi_fast.protect.manifest import NAME
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dadfi_fast.backends.artifact import Artifact, load_artifact
 from dadfi_fast.backends.base import Backend
-from dadfi_fast.bench import engines, generator, stages
+from dadfi_fast.backends.generator_file import Artifact, load_artifact
+from dadfi_fast.bench import generator, stages, worker_pools
 from dadfi_fast.bench.generator import Contestants, contestants, largest_difference
-from dadfi_fast.bench.rounds import Case
 from dadfi_fast.bench.throughput import Setup, Throughput, prepare
+from dadfi_fast.bench.timing import Case
 from dadfi_fast.errors import BackendMissing
 from dadfi_fast.faces.detector import choose_detector
 from dadfi_fast.types import Float32
@@ -72,9 +72,9 @@ def test_every_case_has_its_row(setup: Setup, tmp_path: Path) -> None:
 
 def test_engines_are_compared_with_one_process(toy_generator: Artifact) -> None:
     ours = constant(toy_generator, "ours", 0.0)
-    cases = [Case(engines.CASE, name, "", lambda: 1) for name in (engines.LOCAL, "2 processes")]
+    cases = [Case(worker_pools.CASE, name, "", lambda: 1) for name in (worker_pools.LOCAL, "2 processes")]
     bench = Throughput(tuple(cases), Contestants(ours, (), ()), np.zeros((1, 3, 32, 32), np.float32))
-    rates = {(engines.CASE, engines.LOCAL): [10.0, 5.0], (engines.CASE, "2 processes"): [8.0, 4.0]}
+    rates = {(worker_pools.CASE, worker_pools.LOCAL): [10.0, 5.0], (worker_pools.CASE, "2 processes"): [8.0, 4.0]}
     (row,) = bench._engines(rates)
     assert (row.provider, row.p50) == ("2 processes / one process", pytest.approx(0.8))
 
@@ -85,8 +85,8 @@ def test_engines_are_timed_where_they_are_asked_for(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "ray" else spec(name, *more))
     with prepare(replace(setup, artifact=load_artifact(), engines=True), tmp_path / "scratch") as bench:
-        timed = [case for case in bench.cases if case.name == engines.CASE]
-        assert [(case.provider, case.work()) for case in timed] == [(engines.LOCAL, 4), ("2 processes", 4)]
+        timed = [case for case in bench.cases if case.name == worker_pools.CASE]
+        assert [(case.provider, case.work()) for case in timed] == [(worker_pools.LOCAL, 4), ("2 processes", 4)]
 
 
 def test_overlap_is_the_time_of_a_run_against_that_of_its_stages(toy_generator: Artifact) -> None:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dadfi_fast.check.adversary import Find
-from dadfi_fast.check.sample import Pair
-from dadfi_fast.check.verdict import Verdict, check_files
-from dadfi_fast.deepfakes.portable import AttributeModel, DeepfakeModel
+from dadfi_fast.check.pairs import Pair
+from dadfi_fast.check.preprocess import Find
+from dadfi_fast.check.result import Verdict, check_files
+from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 from dadfi_fast.deepfakes.registry import load_attributes, load_models
 from dadfi_fast.types import Face
 

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 
 from dadfi_fast.check.conditions import parse
 from dadfi_fast.check.figures import draw_distances, draw_spectrum, draw_success, draw_visibility, save, write_figures
-from dadfi_fast.check.sample import Pair
-from dadfi_fast.check.traces import Traces
-from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.check.pairs import Pair
+from dadfi_fast.check.result import Verdict
+from dadfi_fast.check.visibility import Traces
 from dadfi_fast.errors import DiskError
 
 SIZES = {"fragile": 32, "sturdy": 32}

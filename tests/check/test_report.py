@@ -19,15 +19,15 @@ import setuptools
 from dadfi_fast import __version__
 from dadfi_fast.check.conditions import parse
 from dadfi_fast.check.gallery import Gallery, plan
+from dadfi_fast.check.manifest_summary import Left, Scope
+from dadfi_fast.check.pairs import Pair
 from dadfi_fast.check.report import chart
 from dadfi_fast.check.report import page as page_module
 from dadfi_fast.check.report.facts import Setting
 from dadfi_fast.check.report.file import prepare, write
 from dadfi_fast.check.report.markup import Markup, escape, join, tag
 from dadfi_fast.check.report.page import page
-from dadfi_fast.check.sample import Pair
-from dadfi_fast.check.scope import Left, Scope
-from dadfi_fast.check.traces import Traces
+from dadfi_fast.check.visibility import Traces
 from dadfi_fast.errors import DiskError, UsageError
 from dadfi_fast.types import Face
 

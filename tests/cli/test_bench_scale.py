@@ -12,8 +12,8 @@ from click.testing import Result
 from PIL import Image
 
 from dadfi_fast.bench import scale
-from dadfi_fast.bench.many import Many
 from dadfi_fast.bench.scale import Sample, Wrong
+from dadfi_fast.bench.synthetic import Many
 
 Command = Callable[..., Result]
 

@@ -205,7 +205,7 @@ def test_a_disk_error_is_told(protect: Command, folder: Path) -> None:
 
 
 def test_interrupted(protect: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dadfi_fast.protect.hops import Hops
+    from dadfi_fast.protect.stages import Hops
 
     read = Hops.read
 

@@ -19,10 +19,10 @@ from dadfi_fast.cli.protect_engine import Engine, gpus, shared
 from dadfi_fast.cli.protect_sample import Sample
 from dadfi_fast.errors import UsageError
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.engines.processes import Processes
+from dadfi_fast.protect.distributed.processes import Processes
 from dadfi_fast.protect.manifest import NAME
-from dadfi_fast.protect.outcome import Copied, Done, Entry, Written
-from dadfi_fast.protect.places import Remote, remote
+from dadfi_fast.protect.results import Copied, Done, Entry, Written
+from dadfi_fast.storage.paths import Remote, remote
 from dadfi_fast.types import UInt8
 
 Command = Callable[..., Result]

@@ -17,15 +17,15 @@ from click.testing import Result
 from PIL import Image
 from safetensors.torch import load_file
 
-from dadfi_fast.backends.artifact import load_artifact
-from dadfi_fast.backends.choice import choose
-from dadfi_fast.card import read_card
+from dadfi_fast.backends.generator_file import load_artifact
+from dadfi_fast.backends.registry import choose
 from dadfi_fast.cli.train import journal
 from dadfi_fast.deepfakes.edits import ATTRIBUTES
-from dadfi_fast.deepfakes.portable import DeepfakeModel
+from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
 from dadfi_fast.deepfakes.stargan import Generator
 from dadfi_fast.errors import UsageError
 from dadfi_fast.export.release import release_deepfake
+from dadfi_fast.model_card import read_card
 from dadfi_fast.training.widen import widen
 
 Command = Callable[..., Result]

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from dadfi_fast.backends.artifact import Artifact, load_artifact
+from dadfi_fast.backends.generator_file import Artifact, load_artifact
 from dadfi_fast.deepfakes.base import Editor
 from dadfi_fast.deepfakes.edits import ATTRIBUTES, Targets
 from dadfi_fast.deepfakes.stargan import Generator as StarGAN
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.export.release import release_generator
 from dadfi_fast.models.generator import Generator
 

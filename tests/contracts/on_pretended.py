@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dadfi_fast.attacks.choice import Means
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.attacks.registry import Means
+from dadfi_fast.deepfakes.torch_model import Target
 from tests.contracts.test_attacks import CASES, LABELS, Case, crops, means
 from tests.pretend import pretend_device
 

@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from dadfi_fast.attacks.base import Attack, Calls
-from dadfi_fast.attacks.choice import ATTACKS, Means, make
 from dadfi_fast.attacks.cmua import Watermark
 from dadfi_fast.attacks.distortion import masked_distortion
 from dadfi_fast.attacks.generator import GeneratorAttack
 from dadfi_fast.attacks.moma import Moma, Stage
 from dadfi_fast.attacks.nes import NES
 from dadfi_fast.attacks.noise import Noise
-from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.attacks.registry import ATTACKS, Means, make
+from dadfi_fast.backends.generator_file import Artifact
 from dadfi_fast.backends.torch import Torch
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.errors import UsageError
 from dadfi_fast.protect.blend import limit
 from dadfi_fast.types import LEVELS, Budget, Float32

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.backends.base import Backend
-from dadfi_fast.backends.choice import BACKENDS
+from dadfi_fast.backends.generator_file import Artifact
+from dadfi_fast.backends.registry import BACKENDS
 from dadfi_fast.errors import UsageError
 from dadfi_fast.types import LEVELS, Float32
 

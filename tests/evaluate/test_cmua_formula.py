@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.evaluate import validity
 from dadfi_fast.evaluate.cmua_formula import success_unwritten
-from dadfi_fast.evaluate.laboratory import laboratory
+from dadfi_fast.evaluate.protocol import laboratory
 from dadfi_fast.metrics.defence import edit_mask, mask_distance, success
 from dadfi_fast.types import Budget, Float32
 

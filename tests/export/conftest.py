@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dadfi_fast.backends.artifact import Artifact, load_artifact
+from dadfi_fast.backends.generator_file import Artifact, load_artifact
 from dadfi_fast.export.release import release_generator
 from dadfi_fast.models.generator import Generator
 

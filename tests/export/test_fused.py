@@ -9,18 +9,19 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from dadfi_fast.backends import cuda, trt
-from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.backends import cuda
 from dadfi_fast.backends.base import Backend
-from dadfi_fast.backends.half import half, is_half
+from dadfi_fast.backends.float16 import half, is_half
+from dadfi_fast.backends.generator_file import Artifact
 from dadfi_fast.backends.onnxruntime import OnnxRuntime
 from dadfi_fast.backends.openvino import OpenVINO
-from dadfi_fast.card import read_card
+from dadfi_fast.backends.tensorrt import build
 from dadfi_fast.errors import UsageError
 from dadfi_fast.export import generator
 from dadfi_fast.export.fused import fuse
 from dadfi_fast.export.targets import export
 from dadfi_fast.kernels.loader import source_digest
+from dadfi_fast.model_card import read_card
 from dadfi_fast.ops import node
 from dadfi_fast.ops.node import DOMAIN
 from dadfi_fast.types import LEVELS
@@ -160,13 +161,13 @@ def test_an_engine_is_built_from_the_fused_file(
 ) -> None:
     built: list[bytes] = []
 
-    def build(flavour: trt.Flavour, model: bytes, **_: object) -> trt.Built:
+    def compiled(flavour: build.Flavour, model: bytes, **_: object) -> build.Built:
         built.append(model)
-        return trt.Built(b"engine", b"")
+        return build.Built(b"engine", b"")
 
-    monkeypatch.setattr(trt.Flavour, "missing", lambda self: None)
-    monkeypatch.setattr(trt, "version", lambda flavour: "tensorrt 11.4")
-    monkeypatch.setattr(trt, "build", build)
+    monkeypatch.setattr(build.Flavour, "missing", lambda self: None)
+    monkeypatch.setattr(build, "version", lambda flavour: "tensorrt 11.4")
+    monkeypatch.setattr(build, "build", compiled)
     monkeypatch.setattr(cuda, "gpu", lambda device="cuda": cuda.Gpu("NVIDIA H100", (9, 0), "13.0"))
     written = export("tensorrt", str(released.onnx), folder=tmp_path, fused=True)
     assert written.artifact.onnx == tmp_path / "toy-fused.onnx" and written.backends == ("tensorrt",)

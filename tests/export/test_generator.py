@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 import pytest
 
-from dadfi_fast.backends.artifact import Artifact, load_artifact
+from dadfi_fast.backends.generator_file import Artifact, load_artifact
 from dadfi_fast.backends.onnxruntime import OnnxRuntime
 from dadfi_fast.backends.torch import Torch
-from dadfi_fast.card import amend_card, read_card, sha256
 from dadfi_fast.errors import DiskError, UsageError, WeightsError
 from dadfi_fast.export import generator
+from dadfi_fast.model_card import amend_card, read_card, sha256
 from dadfi_fast.types import LEVELS, Float32
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.backends.generator_file import Artifact
 from dadfi_fast.backends.openvino import OpenVINO
 from dadfi_fast.backends.openvino_core import core
 from dadfi_fast.errors import DiskError

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dadfi_fast.backends.artifact import Artifact, load_artifact
 from dadfi_fast.backends.base import Backend
+from dadfi_fast.backends.generator_file import Artifact, load_artifact
 from dadfi_fast.backends.onnxruntime import OnnxRuntime
 from dadfi_fast.backends.openvino import OpenVINO
 from dadfi_fast.backends.torch import Torch
-from dadfi_fast.card import cards
 from dadfi_fast.errors import BackendMissing, UsageError
 from dadfi_fast.export import generator, parity
+from dadfi_fast.model_card import cards
 from dadfi_fast.types import LEVELS, Float32
 
 

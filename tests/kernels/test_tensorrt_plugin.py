@@ -22,8 +22,8 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 from torch import Tensor
 
-from dadfi_fast.backends.artifact import load_artifact
-from dadfi_fast.backends.half import half
+from dadfi_fast.backends.float16 import half
+from dadfi_fast.backends.generator_file import load_artifact
 from dadfi_fast.backends.onnxruntime import OnnxRuntime
 from dadfi_fast.errors import BackendMissing
 from dadfi_fast.export.fused import fuse

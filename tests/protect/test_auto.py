@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from dadfi_fast.attacks.generator import GeneratorAttack
-from dadfi_fast.backends.artifact import load_artifact
-from dadfi_fast.backends.choice import choose
+from dadfi_fast.backends.generator_file import load_artifact
+from dadfi_fast.backends.registry import choose
 from dadfi_fast.protect import auto
 from dadfi_fast.protect.auto import FEWEST, Settings, Trial, faster, settle
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.find import find
-from dadfi_fast.protect.hops import Hops
-from dadfi_fast.protect.write import OutFolder
+from dadfi_fast.protect.discover import find
+from dadfi_fast.protect.stages import Hops
+from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.types import Budget, Float32
 from tests.protect.conftest import MIDDLE, Boxes, Stripes
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dadfi_fast.protect.manifest import NAME
-from dadfi_fast.protect.places import Remote, remote
+from dadfi_fast.storage.paths import Remote, remote
 
 PHOTOS = 60
 #: Seconds after which a run that has written nothing is taken for one that never will.
@@ -30,7 +30,7 @@ from dadfi_fast.protect import commit
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.pipeline import protect
-from dadfi_fast.protect.places import place
+from dadfi_fast.storage.paths import place
 from dadfi_fast.types import Budget
 
 class Slow(Attack):

@@ -14,7 +14,7 @@ import pytest
 
 from dadfi_fast.errors import DiskError, UsageError
 from dadfi_fast.protect.manifest import NAME, Facts, Manifest, row_of
-from dadfi_fast.protect.outcome import Copied, Entry, Failed, Quality, Skipped, Written
+from dadfi_fast.protect.results import Copied, Entry, Failed, Quality, Skipped, Written
 from dadfi_fast.types import Face
 
 FACTS = Facts("config", "generator", "toy: because")

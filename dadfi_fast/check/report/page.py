@@ -17,8 +17,8 @@ from dadfi_fast.check.report import chart
 from dadfi_fast.check.report.cards import Counts, card, plain
 from dadfi_fast.check.report.facts import Setting, describe, environment
 from dadfi_fast.check.report.markup import Content, Markup, join, name, tag
-from dadfi_fast.check.traces import NOTICED, Traces
-from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.check.result import Verdict
+from dadfi_fast.check.visibility import NOTICED, Traces
 from dadfi_fast.deepfakes.edits import FAMILIES
 from dadfi_fast.metrics.defence import SUCCESS, success
 
