@@ -12,8 +12,8 @@ from dadfi_fast.errors import UsageError
 
 if TYPE_CHECKING:
     from dadfi_fast.protect.config import ProtectConfig
-    from dadfi_fast.protect.distributed.pool import Crew
-    from dadfi_fast.protect.distributed.worker import Make
+    from dadfi_fast.protect.distributed.pool import WorkerPool
+    from dadfi_fast.protect.distributed.worker import ContextFactory
 
 ENGINES: Final = ("local", "ray")
 
@@ -39,7 +39,7 @@ class Engine:
         """Whether what this machine has says nothing about what will run."""
         return self.name == "ray"
 
-    def crew(self, config: ProtectConfig, make: Make) -> Crew | None:
+    def crew(self, config: ProtectConfig, make: ContextFactory) -> WorkerPool | None:
         """The workers; None where this process does the work.
 
         Raises:

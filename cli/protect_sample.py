@@ -13,7 +13,7 @@ from dadfi_fast.check.pairs import MANIFEST, Pair
 
 if TYPE_CHECKING:
     from dadfi_fast.protect.results import Outcome
-    from dadfi_fast.storage.paths import Place
+    from dadfi_fast.storage.paths import AnyPath
 
 
 class Sample:
@@ -24,8 +24,8 @@ class Sample:
         out: the output folder.
     """
 
-    def __init__(self, size: int, out: Place) -> None:
-        self._found: list[tuple[str, Place]] = []  # targets, and what they were made from
+    def __init__(self, size: int, out: AnyPath) -> None:
+        self._found: list[tuple[str, AnyPath]] = []  # targets, and what they were made from
         self._size, self._out, self._seen, self._random = size, out, 0, random.Random(0)
 
     def __len__(self) -> int:
@@ -60,12 +60,12 @@ class Sample:
             yield pairs, _here(self._out / MANIFEST, top / MANIFEST).parent
 
 
-def _here(place: Place, copy: Path) -> Path:
+def _here(place: AnyPath, copy: Path) -> Path:
     """A file of this machine with what is in ``place``: itself, or a copy."""
-    from dadfi_fast.storage.paths import reached
+    from dadfi_fast.storage.paths import storage_errors
 
     if isinstance(place, Path):
         return place
-    with reached(place, to="be read"):
+    with storage_errors(place, to="be read"):
         copy.write_bytes(place.read_bytes())
     return copy

@@ -25,7 +25,7 @@ def line(outcome: Outcome) -> str:
         faces = f"{len(outcome.faces)} face{'s' * (len(outcome.faces) != 1)}"
         return "; ".join((f"written {name} -> {outcome.target}: {faces}, {outcome.linf} levels", *outcome.notes))
     if isinstance(outcome, Failed):
-        return f"failed  {name}: {outcome.hop}: {outcome.error}"
+        return f"failed  {name}: {outcome.stage}: {outcome.error}"
     if isinstance(outcome, Done):
         return f"done    {name}"
     word = {Copied: "copied ", Skipped: "skipped"}[type(outcome)]

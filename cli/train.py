@@ -119,10 +119,10 @@ def _start(generator: Any, name: str) -> dict[str, Any]:
     """
     from safetensors.torch import load_file
 
-    from dadfi_fast.backends.generator_file import load_artifact
+    from dadfi_fast.backends.generator_file import load_generator_file
     from dadfi_fast.training.widen import doublings, widen
 
-    artifact = load_artifact(name)
+    artifact = load_generator_file(name)
     times = doublings(artifact.preset, generator.preset)
     if times is None:
         raise UsageError(f"{name} is of preset {artifact.preset}, which cannot become {generator.preset}")

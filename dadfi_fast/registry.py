@@ -12,7 +12,7 @@ from dadfi_fast.errors import UsageError
 T = TypeVar("T")
 
 
-class Table(Generic[T]):
+class Registry(Generic[T]):
     """Name -> entry, in order of registration.
 
     Example::
@@ -51,7 +51,7 @@ class Table(Generic[T]):
         return name in self._entries
 
 
-def late(module: str, name: str) -> Callable[[], Any]:
+def lazy(module: str, name: str) -> Callable[[], Any]:
     """An entry that is imported when it is called: listing a table then loads no framework."""
 
     def load() -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from dadfi_fast.backends.generator_file import DEFAULT, Artifact, load_artifact
+from dadfi_fast.backends.generator_file import DEFAULT, GeneratorFile, load_generator_file
 from dadfi_fast.backends.tensorrt import build
 from dadfi_fast.errors import UsageError
 from dadfi_fast.export import generator, openvino, tensorrt
@@ -21,7 +21,7 @@ class Written:
     """What was written, and how it can be run."""
 
     files: tuple[Path, ...]
-    artifact: Artifact  # what backends load
+    artifact: GeneratorFile  # what backends load
     backends: tuple[str, ...]  # those that run what was written
     precision: str | None  # what an engine computes in; None where the backend chooses
     narrow: bool  # float16 inside
@@ -69,7 +69,7 @@ def export(
         return Written(kept, made, runs, None, narrow)
     # Weights alone and fused nodes become a file first, which stays: engines are built from it, and found again by it.
     made_first = fused or source.card.file.suffix != ".onnx"
-    artifact = generator.write(source, here, fused=fused) if made_first else load_artifact(name or DEFAULT)
+    artifact = generator.write(source, here, fused=fused) if made_first else load_generator_file(name or DEFAULT)
     if to == "openvino":
         path = openvino.write(source, here, narrow=narrow)
         run = replace(artifact, onnx=path)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dadfi_fast.backends import cuda
-from dadfi_fast.backends.generator_file import Artifact
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.backends.tensorrt import build, cache
 from dadfi_fast.errors import BackendMissing
 
 
 def write(
     flavour: build.Flavour,
-    artifact: Artifact,
+    artifact: GeneratorFile,
     *,
     narrow: bool = True,
     architectures: Sequence[str] = (),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.errors import UsageError
-from dadfi_fast.registry import Table, late
+from dadfi_fast.registry import Registry, lazy
 from dadfi_fast.types import Budget, Float32
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Means:
+class AttackInputs:
     """What attacks are made from; each takes what it needs."""
 
     budget: Budget
@@ -28,13 +28,13 @@ class Means:
     options: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the attack
 
 
-Factory: TypeAlias = Callable[[Means], Attack]
+Factory: TypeAlias = Callable[[AttackInputs], Attack]
 
 #: Name -> what makes the attack. Listing them loads no framework.
-ATTACKS: Table[Factory] = Table("attack")
+ATTACKS: Registry[Factory] = Registry("attack")
 
 
-def make(name: str, means: Means) -> Attack:
+def make(name: str, means: AttackInputs) -> Attack:
     """The attack ``name``.
 
     Raises:
@@ -43,7 +43,7 @@ def make(name: str, means: Means) -> Attack:
     return ATTACKS[name](means)
 
 
-def _noise(means: Means) -> Attack:
+def _noise(means: AttackInputs) -> Attack:
     from dadfi_fast.attacks.noise import Noise
 
     return Noise(means.budget, seed=means.seed)
@@ -52,22 +52,22 @@ def _noise(means: Means) -> Attack:
 def _aimed(name: str, module: str, kind: str) -> Factory:
     """What makes an attack that asks deepfake models."""
 
-    def made(means: Means) -> Attack:
+    def made(means: AttackInputs) -> Attack:
         _need(name, targets=means.targets)
-        attack: Attack = late(module, kind)()(means.targets, means.budget, seed=means.seed, **means.options)
+        attack: Attack = lazy(module, kind)()(means.targets, means.budget, seed=means.seed, **means.options)
         return attack
 
     return made
 
 
-def _cmua(means: Means) -> Attack:
+def _cmua(means: AttackInputs) -> Attack:
     from dadfi_fast.attacks.cmua import train_watermark
 
     _need("cmua", targets=means.targets, training=means.training)
     return train_watermark(means.targets, means.training, means.budget, seed=means.seed, **means.options)
 
 
-def _moma(means: Means) -> Attack:
+def _moma(means: AttackInputs) -> Attack:
     """The attack at the knee of what the search finds."""
     import numpy as np
 
@@ -85,7 +85,7 @@ def _moma(means: Means) -> Attack:
 def _generated(name: str) -> Factory:
     """What makes an attack that is one pass of a trained generator."""
 
-    def made(means: Means) -> Attack:
+    def made(means: AttackInputs) -> Attack:
         from dadfi_fast.attacks.generator import GeneratorAttack
 
         if name not in means.generators:

@@ -20,7 +20,7 @@ Forward: TypeAlias = "Callable[[Tensor], Tensor]"
 WARM_UP: Final = 3
 
 
-class Lane:
+class GraphRunner:
     """Runs batches of one shape, one at a time; two lanes may run side by side.
 
     Args:

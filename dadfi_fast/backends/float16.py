@@ -30,7 +30,7 @@ def missing() -> str | None:
     return None
 
 
-def half(model: bytes) -> bytes:
+def to_float16(model: bytes) -> bytes:
     """The generator ``model`` (ONNX) in float16; one that is in float16 already is returned as it is.
 
     Raises:
@@ -42,7 +42,7 @@ def half(model: bytes) -> bytes:
     import onnx
 
     graph = onnx.load_from_string(model)
-    if is_half(graph):
+    if is_float16(graph):
         return model
     strange = {node.op_type for node in graph.graph.node} - NARROW - WIDE
     if strange:
@@ -52,7 +52,7 @@ def half(model: bytes) -> bytes:
     return bytes(graph.SerializeToString())
 
 
-def is_half(model: ModelProto) -> bool:
+def is_float16(model: ModelProto) -> bool:
     """Whether the weights of convolutions are float16."""
     import onnx
 

@@ -12,7 +12,7 @@ DEFAULT = "generator-s"
 
 
 @dataclass(frozen=True)
-class Artifact:
+class GeneratorFile:
     """One generator. ``onnx`` serves every backend but torch, which reads ``safetensors``."""
 
     name: str
@@ -23,7 +23,7 @@ class Artifact:
     preset: str
 
 
-def load_artifact(name: str = DEFAULT) -> Artifact:
+def load_generator_file(name: str = DEFAULT) -> GeneratorFile:
     """The generator called ``name`` among those that ship, or the one at a path with its card ``FILE.md`` beside it.
 
     Args:
@@ -39,11 +39,11 @@ def load_artifact(name: str = DEFAULT) -> Artifact:
         raise UsageError(f"{card.file.name} holds weights alone, and what runs is an ONNX file; make it: {made}")
     safetensors = card.file.with_suffix(".safetensors")
     lim, preset = stated(card)
-    return Artifact(card.name, card.file, safetensors if safetensors.is_file() else None, card.sha256, lim, preset)
+    return GeneratorFile(card.name, card.file, safetensors if safetensors.is_file() else None, card.sha256, lim, preset)
 
 
 def generator_card(name: str) -> Card:
-    """The card of a generator, by name or path (as `load_artifact` takes them), with its weights verified.
+    """The card of a generator, by name or path (as `load_generator_file` takes them), with its weights verified.
 
     Raises:
         UsageError: there is no such generator, or no card beside the file.

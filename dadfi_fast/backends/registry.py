@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 from dadfi_fast.backends.base import Backend
 from dadfi_fast.errors import BackendMissing
-from dadfi_fast.registry import Table, late
+from dadfi_fast.registry import Registry, lazy
 
 #: Name -> what imports the backend. In the order in which ``auto`` tries them; `missing` loads no framework.
-BACKENDS: Table[Callable[[], type[Backend]]] = Table("backend")
+BACKENDS: Registry[Callable[[], type[Backend]]] = Registry("backend")
 
 
-BACKENDS.add("openvino")(late("dadfi_fast.backends.openvino", "OpenVINO"))
-BACKENDS.add("tensorrt")(late("dadfi_fast.backends.tensorrt.backend", "TensorRT"))
-BACKENDS.add("tensorrt-rtx")(late("dadfi_fast.backends.tensorrt.backend", "TensorRTRTX"))
-BACKENDS.add("onnxruntime")(late("dadfi_fast.backends.onnxruntime", "OnnxRuntime"))
-BACKENDS.add("torch")(late("dadfi_fast.backends.torch", "Torch"))
+BACKENDS.add("openvino")(lazy("dadfi_fast.backends.openvino", "OpenVINO"))
+BACKENDS.add("tensorrt")(lazy("dadfi_fast.backends.tensorrt.backend", "TensorRT"))
+BACKENDS.add("tensorrt-rtx")(lazy("dadfi_fast.backends.tensorrt.backend", "TensorRTRTX"))
+BACKENDS.add("onnxruntime")(lazy("dadfi_fast.backends.onnxruntime", "OnnxRuntime"))
+BACKENDS.add("torch")(lazy("dadfi_fast.backends.torch", "Torch"))
 
 
 def choose(name: str = "auto", *, device: str = "cpu") -> tuple[type[Backend], str]:

@@ -14,7 +14,7 @@ from dadfi_fast.attacks.cmua import Watermark
 from dadfi_fast.bench.photos import Photos
 from dadfi_fast.bench.pillow import PillowPool
 from dadfi_fast.bench.rows import package
-from dadfi_fast.bench.setup import Rig
+from dadfi_fast.bench.setup import BenchSetup
 from dadfi_fast.bench.timing import Case
 from dadfi_fast.errors import DadfiError
 from dadfi_fast.images.decode import decode, open_picture
@@ -25,19 +25,19 @@ from dadfi_fast.protect.crop import SIZE
 from dadfi_fast.protect.pipeline import protect
 from dadfi_fast.protect.prefetch import Pools, prefetch
 from dadfi_fast.protect.results import Entry, Failed
-from dadfi_fast.protect.stages import Encoded, Hops
+from dadfi_fast.protect.stages import Encoded, Stages
 from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.types import Float32, Protected
 
 
-def memory(photos: Photos, rig: Rig, threads: Pools) -> Callable[[], int]:
-    """Encoded bytes in memory to encoded bytes in memory, through the hops of protect."""
-    config, attack = rig.config, rig.attack
+def memory(photos: Photos, bench_setup: BenchSetup, threads: Pools) -> Callable[[], int]:
+    """Encoded bytes in memory to encoded bytes in memory, through the stages of protect."""
+    config, attack = bench_setup.config, bench_setup.attack
     files = [(Entry(path, path.name, path.name, path.stat().st_size, 0), path.read_bytes()) for path in photos.files]
-    hops = Hops(replace(config, verify=0.0), rig.detector, attack.budget, OutFolder(config.folder))
+    stages = Stages(replace(config, verify=0.0), bench_setup.detector, attack.budget, OutFolder(config.folder))
 
     def work() -> int:
-        done = in_memory(files, hops, attack, threads, workers=config.threads, batch=config.crops_a_batch)
+        done = in_memory(files, stages, attack, threads, workers=config.threads, batch=config.crops_a_batch)
         return sum(_counts(item) for item in done)
 
     return work
@@ -57,12 +57,12 @@ def copy(photos: Photos, config: ProtectConfig, threads: Pools) -> Callable[[], 
     return work
 
 
-def disk(rig: Rig, *, out: Path, attack: Attack) -> Callable[[], int]:
+def disk(bench_setup: BenchSetup, *, out: Path, attack: Attack) -> Callable[[], int]:
     """`protect` from folder to folder; ``out`` must be removed between the rounds."""
-    config = replace(rig.config, out=out)
+    config = replace(bench_setup.config, out=out)
 
     def work() -> int:
-        summary = protect(config, detector=rig.detector, attack=attack, facts=rig.facts)
+        summary = protect(config, detector=bench_setup.detector, attack=attack, facts=bench_setup.facts)
         if summary.interrupted:  # it finished what was under way; the benchmark is over
             raise KeyboardInterrupt
         if summary.failures:
@@ -72,14 +72,14 @@ def disk(rig: Rig, *, out: Path, attack: Attack) -> Callable[[], int]:
     return work
 
 
-def cases(photos: Photos, rig: Rig, threads: Pools, pillow: PillowPool) -> list[Case]:
+def cases(photos: Photos, bench_setup: BenchSetup, threads: Pools, pillow: PillowPool) -> list[Case]:
     """Memory to memory, disk to disk, and the controls copy, pillow and cmua."""
-    config, attack = rig.config, rig.attack
+    config, attack = bench_setup.config, bench_setup.attack
     facts = {
         **photos.facts(),
         "workers": config.threads,
         "generator_threads": config.generator_threads,
-        "detector": rig.detector.name,
+        "detector": bench_setup.detector.name,
         "batch": config.crops_a_batch,
     }
     ours, theirs, saved = (config.folder / name for name in ("disk", "cmua", "pillow"))
@@ -88,15 +88,15 @@ def cases(photos: Photos, rig: Rig, threads: Pools, pillow: PillowPool) -> list[
 
     def on_disk(name: str, provider: str, driver: str, attack: Attack, out: Path) -> Case:
         more = {"verify": config.verify}
-        work = disk(rig, out=out, attack=attack)
+        work = disk(bench_setup, out=out, attack=attack)
         return Case(name, provider, driver, work, config={**facts, **more}, tidy=lambda: shutil.rmtree(out))
 
     watermark = Watermark(attack.budget, _pattern(attack))
     codec = package("simplejpeg")
     return [
-        Case("memory", rig.provider, rig.driver, memory(photos, rig, threads), config=facts),
+        Case("memory", bench_setup.provider, bench_setup.driver, memory(photos, bench_setup, threads), config=facts),
         Case("copy", "simplejpeg", codec, copy(photos, config, threads), config=facts),
-        on_disk("disk", rig.provider, rig.driver, attack, ours),
+        on_disk("disk", bench_setup.provider, bench_setup.driver, attack, ours),
         on_disk("cmua", "watermark", package("opencv-python-headless"), watermark, theirs),
         Case("pillow", "pillow", package("pillow"), lambda: pillow.save_all(targets), config=facts),
     ]

@@ -12,7 +12,7 @@ from dadfi_fast.protect.manifest import Facts
 
 
 @dataclass(frozen=True, eq=False)
-class Rig:
+class BenchSetup:
     """A run of protect, set up."""
 
     config: ProtectConfig  # its output folder is the benchmark's own

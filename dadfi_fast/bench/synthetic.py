@@ -30,7 +30,7 @@ DAMAGES: Final[Mapping[str, Callable[[bytes], bytes]]] = {
 
 
 @dataclass(frozen=True)
-class Many:
+class SyntheticPhotos:
     """What was made."""
 
     folder: Path
@@ -50,7 +50,9 @@ class Many:
             seen += bad
 
 
-def make(source: Path, folder: Path, *, count: int, size: int, damaged: float, seed: int = 0, threads: int = 2) -> Many:
+def make(
+    source: Path, folder: Path, *, count: int, size: int, damaged: float, seed: int = 0, threads: int = 2
+) -> SyntheticPhotos:
     """Write ``count`` different JPEGs into ``folder``, cuts of the pictures in ``source``.
 
     Args:
@@ -66,7 +68,7 @@ def make(source: Path, folder: Path, *, count: int, size: int, damaged: float, s
         NothingToDo: there is no picture in ``source``.
         UsageError: ``folder`` is there already.
     """
-    made = Many(folder, count, round(count * damaged), size, seed)
+    made = SyntheticPhotos(folder, count, round(count * damaged), size, seed)
     try:
         folder.mkdir(parents=True)
     except FileExistsError as error:

@@ -13,17 +13,17 @@ import numpy as np
 
 from dadfi_fast.attacks.generator import GeneratorAttack
 from dadfi_fast.backends.base import Backend
-from dadfi_fast.backends.generator_file import Artifact
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.bench import decoders, end_to_end, generator, stages, worker_pools
 from dadfi_fast.bench.photos import gather
 from dadfi_fast.bench.pillow import PillowPool
 from dadfi_fast.bench.rows import Row, ratio, summarise
-from dadfi_fast.bench.setup import Rig
+from dadfi_fast.bench.setup import BenchSetup
 from dadfi_fast.bench.timing import Case, Key, run_rounds
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.crop import crops
-from dadfi_fast.protect.malloc import keep
+from dadfi_fast.protect.malloc import tune_malloc
 from dadfi_fast.protect.pipeline import DISK_THREADS
 from dadfi_fast.protect.prefetch import pools
 from dadfi_fast.types import Budget, Float32
@@ -113,7 +113,7 @@ class Setup:
     """What a benchmark runs on."""
 
     photos: Path  # a folder of pictures; they are repeated to ``count``
-    artifact: Artifact  # the generator
+    artifact: GeneratorFile  # the generator
     detector: Detector
     backend: str = "auto"
     device: str = "cpu"  # or cuda, cuda:N
@@ -130,7 +130,7 @@ def prepare(setup: Setup, scratch: Path) -> Iterator[Throughput]:
         NothingToDo: there is no picture in ``setup.photos``.
         BackendMissing: the named backend cannot run here.
     """
-    keep()  # as in a run of protect
+    tune_malloc()  # as in a run of protect
     backends = generator.contestants(setup.artifact, name=setup.backend, device=setup.device)
     material = gather(setup.photos, scratch / "in", count=setup.count)
     # every photo is to cost the whole way, also one without a face
@@ -145,7 +145,7 @@ def prepare(setup: Setup, scratch: Path) -> Iterator[Throughput]:
     # beside the other stages the generator has some of the cores; alone it has all
     beside = type(backends.chosen)(setup.artifact, device=setup.device, threads=config.generator_threads)
     together, alone = (
-        Rig(config, setup.detector, GeneratorAttack(each, Budget())) for each in (beside, backends.chosen)
+        BenchSetup(config, setup.detector, GeneratorAttack(each, Budget())) for each in (beside, backends.chosen)
     )
     every = stages.specimens(material, alone)
     cut = np.concatenate([crops(each.photo.pixels, each.where) for each in every])[: max(generator.BATCHES)]

@@ -17,15 +17,15 @@ from typing import Final
 
 from dadfi_fast.bench.photos import Photos
 from dadfi_fast.bench.rows import Row, package, ratio, summarise
-from dadfi_fast.bench.setup import Rig
+from dadfi_fast.bench.setup import BenchSetup
 from dadfi_fast.bench.timing import Case, run_rounds
 from dadfi_fast.errors import DadfiError
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.distributed.pool import Crew, Ready
+from dadfi_fast.protect.distributed.pool import WorkerPool, WorkerReady
 from dadfi_fast.protect.distributed.processes import Processes
 from dadfi_fast.protect.distributed.ray import Ray
-from dadfi_fast.protect.distributed.run import protect_by
-from dadfi_fast.protect.distributed.worker import Make, Recipe
+from dadfi_fast.protect.distributed.run import protect_distributed
+from dadfi_fast.protect.distributed.worker import ContextFactory, GeneratorContextFactory
 from dadfi_fast.protect.manifest import NAME
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.pipeline import DISK_THREADS, protect
@@ -37,7 +37,13 @@ LOCAL: Final = "one process"
 
 
 def cases(
-    photos: Photos, rig: Rig, stack: ExitStack, *, processes: int = 2, ray: bool = True, make: Make | None = None
+    photos: Photos,
+    bench_setup: BenchSetup,
+    stack: ExitStack,
+    *,
+    processes: int = 2,
+    ray: bool = True,
+    make: ContextFactory | None = None,
 ) -> list[Case]:
     """One case for each engine; Ray's is left out where Ray is not installed.
 
@@ -47,23 +53,30 @@ def cases(
         stack: ends the workers.
         processes: so many share the threads.
         ray: False leaves it out.
-        make: makes the workers' kits; None makes those that ``rig`` names.
+        make: makes the workers' kits; None makes those that ``bench_setup`` names.
     """
-    config = replace(rig.config, sources=(str(photos.folder),))
+    config = replace(bench_setup.config, sources=(str(photos.folder),))
     each = replace(config, workers=max(1, config.threads // processes))
-    make = make or _recipe(rig)
-    facts = {**photos.facts(), "threads": config.threads, "detector": rig.detector.name, "verify": config.verify}
+    make = make or _recipe(bench_setup)
+    facts = {
+        **photos.facts(),
+        "threads": config.threads,
+        "detector": bench_setup.detector.name,
+        "verify": config.verify,
+    }
 
     def alone(here: ProtectConfig) -> Summary:
-        return protect(here, detector=rig.detector, attack=rig.attack, facts=rig.facts)
+        return protect(here, detector=bench_setup.detector, attack=bench_setup.attack, facts=bench_setup.facts)
 
-    made = [_case(LOCAL, rig.driver, _at(config, "local"), alone, facts)]
+    made = [_case(LOCAL, bench_setup.driver, _at(config, "local"), alone, facts)]
     here = _at(each, "processes")
-    made.append(_shared(f"{processes} processes", rig, here, Processes([here] * processes, make), stack, facts))
+    made.append(_shared(f"{processes} processes", bench_setup, here, Processes([here] * processes, make), stack, facts))
     if ray and importlib.util.find_spec("ray") is not None:
         here = _at(each, "ray")
         crew = Ray(here, make, count=processes)
-        made.append(_shared(f"{processes} actors of Ray", rig, here, crew, stack, {**facts, "ray": package("ray")}))
+        made.append(
+            _shared(f"{processes} actors of Ray", bench_setup, here, crew, stack, {**facts, "ray": package("ray")})
+        )
     return made
 
 
@@ -88,16 +101,21 @@ def compare(timed: Sequence[Case], *, repeats: int, tick: Callable[[], object] =
 
 
 def _shared(
-    provider: str, rig: Rig, config: ProtectConfig, crew: Crew, stack: ExitStack, facts: dict[str, object]
+    provider: str,
+    bench_setup: BenchSetup,
+    config: ProtectConfig,
+    crew: WorkerPool,
+    stack: ExitStack,
+    facts: dict[str, object],
 ) -> Case:
     stack.enter_context(closing(crew))
     seconds = _started(crew, config.folder)
     meter = Meter(compute=crew.size * crew.threads, disk=crew.size * DISK_THREADS, generators=crew.size)
 
     def together(here: ProtectConfig) -> Summary:
-        return protect_by(crew, here, facts=rig.facts, meter=meter)
+        return protect_distributed(crew, here, facts=bench_setup.facts, meter=meter)
 
-    return _case(provider, rig.driver, config, together, {**facts, "start_seconds": round(seconds, 2)})
+    return _case(provider, bench_setup.driver, config, together, {**facts, "start_seconds": round(seconds, 2)})
 
 
 def _case(
@@ -114,7 +132,7 @@ def _case(
     return Case(CASE, provider, driver, work, config=dict(facts), tidy=lambda: shutil.rmtree(config.folder))
 
 
-def _started(crew: Crew, out: Path) -> float:
+def _started(crew: WorkerPool, out: Path) -> float:
     """Seconds until all workers are ready; they are told of a run that has begun in ``out``."""
     out.mkdir(parents=True)
     (out / NAME).touch()
@@ -122,7 +140,7 @@ def _started(crew: Crew, out: Path) -> float:
     crew.start()
     while len(crew.idle) < crew.size:
         for event in crew.events(0.2):
-            if not isinstance(event, Ready):
+            if not isinstance(event, WorkerReady):
                 raise DadfiError(f"a worker did not start: {event}")
             crew.idle.add(event.worker)
     seconds = time.perf_counter() - start
@@ -135,12 +153,12 @@ def _at(config: ProtectConfig, name: str) -> ProtectConfig:
     return replace(config, out=config.folder / name)
 
 
-def _recipe(rig: Rig) -> Recipe:
-    backend = rig.attack.backend
-    return Recipe(
+def _recipe(bench_setup: BenchSetup) -> GeneratorContextFactory:
+    backend = bench_setup.attack.backend
+    return GeneratorContextFactory(
         generator=str(backend.artifact.onnx),
         sha256=backend.artifact.sha256,
         backend=backend.name,
-        detector=rig.detector.name,
+        detector=bench_setup.detector.name,
         detector_model=None,
     )

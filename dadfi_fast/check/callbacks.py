@@ -13,7 +13,7 @@ from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
 from dadfi_fast.types import Float32
 
 
-class Watch(ABC):
+class Callback(ABC):
     """Looks on; what it keeps must not grow without bound. A check without watchers does nothing for them."""
 
     #: Pixels a side at which it wants the crops, besides the sizes of the models.
@@ -37,7 +37,7 @@ class Watch(ABC):
 
 
 def show(
-    watchers: Iterable[Watch], model: DeepfakeModel, edit: int, fakes: Float32, broken: Float32, d_mask: Float64
+    watchers: Iterable[Callback], model: DeepfakeModel, edit: int, fakes: Float32, broken: Float32, d_mask: Float64
 ) -> None:
     """Show fakes to all ``watchers``."""
     for watch in watchers:

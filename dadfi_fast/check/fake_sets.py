@@ -8,7 +8,7 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 
-from dadfi_fast.check.callbacks import Watch
+from dadfi_fast.check.callbacks import Callback
 from dadfi_fast.check.conditions import WRITTEN
 from dadfi_fast.check.distances import Float64
 from dadfi_fast.check.inception import Inception
@@ -22,7 +22,7 @@ from dadfi_fast.types import LEVELS, Float32, UInt8
 _Sets: TypeAlias = tuple[list[Float32], list[Float32]]
 
 
-class FakeSets(Watch):
+class FakeSets(Callback):
     """Keeps the Inception features of the first ``count`` fakes of every model, and of what became of them.
 
     The two sets are of the same pictures and edits, rounded to levels, so that where nothing was protected their

@@ -16,7 +16,7 @@ from dadfi_fast.metrics.defence import protected
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class FaceResult:
     """One picture under one condition."""
 
     faces: int
@@ -37,14 +37,14 @@ class Look:
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class FileResult:
     """One checked pair."""
 
     pair: Pair
     linf: int  # levels, between the decoded files
     psnr: float  # dB; infinite where the files do not differ
     ssim: float
-    looks: Mapping[str, Look]  # condition -> what was seen
+    looks: Mapping[str, FaceResult]  # condition -> what was seen
 
     def to_dict(self) -> dict[str, Any]:
         """The sample as JSON has it."""

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from dadfi_fast.check.callbacks import Watch
+from dadfi_fast.check.callbacks import Callback
 from dadfi_fast.check.conditions import WRITTEN
 from dadfi_fast.check.distances import Float64
 from dadfi_fast.check.pairs import Pair
@@ -99,7 +99,7 @@ class Shots:
         return pictures * 4 // 3 + MARKUP[1] + len(self.fakes) * MARKUP[0]
 
 
-class Gallery(Watch):
+class Gallery(Callback):
     """Keeps thumbnails of the pictures as written, within a budget: the best protected photos lose theirs first.
 
     Args:

@@ -14,7 +14,7 @@ STATUS: Final = {"copied": "copied unprotected", "skipped": "left out", "failed"
 
 
 @dataclass(frozen=True)
-class Left:
+class Unprotected:
     """A file that was not protected, and so not checked."""
 
     name: str
@@ -23,26 +23,26 @@ class Left:
 
 
 @dataclass(frozen=True)
-class Scope:
+class ManifestSummary:
     """What a manifest says beyond the pairs."""
 
-    left: tuple[Left, ...] = ()  # in the order of the manifest
+    left: tuple[Unprotected, ...] = ()  # in the order of the manifest
     makers: tuple[str, ...] = ()  # what protected: hash of the generator, fingerprint of the options, backend
 
 
-def read_scope(folder: Path) -> Scope:
+def read_manifest_summary(folder: Path) -> ManifestSummary:
     """The scope by the manifest in ``folder``; an empty one where there is none. The last row of an input counts."""
     path = folder / MANIFEST
-    left: dict[str, Left] = {}
+    left: dict[str, Unprotected] = {}
     makers: dict[str, None] = {}
     for row in rows(path) if path.is_file() else ():
         source, status = str(row.get("source")), str(row.get("status"))
         left.pop(source, None)
         if status in STATUS:
-            left[source] = Left(source, STATUS[status], _why(row))
+            left[source] = Unprotected(source, STATUS[status], _why(row))
         elif row.get("generator"):
             makers[_maker(row)] = None
-    return Scope(tuple(left.values()), tuple(makers))
+    return ManifestSummary(tuple(left.values()), tuple(makers))
 
 
 def _why(row: Mapping[str, Any]) -> str:

@@ -75,7 +75,7 @@ def _from_cmyk(image: Image.Image) -> Image.Image:
     return turned or image.convert("RGB")
 
 
-def look(pixels: UInt8, find: Find) -> tuple[tuple[Square, ...], bool]:
+def find_faces(pixels: UInt8, find: Find) -> tuple[tuple[Square, ...], bool]:
     """The squares that he cuts out of a picture [H, W, 3], and whether he found a face.
 
     Where he finds none he takes the largest square in the middle.

@@ -11,15 +11,15 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from dadfi_fast.check.callbacks import Watch, show
+from dadfi_fast.check.callbacks import Callback, show
 from dadfi_fast.check.conditions import WRITTEN, Condition
 from dadfi_fast.check.distances import Distances, See, measure
 from dadfi_fast.check.fake_sets import FakeSets
-from dadfi_fast.check.file_result import Sample, finite
+from dadfi_fast.check.file_result import FileResult, finite
 from dadfi_fast.check.inception import Inception
 from dadfi_fast.check.pairs import Pair, draw
 from dadfi_fast.check.preprocess import Find
-from dadfi_fast.check.runner import Inspection
+from dadfi_fast.check.runner import Runner
 from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 from dadfi_fast.deepfakes.registry import load_attributes, load_models
 from dadfi_fast.errors import DadfiError, NothingToDo
@@ -31,13 +31,13 @@ TOO_FEW: Final = "fewer than two fakes: there is nothing to compare"
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
+class CheckResult:
     """What `check_files` found; at least one sample."""
 
     #: Heads of `rows`.
     COLUMNS: ClassVar = ("condition", "model", "edits", "d_pix", "d_mask", "SR", "SR_mask", "empty masks", "SR_all")
 
-    samples: tuple[Sample, ...]
+    samples: tuple[FileResult, ...]
     failures: tuple[tuple[Pair, str], ...]  # pairs that could not be compared, and why
     models: tuple[str, ...]
     conditions: tuple[str, ...]  # the first is the picture as written
@@ -63,7 +63,7 @@ class Verdict:
         masks = (sample.looks[condition].distances[model].mask for sample in self.samples)
         return sum(bool((success(mask) | np.isnan(mask)).all() and not np.isnan(mask).all()) for mask in masks)
 
-    def worst(self) -> list[Sample]:
+    def worst(self) -> list[FileResult]:
         """The samples, those with the least broken fakes first."""
         return sorted(self.samples, key=lambda sample: np.nan_to_num(sample.looks[WRITTEN.name].weakest, nan=-1.0))
 
@@ -159,10 +159,10 @@ def check_files(
     sample: int | None = None,
     seed: int = 0,
     conditions: Sequence[Condition] = (),
-    watchers: Sequence[Watch] = (),
+    watchers: Sequence[Callback] = (),
     fid: int = 0,
     tick: Callable[[], object] = lambda: None,
-) -> Verdict:
+) -> CheckResult:
     """Run written files through deepfake models, beside their originals.
 
     Args:
@@ -194,7 +194,7 @@ def check_files(
     every = {condition.name: condition for condition in (WRITTEN, *conditions)}
     sizes = {classifier.image_size, *(model.image_size for model in models), *(watch.size for watch in watchers)}
     see: See | None = functools.partial(show, watchers) if watchers else None
-    inspection = Inspection(detector or _default_detector(), list(every.values()), sizes)
+    inspection = Runner(detector or _default_detector(), list(every.values()), sizes)
     for batch in inspection.batches(drawn, tick=tick):
         for watch in watchers:
             watch.crops(batch)
@@ -203,7 +203,7 @@ def check_files(
     samples, failures = inspection.samples(), tuple(inspection.failures)
     if not samples:
         raise DadfiError(f"none of the {len(drawn)} files could be compared; the first: {failures[0][1]}")
-    return Verdict(samples, failures, tuple(model.name for model in models), tuple(every), len(known), seed, fakes)
+    return CheckResult(samples, failures, tuple(model.name for model in models), tuple(every), len(known), seed, fakes)
 
 
 def _default_detector() -> Find:

@@ -9,9 +9,9 @@ from typing import Final, TypeAlias
 
 from dadfi_fast.check.conditions import Condition
 from dadfi_fast.check.distances import Distances
-from dadfi_fast.check.file_result import Look, Sample
+from dadfi_fast.check.file_result import FaceResult, FileResult
 from dadfi_fast.check.pairs import Pair
-from dadfi_fast.check.preprocess import Crop, Find, cut_out, look, read
+from dadfi_fast.check.preprocess import Crop, Find, cut_out, find_faces, read
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.metrics import quality
 from dadfi_fast.types import UInt8
@@ -22,7 +22,7 @@ BATCH: Final = 16
 Key: TypeAlias = tuple[Pair, str]
 
 
-class Inspection:
+class Runner:
     """Turns pairs into crops, and keeps what the models made of each; pictures themselves are not kept.
 
     Args:
@@ -49,10 +49,12 @@ class Inspection:
         for i, key in enumerate(keys):
             self._parts[key].append({model: each.face(i) for model, each in found.items()})
 
-    def samples(self) -> tuple[Sample, ...]:
+    def samples(self) -> tuple[FileResult, ...]:
         """One for each pair that could be compared, in the order in which they came."""
         return tuple(
-            Sample(pair, *facts, {condition.name: self._look(pair, condition.name) for condition in self._conditions})
+            FileResult(
+                pair, *facts, {condition.name: self._look(pair, condition.name) for condition in self._conditions}
+            )
             for pair, facts in self._facts.items()
         )
 
@@ -69,15 +71,15 @@ class Inspection:
         self._facts[pair] = _compare(pair, original, written)
         for condition in self._conditions:
             one, other = condition.treat(original, written)
-            squares, found = look(other, self._find)
+            squares, found = find_faces(other, self._find)
             key = pair, condition.name
             self._found[key] = found
             yield from ((key, crop) for crop in cut_out(one, other, squares, sizes=self._sizes))
 
-    def _look(self, pair: Pair, condition: str) -> Look:
+    def _look(self, pair: Pair, condition: str) -> FaceResult:
         parts = self._parts[pair, condition]
         joined = {model: Distances.join([part[model] for part in parts]) for model in parts[0]}
-        return Look(len(parts), self._found[pair, condition], joined)
+        return FaceResult(len(parts), self._found[pair, condition], joined)
 
 
 def _compare(pair: Pair, original: UInt8, written: UInt8) -> tuple[int, float, float]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dadfi_fast.check.callbacks import Watch
+from dadfi_fast.check.callbacks import Callback
 from dadfi_fast.check.conditions import WRITTEN
 from dadfi_fast.check.distances import Float64
 from dadfi_fast.check.preprocess import Crop
@@ -23,7 +23,7 @@ YCC: Final = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5,
 NOTICED: Final = 2.3
 
 
-class Traces(Watch):
+class Visibility(Callback):
     """Adds up what changed in the faces as written; its memory does not grow."""
 
     size: ClassVar = 256

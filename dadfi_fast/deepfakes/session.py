@@ -13,7 +13,7 @@ from dadfi_fast.errors import BackendMissing, WeightsError
 from dadfi_fast.types import Float32
 
 
-class Runtime(ABC):
+class Session(ABC):
     """A loaded model with one output."""
 
     name: ClassVar[str]
@@ -23,7 +23,7 @@ class Runtime(ABC):
         """The model's output for its named inputs."""
 
 
-class _OpenVINO(Runtime):
+class _OpenVINO(Session):
     name = "openvino"
 
     def __init__(self, path: Path, threads: int | None) -> None:
@@ -38,7 +38,7 @@ class _OpenVINO(Runtime):
         return output
 
 
-class _OnnxRuntime(Runtime):
+class _OnnxRuntime(Session):
     name = "onnxruntime"
 
     def __init__(self, path: Path, threads: int | None) -> None:
@@ -53,17 +53,17 @@ class _OnnxRuntime(Runtime):
         return output
 
 
-_RUNTIMES: tuple[type[_OpenVINO | _OnnxRuntime], ...] = (_OpenVINO, _OnnxRuntime)
+_SESSIONS: tuple[type[_OpenVINO | _OnnxRuntime], ...] = (_OpenVINO, _OnnxRuntime)
 
 
-def load(path: Path, *, threads: int | None = None) -> Runtime:
+def load(path: Path, *, threads: int | None = None) -> Session:
     """Load the model in ``path`` with ``threads`` processor threads (all that there are where None).
 
     Raises:
         BackendMissing: neither runtime is installed.
         WeightsError: the file is not a model that the runtime reads.
     """
-    for runtime in _RUNTIMES:
+    for runtime in _SESSIONS:
         if importlib.util.find_spec(runtime.name) is None:
             continue
         try:

@@ -14,7 +14,7 @@ import numpy as np
 from dadfi_fast.attacks.base import Attack, Calls
 from dadfi_fast.attacks.cmua import Watermark
 from dadfi_fast.attacks.moma import Moma, Stage
-from dadfi_fast.attacks.registry import Means
+from dadfi_fast.attacks.registry import AttackInputs
 from dadfi_fast.errors import DiskError
 from dadfi_fast.evaluate.experiment import Setup
 from dadfi_fast.evaluate.result_cache import FOLDER, fingerprint
@@ -23,7 +23,7 @@ from dadfi_fast.evaluate.result_cache import FOLDER, fingerprint
 MADE: Final = ("cmua", "moma")
 
 
-def made(name: str, means: Means, setup: Setup, make: Callable[[], Attack]) -> Attack:
+def cached_attack(name: str, means: AttackInputs, setup: Setup, make: Callable[[], Attack]) -> Attack:
     """The attack ``name`` of `MADE` as it was kept for the same ``means``, or as ``make`` makes it.
 
     Raises:
@@ -32,17 +32,17 @@ def made(name: str, means: Means, setup: Setup, make: Callable[[], Attack]) -> A
     """
     path = setup.out / FOLDER / f"{name}-{_key(name, means)[:12]}.npz" if setup.out else None
     if path and path.is_file() and not setup.fresh:
-        setup.course.note(f"{name}: made before, taken from {path}")
+        setup.progress.note(f"{name}: made before, taken from {path}")
         return _load(path, means)
     count = sum(len(crops) for crops, _ in means.training)
-    setup.course.note(f"making {name} on {count} other pictures; this can take long")
+    setup.progress.note(f"making {name} on {count} other pictures; this can take long")
     attack = make()
     if path:
         _save(path, attack)
     return attack
 
 
-def _key(name: str, means: Means) -> str:
+def _key(name: str, means: AttackInputs) -> str:
     data = hashlib.sha256()
     for crops, labels in means.training:
         data.update(np.ascontiguousarray(crops).data)
@@ -67,7 +67,7 @@ def _save(path: Path, attack: Attack) -> None:
         raise DiskError(f"{path} cannot be written ({error}); name another folder with --out") from error
 
 
-def _load(path: Path, means: Means) -> Attack:
+def _load(path: Path, means: AttackInputs) -> Attack:
     with np.load(path, allow_pickle=False) as kept:
         if "pattern" in kept:
             attack: Attack = Watermark(means.budget, kept["pattern"])

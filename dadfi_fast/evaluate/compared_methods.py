@@ -15,15 +15,15 @@ import numpy as np
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.attacks.cmua import Watermark
-from dadfi_fast.attacks.registry import ATTACKS, Means, make
+from dadfi_fast.attacks.registry import ATTACKS, AttackInputs, make
 from dadfi_fast.deepfakes.torch_model import load_targets
 from dadfi_fast.errors import DataError, UsageError
-from dadfi_fast.evaluate.attack_cache import MADE, made
+from dadfi_fast.evaluate.attack_cache import MADE, cached_attack
 from dadfi_fast.evaluate.experiment import Setup
 from dadfi_fast.evaluate.methods import Informed, Method, generators
-from dadfi_fast.evaluate.protocol import Laboratory
+from dadfi_fast.evaluate.protocol import Protocol
 from dadfi_fast.evaluate.sampled_arrays import archives
-from dadfi_fast.evaluate.sampled_files import Originals
+from dadfi_fast.evaluate.sampled_files import SampledFiles
 from dadfi_fast.types import Budget, Float32
 
 #: The attack whose generator is the project's own: `generators` stand for it.
@@ -35,7 +35,7 @@ BATCH: Final = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Contestants:
+class ComparedMethods:
     """The methods, and why the others do not take part."""
 
     methods: tuple[Method, ...]
@@ -54,7 +54,7 @@ class Contestants:
         return "".join(f"- {name} does not take part: {why}\n" for name, why in self.absent.items())
 
 
-def gather(lab: Laboratory) -> Contestants:
+def gather(protocol: Protocol) -> ComparedMethods:
     """The attacks that the setup names, or all that can be made, and its generators.
 
     Raises:
@@ -62,17 +62,17 @@ def gather(lab: Laboratory) -> Contestants:
             are made on are those that are judged.
         WeightsError: a model cannot be differentiated.
     """
-    setup = lab.setup
+    setup = protocol.setup
     own = generators(setup)
     named = {method.name for method in own} | {OURS}
     for name in {*setup.methods, *setup.options} - named:
         ATTACKS[name]  # a wrong name is found out before anything is made
-    targets = load_targets([model.card for model in lab.models])
+    targets = load_targets([model.card for model in protocol.models])
     if setup.device.startswith("cuda"):
         for target in targets:
             target.model.to(setup.device)
-    training = _training(lab, targets[0].columns)
-    means = Means(Budget(setup.strength), targets, training, seed=setup.seed)
+    training = _training(protocol, targets[0].columns)
+    means = AttackInputs(Budget(setup.strength), targets, training, seed=setup.seed)
     methods, absent = list[Method](), dict[str, str]()
     for name in dict.fromkeys(name for name in setup.methods or ATTACKS if name not in named):
         try:
@@ -81,19 +81,19 @@ def gather(lab: Laboratory) -> Contestants:
             if setup.methods:
                 raise
             absent[name] = str(error)
-    return Contestants((*methods, *own), absent, targets[0].columns)
+    return ComparedMethods((*methods, *own), absent, targets[0].columns)
 
 
-def facts(lab: Laboratory, method: Method | None = None) -> dict[str, Any]:
+def facts(protocol: Protocol, method: Method | None = None) -> dict[str, Any]:
     """What rows say besides: the models that attacks are given, what was made beforehand, and how.
 
     Args:
         method: whose options are named; those of all attacks where None.
     """
-    setup = lab.setup
+    setup = protocol.setup
     options = {name: dict(given) for name, given in setup.options.items() if method is None or name == method.name}
     return {
-        "attacked": {model.name: model.card.sha256 for model in lab.models},
+        "attacked": {model.name: model.card.sha256 for model in protocol.models},
         "train": archives(setup.train),
         "train_sample": setup.train_sample if setup.train else None,
         "watermark": archives([setup.watermark] if setup.watermark else []),
@@ -101,14 +101,14 @@ def facts(lab: Laboratory, method: Method | None = None) -> dict[str, Any]:
     }
 
 
-def _made(name: str, setup: Setup, means: Means) -> Attack:
+def _made(name: str, setup: Setup, means: AttackInputs) -> Attack:
     if name == UNIVERSAL and setup.watermark:
         return Watermark(means.budget, _pattern(setup.watermark))
     options = setup.options.get(name, {})
     own = replace(means, options=options)
     try:
         if name in MADE and means.training:
-            return made(name, own, setup, partial(make, name, own))
+            return cached_attack(name, own, setup, partial(make, name, own))
         return make(name, own)
     except TypeError as error:
         if not options:
@@ -116,17 +116,17 @@ def _made(name: str, setup: Setup, means: Means) -> Attack:
         raise UsageError(f"attack {name} does not take {', '.join(options)} as they are: {error}") from error
 
 
-def _training(lab: Laboratory, columns: tuple[str, ...]) -> list[tuple[Float32, Float32]]:
+def _training(protocol: Protocol, columns: tuple[str, ...]) -> list[tuple[Float32, Float32]]:
     """Batches of crops with their labels; none where the setup names no pictures to make attacks on."""
-    setup = lab.setup
+    setup = protocol.setup
     if not setup.train:
         return []
     if {path.resolve() for path in setup.train} & {path.resolve() for path in setup.sources}:
         raise UsageError("--train names pictures that --data names too; attacks are made on other ones")
     asked = replace(setup, sources=setup.train, sample=setup.train_sample)
-    crops = lab.crops(Originals(asked, lab.folder / "training"))
+    crops = protocol.crops(SampledFiles(asked, protocol.folder / "training"))
     parts = [crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]
-    return [(part, lab.labels(part, columns)) for part in parts]
+    return [(part, protocol.labels(part, columns)) for part in parts]
 
 
 def _pattern(path: Path) -> Float32:
@@ -139,6 +139,6 @@ def _pattern(path: Path) -> Float32:
     return pattern.astype(np.float32)
 
 
-def informed(lab: Laboratory, contestants: Contestants, method: Method) -> Method:
+def informed(protocol: Protocol, compared: ComparedMethods, method: Method) -> Method:
     """``method``, told what the classifier sees in each picture before it perturbs it."""
-    return replace(method, attack=Informed(method.attack, partial(lab.labels, columns=contestants.columns)))
+    return replace(method, attack=Informed(method.attack, partial(protocol.labels, columns=compared.columns)))

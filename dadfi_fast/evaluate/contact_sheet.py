@@ -27,7 +27,7 @@ class Column:
     marks: Sequence[str] = ()  # [N], a word in the corner of each; none where empty
 
 
-def sheet(columns: Sequence[Column]) -> UInt8:
+def draw_sheet(columns: Sequence[Column]) -> UInt8:
     """The columns (at least one, all of N pictures of S pixels) side by side under their headings: [H, W, 3] uint8."""
     count, _, _, size = columns[0].pictures.shape
     assert all(column.pictures.shape == columns[0].pictures.shape for column in columns)

@@ -22,7 +22,7 @@ MAP: Final = "Blues"
 
 
 @dataclass(frozen=True)
-class Matrix:
+class HeatMap:
     """One quantity; NaN leaves a square empty."""
 
     title: str
@@ -30,9 +30,9 @@ class Matrix:
     limit: float | None = None  # what the darkest colour stands for; the largest value where None
 
 
-def matrices(
+def heat_maps(
     figure: Figure,
-    shown: Sequence[Matrix],
+    shown: Sequence[HeatMap],
     *,
     rows: Sequence[str],
     columns: Sequence[str],
@@ -65,7 +65,7 @@ def matrices(
         figure.legend(handles=[frame], loc="outside lower center", frameon=False)
 
 
-def _draw(axis: Axes, matrix: Matrix, marked: Sequence[Sequence[bool]]) -> None:
+def _draw(axis: Axes, matrix: HeatMap, marked: Sequence[Sequence[bool]]) -> None:
     from matplotlib.patches import Rectangle
 
     values = np.array(matrix.values, dtype=float)

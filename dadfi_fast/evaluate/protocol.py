@@ -15,17 +15,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from dadfi_fast.check.callbacks import Watch
+from dadfi_fast.check.callbacks import Callback
 from dadfi_fast.check.conditions import Condition, parse
 from dadfi_fast.check.pairs import Pair
 from dadfi_fast.check.preprocess import read
-from dadfi_fast.check.result import Verdict, check_files
+from dadfi_fast.check.result import CheckResult, check_files
 from dadfi_fast.deepfakes import registry
 from dadfi_fast.errors import DataError
 from dadfi_fast.evaluate.experiment import Row, Setup
 from dadfi_fast.evaluate.methods import NOISE, NULL, Method, Unchanged
-from dadfi_fast.evaluate.result_cache import Piece, measured
-from dadfi_fast.evaluate.sampled_files import Originals
+from dadfi_fast.evaluate.result_cache import Unit, measured
+from dadfi_fast.evaluate.sampled_files import SampledFiles
 from dadfi_fast.faces.align import whole
 from dadfi_fast.faces.detector import choose_detector
 from dadfi_fast.faces.resample import resize
@@ -49,7 +49,7 @@ class Form:
 PNG: Final = Form()
 
 
-class Laboratory:
+class Protocol:
     """The drawn pictures, the deepfake models and the detector of one experiment.
 
     Args:
@@ -66,7 +66,7 @@ class Laboratory:
         self.models = registry.load_models(setup.models, folder=setup.models_dir)
         self.classifier = registry.load_attributes()
         self.detector, self._why = choose_detector(setup.detector, model=setup.detector_model)
-        self.originals = Originals(setup, folder / "originals")
+        self.originals = SampledFiles(setup, folder / "originals")
 
     @contextmanager
     def written(self, method: Method, form: Form = PNG) -> Iterator[list[Pair]]:
@@ -82,32 +82,32 @@ class Laboratory:
             yield self._protect(method, Path(out), form)
 
     def check(
-        self, pairs: Sequence[Pair], *, conditions: Sequence[Condition] = (), watchers: Sequence[Watch] = ()
-    ) -> Verdict:
+        self, pairs: Sequence[Pair], *, conditions: Sequence[Condition] = (), watchers: Sequence[Callback] = ()
+    ) -> CheckResult:
         """What the deepfake models make of the files.
 
         Raises:
             DataError: a pair cannot be compared.
             NothingToDo: there is none.
         """
-        verdict = check_files(
+        result = check_files(
             pairs,
             models=self.models,
             classifier=self.classifier,
             detector=self.detector,
             conditions=conditions,
             watchers=watchers,
-            tick=lambda: self.setup.course.tick(1),
+            tick=lambda: self.setup.progress.tick(1),
         )
-        for pair, why in verdict.failures:
+        for pair, why in result.failures:
             raise DataError(f"{pair.name}: {why}; take the picture out of the data")
-        return verdict
+        return result
 
-    def crops(self, originals: Originals | None = None, *, count: int | None = None) -> Float32:
+    def crops(self, originals: SampledFiles | None = None, *, count: int | None = None) -> Float32:
         """The best face of each picture, or the whole of it, as ``protect`` hands it to an attack: [N, 3, S, S].
 
         Args:
-            originals: of which pictures; those of the laboratory where None.
+            originals: of which pictures; those of the protocol where None.
             count: of the first so many only; of all where None.
         """
         found = []
@@ -122,14 +122,12 @@ class Laboratory:
         small = resize(pictures, self.classifier.image_size)
         return self.classifier.labels(small, columns, unknown_as=0)
 
-    def measured(self, experiment: str, pieces: Sequence[Piece]) -> list[Row]:
-        """The rows of ``pieces``; see `dadfi_fast.evaluate.result_cache.measured`."""
-        return measured(experiment, pieces, self.setup, pictures=len(self.originals))
+    def measured(self, experiment: str, units: Sequence[Unit]) -> list[Row]:
+        """The rows of ``units``; see `dadfi_fast.evaluate.result_cache.measured`."""
+        return measured(experiment, units, self.setup, pictures=len(self.originals))
 
-    def piece(
-        self, name: str, measure: Callable[[], Iterable[Row]], method: Method | None = None, **facts: Any
-    ) -> Piece:
-        """A piece that is done when ``measure`` has given its rows.
+    def unit(self, name: str, measure: Callable[[], Iterable[Row]], method: Method | None = None, **facts: Any) -> Unit:
+        """A unit that is done when ``measure`` has given its rows.
 
         Args:
             name: what the user is told.
@@ -137,7 +135,7 @@ class Laboratory:
             facts: what they depend on besides.
         """
         drawn = {"pictures": self.originals.sha256, "fid": self.setup.fid, "cmua_compat": self.setup.cmua_compat}
-        return Piece(name, {**drawn, **self.facts(method), **facts}, measure)
+        return Unit(name, {**drawn, **self.facts(method), **facts}, measure)
 
     def unchanged(self) -> Method:
         """The control that changes nothing."""
@@ -161,7 +159,7 @@ class Laboratory:
         pairs: list[Pair] = []
 
         def take(outcome: Outcome) -> None:
-            self.setup.course.tick(1)
+            self.setup.progress.tick(1)
             if isinstance(outcome, Written):
                 pairs.append(Pair(outcome.target, outcome.entry.path, out / outcome.target))
 
@@ -175,15 +173,15 @@ class Laboratory:
             raise KeyboardInterrupt
         for source, error in summary.failures:
             raise DataError(f"{source}: {error}; take the picture out of the data")
-        self.setup.course.tick(len(self.originals) - len(pairs))  # what is not written is not checked
+        self.setup.progress.tick(len(self.originals) - len(pairs))  # what is not written is not checked
         return pairs
 
 
 @contextmanager
-def laboratory(setup: Setup) -> Iterator[Laboratory]:
-    """A laboratory in a temporary folder; the errors are those of `Laboratory`."""
+def open_protocol(setup: Setup) -> Iterator[Protocol]:
+    """A protocol in a temporary folder; the errors are those of `Protocol`."""
     with tempfile.TemporaryDirectory(prefix="dadfi-") as folder:
-        yield Laboratory(setup, Path(folder))
+        yield Protocol(setup, Path(folder))
 
 
 def noise_before(strength: float, condition: Condition) -> Condition:

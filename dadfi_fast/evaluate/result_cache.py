@@ -1,6 +1,6 @@
 """What of an experiment is finished: kept as the run goes, and taken from there when the same is asked for again.
 
-An experiment is made of pieces, a method each. Their rows lie in ``OUT/finished/EXPERIMENT.jsonl``, a line a piece,
+An experiment is made of units, a method each. Their rows lie in ``OUT/finished/EXPERIMENT.jsonl``, a line a unit,
 under a hash of all that they depend on: pictures, models, generator, settings, machine, version.
 """
 
@@ -24,7 +24,7 @@ IDLE: Final = frozenset({"command"})
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class Unit:
     """A part of an experiment that is measured as a whole."""
 
     name: str  # what the user is told
@@ -32,32 +32,32 @@ class Piece:
     measure: Callable[[], Iterable[Row]]
 
 
-def measured(experiment: str, pieces: Sequence[Piece], setup: Setup, *, pictures: int) -> list[Row]:
-    """The rows of all ``pieces``, in order; those that are there are not measured again.
+def measured(experiment: str, units: Sequence[Unit], setup: Setup, *, pictures: int) -> list[Row]:
+    """The rows of all ``units``, in order; those that are there are not measured again.
 
     Args:
-        pictures: how many a piece protects, and then checks.
+        pictures: how many a unit protects, and then checks.
 
     Raises:
         DiskError: what is finished cannot be kept.
     """
-    keys = [fingerprint([experiment, piece.name, piece.facts]) for piece in pieces]
+    keys = [fingerprint([experiment, unit.name, unit.facts]) for unit in units]
     path = setup.out / FOLDER / f"{experiment}.jsonl" if setup.out else None
     known = _read(path) if path and not setup.fresh else {}
-    if kept := [piece.name for piece, key in zip(pieces, keys, strict=True) if key in known]:
-        setup.course.note(f"{experiment}: finished before, taken from {path}: {', '.join(kept)}")
-    left = len(pieces) - len(kept)
-    setup.course.plan(2 * pictures * left)
+    if kept := [unit.name for unit, key in zip(units, keys, strict=True) if key in known]:
+        setup.progress.note(f"{experiment}: finished before, taken from {path}: {', '.join(kept)}")
+    left = len(units) - len(kept)
+    setup.progress.plan(2 * pictures * left)
     number = 0
-    for piece, key in zip(pieces, keys, strict=True):
+    for unit, key in zip(units, keys, strict=True):
         if key in known:
             continue
         number += 1
-        setup.course.stage(f"{piece.name} ({number} of {left})")
+        setup.progress.stage(f"{unit.name} ({number} of {left})")
         start = time.monotonic()
-        known[key] = list(piece.measure())
+        known[key] = list(unit.measure())
         if path:
-            _append(path, {"key": key, "piece": piece.name, "seconds": time.monotonic() - start, "rows": known[key]})
+            _append(path, {"key": key, "piece": unit.name, "seconds": time.monotonic() - start, "rows": known[key]})
     return [row for key in keys for row in known[key]]
 
 

@@ -17,7 +17,7 @@ from dadfi_fast.training.data import Faces, load_faces
 from dadfi_fast.types import Float32, UInt8
 
 
-class Pictures:
+class SampledArrays:
     """The sample of ``setup``, in random order: the same for the same seed, whatever the size.
 
     Args:

@@ -19,10 +19,10 @@ from dadfi_fast.model_card import sha256
 from dadfi_fast.training.data import SUFFIXES
 
 #: A picture: the archive or folder that it lies in, and its name there.
-Place: TypeAlias = tuple[Path, str]
+Member: TypeAlias = tuple[Path, str]
 
 
-class Originals:
+class SampledFiles:
     """The sample of ``setup`` in ``folder``, byte for byte; the same pictures for the same seed.
 
     Raises:
@@ -70,7 +70,7 @@ def _names(source: Path) -> list[str]:
     return sorted(name for name in found if name.lower().endswith(SUFFIXES))
 
 
-def _lay_out(places: Sequence[Place], folder: Path) -> None:
+def _lay_out(places: Sequence[Member], folder: Path) -> None:
     """Copy the pictures; a number before each name keeps apart what has one name in two sources."""
     folder.mkdir(parents=True)
     for number, (path, name) in enumerate(_opened(places)):
@@ -79,7 +79,7 @@ def _lay_out(places: Sequence[Place], folder: Path) -> None:
             shutil.copyfileobj(path, file)
 
 
-def _opened(places: Sequence[Place]) -> Iterator[tuple[Any, str]]:
+def _opened(places: Sequence[Member]) -> Iterator[tuple[Any, str]]:
     for source in dict.fromkeys(source for source, _ in places):
         names = [name for each, name in places if each == source]
         if source.is_dir():

@@ -23,12 +23,12 @@ _PACKET: Final = (
 )
 
 
-def is_marked(xmp: bytes | None) -> bool:
+def is_tagged(xmp: bytes | None) -> bool:
     """Whether a packet says that the photo is protected."""
     return xmp is not None and NAMESPACE in xmp
 
 
-def marked(xmp: bytes | None, *, strength: float, most: int | None = None) -> bytes | None:
+def tagged(xmp: bytes | None, *, strength: float, most: int | None = None) -> bytes | None:
     """A packet with the mark in it; an older mark is replaced.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Final
 
 from dadfi_fast.device import cores
 from dadfi_fast.errors import UsageError
-from dadfi_fast.storage.paths import Place
+from dadfi_fast.storage.paths import AnyPath
 
 #: The weakest and the strongest perturbation, on the [-1, 1] scale.
 STRENGTH: Final = (0.01, 0.1)
@@ -32,7 +32,7 @@ class ProtectConfig:
     """
 
     sources: tuple[str, ...]  # files, folders, globs; paths or URLs
-    out: Place
+    out: AnyPath
     strength: float = 0.05  # largest change, on the [-1, 1] scale
     detector: str = "libfacedetection"  # which one was chosen; the object itself is handed to `protect`
     no_face: str = "copy"

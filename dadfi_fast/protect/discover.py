@@ -16,7 +16,7 @@ from dadfi_fast.errors import NothingToDo, UsageError
 from dadfi_fast.images.naming import Namer
 from dadfi_fast.protect.results import Entry, Failed
 from dadfi_fast.storage import listing
-from dadfi_fast.storage.paths import Place, Remote, place
+from dadfi_fast.storage.paths import AnyPath, RemotePath, parse_path
 
 #: Files that systems leave in folders of pictures: passed over without a word.
 JUNK: Final = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", ".picasa.ini", ".localized"})
@@ -29,11 +29,11 @@ OURS: Final = ("dadfi-manifest", ".dadfi-")
 class Root:
     """One SOURCE: a folder, or files whose places are mirrored from ``folder`` on."""
 
-    folder: Place
-    files: tuple[Place, ...] | None  # None: all that is in the folder
+    folder: AnyPath
+    files: tuple[AnyPath, ...] | None  # None: all that is in the folder
 
 
-def find(sources: Sequence[str], out: Place, *, form: str = "keep") -> Iterator[Entry | Failed]:
+def discover(sources: Sequence[str], out: AnyPath, *, form: str = "keep") -> Iterator[Entry | Failed]:
     """Every input with its place under ``out``; a folder that cannot be read is a failure of its own.
 
     Raises:
@@ -60,8 +60,8 @@ def _entries(roots: Sequence[Root], kept: _Kept, form: str) -> Iterator[Entry | 
                 yield _entry(path, _name(path, root, absolute), target, named=root.files is not None)
 
 
-def _entry(path: Place, name: str, target: str, *, named: bool) -> Entry | Failed:
-    if isinstance(path, Remote):
+def _entry(path: AnyPath, name: str, target: str, *, named: bool) -> Entry | Failed:
+    if isinstance(path, RemotePath):
         return Entry(path, name, target, path.size or 0, path.mtime_ns, named)
     try:
         facts = path.stat()
@@ -70,7 +70,7 @@ def _entry(path: Place, name: str, target: str, *, named: bool) -> Entry | Faile
     return Entry(path, name, target, facts.st_size, facts.st_mtime_ns, named)
 
 
-def _name(path: Place, root: Root, absolute: bool) -> str:
+def _name(path: AnyPath, root: Root, absolute: bool) -> str:
     return path.absolute().as_posix() if absolute else _below(path, root.folder)
 
 
@@ -80,8 +80,8 @@ def _below(path: Any, folder: Any) -> str:
 
 
 def _root(source: str) -> Root:
-    path = place(source)
-    if isinstance(path, Remote):
+    path = parse_path(source)
+    if isinstance(path, RemotePath):
         return Root(*listing.root(path, is_junk=_is_junk))
     source = str(path)  # what a file:// URL stands for
     if path.is_dir():
@@ -103,7 +103,7 @@ def _glob(pattern: str) -> Root:
     return Root(Path(*parts[:fixed]), tuple(files))
 
 
-def _refuse_overlap(root: Root, out: Place) -> None:
+def _refuse_overlap(root: Root, out: AnyPath) -> None:
     """Nothing below ``out`` may be an input: a target could be another input's name."""
     folder, target = root.folder.resolve(), out.resolve()
     if type(folder) is not type(target):  # one on a disk, one in a store
@@ -119,7 +119,7 @@ def _refuse_overlap(root: Root, out: Place) -> None:
 class _Kept:
     """Which folders are entered: no junk, not the output folder by whatever path, none that the way leads through."""
 
-    def __init__(self, out: Place) -> None:
+    def __init__(self, out: AnyPath) -> None:
         self._out = out
 
     def enter(self, folder: os.DirEntry[str], way: frozenset[tuple[int, int]]) -> tuple[int, int] | None:
@@ -127,10 +127,10 @@ class _Kept:
             return None
         here = _identity(folder.path)
         # The output folder is looked up now: the run may have made it after the walk began.
-        out = None if isinstance(self._out, Remote) else _identity(self._out)
+        out = None if isinstance(self._out, RemotePath) else _identity(self._out)
         return None if here is None or here in way or here == out else here
 
-    def enter_remote(self, folder: Remote) -> bool:
+    def enter_remote(self, folder: RemotePath) -> bool:
         """The same of a folder in a store."""
         return not _is_junk_folder(folder.name) and folder != self._out
 
@@ -143,9 +143,9 @@ def _identity(path: str | Path) -> tuple[int, int] | None:
     return facts.st_dev, facts.st_ino
 
 
-def _listed(root: Root, kept: _Kept) -> Iterator[tuple[PurePosixPath, Sequence[Place] | OSError]]:
+def _listed(root: Root, kept: _Kept) -> Iterator[tuple[PurePosixPath, Sequence[AnyPath] | OSError]]:
     """Folders (relative) and the files in each, in name order, one folder in memory at a time."""
-    if root.files is None and isinstance(root.folder, Remote):
+    if root.files is None and isinstance(root.folder, RemotePath):
         yield from listing.walk(root.folder, PurePosixPath(), enter=kept.enter_remote, is_junk=_is_junk)
         return
     if root.files is None:

@@ -7,15 +7,15 @@ from contextlib import closing
 
 from dadfi_fast.images.decode import HEAD, recognise
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.discover import find
+from dadfi_fast.protect.discover import discover
 from dadfi_fast.protect.distributed.manifest_shards import open_manifest
 from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.results import Done, Entry, Failed, Skipped
-from dadfi_fast.protect.resume import free, remaining
+from dadfi_fast.protect.resume import free_target, remaining
 from dadfi_fast.storage.paths import first_bytes
 
 
-def plan(config: ProtectConfig, facts: Facts) -> Iterator[dict[str, str | None]]:
+def dry_run(config: ProtectConfig, facts: Facts) -> Iterator[dict[str, str | None]]:
     """For every input its ``source``, ``target``, ``action`` (protect, skip, done or fail) and the ``reason``.
 
     A photo that would be protected may still turn out to be damaged, to be protected already, or to have no face.
@@ -23,15 +23,15 @@ def plan(config: ProtectConfig, facts: Facts) -> Iterator[dict[str, str | None]]
     Raises:
         UsageError, NothingToDo: as `protect` does.
     """
-    entries = find(config.sources, config.out, form=config.format)
+    entries = discover(config.sources, config.out, form=config.format)
     return _planned(entries, config, facts)
 
 
 def _planned(entries: Iterator[Entry | Failed], config: ProtectConfig, facts: Facts) -> Iterator[dict[str, str | None]]:
-    with closing(open_manifest(config.out, facts, look=True)) as manifest:
+    with closing(open_manifest(config.out, facts, read_only=True)) as manifest:
         for item in remaining(entries, manifest, config):
             if isinstance(item, Entry):
-                yield _row(item, *_look(item, config))
+                yield _row(item, *_read_only(item, config))
             elif isinstance(item, Done):
                 yield _row(item.entry, "done", item.target, None)
             elif isinstance(item, Skipped):
@@ -40,12 +40,12 @@ def _planned(entries: Iterator[Entry | Failed], config: ProtectConfig, facts: Fa
                 yield _row(item.entry, "fail", None, str(item.error))
 
 
-def _look(entry: Entry, config: ProtectConfig) -> tuple[str, str | None, str | None]:
+def _read_only(entry: Entry, config: ProtectConfig) -> tuple[str, str | None, str | None]:
     try:
         known = recognise(first_bytes(entry.source, HEAD)) is not None
     except OSError as error:
         return "fail", None, str(error)
-    return ("protect", free(entry.target, config), None) if known else ("skip", None, "no picture")
+    return ("protect", free_target(entry.target, config), None) if known else ("skip", None, "no picture")
 
 
 def _row(entry: Entry, action: str, target: str | None, reason: str | None) -> dict[str, str | None]:

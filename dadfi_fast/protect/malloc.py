@@ -10,7 +10,7 @@ from typing import Final
 _SETTINGS: Final = ((-3, 32 << 20), (-1, 1 << 30), (-8, 1))
 
 
-def keep() -> None:
+def tune_malloc() -> None:
     """Tell the C library, for the whole process; nothing happens where it is not glibc.
 
     A photo's arrays are taken and freed by several threads. Untold, glibc gives them back to the system each time, and

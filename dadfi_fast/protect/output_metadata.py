@@ -14,7 +14,7 @@ from dadfi_fast.types import Metadata, Photo
 
 
 @dataclass(frozen=True)
-class Company:
+class OutputMetadata:
     """Of one photo."""
 
     metadata: Metadata
@@ -30,7 +30,7 @@ class Company:
         return tuple(notes(frames, self.trailer, kept=self.kept))
 
 
-def company_of(data: bytes, photo: Photo, config: ProtectConfig) -> Company:
+def output_metadata(data: bytes, photo: Photo, config: ProtectConfig) -> OutputMetadata:
     """For the file ``data`` of a ``photo``: the mark is in the metadata, and the trailer found."""
     target = target_format(photo.encoding.format, config.format)
     trailer = find_trailer(data) if photo.encoding.format == "JPEG" else None
@@ -38,8 +38,8 @@ def company_of(data: bytes, photo: Photo, config: ProtectConfig) -> Company:
     # What the metadata say of a trailer stays true only where it follows.
     packet = photo.metadata.xmp if trailer is None or kept else xmp.without_trailer(photo.metadata.xmp)
     if config.mark:
-        packet = tag.marked(packet, strength=config.strength, most=XMP_ROOM if target == "JPEG" else None)
-    return Company(replace(photo.metadata, xmp=packet), trailer, kept)
+        packet = tag.tagged(packet, strength=config.strength, most=XMP_ROOM if target == "JPEG" else None)
+    return OutputMetadata(replace(photo.metadata, xmp=packet), trailer, kept)
 
 
 def notes(frames: int, trailer: Trailer | None, *, kept: bool) -> Iterator[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from dadfi_fast.storage.paths import Place
+from dadfi_fast.storage.paths import AnyPath
 from dadfi_fast.types import Face
 
 #: Why a file is passed over that is no picture.
@@ -14,7 +14,7 @@ NO_PICTURE: Final = "no picture"
 
 
 class Clock:
-    """Seconds of work spent on one photo, added up over the hops; waiting in queues does not count."""
+    """Seconds of work spent on one photo, added up over the stages; waiting in queues does not count."""
 
     __slots__ = ("seconds",)
 
@@ -26,7 +26,7 @@ class Clock:
 class Entry:
     """One input file."""
 
-    source: Place
+    source: AnyPath
     name: str  # as the manifest calls it: relative to the folder that was given, with forward slashes
     target: str  # where it will be written: relative to the output folder, with forward slashes
     size: int  # bytes
@@ -90,7 +90,7 @@ class Failed:
     """Nothing was written, because of a fault in this photo."""
 
     entry: Entry
-    hop: str
+    stage: str
     error: Exception
 
 

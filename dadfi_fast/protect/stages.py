@@ -1,6 +1,6 @@
-"""The hops of a photo, each a function from what the last one made to what the next one needs.
+"""The stages of a photo, each a function from what the last one made to what the next one needs.
 
-A fault inside a hop becomes `Failed` and flows on, as every other outcome does. Only faults of the whole run get
+A fault inside a stage becomes `Failed` and flows on, as every other outcome does. Only faults of the whole run get
 through.
 """
 
@@ -30,7 +30,7 @@ from dadfi_fast.protect.blend import blend
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.crop import crops, squares
 from dadfi_fast.protect.meter import Meter
-from dadfi_fast.protect.output_metadata import Company, company_of, notes
+from dadfi_fast.protect.output_metadata import OutputMetadata, notes, output_metadata
 from dadfi_fast.protect.results import NO_PICTURE, Copied, Entry, Failed, Skipped, Written
 from dadfi_fast.protect.verify import is_drawn, measure
 from dadfi_fast.storage.disk import OutFolder
@@ -131,7 +131,7 @@ class Staged:
         return self.outcome.entry
 
 
-def hop(name: str, takes: type[T], work: Callable[[T], Any], meter: Meter | None = None) -> Callable[[Any], Any]:
+def stage(name: str, takes: type[T], work: Callable[[T], Any], meter: Meter | None = None) -> Callable[[Any], Any]:
     """``work`` for the items that are ``takes``; all others flow on, and what ``work`` raises becomes `Failed`.
 
     What it takes is added to the photo's clock, and to ``meter`` under the name of the stage.
@@ -159,19 +159,19 @@ def hop(name: str, takes: type[T], work: Callable[[T], Any], meter: Meter | None
     return run
 
 
-def chain(*hops: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """One hop after the other, in one thread, while the pixels are in its caches."""
+def chain(*stages: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """One stage after the other, in one thread, while the pixels are in its caches."""
 
     def run(item: Any) -> Any:
-        for each in hops:
+        for each in stages:
             item = each(item)
         return item
 
     return run
 
 
-class Hops:
-    """The hops of one run."""
+class Stages:
+    """The stages of one run."""
 
     def __init__(self, config: ProtectConfig, detector: Detector, budget: Budget, out: OutFolder | OutStore) -> None:
         self.config, self.detector, self.budget, self.out = config, detector, budget, out
@@ -186,7 +186,7 @@ class Hops:
                 raise UnsafePhoto(f"{entry.size} bytes are more than a picture of --max-pixels can have")
             data = head + file.read()
         decoder = open_picture(data, max_pixels=self.config.max_pixels, animated=self.config.animated)
-        if tag.is_marked(decoder.metadata.xmp) and not self.config.again:
+        if tag.is_tagged(decoder.metadata.xmp) and not self.config.again:
             return Skipped(entry, tag.ALREADY)
         return Loaded(entry, data, hashlib.sha256(data).hexdigest(), decoder)
 
@@ -214,33 +214,35 @@ class Hops:
     def encode(self, marked: Marked) -> Encoded:
         """Perturbations blended in, and the photo encoded."""
         seen, config = marked.seen, self.config
-        company = company_of(seen.loaded.data, seen.photo, config)
-        photo = replace(seen.photo, metadata=company.metadata)
+        output = output_metadata(seen.loaded.data, seen.photo, config)
+        photo = replace(seen.photo, metadata=output.metadata)
         protected = blend(photo, seen.faces, seen.where, marked.deltas, self.budget)
         data = encode(protected, form=config.format, quality=config.quality)
-        return self._written(seen.loaded, seen.faces, protected.linf, company.around(data), company)
+        return self._written(seen.loaded, seen.faces, protected.linf, output.around(data), output)
 
     def finish(self, ready: Ready) -> Encoded:
         """What a GPU has made, with all that goes with it."""
-        company = company_of(ready.loaded.data, ready.photo, self.config)
+        output = output_metadata(ready.loaded.data, ready.photo, self.config)
         if ready.stream is not None:
-            data = with_metadata(ready.stream, company.metadata)
+            data = with_metadata(ready.stream, output.metadata)
         else:
-            photo = replace(ready.photo, metadata=company.metadata)
+            photo = replace(ready.photo, metadata=output.metadata)
             protected = Protected(photo, photo.pixels, ready.faces, ready.linf)
             data = encode(protected, form=self.config.format, quality=self.config.quality)
-        return self._written(ready.loaded, ready.faces, ready.linf, company.around(data), company)
+        return self._written(ready.loaded, ready.faces, ready.linf, output.around(data), output)
 
-    def _written(self, loaded: Loaded, faces: tuple[Face, ...], linf: int, data: bytes, company: Company) -> Encoded:
+    def _written(
+        self, loaded: Loaded, faces: tuple[Face, ...], linf: int, data: bytes, output: OutputMetadata
+    ) -> Encoded:
         """The file, with what the manifest is to say of it."""
         entry, config, digest = loaded.entry, self.config, hashlib.sha256(data).hexdigest()
         measured = None
         if is_drawn(entry.name, config.verify):
             measured = measure(entry, loaded.data, data, max_pixels=config.max_pixels)
-        said = company.notes(loaded.decoder.frames)
+        said = output.notes(loaded.decoder.frames)
         return Encoded(Written(entry, entry.target, faces, linf, loaded.sha256, digest, measured, said), data)
 
-    def stage(self, encoded: Encoded) -> Staged:
+    def write(self, encoded: Encoded) -> Staged:
         """The bytes on disk, under a temporary name beside the final one."""
         return Staged(encoded.outcome, self.out.stage(encoded.entry.target, encoded.data))
 

@@ -28,7 +28,7 @@ _FATAL: Final = {
 
 
 @contextmanager
-def disk(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """Errors of the disk that ``path`` is on, raised inside, become `DiskError`, others of writing `PhotoError`."""
     try:
         yield
@@ -51,7 +51,7 @@ class OutFolder:
         self._made: set[Path] = set()
         self._number = itertools.count()
         self._lock = threading.Lock()
-        with disk(path):
+        with disk_errors(path):
             try:
                 path.mkdir(parents=True, exist_ok=True)
             except (FileExistsError, NotADirectoryError) as error:
@@ -70,7 +70,7 @@ class OutFolder:
         """
         final = self.path / target
         temporary = final.parent / f"{PREFIX}{os.getpid()}-{next(self._number)}{SUFFIX}"
-        with disk(final):
+        with disk_errors(final):
             self._make(final.parent)
             with self._lock:
                 self._open.add(temporary)
@@ -84,7 +84,7 @@ class OutFolder:
 
     def commit(self, temporary: Path, target: str) -> None:
         """Give a staged file its final name, in one step."""
-        with disk(self.path / target):
+        with disk_errors(self.path / target):
             os.replace(temporary, self.path / target)  # noqa: PTH105
         with self._lock:
             self._open.discard(temporary)

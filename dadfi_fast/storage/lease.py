@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from dadfi_fast.errors import UsageError
-from dadfi_fast.storage.paths import Remote, reached
+from dadfi_fast.storage.paths import RemotePath, storage_errors
 
 NAME: Final = "dadfi-manifest.lock"
 #: Seconds between two signs of life, and how old the last one may be before the run counts as dead.
@@ -33,7 +33,7 @@ class Lease:
         DiskError: the store cannot be reached.
     """
 
-    def __init__(self, out: Remote) -> None:
+    def __init__(self, out: RemotePath) -> None:
         self._place = out / NAME
         self._refuse(out)
         self._beat()
@@ -48,8 +48,8 @@ class Lease:
         with suppress(Exception):  # else the next run waits a minute
             self._place.store.system.rm_file(self._place.key)
 
-    def _refuse(self, out: Remote) -> None:
-        with reached(self._place, to="be read"):
+    def _refuse(self, out: RemotePath) -> None:
+        with storage_errors(self._place, to="be read"):
             if not self._place.store.system.exists(self._place.key):
                 return
             found = json.loads(self._place.read_bytes())
@@ -61,7 +61,7 @@ class Lease:
 
     def _beat(self) -> None:
         sign = {"host": socket.gethostname(), "process": os.getpid(), "beat": time.time()}
-        with reached(self._place, to="be written"):
+        with storage_errors(self._place, to="be written"):
             self._place.store.system.pipe_file(self._place.key, json.dumps(sign).encode())
 
     def _live(self) -> None:

@@ -9,13 +9,13 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from dadfi_fast.errors import NothingToDo, UsageError
-from dadfi_fast.storage.paths import Remote, reached
+from dadfi_fast.storage.paths import RemotePath, storage_errors
 
 #: Where file systems of fsspec say when a file was changed; each has its own word.
 _TIMES: Final = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 
-def root(source: Remote, *, is_junk: Callable[[str], bool]) -> tuple[Remote, tuple[Remote, ...] | None]:
+def root(source: RemotePath, *, is_junk: Callable[[str], bool]) -> tuple[RemotePath, tuple[RemotePath, ...] | None]:
     """The folder that ``source`` stands for, and its files where these are named; None: all that is in it.
 
     Raises:
@@ -24,7 +24,7 @@ def root(source: Remote, *, is_junk: Callable[[str], bool]) -> tuple[Remote, tup
         DiskError: the store cannot be reached.
     """
     system = source.store.system
-    with reached(source, to="be read"):
+    with storage_errors(source, to="be read"):
         if system.isfile(source.key):
             return source.parent, (_filed(source.parent, system.info(source.key)),)
         if system.isdir(source.key):
@@ -37,8 +37,8 @@ def root(source: Remote, *, is_junk: Callable[[str], bool]) -> tuple[Remote, tup
 
 
 def walk(
-    folder: Remote, relative: PurePosixPath, *, enter: Callable[[Remote], bool], is_junk: Callable[[str], bool]
-) -> Iterator[tuple[PurePosixPath, Sequence[Remote] | OSError]]:
+    folder: RemotePath, relative: PurePosixPath, *, enter: Callable[[RemotePath], bool], is_junk: Callable[[str], bool]
+) -> Iterator[tuple[PurePosixPath, Sequence[RemotePath] | OSError]]:
     """Folders (relative to the first) and the files in each, in name order, one folder in memory at a time."""
     try:
         listed = sorted(folder.store.list(folder.key), key=lambda each: str(each["name"]).rstrip("/"))
@@ -54,11 +54,11 @@ def walk(
             yield from walk(inner, relative / inner.name, enter=enter, is_junk=is_junk)
 
 
-def _glob(pattern: Remote, is_junk: Callable[[str], bool]) -> tuple[Remote, tuple[Remote, ...]]:
+def _glob(pattern: RemotePath, is_junk: Callable[[str], bool]) -> tuple[RemotePath, tuple[RemotePath, ...]]:
     head = pattern
     while glob.has_magic(head.key):
         head = head.parent
-    with reached(pattern, to="be listed"):
+    with storage_errors(pattern, to="be listed"):
         found: dict[str, Any] = pattern.store.system.glob(pattern.key, detail=True)
     below = len(head.key.rstrip("/")) + 1
     infos = (found[key] for key in sorted(found, key=lambda key: key.split("/")) if found[key]["type"] == "file")
@@ -69,17 +69,17 @@ def _glob(pattern: Remote, is_junk: Callable[[str], bool]) -> tuple[Remote, tupl
     return head, files
 
 
-def _is_file(info: dict[str, Any], folder: Remote) -> bool:
+def _is_file(info: dict[str, Any], folder: RemotePath) -> bool:
     """A file, and not the empty object that some programs make to stand for the folder itself."""
     return info["type"] == "file" and str(info["name"]).rstrip("/") != folder.key.rstrip("/")
 
 
-def _filed(folder: Remote, info: dict[str, Any], relative: str = "") -> Remote:
+def _filed(folder: RemotePath, info: dict[str, Any], relative: str = "") -> RemotePath:
     """A file with what the listing says of it."""
     file = folder / (relative or _name(info))
     when = next((info[key] for key in _TIMES if info.get(key) is not None), 0)
     seconds = when.timestamp() if isinstance(when, datetime) else _seconds(when)
-    return Remote(file.url, file.key, file.store, int(info["size"] or 0), round(seconds * 1e9))
+    return RemotePath(file.url, file.key, file.store, int(info["size"] or 0), round(seconds * 1e9))
 
 
 def _seconds(when: Any) -> float:

@@ -11,7 +11,7 @@ from typing import Final
 
 from dadfi_fast.errors import PhotoError, UsageError
 from dadfi_fast.storage.disk import PREFIX, SUFFIX, OutFolder
-from dadfi_fast.storage.paths import Place, Remote, reached
+from dadfi_fast.storage.paths import AnyPath, RemotePath, storage_errors
 
 #: Uploads side by side: each waits for the network most of its time.
 UPLOADS: Final = 16
@@ -39,16 +39,16 @@ class OutStore:
         DiskError: it cannot be written to; found out now, before any work is done.
     """
 
-    def __init__(self, path: Remote) -> None:
+    def __init__(self, path: RemotePath) -> None:
         self.path = path
         if not path.url.startswith(WHOLE):
             raise UsageError(
                 f"--out {path}: files cannot be written there in one step; mount it and name the folder, or name one of"
                 f" {', '.join(WHOLE)}"
             )
-        path.store.look_again()  # an earlier run may have claimed names that it never wrote
+        path.store.invalidate()  # an earlier run may have claimed names that it never wrote
         probe = path / f"{PREFIX}{secrets.token_hex(6)}{SUFFIX}"
-        with reached(path, to="be written to"):
+        with storage_errors(path, to="be written to"):
             path.store.system.pipe_file(probe.key, b"\0")
             path.store.system.rm_file(probe.key)
 
@@ -74,7 +74,7 @@ class OutStore:
 
     def _put(self, target: str, data: bytes) -> PhotoError | None:
         final = self.path / target
-        with reached(final, to="be written"):
+        with storage_errors(final, to="be written"):
             try:
                 final.store.system.pipe_file(final.key, data)
             except OSError as error:
@@ -90,10 +90,10 @@ class OutStore:
         """There is nothing stale: no file is ever staged."""
 
 
-def open_out(path: Place) -> OutFolder | OutStore:
+def open_out(path: AnyPath) -> OutFolder | OutStore:
     """The output folder, made where it is missing.
 
     Raises:
         DiskError: it cannot be made or written to.
     """
-    return OutStore(path) if isinstance(path, Remote) else OutFolder(path)
+    return OutStore(path) if isinstance(path, RemotePath) else OutFolder(path)

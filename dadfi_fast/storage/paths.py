@@ -1,6 +1,6 @@
 """Where files lie: a path of this system, or a place in a store that fsspec knows (Amazon's S3, Google's, memory).
 
-A `Remote` answers the few questions of `pathlib.Path` that a run asks, so most code need not know which of both
+A `RemotePath` answers the few questions of `pathlib.Path` that a run asks, so most code need not know which of both
 it has.
 """
 
@@ -30,7 +30,7 @@ _INSTALL: Final = {
 }
 
 
-class Store:
+class CachedFilesystem:
     """A file system of fsspec, and the names in the folders that were looked at last. Safe to use from threads."""
 
     def __init__(self, system: Any) -> None:
@@ -44,7 +44,7 @@ class Store:
         with self._lock:
             names = self._folders.get(folder)
             if names is None:
-                with reached(folder, to="be listed"):
+                with storage_errors(folder, to="be listed"):
                     listed = self.list(folder)
                 names = {_name(each["name"]) for each in listed if each["type"] == "file"}
                 self._folders[folder] = names
@@ -59,7 +59,7 @@ class Store:
             if folder in self._folders:
                 self._folders[folder].add(name)
 
-    def look_again(self) -> None:
+    def invalidate(self) -> None:
         """What was seen or claimed so far no longer counts."""
         with self._lock:
             self._folders.clear()
@@ -74,12 +74,12 @@ class Store:
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemotePath:
     """A file or folder in a store."""
 
     url: str
     key: str = field(compare=False)  # as the store's file system calls it, without the scheme
-    store: Store = field(compare=False, repr=False)
+    store: CachedFilesystem = field(compare=False, repr=False)
     size: int | None = field(default=None, compare=False)  # bytes, where a listing said so
     mtime_ns: int = field(default=0, compare=False)
 
@@ -89,33 +89,33 @@ class Remote:
     def __reduce__(self) -> Any:  # stores hold connections, which another process makes anew
         return _again, (self.url, self.size, self.mtime_ns)
 
-    def __truediv__(self, relative: str | PurePosixPath) -> Remote:
+    def __truediv__(self, relative: str | PurePosixPath) -> RemotePath:
         rest = str(relative)
         if rest == ".":
             return self
-        return Remote(f"{self.url.rstrip('/')}/{rest}", f"{self.key.rstrip('/')}/{rest}", self.store)
+        return RemotePath(f"{self.url.rstrip('/')}/{rest}", f"{self.key.rstrip('/')}/{rest}", self.store)
 
     @property
     def name(self) -> str:
         return _name(self.key)
 
     @property
-    def parent(self) -> Remote:
-        return Remote(self.url.rpartition("/")[0], self.key.rpartition("/")[0], self.store)
+    def parent(self) -> RemotePath:
+        return RemotePath(self.url.rpartition("/")[0], self.key.rpartition("/")[0], self.store)
 
-    def absolute(self) -> Remote:
+    def absolute(self) -> RemotePath:
         return self
 
-    def resolve(self) -> Remote:
+    def resolve(self) -> RemotePath:
         return self
 
     def as_posix(self) -> str:
         return self.url
 
-    def is_relative_to(self, other: Remote) -> bool:
+    def is_relative_to(self, other: RemotePath) -> bool:
         return self.url == other.url or self.url.startswith(other.url.rstrip("/") + "/")
 
-    def relative_to(self, folder: Remote) -> PurePosixPath:
+    def relative_to(self, folder: RemotePath) -> PurePosixPath:
         return PurePosixPath(self.url[len(folder.url.rstrip("/")) + 1 :])
 
     def exists(self) -> bool:
@@ -128,20 +128,20 @@ class Remote:
         data: bytes = self.store.system.cat_file(self.key)
         return data
 
-    def open(self, mode: str = "rb") -> Reader:
+    def open(self, mode: str = "rb") -> RemoteReader:
         """For reading, from the beginning on."""
         assert mode == "rb", "stores are written to by `dadfi_fast.storage.object_store`"
-        return Reader(self)
+        return RemoteReader(self)
 
 
-class Reader:
+class RemoteReader:
     """A remote file, read from its beginning on: `FIRST` bytes, and then, if asked for, the rest."""
 
-    def __init__(self, file: Remote) -> None:
+    def __init__(self, file: RemotePath) -> None:
         self._file = file
         self._held, self._at = b"", 0  # what was fetched and not read yet; where the next fetch begins
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> RemoteReader:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -169,10 +169,10 @@ class Reader:
         return data
 
 
-Place: TypeAlias = Path | Remote
+AnyPath: TypeAlias = Path | RemotePath
 
 
-def place(text: str) -> Place:
+def parse_path(text: str) -> AnyPath:
     """The place that a path or a URL names; ``file://`` is a path.
 
     Raises:
@@ -185,14 +185,14 @@ def place(text: str) -> Place:
         from urllib.request import url2pathname  # loads what speaks HTTP, 20 ms, for a URL that few give
 
         return Path(url2pathname(rest.removeprefix("localhost")))
-    return remote(text)
+    return parse_url(text)
 
 
-def remote(url: str) -> Remote:
+def parse_url(url: str) -> RemotePath:
     """The place in a store that ``url`` names.
 
     Raises:
-        UsageError: as `place` does.
+        UsageError: as `parse_path` does.
     """
     scheme = url.partition("://")[0]
     if "::" in url:
@@ -207,11 +207,11 @@ def remote(url: str) -> Remote:
         raise UsageError(f"{scheme}:// needs a package; run: {_INSTALL.get(scheme, error)}") from error
     except ValueError as error:
         raise UsageError(f"{url}: {error}; known are s3://, gs://, file:// and what else fsspec has") from error
-    return Remote(str(system.unstrip_protocol(key)).rstrip("/"), str(key), Store(system))
+    return RemotePath(str(system.unstrip_protocol(key)).rstrip("/"), str(key), CachedFilesystem(system))
 
 
 @contextmanager
-def reached(where: object, *, to: str) -> Iterator[None]:
+def storage_errors(where: object, *, to: str) -> Iterator[None]:
     """What goes wrong on the way to a store, raised inside, becomes `DiskError`; ``to``: be read, be written."""
     try:
         yield
@@ -222,13 +222,13 @@ def reached(where: object, *, to: str) -> Iterator[None]:
         raise DiskError(f"{where} cannot {to}: {what}; what is written is kept, the same command goes on") from error
 
 
-def first_bytes(file: Place, n: int) -> bytes:
+def first_bytes(file: AnyPath, n: int) -> bytes:
     """The first ``n`` bytes of a file, and no more of it.
 
     Raises:
         OSError: it cannot be read.
     """
-    if isinstance(file, Remote):
+    if isinstance(file, RemotePath):
         n = n if file.size is None else min(n, file.size)
         data: bytes = file.store.system.cat_file(file.key, start=0, end=n) if n else b""
         return data
@@ -236,17 +236,17 @@ def first_bytes(file: Place, n: int) -> bytes:
         return local.read(n)
 
 
-def _again(url: str, size: int | None, mtime_ns: int) -> Remote:
-    made = remote(url)
-    return Remote(made.url, made.key, _shared(made), size, mtime_ns)
+def _again(url: str, size: int | None, mtime_ns: int) -> RemotePath:
+    made = parse_url(url)
+    return RemotePath(made.url, made.key, _shared(made), size, mtime_ns)
 
 
-_STORES: Final[dict[int, Store]] = {}
+_FILESYSTEMS: Final[dict[int, CachedFilesystem]] = {}
 
 
-def _shared(made: Remote) -> Store:
-    """One `Store` a file system and process: fsspec gives the same file system for the same options."""
-    return _STORES.setdefault(id(made.store.system), made.store)
+def _shared(made: RemotePath) -> CachedFilesystem:
+    """One `CachedFilesystem` a file system and process: fsspec gives the same file system for the same options."""
+    return _FILESYSTEMS.setdefault(id(made.store.system), made.store)
 
 
 def _name(key: str) -> str:

@@ -8,7 +8,7 @@ from dadfi_fast.backends.torch import Torch
 from dadfi_fast.errors import BackendMissing
 
 
-def place(name: str) -> torch.device:
+def torch_device(name: str) -> torch.device:
     """The device called ``name``: cpu, cuda or cuda:N; auto is a GPU where there is one.
 
     Raises:

@@ -17,7 +17,7 @@ from torch import Tensor
 Model = Callable[[Tensor], Tensor]
 
 
-def queried(model: Model, pictures: Tensor, *, directions: int, sigma: float, rng: torch.Generator) -> Tensor:
+def query_gradient(model: Model, pictures: Tensor, *, directions: int, sigma: float, rng: torch.Generator) -> Tensor:
     """``model(pictures)``, whose gradient for ``pictures`` is estimated from ``2 * directions`` further calls.
 
     Args:
@@ -27,11 +27,11 @@ def queried(model: Model, pictures: Tensor, *, directions: int, sigma: float, rn
         rng: where the directions are drawn from.
     """
     seed = int(torch.randint(2**31, (), generator=rng))
-    out: Tensor = _Queried.apply(pictures, model, directions, sigma, seed)  # type: ignore[no-untyped-call]
+    out: Tensor = _QueryGradient.apply(pictures, model, directions, sigma, seed)  # type: ignore[no-untyped-call]
     return out
 
 
-class _Queried(torch.autograd.Function):
+class _QueryGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pictures: Tensor, model: Model, directions: int, sigma: float, seed: int) -> Tensor:
         ctx.save_for_backward(pictures)

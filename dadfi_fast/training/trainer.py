@@ -24,11 +24,11 @@ from dadfi_fast.training.augment import framed, resized
 from dadfi_fast.training.config import TrainConfig
 from dadfi_fast.training.contact_sheet import save_sheet
 from dadfi_fast.training.data import Faces
-from dadfi_fast.training.device import autocast, place
+from dadfi_fast.training.device import autocast, torch_device
 from dadfi_fast.training.loop import Losses, step_rng
-from dadfi_fast.training.query_gradient import queried
+from dadfi_fast.training.query_gradient import query_gradient
 from dadfi_fast.training.recognition import Pair, recognize
-from dadfi_fast.training.transforms import Journey, direct, draw
+from dadfi_fast.training.transforms import Transform, direct, draw
 from dadfi_fast.training.validate import validate
 
 _PARTS = ("generator", "ide_x", "ide_y", "g_opt", "d_opt")
@@ -59,7 +59,7 @@ class DadfiTrainer:
         assert faces.labels is not None and targets
         self.config, self.faces, self.labels, self.targets = config, faces, faces.labels, targets
         self.validation = validation
-        self.device = place(config.device)
+        self.device = torch_device(config.device)
         for target in targets:
             target.model.to(self.device)
         torch.manual_seed(config.seed)
@@ -69,7 +69,7 @@ class DadfiTrainer:
         self.g_opt = torch.optim.Adam(self.generator.parameters(), config.lr, betas, eps)
         judges = [*self.ide_x.parameters(), *self.ide_y.parameters()]
         self.d_opt = torch.optim.Adam(judges, config.lr_recognizers, betas, eps)
-        self.marks: list[Tensor] = []  # adv_i, one a model, [3, S, S]
+        self.perturbations: list[Tensor] = []  # adv_i, one a model, [3, S, S]
         self.scores: list[float] = []  # at each checkpoint, of the model that is broken least
         self.shares = torch.full((len(targets),), 1 / len(targets))  # how often each model is trained against
 
@@ -77,23 +77,23 @@ class DadfiTrainer:
         """Compute the universal basic perturbations adv_i (Eq. 11), if the objective uses them and no checkpoint had
         them."""
         c = self.config
-        if self.marks or not c.lambda_y or c.teacher != "universal":
+        if self.perturbations or not c.lambda_y or c.teacher != "universal":
             return
         for number, target in enumerate(self.targets):
             rng = step_rng(c.seed + 1, number)
             batches = (self._teacher_batch(target, rng) for _ in range(c.teacher_batches))
-            self.marks.append(universal(batches, rng=rng, **self._climb()))
+            self.perturbations.append(universal(batches, rng=rng, **self._climb()))
 
     def step(self, number: int, rng: torch.Generator) -> Losses:
         self._schedule(number)
         distributed.follow_first(self.shares)
         x, labels = self._draw(rng)
         edits = {model: self._one_edit_each(self.targets[model], labels, rng) for model in self._asked(rng)}
-        journey = draw(self.config, x, rng, strength=self._strength(number))
-        crop = journey.crop(x)
+        transform = draw(self.config, x, rng, strength=self._strength(number))
+        crop = transform.crop(x)
         with self._autocast():
             delta = self.generator(crop).float()
-        answers = [self._answer(model, x, delta, edit, journey, rng) for model, edit in edits.items()]
+        answers = [self._answer(model, x, delta, edit, transform, rng) for model, edit in edits.items()]
         terms = recognize(self._pairs(crop, delta, answers), self.d_opt, half=self._autocast)
         short = [losses.shortfall(answer.distortion, self.config.distortion_goal) for answer in answers]
         distortion = torch.cat([answer.distortion for answer in answers])
@@ -114,7 +114,7 @@ class DadfiTrainer:
     def state(self) -> dict[str, Any]:
         parts = {p: getattr(self, p).state_dict() for p in _PARTS}
         hashes = {t.name: t.sha256 for t in self.targets}
-        found = {"marks": self.marks, "shares": self.shares, "scores": self.scores}
+        found = {"marks": self.perturbations, "shares": self.shares, "scores": self.scores}
         return parts | found | {"config": asdict(self.config), "targets": hashes}
 
     def load(self, state: dict[str, Any]) -> None:
@@ -122,7 +122,7 @@ class DadfiTrainer:
             raise DataError("the checkpoint was made against other deepfake models; train into another --out folder")
         for part in _PARTS:
             getattr(self, part).load_state_dict(state[part])
-        self.marks = [mark.to(self.device) for mark in state["marks"]]
+        self.perturbations = [perturbation.to(self.device) for perturbation in state["marks"]]
         self.shares, self.scores = state["shares"], state["scores"]
 
     @torch.no_grad()
@@ -143,7 +143,7 @@ class DadfiTrainer:
             with (folder / "validation.jsonl").open("a") as file:
                 file.write(json.dumps({"step": number, **figures, "shares": self.shares.tolist()}) + "\n")
 
-    def settled(self) -> bool:
+    def converged(self) -> bool:
         """Whether the model that is broken least after JPEG 75 was not broken more for ``patience`` checkpoints."""
         patience = self.config.patience
         return 0 < patience < len(self.scores) and max(self.scores[-patience:]) <= max(self.scores[:-patience])
@@ -172,15 +172,15 @@ class DadfiTrainer:
         return [int(torch.multinomial(self.shares, 1, generator=rng))]
 
     def _answer(
-        self, model: int, x: Tensor, delta: Tensor, edit: Tensor, journey: Journey, rng: torch.Generator
+        self, model: int, x: Tensor, delta: Tensor, edit: Tensor, transform: Transform, rng: torch.Generator
     ) -> _Answer:
         """What model number ``model`` makes of the photo ``x`` protected by ``delta``."""
-        target, clean = self.targets[model], journey.clean(x)
-        broken = self._broken(target, journey.protected(x, delta), edit, rng)
+        target, clean = self.targets[model], transform.clean(x)
+        broken = self._broken(target, transform.protected(x, delta), edit, rng)
         with torch.no_grad():
             fake = self._fake(target, clean, edit)
         distortion = masked_distortion(fake, broken, target.model.resize(clean))
-        return _Answer(broken, self._taught(model, x, journey, edit, rng), distortion)
+        return _Answer(broken, self._taught(model, x, transform, edit, rng), distortion)
 
     def _pairs(self, x: Tensor, delta: Tensor, answers: Sequence[_Answer]) -> list[Pair]:
         """What the recognizers tell apart in this step."""
@@ -191,7 +191,9 @@ class DadfiTrainer:
                 pairs.append(Pair(c.lambda_y, "y", self.ide_y, answer.taught, answer.broken))
         return pairs
 
-    def _taught(self, number: int, x: Tensor, journey: Journey, edit: Tensor, rng: torch.Generator) -> Tensor | None:
+    def _taught(
+        self, number: int, x: Tensor, transform: Transform, edit: Tensor, rng: torch.Generator
+    ) -> Tensor | None:
         """mod_i(x + adv_i), the "real" side of Ide_y, on the same way as the protected picture."""
         target = self.targets[number]
         if not self.config.lambda_y:
@@ -199,9 +201,9 @@ class DadfiTrainer:
         if self.config.teacher == "per-image":
             basic = per_image(x, partial(self._broken, target, edit=edit, rng=rng), rng=rng, **self._climb())
         else:
-            basic = self.marks[number].expand_as(x)
+            basic = self.perturbations[number].expand_as(x)
         with torch.no_grad():
-            return self._fake(target, journey.protected(x, basic), edit)
+            return self._fake(target, transform.protected(x, basic), edit)
 
     def _teacher_batch(self, target: Target, rng: torch.Generator) -> tuple[Tensor, Fake]:
         x, labels = self._draw(rng)
@@ -226,7 +228,7 @@ class DadfiTrainer:
             return self._fake(target, pictures, edit)
         pictures = target.model.resize(pictures)
         asked = partial(self._fake, target, edit=edit)
-        return queried(asked, pictures, directions=c.query_directions, sigma=c.query_sigma, rng=rng)
+        return query_gradient(asked, pictures, directions=c.query_directions, sigma=c.query_sigma, rng=rng)
 
     def _draw(self, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         c, index = self.config, torch.randint(len(self.faces), (self.config.batch,), generator=rng)

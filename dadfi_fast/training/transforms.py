@@ -12,7 +12,7 @@ from dadfi_fast.training.config import TrainConfig
 
 
 @dataclass(frozen=True)
-class Journey:
+class Transform:
     """What is drawn for one batch; `clean` and `protected` see the same geometry, only `protected` meets the codec."""
 
     side: int  # pixels of the crop in the photo
@@ -45,7 +45,7 @@ class Journey:
         return photo[:, :, top : top + side, left : left + side]
 
 
-def draw(config: TrainConfig, x: Tensor, rng: torch.Generator, *, strength: float = 1.0) -> Journey:
+def draw(config: TrainConfig, x: Tensor, rng: torch.Generator, *, strength: float = 1.0) -> Transform:
     """A journey for the batch ``x`` [B, 3, S, S]; the direct way where the recipe has no transforms.
 
     Args:
@@ -63,17 +63,17 @@ def draw(config: TrainConfig, x: Tensor, rng: torch.Generator, *, strength: floa
     sigma = config.blur_sigma * _uniform(0.4, 1.0, rng) if blurred else None
     chroma = 2 if _chance(0.7, rng) else 1
     phase = torch.randint(8 * chroma, (2,), generator=rng).tolist()
-    return Journey(side, _cut(config, side, rng, strength), quality, chroma, (phase[0], phase[1]), sigma)
+    return Transform(side, _cut(config, side, rng, strength), quality, chroma, (phase[0], phase[1]), sigma)
 
 
-def direct(side: int) -> Journey:
+def direct(side: int) -> Transform:
     """No transform at all: the whole crop, only rounded to levels."""
-    return Journey(side, (0, 0, side), None, 1, (0, 0), None)
+    return Transform(side, (0, 0, side), None, 1, (0, 0), None)
 
 
-def compressed(side: int, quality: int, count: int) -> Journey:
+def compressed(side: int, quality: int, count: int) -> Transform:
     """JPEG of one quality, 4:2:0, and nothing else: for validation."""
-    return Journey(side, (0, 0, side), torch.full((count,), quality), 2, (0, 0), None)
+    return Transform(side, (0, 0, side), torch.full((count,), quality), 2, (0, 0), None)
 
 
 def _cut(config: TrainConfig, side: int, rng: torch.Generator, strength: float) -> tuple[int, int, int]:

@@ -29,8 +29,8 @@ def validate(
         x = resized(faces.batch(index).to(device), image_size)
         delta = generator(x)
         squares.append(delta.square().mean())
-        journeys = {"png": direct(image_size), "jpeg75": compressed(image_size, 75, len(x))}
-        seen = {way: journey.protected(x, delta) for way, journey in journeys.items()}
+        transforms = {"png": direct(image_size), "jpeg75": compressed(image_size, 75, len(x))}
+        seen = {way: transform.protected(x, delta) for way, transform in transforms.items()}
         for target in targets:
             source = target.model.resize(x)
             for edit in target.edits(faces.labels[index]).to(device):

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from dadfi_fast.attacks.pgd import PGD
-from dadfi_fast.attacks.registry import ATTACKS, Means, make
+from dadfi_fast.attacks.registry import ATTACKS, AttackInputs, make
 from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.errors import UsageError
 from dadfi_fast.types import Budget
@@ -19,18 +19,18 @@ def test_the_names() -> None:
 
 def test_a_wrong_name_is_told_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="no attack is called 'anti-forgry'; did you mean 'anti-forgery'"):
-        make("anti-forgry", Means(Budget()))
+        make("anti-forgry", AttackInputs(Budget()))
 
 
 def test_options_go_to_the_attack(strong: Target) -> None:
-    attack = make("pgd", Means(Budget(0.02), [strong], options={"steps": 3}))
+    attack = make("pgd", AttackInputs(Budget(0.02), [strong], options={"steps": 3}))
     assert isinstance(attack, PGD) and attack.steps == 3 and attack.budget == Budget(0.02)
 
 
 @pytest.mark.parametrize(("name", "recipe"), [("dadfi", "release"), ("mse", "mse"), ("initiative", "initiative")])
 def test_the_recipe_of_a_missing_generator_is_named(name: str, recipe: str) -> None:
     with pytest.raises(UsageError, match=f"dadfi-fast train --recipe {recipe}"):
-        make(name, Means(Budget()))
+        make(name, AttackInputs(Budget()))
 
 
 def test_listing_them_and_adding_a_watermark_load_no_torch() -> None:

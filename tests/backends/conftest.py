@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dadfi_fast.backends.generator_file import Artifact, load_artifact
+from dadfi_fast.backends.generator_file import GeneratorFile, load_generator_file
 from dadfi_fast.backends.tensorrt import build
 from dadfi_fast.types import Float32
 
 
 @pytest.fixture(scope="session")
-def generator() -> Artifact:
-    return load_artifact()
+def generator() -> GeneratorFile:
+    return load_generator_file()
 
 
 @pytest.fixture

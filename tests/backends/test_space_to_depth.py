@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from dadfi_fast.backends import space_to_depth
-from dadfi_fast.backends.generator_file import load_artifact
+from dadfi_fast.backends.generator_file import load_generator_file
 from dadfi_fast.backends.openvino_core import core
 from dadfi_fast.export.to_onnx import export_generator
 from dadfi_fast.models.generator import Generator
@@ -80,7 +80,7 @@ def test_generator_gives_the_same(bound: Any, tmp_path: Path) -> None:
 
 
 def test_shipped_generator_is_packed() -> None:
-    assert space_to_depth.pack(core().read_model(load_artifact("generator-s").onnx))
+    assert space_to_depth.pack(core().read_model(load_generator_file("generator-s").onnx))
 
 
 def test_wide_generator_stays(tmp_path: Path) -> None:

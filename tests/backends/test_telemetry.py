@@ -18,9 +18,9 @@ BARE = "import openvino"
 BACKEND = """
 import sys
 from pathlib import Path
-from dadfi_fast.backends.generator_file import Artifact
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.backends.registry import BACKENDS
-toy = Artifact("toy", Path(sys.argv[1]) / "fragile.onnx", None, "", 0.05, "s")
+toy = GeneratorFile("toy", Path(sys.argv[1]) / "fragile.onnx", None, "", 0.05, "s")
 BACKENDS["openvino"]()(toy, threads=1)
 """
 DEEPFAKE = """

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from dadfi_fast.attacks.generator import GeneratorAttack
-from dadfi_fast.backends.generator_file import load_artifact
+from dadfi_fast.backends.generator_file import load_generator_file
 from dadfi_fast.backends.openvino import OpenVINO
 from dadfi_fast.bench import worker_pools
 from dadfi_fast.bench.photos import Photos, gather
-from dadfi_fast.bench.setup import Rig
+from dadfi_fast.bench.setup import BenchSetup
 from dadfi_fast.bench.timing import Case
 from dadfi_fast.errors import DadfiError
 from dadfi_fast.faces.none import Whole
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.distributed.pool import Gone
+from dadfi_fast.protect.distributed.pool import WorkerLost
 from dadfi_fast.protect.distributed.processes import Processes
 from dadfi_fast.types import Budget
 
@@ -33,11 +33,11 @@ def photos(folder: Path, tmp_path: Path) -> Photos:
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Rig:
+def bench_setup(tmp_path: Path) -> BenchSetup:
     """The generator that ships, two threads."""
     config = ProtectConfig(sources=("none",), out=tmp_path / "scratch", detector="none", workers=2, again=True)
-    backend = OpenVINO(load_artifact("generator-s"), device="cpu", threads=1)
-    return Rig(config, Whole(), GeneratorAttack(backend, Budget()))
+    backend = OpenVINO(load_generator_file("generator-s"), device="cpu", threads=1)
+    return BenchSetup(config, Whole(), GeneratorAttack(backend, Budget()))
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def stack() -> Iterator[ExitStack]:
         yield made
 
 
-def test_one_process_and_two(photos: Photos, rig: Rig, stack: ExitStack) -> None:
-    timed = worker_pools.cases(photos, rig, stack, ray=False)
+def test_one_process_and_two(photos: Photos, bench_setup: BenchSetup, stack: ExitStack) -> None:
+    timed = worker_pools.cases(photos, bench_setup, stack, ray=False)
     assert [case.provider for case in timed] == ["one process", "2 processes"]
     assert [case.config["threads"] for case in timed] == [2, 2] and timed[1].config["start_seconds"] > 0
     ticks: list[int] = []
@@ -59,20 +59,20 @@ def test_one_process_and_two(photos: Photos, rig: Rig, stack: ExitStack) -> None
         ("engine", "2 processes / one process", "ratio", 2),
     ]
     assert len(ticks) == 6 and all(0 < row.p20 <= row.p80 for row in rows)
-    assert not any(rig.config.folder.iterdir())  # each round is tidied away
+    assert not any(bench_setup.config.folder.iterdir())  # each round is tidied away
 
 
-def test_a_photo_that_fails_is_told(photos: Photos, rig: Rig, stack: ExitStack) -> None:
+def test_a_photo_that_fails_is_told(photos: Photos, bench_setup: BenchSetup, stack: ExitStack) -> None:
     photos.files[0].write_bytes(b"\xff\xd8\xff")
-    case: Case = worker_pools.cases(photos, rig, stack, ray=False)[0]
+    case: Case = worker_pools.cases(photos, bench_setup, stack, ray=False)[0]
     with pytest.raises(DadfiError, match="could not be protected"):
         case.work()
 
 
 def test_a_worker_that_does_not_start_is_told(
-    photos: Photos, rig: Rig, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+    photos: Photos, bench_setup: BenchSetup, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Processes, "begin", lambda *_: None)
-    monkeypatch.setattr(Processes, "events", lambda *_: [Gone(0, "it ended with exit code 1")])
+    monkeypatch.setattr(Processes, "events", lambda *_: [WorkerLost(0, "it ended with exit code 1")])
     with pytest.raises(DadfiError, match=r"a worker did not start: .*exit code 1"):
-        worker_pools.cases(photos, replace(rig), stack, ray=False)
+        worker_pools.cases(photos, replace(bench_setup), stack, ray=False)

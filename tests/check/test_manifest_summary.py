@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from dadfi_fast.check.manifest_summary import Left, Scope, read_scope
+from dadfi_fast.check.manifest_summary import ManifestSummary, Unprotected, read_manifest_summary
 from dadfi_fast.check.pairs import MANIFEST
 
 MAKER = {"generator": "abc", "config": "f00", "backend": "openvino-cpu: the fastest"}
 
 
-def written(folder: Path, *rows: dict[str, object]) -> Scope:
+def written(folder: Path, *rows: dict[str, object]) -> ManifestSummary:
     (folder / MANIFEST).write_text("".join(f"{json.dumps({**MAKER, **row})}\n" for row in rows), encoding="utf-8")
-    return read_scope(folder)
+    return read_manifest_summary(folder)
 
 
 def test_each_kind_has_its_reason(tmp_path: Path) -> None:
@@ -27,10 +27,10 @@ def test_each_kind_has_its_reason(tmp_path: Path) -> None:
         {"source": "e.jpg", "status": "failed", "error": None},
     )
     assert scope.left == (
-        Left("b.jpg", "copied unprotected", "no face found"),
-        Left("c.txt", "left out", "no picture"),
-        Left("d.jpg", "failed", "it is torn"),
-        Left("e.jpg", "failed", "no reason given"),
+        Unprotected("b.jpg", "copied unprotected", "no face found"),
+        Unprotected("c.txt", "left out", "no picture"),
+        Unprotected("d.jpg", "failed", "it is torn"),
+        Unprotected("e.jpg", "failed", "no reason given"),
     )
     assert scope.makers == ("generator sha256 abc, options f00, openvino-cpu: the fastest",)
 
@@ -48,5 +48,5 @@ def test_the_last_row_of_an_input_counts(tmp_path: Path) -> None:
 
 
 def test_without_a_manifest_nothing_is_known(tmp_path: Path) -> None:
-    assert read_scope(tmp_path) == Scope()
-    assert read_scope(tmp_path / "a.jpg") == Scope()
+    assert read_manifest_summary(tmp_path) == ManifestSummary()
+    assert read_manifest_summary(tmp_path / "a.jpg") == ManifestSummary()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dadfi_fast.check.preprocess import cut_out, look, read
+from dadfi_fast.check.preprocess import cut_out, find_faces, read
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.faces.align import Square
 from dadfi_fast.images import heif
@@ -61,7 +61,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_every_face_is_cut_with_a_margin() -> None:
     faces = [Face(100, 100, 140, 160, 0.9), Face(10, 10, 50, 50, 0.8)]
-    squares, found = look(np.zeros((200, 300, 3), np.uint8), lambda pixels: faces)
+    squares, found = find_faces(np.zeros((200, 300, 3), np.uint8), lambda pixels: faces)
     assert found
     assert squares == (Square(75, 85, 90), Square(0, 0, 60))
 
@@ -75,7 +75,7 @@ def test_every_face_is_cut_with_a_margin() -> None:
     ],
 )
 def test_without_a_face_he_takes_the_middle(shape: tuple[int, ...], expected: Square) -> None:
-    assert look(np.zeros(shape, np.uint8), lambda pixels: []) == ((expected,), False)
+    assert find_faces(np.zeros(shape, np.uint8), lambda pixels: []) == ((expected,), False)
 
 
 def test_both_pictures_are_cut_at_the_same_place_and_sized() -> None:

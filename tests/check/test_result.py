@@ -15,8 +15,8 @@ from PIL import Image
 from dadfi_fast.check.conditions import WRITTEN, parse
 from dadfi_fast.check.pairs import Pair
 from dadfi_fast.check.preprocess import Find
-from dadfi_fast.check.result import Verdict, check_files
-from dadfi_fast.check.runner import BATCH, Inspection
+from dadfi_fast.check.result import CheckResult, check_files
+from dadfi_fast.check.runner import BATCH, Runner
 from dadfi_fast.deepfakes.registry import load_attributes, load_models
 from dadfi_fast.errors import BackendMissing, DadfiError, NothingToDo
 from dadfi_fast.types import Face
@@ -55,8 +55,10 @@ def put(tmp_path: Path) -> Put:
 
 
 @pytest.fixture
-def check(toy_weights: Path) -> Callable[..., Verdict]:
-    def run(pairs: list[Any], *, names: tuple[str, ...] = ("fragile",), find: Find = nobody, **more: Any) -> Verdict:
+def check(toy_weights: Path) -> Callable[..., CheckResult]:
+    def run(
+        pairs: list[Any], *, names: tuple[str, ...] = ("fragile",), find: Find = nobody, **more: Any
+    ) -> CheckResult:
         models = load_models(names, folder=toy_weights, threads=1)
         seer = load_attributes(folder=toy_weights, threads=1)
         return check_files(pairs, models=models, classifier=seer, detector=find, **more)
@@ -64,7 +66,7 @@ def check(toy_weights: Path) -> Callable[..., Verdict]:
     return run
 
 
-Check = Callable[..., Verdict]
+Check = Callable[..., CheckResult]
 
 
 def test_figures_of_one_picture(put: Put, check: Check) -> None:
@@ -204,7 +206,7 @@ def test_the_verdict_is_json_without_special_numbers(put: Put, check: Check) -> 
 def test_no_more_crops_are_held_than_a_batch(put: Put) -> None:
     pairs = [put(f"{i}", grey(), grey()) for i in range(3)]
     crowd = [Face(0, 0, 20, 20, 0.9)] * (BATCH // 2 + 1)
-    inspection = Inspection(lambda pixels: crowd, [WRITTEN], [16])
+    inspection = Runner(lambda pixels: crowd, [WRITTEN], [16])
     sizes = [len(batch) for batch in inspection.batches(pairs, tick=lambda: None)]
     assert sizes == [BATCH, 3 * len(crowd) - BATCH]
 

@@ -9,10 +9,10 @@ import pytest
 
 from dadfi_fast.check.pairs import Pair
 from dadfi_fast.check.preprocess import Crop
-from dadfi_fast.check.visibility import NOTICED, YCC, Traces
+from dadfi_fast.check.visibility import NOTICED, YCC, Visibility
 from dadfi_fast.faces.align import Square
 
-SIZE = Traces.size
+SIZE = Visibility.size
 PAIR = Pair("a", Path("a"), Path("b"))
 
 
@@ -28,8 +28,8 @@ def waves(cycles: int, *, across: bool = True) -> np.ndarray:
     return np.broadcast_to(row if across else row[:, None], (3, SIZE, SIZE))
 
 
-def traced(*crops: Crop, condition: str = "written") -> Traces:
-    traces = Traces()
+def traced(*crops: Crop, condition: str = "written") -> Visibility:
+    traces = Visibility()
     traces.crops([((PAIR, condition), each) for each in crops])
     return traces
 
@@ -81,5 +81,5 @@ def test_other_conditions_are_passed_over() -> None:
 
 
 def test_without_a_face_there_is_nothing() -> None:
-    traces = Traces()
+    traces = Visibility()
     assert traces.spectrum.max() == traces.visible.max() == traces.share_visible == 0

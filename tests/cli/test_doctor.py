@@ -18,7 +18,7 @@ from dadfi_fast.cli.doctor_machine import Finding
 from dadfi_fast.cli.doctor_portrait import portrait
 from dadfi_fast.faces.detector import DETECTORS, choose_detector
 from dadfi_fast.images.jpeg import with_metadata
-from dadfi_fast.images.tag import marked
+from dadfi_fast.images.tag import tagged
 from dadfi_fast.types import Metadata
 
 Command = Callable[..., Result]
@@ -75,7 +75,7 @@ def test_it_ends_with_the_speed_to_expect(command: Command, tmp_path: Path) -> N
 @pytest.mark.usefixtures("weights", "short")
 def test_the_users_photo_is_measured(command: Command, examples: Path, tmp_path: Path) -> None:
     photo = tmp_path / "group.jpg"  # one that is protected already is measured as well
-    photo.write_bytes(with_metadata((examples / "group.jpg").read_bytes(), Metadata(xmp=marked(None, strength=0.05))))
+    photo.write_bytes(with_metadata((examples / "group.jpg").read_bytes(), Metadata(xmp=tagged(None, strength=0.05))))
     done = command("doctor", "--photo", photo, "--scratch", tmp_path, "--json", "--quiet")
     speed = json.loads(done.stdout)["speed"]
     assert not done.stderr and speed["photo"] == str(photo)

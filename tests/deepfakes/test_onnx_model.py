@@ -21,7 +21,7 @@ EDIT = np.array([[0, 1, 0, 0, 0], [0, 0, 0, 0, 0]], np.float32)
 def only(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """One runtime, as if no other were installed."""
     pytest.importorskip(request.param)
-    monkeypatch.setattr(session, "_RUNTIMES", tuple(r for r in session._RUNTIMES if r.name == request.param))
+    monkeypatch.setattr(session, "_SESSIONS", tuple(r for r in session._SESSIONS if r.name == request.param))
     return str(request.param)
 
 

@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("torch")
 
 from dadfi_fast.evaluate.compared_methods import gather
-from dadfi_fast.evaluate.experiment import Course
-from dadfi_fast.evaluate.protocol import laboratory
+from dadfi_fast.evaluate.experiment import Progress
+from dadfi_fast.evaluate.protocol import open_protocol
 
 Asked = Callable[..., Any]
 QUICK = {"cmua": {"steps": 1}, "moma": {"population": 2, "generations": 1}}
@@ -27,8 +27,8 @@ def made(asked: Asked, others: Path, tmp_path: Path) -> Callable[..., tuple[list
     def gathered(options: Any = None, **changes: Any) -> tuple[list[Any], list[str]]:
         said: list[str] = []
         given = {"train": (others,), "methods": ("cmua", "moma"), "options": options or QUICK, "out": tmp_path / "out"}
-        with laboratory(asked(**(given | changes), course=Course(note=said.append))) as lab:
-            return [method.attack for method in gather(lab).methods[:2]], said
+        with open_protocol(asked(**(given | changes), progress=Progress(note=said.append))) as protocol:
+            return [method.attack for method in gather(protocol).methods[:2]], said
 
     return gathered
 

@@ -12,17 +12,17 @@ pytest.importorskip("torch")
 from dadfi_fast.attacks.cmua import Watermark
 from dadfi_fast.attacks.registry import ATTACKS
 from dadfi_fast.errors import DataError, UsageError
-from dadfi_fast.evaluate.compared_methods import Contestants, facts, gather, informed
-from dadfi_fast.evaluate.protocol import laboratory
+from dadfi_fast.evaluate.compared_methods import ComparedMethods, facts, gather, informed
+from dadfi_fast.evaluate.protocol import open_protocol
 
 Asked = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("differentiable")
 QUICK = {"cmua": {"steps": 1}, "moma": {"population": 2, "generations": 1}}
 
 
-def gathered(setup: Any) -> Contestants:
-    with laboratory(setup) as lab:
-        return gather(lab)
+def gathered(setup: Any) -> ComparedMethods:
+    with open_protocol(setup) as protocol:
+        return gather(protocol)
 
 
 def test_all_that_can_be_made_take_part(asked: Asked) -> None:
@@ -91,20 +91,20 @@ def test_pictures_that_are_judged_are_not_trained_on(asked: Asked, faces: Path) 
 
 def test_an_attack_is_told_what_the_classifier_sees(asked: Asked) -> None:
     setup = asked(methods=("pgd",), options={"pgd": {"steps": 1}})
-    with laboratory(setup) as lab:
-        found = gather(lab)
-        method = informed(lab, found, found.methods[0])
-        crops = lab.crops()
-        assert lab.labels(crops, ["Black_Hair", "Blond_Hair"]).tolist() == [[0, 1], [1, 0], [1, 0]]
+    with open_protocol(setup) as protocol:
+        found = gather(protocol)
+        method = informed(protocol, found, found.methods[0])
+        crops = protocol.crops()
+        assert protocol.labels(crops, ["Black_Hair", "Blond_Hair"]).tolist() == [[0, 1], [1, 0], [1, 0]]
         delta = method.attack(crops)
     assert delta.shape == crops.shape and method.attack.attack.calls.gradients == 3 * 2 * 5  # type: ignore[attr-defined]
 
 
 def test_facts_name_what_was_made_beforehand(asked: Asked, others: Path) -> None:
-    with laboratory(asked(train=(others,), options=QUICK)) as lab:
-        named = facts(lab)
+    with open_protocol(asked(train=(others,), options=QUICK)) as protocol:
+        named = facts(protocol)
     assert named["train"] == [{"archive": "others", "sha256": None}]
     assert named["options"] == QUICK and named["train_sample"] == 200
     assert list(named["attacked"]) == ["fragile", "sturdy"]
-    with laboratory(asked()) as lab:
-        assert facts(lab)["train"] == [] and facts(lab)["train_sample"] is None
+    with open_protocol(asked()) as protocol:
+        assert facts(protocol)["train"] == [] and facts(protocol)["train_sample"] is None

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from dadfi_fast.evaluate.heat_map import Matrix, matrices
+from dadfi_fast.evaluate.heat_map import HeatMap, heat_maps
 
 VALUES = [[0.0, 0.25, math.nan], [0.5, 1.0, 0.125]]
 
@@ -12,8 +12,8 @@ VALUES = [[0.0, 0.25, math.nan], [0.5, 1.0, 0.125]]
 def test_squares_with_their_values() -> None:
     figure = pytest.importorskip("matplotlib.figure").Figure()
     marked = [[True, False, True], [False, False, False]]
-    shown = [Matrix("a", VALUES, 1), Matrix("b", VALUES)]
-    matrices(figure, shown, rows=["one", "two"], columns=["x", "y", "z"], marked=marked, mark="framed")
+    shown = [HeatMap("a", VALUES, 1), HeatMap("b", VALUES)]
+    heat_maps(figure, shown, rows=["one", "two"], columns=["x", "y", "z"], marked=marked, mark="framed")
     first, second = figure.axes
     assert [text.get_text() for text in first.texts] == ["0", "0.25", "0.5", "1", "0.12"]  # nothing for NaN
     assert len(first.patches) == len(second.patches) == 2
@@ -23,5 +23,5 @@ def test_squares_with_their_values() -> None:
 
 def test_without_marks_there_is_no_legend() -> None:
     figure = pytest.importorskip("matplotlib.figure").Figure()
-    matrices(figure, [Matrix("a", [[0.0]])], rows=["r"], columns=["c"], marked=[[False]], mark="framed")
+    heat_maps(figure, [HeatMap("a", [[0.0]])], rows=["r"], columns=["c"], marked=[[False]], mark="framed")
     assert not figure.legends and not figure.axes[0].patches

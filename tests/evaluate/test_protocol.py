@@ -12,9 +12,9 @@ pytest.importorskip("torch")
 from dadfi_fast.check.conditions import WRITTEN, parse
 from dadfi_fast.check.preprocess import read
 from dadfi_fast.errors import DataError, UsageError
-from dadfi_fast.evaluate.experiment import Course
+from dadfi_fast.evaluate.experiment import Progress
 from dadfi_fast.evaluate.methods import generators
-from dadfi_fast.evaluate.protocol import Form, laboratory, noise_before
+from dadfi_fast.evaluate.protocol import Form, noise_before, open_protocol
 
 Asked = Callable[..., Any]
 
@@ -22,7 +22,7 @@ Asked = Callable[..., Any]
 def test_what_is_written_goes_the_way_of_protect(asked: Asked) -> None:
     setup = asked()
     (method,) = generators(setup)
-    with laboratory(setup) as lab, lab.written(method) as pairs:
+    with open_protocol(setup) as protocol, protocol.written(method) as pairs:
         assert len(pairs) == 3
         for pair in pairs:
             before, after = read(pair.original).astype(int), read(pair.protected).astype(int)
@@ -34,34 +34,34 @@ def test_what_is_written_goes_the_way_of_protect(asked: Asked) -> None:
 
 def test_the_check_counts_and_judges(asked: Asked) -> None:
     ticks: list[int] = []
-    setup = asked(course=Course(tick=ticks.append))
+    setup = asked(progress=Progress(tick=ticks.append))
     (method,) = generators(setup)
-    with laboratory(setup) as lab, lab.written(method) as pairs:
-        verdict = lab.check(pairs, conditions=[parse("jpeg:50")])
-    assert verdict.models == ("fragile", "sturdy") and verdict.conditions == ("written", "jpeg:50")
-    assert verdict.success("fragile") > 0.5 and verdict.success("sturdy") == 0
+    with open_protocol(setup) as protocol, protocol.written(method) as pairs:
+        result = protocol.check(pairs, conditions=[parse("jpeg:50")])
+    assert result.models == ("fragile", "sturdy") and result.conditions == ("written", "jpeg:50")
+    assert result.success("fragile") > 0.5 and result.success("sturdy") == 0
     assert sum(ticks) == 6  # protected, then checked
 
 
 def test_unchanged_pictures_stay_as_they_are(asked: Asked) -> None:
-    with laboratory(asked()) as lab, lab.written(lab.unchanged()) as pairs:
+    with open_protocol(asked()) as protocol, protocol.written(protocol.unchanged()) as pairs:
         assert all(np.array_equal(read(pair.original), read(pair.protected)) for pair in pairs)
 
 
 def test_a_picture_without_a_face_is_written_whole_or_left_out(asked: Asked) -> None:
     setup = asked(detector="libfacedetection")
-    with laboratory(setup) as lab:
-        with lab.written(lab.unchanged()) as pairs:
+    with open_protocol(setup) as protocol:
+        with protocol.written(protocol.unchanged()) as pairs:
             assert len(pairs) == 3
-        with lab.written(lab.unchanged(), Form("keep", "copy")) as pairs:
+        with protocol.written(protocol.unchanged(), Form("keep", "copy")) as pairs:
             assert not pairs
 
 
 def test_facts_name_what_was_used(asked: Asked) -> None:
     setup = asked(models=("sturdy",), seed=7, command="the command")
     (method,) = generators(setup)
-    with laboratory(setup) as lab:
-        facts, control = lab.facts(method, ["sturdy"]), lab.facts()
+    with open_protocol(setup) as protocol:
+        facts, control = protocol.facts(method, ["sturdy"]), protocol.facts()
     assert list(facts["models"]) == ["sturdy"] and len(facts["generator"]) == 64
     assert (facts["n"], facts["seed"], facts["command"]) == (3, 7, "the command")
     assert facts["detector"].startswith("none (") and facts["runs_on"].startswith("openvino-cpu")
@@ -72,7 +72,7 @@ def test_a_damaged_picture_is_named(asked: Asked, faces: Path) -> None:
     data = (faces / "60.png").read_bytes()
     (faces / "bad.png").write_bytes(data[: len(data) // 2])
     refused = pytest.raises(DataError, match=r"bad\.png.*take the picture out")
-    with laboratory(asked()) as lab, refused, lab.written(lab.unchanged()):
+    with open_protocol(asked()) as protocol, refused, protocol.written(protocol.unchanged()):
         pass
 
 
@@ -80,13 +80,17 @@ def test_a_damaged_picture_is_named(asked: Asked, faces: Path) -> None:
     ("changes", "message"), [({"models": ("sturdi",)}, "did you mean 'sturdy'"), ({"detector": "nobody"}, "detector")]
 )
 def test_wrong_names(asked: Asked, changes: Any, message: str) -> None:
-    with pytest.raises(UsageError, match=message), laboratory(asked(**changes)):
+    with pytest.raises(UsageError, match=message), open_protocol(asked(**changes)):
         pass
 
 
 def test_a_strength_out_of_range(asked: Asked) -> None:
     setup = asked(strength=0.3)
-    with laboratory(setup) as lab, pytest.raises(UsageError, match="--strength"), lab.written(lab.unchanged()):
+    with (
+        open_protocol(setup) as protocol,
+        pytest.raises(UsageError, match="--strength"),
+        protocol.written(protocol.unchanged()),
+    ):
         pass
 
 

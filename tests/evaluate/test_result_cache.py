@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("torch")
 
 from dadfi_fast.errors import DiskError
-from dadfi_fast.evaluate.experiment import Course, Row, Setup
-from dadfi_fast.evaluate.result_cache import Piece, fingerprint, measured
+from dadfi_fast.evaluate.experiment import Progress, Row, Setup
+from dadfi_fast.evaluate.result_cache import Unit, fingerprint, measured
 
 
 class Work:
@@ -22,12 +22,12 @@ class Work:
         self.done: list[str] = []
         self.said: list[str] = []
         self.planned: list[int] = []
-        course = Course(plan=self.planned.append, note=self.said.append)
-        self.setup = Setup((), out=out, course=course, **changes)
+        progress = Progress(plan=self.planned.append, note=self.said.append)
+        self.setup = Setup((), out=out, progress=progress, **changes)
 
     def run(self, *, fail: str = "", **facts: Any) -> list[Row]:
-        pieces = [Piece(name, {"of": name, **facts}, self._measure(name, fail)) for name in ("one", "two")]
-        return measured("trial", pieces, self.setup, pictures=5)
+        units = [Unit(name, {"of": name, **facts}, self._measure(name, fail)) for name in ("one", "two")]
+        return measured("trial", units, self.setup, pictures=5)
 
     def _measure(self, name: str, fail: str) -> Callable[[], Iterator[Row]]:
         def measure() -> Iterator[Row]:

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 from dadfi_fast.deepfakes.registry import load_attributes
 from dadfi_fast.errors import DataError
 from dadfi_fast.evaluate.experiment import Setup
-from dadfi_fast.evaluate.sampled_arrays import Pictures
+from dadfi_fast.evaluate.sampled_arrays import SampledArrays
 
 COLUMNS = ("Young", "Black_Hair", "Young")
 
@@ -20,13 +20,13 @@ COLUMNS = ("Young", "Black_Hair", "Young")
 def draw(archive: Path, table: Path, toy_weights: Path) -> Any:
     judge = load_attributes(folder=toy_weights, threads=1)
 
-    def make(*, labelled: bool = True, columns: tuple[str, ...] = COLUMNS, **changes: Any) -> Pictures:
-        return Pictures(Setup((archive,), table if labelled else None, **changes), columns=columns, judge=judge)
+    def make(*, labelled: bool = True, columns: tuple[str, ...] = COLUMNS, **changes: Any) -> SampledArrays:
+        return SampledArrays(Setup((archive,), table if labelled else None, **changes), columns=columns, judge=judge)
 
     return make
 
 
-def levels(pictures: Pictures, size: int = 32) -> list[int]:
+def levels(pictures: SampledArrays, size: int = 32) -> list[int]:
     pixels = pictures.at(size)
     assert pixels.shape == (len(pictures), 3, size, size)
     return [int(level) for level in pixels[:, 0, 0, 0]]

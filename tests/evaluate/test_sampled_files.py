@@ -9,11 +9,11 @@ pytest.importorskip("torch")
 
 from dadfi_fast.errors import DataError
 from dadfi_fast.evaluate.experiment import Setup
-from dadfi_fast.evaluate.sampled_files import Originals
+from dadfi_fast.evaluate.sampled_files import SampledFiles
 
 
-def drawn(*sources: Path, out: Path, **changes: Any) -> Originals:
-    return Originals(Setup(sources, **changes), out)
+def drawn(*sources: Path, out: Path, **changes: Any) -> SampledFiles:
+    return SampledFiles(Setup(sources, **changes), out)
 
 
 def test_the_files_are_what_they_were(faces: Path, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_protection_and_what_it_looks_like(found: Result) -> None:
 
 def test_the_format_is_kept(asked: Asked, photos: Path) -> None:
     setup = asked(sources=(photos,))
-    with protocol.laboratory(setup) as lab, lab.written(lab.unchanged(), whole_photo.AS_PROTECT) as pairs:
+    with protocol.open_protocol(setup) as opened, opened.written(opened.unchanged(), whole_photo.AS_PROTECT) as pairs:
         assert [pair.protected.suffix for pair in pairs] == [".jpg", ".jpg"]
         assert all(read(pair.protected).shape == (64, 128, 3) for pair in pairs)
 

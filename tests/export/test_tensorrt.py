@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dadfi_fast.backends import cuda
-from dadfi_fast.backends.generator_file import Artifact, load_artifact
+from dadfi_fast.backends.generator_file import GeneratorFile, load_generator_file
 from dadfi_fast.backends.tensorrt import build, cache
 from dadfi_fast.errors import BackendMissing, UsageError
 from dadfi_fast.export import tensorrt
@@ -34,7 +34,7 @@ def test_a_generator_that_ships_is_built_for_cards_that_are_not_here(name: str, 
 
 @pytest.mark.extras("tensorrt-rtx")
 def test_an_engine_that_is_there_is_not_built_again(
-    released: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    released: GeneratorFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = tensorrt.write(build.TENSORRT_RTX, released, architectures=("sm89",), folder=tmp_path)
     monkeypatch.setattr(build, "build", None)  # would fail if called
@@ -42,14 +42,14 @@ def test_an_engine_that_is_there_is_not_built_again(
 
 
 @pytest.mark.extras("tensorrt-rtx")
-def test_an_architecture_that_is_none(released: Artifact, tmp_path: Path) -> None:
+def test_an_architecture_that_is_none(released: GeneratorFile, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="it knows sm75"):
         tensorrt.write(build.TENSORRT_RTX, released, architectures=("sm90",), folder=tmp_path)
 
 
 @pytest.mark.extras("tensorrt-rtx")
 @pytest.mark.skipif(cuda.missing() is None, reason="there is a GPU")
-def test_without_a_gpu_cards_must_be_named(released: Artifact, tmp_path: Path) -> None:
+def test_without_a_gpu_cards_must_be_named(released: GeneratorFile, tmp_path: Path) -> None:
     with pytest.raises(BackendMissing, match="or name GPUs with --arch"):
         tensorrt.write(build.TENSORRT_RTX, released, folder=tmp_path)
 
@@ -57,12 +57,12 @@ def test_without_a_gpu_cards_must_be_named(released: Artifact, tmp_path: Path) -
 def test_what_is_not_installed_is_told() -> None:
     flavour = build.Flavour("x", ("no_such_module_",), (1, 0), "pip install x", ahead_of_time=True)
     with pytest.raises(BackendMissing, match="x is not installed; run: pip install x"):
-        tensorrt.write(flavour, load_artifact(), architectures=("sm89",))
+        tensorrt.write(flavour, load_generator_file(), architectures=("sm89",))
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not build.TENSORRT.installed, reason="tensorrt is not installed")
-def test_tensorrt_builds_for_the_gpu_that_is_here(released: Artifact, tmp_path: Path) -> None:
+def test_tensorrt_builds_for_the_gpu_that_is_here(released: GeneratorFile, tmp_path: Path) -> None:
     (path,) = tensorrt.write(build.TENSORRT, released, folder=tmp_path)
     facts = json.loads(path.with_suffix(".json").read_text())
     assert facts["target"].endswith(cuda.gpu().architecture)

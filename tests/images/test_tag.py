@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from dadfi_fast.images.tag import NAMESPACE, is_marked, marked
+from dadfi_fast.images.tag import NAMESPACE, is_tagged, tagged
 
 Make = Callable[..., bytes]
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
@@ -39,8 +39,8 @@ def properties(packet: bytes) -> dict[str, str]:
     ids=["none", "lightroom", "another prefix"],
 )
 def test_it_is_a_property_of_the_packet(packet: bytes | None, about: str) -> None:
-    found = marked(packet, strength=0.03)
-    assert found is not None and is_marked(found) and not is_marked(packet)
+    found = tagged(packet, strength=0.03)
+    assert found is not None and is_tagged(found) and not is_tagged(packet)
     assert properties(found) == {"about": about, "Protected": "True", "Strength": "0.03"}
     if packet is not None:  # and all else is as it was
         at = found.index(NAMESPACE)
@@ -49,15 +49,15 @@ def test_it_is_a_property_of_the_packet(packet: bytes | None, about: str) -> Non
 
 @pytest.mark.parametrize("packet", [None, LIGHTROOM, b"<x/>"], ids=["none", "lightroom", "no rdf"])
 def test_a_second_mark_replaces_the_first(packet: bytes | None) -> None:
-    once = marked(packet, strength=0.05)
-    twice = marked(once, strength=0.03)
-    assert twice == marked(packet, strength=0.03) and twice != once
+    once = tagged(packet, strength=0.05)
+    twice = tagged(once, strength=0.03)
+    assert twice == tagged(packet, strength=0.03) and twice != once
     assert twice is not None and twice.count(NAMESPACE) == 1
 
 
 def test_a_packet_without_rdf_gets_an_instruction() -> None:
-    found = marked(b'<x y="1"/>', strength=0.05)
-    assert found is not None and found.startswith(b'<x y="1"/><?dadfi-fast ') and is_marked(found)
+    found = tagged(b'<x y="1"/>', strength=0.05)
+    assert found is not None and found.startswith(b'<x y="1"/><?dadfi-fast ') and is_tagged(found)
     assert ElementTree.fromstring(found).tag == "x"
 
 
@@ -71,4 +71,4 @@ def test_a_packet_without_rdf_gets_an_instruction() -> None:
     ids=["utf-16", "utf-16 without its mark", "no room"],
 )
 def test_what_cannot_take_it_stays_as_it_is(packet: bytes, most: int | None) -> None:
-    assert marked(packet, strength=0.05, most=most) == packet
+    assert tagged(packet, strength=0.05, most=most) == packet

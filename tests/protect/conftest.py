@@ -17,7 +17,7 @@ from dadfi_fast.protect.manifest import NAME, Facts
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.pipeline import protect
 from dadfi_fast.protect.summary import Summary
-from dadfi_fast.storage.paths import Place
+from dadfi_fast.storage.paths import AnyPath
 from dadfi_fast.types import Budget, Face, Float32, UInt8
 
 
@@ -76,8 +76,8 @@ def run(tmp_path: Path) -> Run:
     """Protects ``in`` into ``out``; gives the summary and the manifest's rows by source."""
 
     def go(
-        *sources: Place,
-        out: Place | None = None,
+        *sources: AnyPath,
+        out: AnyPath | None = None,
         detector: Detector = MIDDLE,
         attack: Attack | None = None,
         generator: str = "toy",
@@ -96,7 +96,7 @@ def run(tmp_path: Path) -> Run:
     return go
 
 
-def rows(out: Place) -> list[dict[str, Any]]:
+def rows(out: AnyPath) -> list[dict[str, Any]]:
     """The manifest's rows."""
     return [json.loads(line) for line in (out / NAME).read_bytes().splitlines()]
 

@@ -100,7 +100,7 @@ def test_photos_without_faces_do_not_pile_up() -> None:
 def test_one_bad_photo_does_not_take_the_others_along() -> None:
     found, calls = through([seen("a", 0.1), seen("b", 0.5), seen("c", 0.2), seen("d", 0.3)])
     assert [type(item) for item in found] == [Marked, Failed, Marked, Marked]
-    assert found[1].hop == "perturb" and "poisonous" in str(found[1].error)
+    assert found[1].stage == "perturb" and "poisonous" in str(found[1].error)
     assert calls == [1, 1, 1]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dadfi_fast.errors import NothingToDo, UsageError
-from dadfi_fast.protect.discover import find
+from dadfi_fast.protect.discover import discover
 from dadfi_fast.protect.results import Entry, Failed
 
 
@@ -23,7 +23,7 @@ def tree(top: Path, *names: str) -> Path:
 
 def found(*sources: Path | str, out: Path, form: str = "keep") -> list[tuple[str, str]]:
     """(name, target) of every input."""
-    return [(entry.name, entry.target) for entry in find([str(s) for s in sources], out, form=form)]
+    return [(entry.name, entry.target) for entry in discover([str(s) for s in sources], out, form=form)]
 
 
 def test_a_tree_is_mirrored_in_name_order(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_the_output_folder_within_a_source_is_left_out(tmp_path: Path) -> None:
 
 def test_an_output_folder_that_is_made_during_the_walk_is_left_out(tmp_path: Path) -> None:
     top = tree(tmp_path / "in", "a.jpg", "z/b.jpg")
-    walk = find([str(top)], top / "y")
+    walk = discover([str(top)], top / "y")
     first = next(walk)
     tree(top / "y", "a.jpg")
     assert [entry.name for entry in (first, *walk)] == ["a.jpg", "z/b.jpg"]
@@ -101,7 +101,7 @@ def test_refused(
     tree(tmp_path / "in", "a.jpg", "sub/b.jpg")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=words):
-        find([source], Path(out))
+        discover([source], Path(out))
 
 
 def test_a_folder_that_cannot_be_read_is_a_failure_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,6 +115,6 @@ def test_a_folder_that_cannot_be_read_is_a_failure_of_its_own(tmp_path: Path, mo
     monkeypatch.setattr(os, "scandir", refuse)
     kinds = {
         entry.name if isinstance(entry, Entry) else entry.entry.name: type(entry)
-        for entry in find([str(top)], top / "o")
+        for entry in discover([str(top)], top / "o")
     }
     assert kinds == {"a.jpg": Entry, "sub": Failed, "z/c.jpg": Entry}

@@ -11,8 +11,8 @@ SCRIPT = """
 import resource, sys
 import numpy as np
 if sys.argv[1] == "keep":
-    from dadfi_fast.protect.malloc import keep
-    keep()
+    from dadfi_fast.protect.malloc import tune_malloc
+    tune_malloc()
 def fill():
     for _ in range(20):
         parts = [np.ones(3_000_000, np.uint8) for _ in range(4)]

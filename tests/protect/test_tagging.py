@@ -13,7 +13,7 @@ from PIL import Image
 
 from dadfi_fast.images.decode import open_picture
 from dadfi_fast.images.jpeg import XMP_ROOM, with_metadata
-from dadfi_fast.images.tag import ALREADY, NAMESPACE, is_marked
+from dadfi_fast.images.tag import ALREADY, NAMESPACE, is_tagged
 from dadfi_fast.types import Metadata
 from tests.images.test_tag import LIGHTROOM
 
@@ -38,7 +38,7 @@ def test_protecting_a_protected_file_is_noticed(
     photos({name: encoded(form, mode)})
     run()
     once = tmp_path / "out" / name
-    assert is_marked(open_picture(once.read_bytes(), max_pixels=10**6).metadata.xmp)
+    assert is_tagged(open_picture(once.read_bytes(), max_pixels=10**6).metadata.xmp)
     summary, rows = run(tmp_path / "out", out=tmp_path / "second")
     assert (summary.written, summary.skipped, summary.already, summary.failed) == (0, 1, 1, 0)
     assert (rows[name]["status"], rows[name]["reason"], rows[name]["target"]) == ("skipped", ALREADY, None)

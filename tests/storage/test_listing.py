@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from dadfi_fast.errors import DiskError, NothingToDo, UsageError
-from dadfi_fast.protect.discover import find
+from dadfi_fast.protect.discover import discover
 from dadfi_fast.protect.results import Entry, Failed
 from dadfi_fast.storage import listing
-from dadfi_fast.storage.paths import Remote, Store, place
+from dadfi_fast.storage.paths import CachedFilesystem, RemotePath, parse_path
 
 NAMES = (
     "b.jpg", "a.jpg", "sub/z.jpg", "sub/deep/y.jpg", "sub-x/q.jpg", "sub.d/q.jpg", "another/x.txt", "Thumbs.db",
@@ -33,11 +33,11 @@ def fill(top: Any, *names: str) -> None:
 def found(*sources: object, out: object) -> list[tuple[str, str, int]]:
     """(name, target, size) of every input."""
     given = [str(source) for source in sources]
-    return [(e.name, e.target, e.size) for e in find(given, place(str(out))) if isinstance(e, Entry)]
+    return [(e.name, e.target, e.size) for e in discover(given, parse_path(str(out))) if isinstance(e, Entry)]
 
 
 def test_as_on_a_disk(memory: str, tmp_path: Path) -> None:
-    fill(place(f"{memory}/in"), *NAMES)
+    fill(parse_path(f"{memory}/in"), *NAMES)
     fill(tmp_path / "in", *NAMES)
     expected = found(tmp_path / "in", out=tmp_path / "out")
     assert len(expected) == 7
@@ -54,12 +54,12 @@ def test_a_file_url_is_a_path(tmp_path: Path) -> None:
 
 
 def test_the_output_folder_within_a_source_is_left_out(memory: str) -> None:
-    fill(place(f"{memory}/in"), "a.jpg", "out/a.jpg", "out/sub/b.jpg", "outer/c.jpg")
+    fill(parse_path(f"{memory}/in"), "a.jpg", "out/a.jpg", "out/sub/b.jpg", "outer/c.jpg")
     assert [name for name, *_ in found(f"{memory}/in", out=f"{memory}/in/out")] == ["a.jpg", "outer/c.jpg"]
 
 
 def test_several_sources_land_side_by_side(memory: str, tmp_path: Path) -> None:
-    fill(place(f"{memory}/one"), "a.jpg")
+    fill(parse_path(f"{memory}/one"), "a.jpg")
     fill(tmp_path / "two", "a.jpg")
     assert found(f"{memory}/one", tmp_path / "two", out=f"{memory}/out") == [
         (f"{memory}/one/a.jpg", "a.jpg", 1),
@@ -80,28 +80,28 @@ def test_several_sources_land_side_by_side(memory: str, tmp_path: Path) -> None:
     ],
 )
 def test_refused(memory: str, source: str, out: str, error: type[Exception], words: str) -> None:
-    fill(place(f"{memory}/in"), "a.jpg", "sub/b.jpg")
+    fill(parse_path(f"{memory}/in"), "a.jpg", "sub/b.jpg")
     with pytest.raises(error, match=words):
-        find([f"{memory}/{source}"], place(f"{memory}/{out}"))
+        discover([f"{memory}/{source}"], parse_path(f"{memory}/{out}"))
 
 
 def test_what_cannot_be_listed(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill(place(f"{memory}/in"), "a.jpg", "sub/b.jpg", "z/c.jpg")
-    listing = Store.list
+    fill(parse_path(f"{memory}/in"), "a.jpg", "sub/b.jpg", "z/c.jpg")
+    listing = CachedFilesystem.list
 
-    def refuse(self: Store, folder: str) -> Any:
+    def refuse(self: CachedFilesystem, folder: str) -> Any:
         if folder.endswith("/sub"):
             raise PermissionError(13, "Access Denied")
         return listing(self, folder)
 
-    monkeypatch.setattr(Store, "list", refuse)
-    kinds = {(e if isinstance(e, Entry) else e.entry).name: type(e) for e in find([f"{memory}/in"], Path("out"))}
+    monkeypatch.setattr(CachedFilesystem, "list", refuse)
+    kinds = {(e if isinstance(e, Entry) else e.entry).name: type(e) for e in discover([f"{memory}/in"], Path("out"))}
     assert kinds == {"a.jpg": Entry, "sub": Failed, "z/c.jpg": Entry}
 
 
 def test_a_store_that_is_gone_is_told(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    top = place(f"{memory}/in")
-    assert isinstance(top, Remote)
+    top = parse_path(f"{memory}/in")
+    assert isinstance(top, RemotePath)
 
     def gone(_key: str) -> bool:
         raise RuntimeError("no credentials")
@@ -132,7 +132,7 @@ def test_times(info: dict[str, Any], expected: float) -> None:
                 {"name": "b/f/", "type": "file", "size": 0},
             ]
 
-    folder = Remote("s3://b/f", "b/f", Store(Listing()))
+    folder = RemotePath("s3://b/f", "b/f", CachedFilesystem(Listing()))
     walk = listing.walk(folder, PurePosixPath(), enter=lambda _: True, is_junk=lambda _: False)
     [(relative, files)] = list(walk)  # the empty object that stands for the folder is none of them
     assert relative == PurePosixPath() and not isinstance(files, OSError)

@@ -11,13 +11,13 @@ import pytest
 from dadfi_fast.errors import DiskError, UsageError
 from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.storage.object_store import Held, OutStore, open_out
-from dadfi_fast.storage.paths import Remote, Store, place
+from dadfi_fast.storage.paths import CachedFilesystem, RemotePath, parse_path
 
 
 @pytest.fixture
 def out(memory: str) -> OutStore:
     """An empty one."""
-    made = open_out(place(f"{memory}/out"))
+    made = open_out(parse_path(f"{memory}/out"))
     assert isinstance(made, OutStore)
     return made
 
@@ -50,7 +50,7 @@ def test_a_claimed_name_is_taken(out: OutStore) -> None:
 @pytest.mark.parametrize("scheme", ["sftp", "http", "hdfs", "zip"])
 def test_stores_that_write_in_several_steps_are_refused(scheme: str) -> None:
     with pytest.raises(UsageError, match="cannot be written there in one step; mount it"):
-        OutStore(Remote(f"{scheme}://host/out", "/out", Store(None)))
+        OutStore(RemotePath(f"{scheme}://host/out", "/out", CachedFilesystem(None)))
 
 
 class Refusing:
@@ -77,7 +77,7 @@ class Refusing:
     ],
 )
 def test_a_bad_name_is_one_photos_fault_and_all_else_ends_the_run(error: Exception, of_the_photo: bool) -> None:
-    out = OutStore(Remote("s3://bucket/out", "bucket/out", Store(Refusing(error))))
+    out = OutStore(RemotePath("s3://bucket/out", "bucket/out", CachedFilesystem(Refusing(error))))
     files = {7: ("a.jpg", Held(b"x"))}
     if of_the_photo:
         assert list(out.upload(files)) == [7] and "cannot be written" in str(out.upload(files)[7])
@@ -92,4 +92,4 @@ def test_a_store_that_takes_nothing_is_found_out_before_any_work(monkeypatch: py
 
     monkeypatch.setattr(Refusing, "pipe_file", refuse)
     with pytest.raises(DiskError, match=r"s3://bucket/out cannot be written to: .*Access Denied"):
-        OutStore(Remote("s3://bucket/out", "bucket/out", Store(Refusing(OSError()))))
+        OutStore(RemotePath("s3://bucket/out", "bucket/out", CachedFilesystem(Refusing(OSError()))))

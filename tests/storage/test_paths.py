@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 
 from dadfi_fast.errors import DiskError, UsageError
-from dadfi_fast.storage.paths import FIRST, Remote, Store, first_bytes, place, reached, remote
+from dadfi_fast.storage.paths import (
+    FIRST,
+    CachedFilesystem,
+    RemotePath,
+    first_bytes,
+    parse_path,
+    parse_url,
+    storage_errors,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,22 +36,24 @@ from dadfi_fast.storage.paths import FIRST, Remote, Store, first_bytes, place, r
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="paths look otherwise there")
 def test_paths(text: str, path: str) -> None:
-    assert place(text) == Path(path)
+    assert parse_path(text) == Path(path)
 
 
 def test_a_path_loads_nothing_that_speaks_http(tmp_path: Path) -> None:
-    code = "import sys; from dadfi_fast.storage.paths import place; place('a'); print('http.client' in sys.modules)"
+    code = (
+        "import sys; from dadfi_fast.storage import paths; paths.parse_path('a'); print('http.client' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False", done.stderr
 
 
 def test_a_url_is_a_place_in_a_store(memory: str) -> None:
-    top = place(f"{memory}/in/")
-    assert isinstance(top, Remote)
+    top = parse_path(f"{memory}/in/")
+    assert isinstance(top, RemotePath)
     file = top / "a" / "b.jpg"
     assert (str(top), str(file), file.name) == ("memory:///shop/in", "memory:///shop/in/a/b.jpg", "b.jpg")
     assert file.relative_to(top).as_posix() == "a/b.jpg" and file.parent == top / "a" and top / "." == top
-    assert file.is_relative_to(top) and not place(f"{memory}/inner").is_relative_to(top)  # type: ignore[arg-type]
+    assert file.is_relative_to(top) and not parse_path(f"{memory}/inner").is_relative_to(top)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +74,7 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, url: str, gon
     if gone:
         monkeypatch.setitem(sys.modules, gone, None)
     with pytest.raises(UsageError, match=words):
-        place(url)
+        parse_path(url)
 
 
 class Counted:
@@ -81,13 +91,13 @@ class Counted:
         return call
 
 
-def counted(url: str, data: bytes | None = None, *, size: int | None = None) -> tuple[Remote, Counted]:
+def counted(url: str, data: bytes | None = None, *, size: int | None = None) -> tuple[RemotePath, Counted]:
     """A place that counts, with a file in it."""
-    found = remote(url)
+    found = parse_url(url)
     system = Counted(found.store.system)
     if data is not None:
         found.store.system.pipe_file(found.key, data)
-    return Remote(found.url, found.key, Store(system), size), system
+    return RemotePath(found.url, found.key, CachedFilesystem(system), size), system
 
 
 @pytest.mark.parametrize(
@@ -133,8 +143,8 @@ def test_a_folder_is_listed_once_for_all_its_names(memory: str) -> None:
 
 
 def test_a_place_can_be_sent_to_another_process(memory: str) -> None:
-    found = remote(f"{memory}/in/a.jpg")
-    sent = pickle.loads(pickle.dumps(Remote(found.url, found.key, found.store, 7, 9)))
+    found = parse_url(f"{memory}/in/a.jpg")
+    sent = pickle.loads(pickle.dumps(RemotePath(found.url, found.key, found.store, 7, 9)))
     assert sent == found and (sent.key, sent.size, sent.mtime_ns) == (found.key, 7, 9)
     assert pickle.loads(pickle.dumps(sent)).store is sent.store  # one list of names for all of them
 
@@ -142,8 +152,8 @@ def test_a_place_can_be_sent_to_another_process(memory: str) -> None:
 def test_errors_of_stores_are_told(memory: str) -> None:
     with (
         pytest.raises(DiskError, match=r"memory:///shop cannot be written: no route; .*goes on"),
-        reached(place(memory), to="be written"),
+        storage_errors(parse_path(memory), to="be written"),
     ):
         raise RuntimeError("no route")
-    with pytest.raises(UsageError, match="as it is"), reached(place(memory), to="be written"):
+    with pytest.raises(UsageError, match="as it is"), storage_errors(parse_path(memory), to="be written"):
         raise UsageError("as it is")

@@ -11,7 +11,7 @@ from dadfi_fast.training.deepfakes.attributes import AttributesConfig, Attribute
 from dadfi_fast.training.deepfakes.stargan import StarGANConfig, StarGANTrainer
 from dadfi_fast.training.deepfakes.stargan2 import StarGAN2Config, StarGAN2Trainer
 from dadfi_fast.training.deepfakes.stgan import STGANConfig, STGANSACTrainer, STGANTrainer
-from dadfi_fast.training.deepfakes.trainer import SurrogateTrainer
+from dadfi_fast.training.deepfakes.trainer import DeepfakeTrainer
 from dadfi_fast.training.loop import run, step_rng
 
 SIZES: dict[str, Any] = {"image_size": 32, "batch": 4, "steps": 4}
@@ -28,9 +28,9 @@ ATTRIBUTES = AttributesConfig(image_size=32, width=4, batch=12, steps=60, shift=
 each = pytest.mark.parametrize("family", FAMILIES)
 
 
-def made(family: str, faces: Faces, **changes: Any) -> SurrogateTrainer:
+def made(family: str, faces: Faces, **changes: Any) -> DeepfakeTrainer:
     trainer, config = FAMILIES[family]
-    out: SurrogateTrainer = trainer(type(config)(**{**vars(config), **changes}), faces)
+    out: DeepfakeTrainer = trainer(type(config)(**{**vars(config), **changes}), faces)
     return out
 
 
@@ -97,7 +97,7 @@ def test_the_classifier_learns_what_can_be_seen(faces: Faces) -> None:
     assert accuracy(trainer.model, faces).mean() > max(0.8, untrained)
 
 
-def _recorded(trainer: SurrogateTrainer, losses: list[dict[str, float]]) -> Any:
+def _recorded(trainer: DeepfakeTrainer, losses: list[dict[str, float]]) -> Any:
     step = trainer.step
 
     def recorded(number: int, rng: torch.Generator) -> dict[str, float]:

@@ -11,7 +11,7 @@ import torch
 from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.errors import BackendMissing
 from dadfi_fast.training.data import Faces
-from dadfi_fast.training.device import place
+from dadfi_fast.training.device import torch_device
 from dadfi_fast.training.loop import step_rng
 from dadfi_fast.training.trainer import DadfiTrainer
 from tests.training.test_trainer import TINY
@@ -19,11 +19,11 @@ from tests.training.test_trainer import TINY
 
 def test_a_gpu_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert place("auto") == place("cpu") == torch.device("cpu")
+    assert torch_device("auto") == torch_device("cpu") == torch.device("cpu")
     with pytest.raises(BackendMissing, match="--device cuda:1; use --device cpu"):
-        place("cuda:1")
+        torch_device("cuda:1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert place("auto") == torch.device("cuda") and place("cuda:1") == torch.device("cuda:1")
+    assert torch_device("auto") == torch.device("cuda") and torch_device("cuda:1") == torch.device("cuda:1")
 
 
 @pytest.mark.gpu

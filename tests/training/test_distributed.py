@@ -58,14 +58,14 @@ def test_alone_nothing_is_shared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scores", "settled"),
+    ("scores", "converged"),
     [
         ([0.1, 0.2, 0.3, 0.3], False),  # one checkpoint without gain
         ([0.1, 0.3, 0.3, 0.2], True),  # two
         ([0.3], False),
     ],
 )
-def test_a_run_ends_when_nothing_is_gained(scores: list[float], settled: bool, faces: Faces, target: Target) -> None:
+def test_a_run_ends_when_nothing_is_gained(scores: list[float], converged: bool, faces: Faces, target: Target) -> None:
     trainer = DadfiTrainer(replace(TINY, patience=2), faces, [target])
     trainer.scores = scores
-    assert trainer.settled() == settled
+    assert trainer.converged() == converged

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from dadfi_fast.training.query_gradient import queried
+from dadfi_fast.training.query_gradient import query_gradient
 
 
 def square(x: torch.Tensor) -> torch.Tensor:
@@ -12,7 +12,7 @@ def square(x: torch.Tensor) -> torch.Tensor:
 def gradient(directions: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     x = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(1)).requires_grad_()
     rng = torch.Generator().manual_seed(seed)
-    out = queried(square, x, directions=directions, sigma=0.01, rng=rng)
+    out = query_gradient(square, x, directions=directions, sigma=0.01, rng=rng)
     assert torch.equal(out, square(x))
     (estimate,) = torch.autograd.grad(out.square().sum(), x)
     (exact,) = torch.autograd.grad(square(x).square().sum(), x)
@@ -38,5 +38,5 @@ def test_the_model_is_never_differentiated() -> None:
         return square(x)
 
     x = torch.rand(1, 3, 4, 4, requires_grad=True)
-    queried(only_called, x, directions=3, sigma=0.01, rng=torch.Generator()).sum().backward()
+    query_gradient(only_called, x, directions=3, sigma=0.01, rng=torch.Generator()).sum().backward()
     assert x.grad is not None and x.grad.abs().max() > 0

@@ -73,7 +73,7 @@ def test_all_models_at_once_are_their_sum(faces: Faces, target: Target) -> None:
         config = replace(TINY, joint=joint, lambda_x=0.0, transforms=False)
         made = DadfiTrainer(config, faces, [replace(target, name=str(number)) for number in range(count)])
         made.prepare()
-        made.marks = made.marks[:1] * count
+        made.perturbations = made.perturbations[:1] * count
         made._one_edit_each = lambda target, labels, rng: target.edits(labels)[0]  # type: ignore[method-assign]
         return made.step(0, torch.Generator().manual_seed(1))
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dadfi_fast.backends import cuda, float16
 from dadfi_fast.backends.cuda_graph import Forward
-from dadfi_fast.backends.generator_file import Artifact
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.backends.on_device import OnDevice, stream_handle
 from dadfi_fast.backends.tensorrt import build, cache
-from dadfi_fast.backends.tensorrt.runtime_cache import Compiled
+from dadfi_fast.backends.tensorrt.runtime_cache import RuntimeCache
 from dadfi_fast.backends.torch import Torch
 from dadfi_fast.errors import BackendMissing, DadfiError, UsageError
 from dadfi_fast.types import Float32
@@ -35,7 +35,7 @@ class TensorRT(OnDevice):
     flavour: ClassVar[build.Flavour] = build.TENSORRT
 
     def __init__(
-        self, artifact: Artifact, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
+        self, artifact: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
     ) -> None:
         super().__init__(artifact, device=device, threads=threads, precision=precision)
         if (why := self.missing_on(device)) is not None:
@@ -90,7 +90,7 @@ class TensorRT(OnDevice):
 class TensorRTRTX(TensorRT):
     """TensorRT for RTX (GeForce and workstation cards): compiles kernels as it meets shapes, keeps graphs itself.
 
-    What it compiles is kept beside the engine (`Compiled`), for the next process.
+    What it compiles is kept beside the engine (`RuntimeCache`), for the next process.
     """
 
     name: ClassVar[str] = "tensorrt-rtx"
@@ -111,7 +111,7 @@ class TensorRTRTX(TensorRT):
         config.cuda_graph_strategy = module.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         # A lane has one shape for good: better to compile for it at once than to begin with general kernels.
         config.dynamic_shapes_kernel_specialization_strategy = module.DynamicShapesKernelSpecializationStrategy.EAGER
-        self.compiled = Compiled(config, self._file, cuda.gpu(self.device))
+        self.compiled = RuntimeCache(config, self._file, cuda.gpu(self.device))
         return config
 
     def _ran(self) -> None:

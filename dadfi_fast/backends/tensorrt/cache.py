@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from dadfi_fast.backends import cuda
-from dadfi_fast.backends.float16 import half
-from dadfi_fast.backends.generator_file import Artifact
+from dadfi_fast.backends.float16 import to_float16
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.backends.tensorrt import build
 from dadfi_fast.errors import DadfiError, DiskError
 from dadfi_fast.ops import node
@@ -66,7 +66,7 @@ def folder() -> Path:
 
 def obtain(
     flavour: build.Flavour,
-    artifact: Artifact,
+    artifact: GeneratorFile,
     *,
     precision: str,
     profiles: tuple[build.Profile, ...] = build.PROFILES,
@@ -90,10 +90,10 @@ def obtain(
         DadfiError: it cannot be built or written, or lies where others can write.
     """
     if where is None and folder().is_dir():
-        ours(folder())  # before the build, which takes its time
+        require_private(folder())  # before the build, which takes its time
     where = where or folder()
     model = artifact.onnx.read_bytes()
-    model = half(model) if precision == "f16" else model
+    model = to_float16(model) if precision == "f16" else model
     target, driver = _target(flavour, architecture, device)
     runtime, digest = build.version(flavour), hashlib.sha256(model).hexdigest()
     kernels: str = KERNELS["source"]()() if flavour.plugins and node.used(model) else ""
@@ -101,7 +101,7 @@ def obtain(
     if (found := find(facts, where=where)) is not None:
         return found, where / f"{facts.key}{SUFFIX}"
     timings = where / f"{slug(runtime, target, driver)}.timings"
-    known = ours(timings).read_bytes() if timings.is_file() else b""
+    known = require_private(timings).read_bytes() if timings.is_file() else b""
     made = build.build(
         flavour, model, profiles=profiles, architecture=target if flavour.ahead_of_time else None, timings=known
     )
@@ -142,7 +142,7 @@ def find(facts: Facts, *, where: Path | None = None) -> bytes | None:
     path = where / f"{facts.key}{SUFFIX}"
     if not path.is_file():
         return None
-    path = ours(path)
+    path = require_private(path)
     try:
         engine = path.read_bytes()
         record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -152,7 +152,7 @@ def find(facts: Facts, *, where: Path | None = None) -> bytes | None:
     return engine if record == wanted else None
 
 
-def ours(path: Path) -> Path:
+def require_private(path: Path) -> Path:
     """Where ``path`` really is, which nobody but the user and the system can change.
 
     Raises:

@@ -20,7 +20,7 @@ SUFFIX: Final = ".compiled"
 _DIGEST: Final = hashlib.sha256().digest_size
 
 
-class Compiled:
+class RuntimeCache:
     """The runtime cache of one engine on one GPU.
 
     Args:
@@ -55,6 +55,6 @@ def _read(file: Path) -> bytes:
     """What was written; nothing if there is none or it is damaged."""
     if not file.is_file():
         return b""
-    content = cache.ours(file).read_bytes()
+    content = cache.require_private(file).read_bytes()
     digest, rest = content[:_DIGEST], content[_DIGEST:]
     return rest if hashlib.sha256(rest).digest() == digest else b""

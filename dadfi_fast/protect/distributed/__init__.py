@@ -1,1 +1,1 @@
-"""Where shares of a run are worked on: in processes of this machine, or on a Ray cluster."""
+"""Where tasks of a run are worked on: in processes of this machine, or on a Ray cluster."""

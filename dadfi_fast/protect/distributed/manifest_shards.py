@@ -1,6 +1,6 @@
-"""Parts of a manifest: each worker writes the rows of its share into one, which the run takes over and removes.
+"""Shards of a manifest: each worker writes the rows of its task into one, which the run takes over and removes.
 
-On a disk a part is a manifest of its own, locked and mended as every one is; in a store it is a row of objects.
+On a disk a shard is a manifest of its own, locked and mended as every one is; in a store it is a row of objects.
 """
 
 from __future__ import annotations
@@ -14,46 +14,46 @@ from typing import Final
 
 from dadfi_fast.errors import UsageError
 from dadfi_fast.protect.manifest import NAME, Facts, Manifest, Row
-from dadfi_fast.protect.manifest_store import StoreManifest, StorePart, parts, recovered
-from dadfi_fast.storage.disk import disk
-from dadfi_fast.storage.paths import Place, Remote
+from dadfi_fast.protect.manifest_store import StoreManifest, StoreShard, recovered, shards
+from dadfi_fast.storage.disk import disk_errors
+from dadfi_fast.storage.paths import AnyPath, RemotePath
 
-#: The folder of the parts, below an output folder on a disk.
+#: The folder of the shards, below an output folder on a disk.
 FOLDER: Final = ".dadfi-parts"
 #: So long a worker whose run was killed may take to finish the photos that it has under way.
-PATIENCE: Final = 60.0
+RELEASE_TIMEOUT: Final = 60.0
 
 
-def open_part(out: Place, facts: Facts, name: str) -> Manifest | StorePart:
-    """A new part called ``name``.
+def open_shard(out: AnyPath, facts: Facts, name: str) -> Manifest | StoreShard:
+    """A new shard called ``name``.
 
     Raises:
         DiskError: it cannot be made.
     """
-    if isinstance(out, Remote):
-        return StorePart(out, facts, name=name)
-    with disk(out / FOLDER):
+    if isinstance(out, RemotePath):
+        return StoreShard(out, facts, name=name)
+    with disk_errors(out / FOLDER):
         (out / FOLDER).mkdir(exist_ok=True)
     return Manifest(out / FOLDER, facts, name=f"{name}.jsonl", files=out)
 
 
-def read_part(out: Place, facts: Facts, name: str) -> list[Row]:
-    """The rows of a part whose worker is gone: those that are true, in order; none where there is no such part.
+def read_shard(out: AnyPath, facts: Facts, name: str) -> list[Row]:
+    """The rows of a shard whose worker is gone: those that are true, in order; none where there is no such shard.
 
     Raises:
         UsageError: its worker is still at work.
         DiskError: it cannot be read.
     """
-    if isinstance(out, Remote):
-        return list(recovered(out, parts(out, f"{name}-")))
+    if isinstance(out, RemotePath):
+        return list(recovered(out, shards(out, f"{name}-")))
     if not (out / FOLDER / f"{name}.jsonl").exists():
         return []
-    with closing(_patiently(out, facts, name)) as part:
-        return list(part.rows())
+    with closing(_once_released(out, facts, name)) as shard:
+        return list(shard.rows())
 
 
-def drop_part(out: Place, manifest: Manifest, name: str) -> None:
-    """Remove a part whose rows stand in the manifest; in a store that is done once the manifest is there."""
+def drop_shard(out: AnyPath, manifest: Manifest, name: str) -> None:
+    """Remove a shard whose rows stand in the manifest; in a store that is done once the manifest is there."""
     if isinstance(manifest, StoreManifest):
         manifest.merged(name)
     elif isinstance(out, Path):
@@ -63,39 +63,39 @@ def drop_part(out: Place, manifest: Manifest, name: str) -> None:
             (out / FOLDER).rmdir()
 
 
-def left_behind(out: Path) -> list[str]:
-    """The parts that killed runs have left, oldest first."""
+def leftover_shards(out: Path) -> list[str]:
+    """The shards that killed runs have left, oldest first."""
     folder = out / FOLDER
     return sorted(path.stem for path in folder.glob("*.jsonl")) if folder.is_dir() else []
 
 
-def open_manifest(out: Place, facts: Facts, *, look: bool = False) -> Manifest:
-    """The manifest of an output folder on a disk or in a store, with all that killed runs have left in parts.
+def open_manifest(out: AnyPath, facts: Facts, *, read_only: bool = False) -> Manifest:
+    """The manifest of an output folder on a disk or in a store, with all that killed runs have left in shards.
 
     Arguments and errors are those of `Manifest`.
     """
-    if isinstance(out, Remote):
-        return StoreManifest(out, facts, look=look)
-    names = left_behind(out)
-    if look and names:
+    if isinstance(out, RemotePath):
+        return StoreManifest(out, facts, read_only=read_only)
+    names = leftover_shards(out)
+    if read_only and names:
         return _Preview(out, facts, names)
     if names:
         with closing(Manifest(out, facts)) as manifest:
             for name in names:
-                for row in read_part(out, facts, name):
+                for row in read_shard(out, facts, name):
                     manifest.append(row, again=True)
             for name in names:
-                drop_part(out, manifest, name)
-    return Manifest(out, facts, look=look)
+                drop_shard(out, manifest, name)
+    return Manifest(out, facts, read_only=read_only)
 
 
 class _Preview(Manifest):
-    """What the manifest will be once parts are taken over, made of copies: nothing is locked, nothing is changed."""
+    """What the manifest will be once shards are taken over, made of copies: nothing is locked, nothing is changed."""
 
     def __init__(self, out: Path, facts: Facts, names: Sequence[str]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="dadfi-manifest-")
         files = [out / NAME, *(out / FOLDER / f"{name}.jsonl" for name in names)]
-        with disk(out), (Path(self._folder.name) / NAME).open("wb") as copy:
+        with disk_errors(out), (Path(self._folder.name) / NAME).open("wb") as copy:
             for file in files:
                 copy.write(file.read_bytes() if file.exists() else b"")
         super().__init__(Path(self._folder.name), facts, files=out)
@@ -106,9 +106,9 @@ class _Preview(Manifest):
         self._folder.cleanup()
 
 
-def _patiently(out: Path, facts: Facts, name: str) -> Manifest:
-    """The part, once no worker of a killed run writes to it any more."""
-    end = time.monotonic() + PATIENCE
+def _once_released(out: Path, facts: Facts, name: str) -> Manifest:
+    """The shard, once no worker of a killed run writes to it any more."""
+    end = time.monotonic() + RELEASE_TIMEOUT
     while True:
         try:
             return Manifest(out / FOLDER, facts, name=f"{name}.jsonl", files=out)

@@ -1,4 +1,4 @@
-"""The workers of a run, wherever they are: given shares, they answer with events."""
+"""The workers of a run, wherever they are: given tasks, they answer with events."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TypeAlias
 
 from dadfi_fast.errors import DadfiError
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.distributed.worker import Report, Share
+from dadfi_fast.protect.distributed.worker import Task, TaskResult
 
 
 @dataclass(frozen=True)
-class Ready:
+class WorkerReady:
     """A worker has started."""
 
     worker: int
@@ -21,15 +21,15 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A worker has finished its share."""
+class TaskFinished:
+    """A worker has finished its task."""
 
     worker: int
-    report: Report
+    report: TaskResult
 
 
 @dataclass(frozen=True)
-class Gone:
+class WorkerLost:
     """A worker has ended, with whatever it was working on."""
 
     worker: int
@@ -37,17 +37,17 @@ class Gone:
 
 
 @dataclass(frozen=True)
-class Refused:
+class WorkerRefused:
     """A worker cannot work where it is, for a reason that would hold another time as well."""
 
     worker: int
     error: DadfiError
 
 
-Event: TypeAlias = Ready | Finished | Gone | Refused
+Event: TypeAlias = WorkerReady | TaskFinished | WorkerLost | WorkerRefused
 
 
-class Crew(ABC):
+class WorkerPool(ABC):
     """Workers, numbered from 0.
 
     Args:
@@ -65,7 +65,7 @@ class Crew(ABC):
         """How many there are, for people."""
         return f"{self.size} worker{'s' * (self.size != 1)} of {self.threads} thread{'s' * (self.threads != 1)}"
 
-    def placed(self, config: ProtectConfig) -> ProtectConfig:
+    def config_for_workers(self, config: ProtectConfig) -> ProtectConfig:
         """The config with the places as workers find them."""
         return config
 
@@ -81,8 +81,8 @@ class Crew(ABC):
         """Start a worker, also in place of one that is gone; later it says that it is ready."""
 
     @abstractmethod
-    def give(self, worker: int, share: Share) -> None:
-        """Hand a share to a worker that is idle."""
+    def give(self, worker: int, task: Task) -> None:
+        """Hand a task to a worker that is idle."""
 
     @abstractmethod
     def events(self, timeout: float) -> Iterable[Event]:

@@ -1,6 +1,6 @@
 """Several processes on this machine: one for each GPU, or some that share the processor's cores.
 
-Shares and reports go through a pipe. A worker whose run is gone sees the pipe's end, finishes the photos that it has
+Tasks and reports go through a pipe. A worker whose run is gone sees the pipe's end, finishes the photos that it has
 under way, and ends. On several GPUs this has never run.
 """
 
@@ -19,12 +19,12 @@ from typing import Any, Final
 
 from dadfi_fast.errors import DadfiError
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.distributed.pool import Crew, Event, Finished, Gone, Ready, Refused
-from dadfi_fast.protect.distributed.worker import Make, Share, Worker
+from dadfi_fast.protect.distributed.pool import Event, TaskFinished, WorkerLost, WorkerPool, WorkerReady, WorkerRefused
+from dadfi_fast.protect.distributed.worker import ContextFactory, Task, Worker
 from dadfi_fast.protect.interrupt import SIGNALS
 from dadfi_fast.protect.manifest import NAME
 
-#: What a worker is told beside shares: finish what is under way; end.
+#: What a worker is told beside tasks: finish what is under way; end.
 _STOP: Final = "stop"
 _END: Final = "end"
 #: Seconds that a worker may take to end by itself.
@@ -32,25 +32,25 @@ _PATIENCE: Final = 5.0
 
 
 @dataclass(frozen=True, eq=False)
-class _Hand:
+class _Handle:
     process: BaseProcess
     pipe: Connection
 
 
-class Processes(Crew):
+class Processes(WorkerPool):
     """One process for each config.
 
     Args:
         configs: of the run, each with the threads and the device of one worker.
-        make: makes the kit of a worker, in its process.
+        factory: makes the context of a worker, in its process.
     """
 
-    def __init__(self, configs: Sequence[ProtectConfig], make: Make) -> None:
+    def __init__(self, configs: Sequence[ProtectConfig], factory: ContextFactory) -> None:
         super().__init__(len(configs), threads=configs[0].threads)
-        self._configs, self._make = configs, make
+        self._configs, self._make = configs, factory
         # Forked, a process would have the locks of this one's threads, and a GPU that it cannot use.
         self._context = multiprocessing.get_context("spawn")
-        self._hands: dict[int, _Hand] = {}
+        self._hands: dict[int, _Handle] = {}
 
     def begin(self, worker: int) -> None:
         ours, theirs = self._context.Pipe()
@@ -59,17 +59,17 @@ class Processes(Crew):
         )
         process.start()
         theirs.close()
-        self._hands[worker] = _Hand(process, ours)
+        self._hands[worker] = _Handle(process, ours)
 
-    def give(self, worker: int, share: Share) -> None:
+    def give(self, worker: int, task: Task) -> None:
         with suppress(OSError):  # it is gone, which is the next event
-            self._hands[worker].pipe.send(share)
+            self._hands[worker].pipe.send(task)
 
     def events(self, timeout: float) -> Iterator[Event]:
         ready = set(wait([hand.pipe for hand in self._hands.values()], timeout))
         for worker, hand in list(self._hands.items()):
             if hand.pipe in ready:
-                yield self._heard(worker, hand)
+                yield self._event(worker, hand)
 
     def stop(self) -> None:
         for hand in self._hands.values():
@@ -89,17 +89,17 @@ class Processes(Crew):
         self._hands.clear()
         self.idle.clear()
 
-    def _heard(self, worker: int, hand: _Hand) -> Event:
+    def _event(self, worker: int, hand: _Handle) -> Event:
         try:
             kind, content = hand.pipe.recv()
         except (EOFError, OSError):
             hand.process.join()
             hand.pipe.close()
             del self._hands[worker]
-            return Gone(worker, _ended(hand.process.exitcode))
+            return WorkerLost(worker, _ended(hand.process.exitcode))
         if kind == "ready":
-            return Ready(worker, content)
-        return Finished(worker, content) if kind == "report" else Refused(worker, content)
+            return WorkerReady(worker, content)
+        return TaskFinished(worker, content) if kind == "report" else WorkerRefused(worker, content)
 
 
 def _ended(code: int | None) -> str:
@@ -109,31 +109,31 @@ def _ended(code: int | None) -> str:
     return f"it ended with exit code {code}"
 
 
-def _main(pipe: Any, config: ProtectConfig, make: Make) -> None:
+def _main(pipe: Any, config: ProtectConfig, factory: ContextFactory) -> None:
     """A worker's life: what it is told comes through a thread, so that it can be told to stop while it works."""
     for number in SIGNALS:  # a terminal sends them to all; the run passes them on
         signal.signal(number, signal.SIG_IGN)
-    shares: queue.SimpleQueue[Share | None] = queue.SimpleQueue()
+    tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
     stop = threading.Event()
-    threading.Thread(target=_listen, args=(pipe, shares, stop), name="dadfi-listen", daemon=True).start()
-    with suppress(OSError):  # the run is gone: what is done stands in the part
+    threading.Thread(target=_listen, args=(pipe, tasks, stop), name="dadfi-listen", daemon=True).start()
+    with suppress(OSError):  # the run is gone: what is done stands in the shard
         try:
-            worker = Worker(config, make, NAME)
+            worker = Worker(config, factory, NAME)
         except DadfiError as error:
             pipe.send(("refused", error))
             return
         pipe.send(("ready", worker.describe))
-        while (share := shares.get()) is not None:
-            pipe.send(("report", worker.do(share, stop)))
+        while (task := tasks.get()) is not None:
+            pipe.send(("report", worker.do(task, stop)))
 
 
-def _listen(pipe: Any, shares: queue.SimpleQueue[Share | None], stop: threading.Event) -> None:
+def _listen(pipe: Any, tasks: queue.SimpleQueue[Task | None], stop: threading.Event) -> None:
     told: Any = None
     with suppress(EOFError, OSError):
         while (told := pipe.recv()) != _END:
             if told == _STOP:
                 stop.set()
             else:
-                shares.put(told)
+                tasks.put(told)
     stop.set()
-    shares.put(None)
+    tasks.put(None)

@@ -1,4 +1,4 @@
-"""A Ray cluster: actors that hold a backend each, and get one share after the other.
+"""A Ray cluster: actors that hold a backend each, and get one task after the other.
 
 Why actors and not Ray Data: docs/decisions/0016-many-machines.md. On a cluster of several machines, and on GPUs, this
 has never run; the tests run it on two nodes of one machine.
@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from dadfi_fast.errors import BackendMissing, DadfiError, UsageError
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.distributed.pool import Crew, Event, Finished, Gone, Ready, Refused
-from dadfi_fast.protect.distributed.worker import Make, Report, Share, Worker
+from dadfi_fast.protect.distributed.pool import Event, TaskFinished, WorkerLost, WorkerPool, WorkerReady, WorkerRefused
+from dadfi_fast.protect.distributed.worker import ContextFactory, Task, TaskResult, Worker
 from dadfi_fast.protect.manifest import NAME
 
 #: Cores of one actor where nobody says how many: with more, the stages of one run wait for each other.
@@ -52,7 +52,7 @@ def connect(address: str | None) -> Any:
 
 
 @dataclass(frozen=True)
-class Seats:
+class Capacity:
     """How many actors a cluster has room for, and what each of them takes."""
 
     count: int
@@ -60,7 +60,7 @@ class Seats:
     gpus: int
 
 
-def seats(nodes: list[dict[str, Any]], *, device: str, workers: int | None, count: int | None) -> Seats:
+def capacity(nodes: list[dict[str, Any]], *, device: str, workers: int | None, count: int | None) -> Capacity:
     """One actor a GPU, or one for every so many cores of a node.
 
     Args:
@@ -72,29 +72,29 @@ def seats(nodes: list[dict[str, Any]], *, device: str, workers: int | None, coun
     Raises:
         UsageError: the cluster has no GPU, or no room for a single actor.
     """
-    rooms = [node["Resources"] for node in nodes if node["Alive"]]
-    cores = [int(room.get("CPU", 0)) for room in rooms]
+    nodes_alive = [node["Resources"] for node in nodes if node["Alive"]]
+    cores = [int(node.get("CPU", 0)) for node in nodes_alive]
     if device != "cpu":
-        cards = [int(room.get("GPU", 0)) for room in rooms]
+        cards = [int(node.get("GPU", 0)) for node in nodes_alive]
         if not sum(cards):
             raise UsageError("--device cuda: no node of the Ray cluster has a GPU; ray status lists what they have")
-        share = min(cpu // gpu for cpu, gpu in zip(cores, cards, strict=True) if gpu)
-        return Seats(count or sum(cards), workers or max(1, min(CORES, share)), 1)
+        task = min(cpu // gpu for cpu, gpu in zip(cores, cards, strict=True) if gpu)
+        return Capacity(count or sum(cards), workers or max(1, min(CORES, task)), 1)
     cpus = workers or max(1, min(CORES, min((cpu for cpu in cores if cpu), default=0)))
-    room = sum(cpu // cpus for cpu in cores)
-    if not room:
+    node = sum(cpu // cpus for cpu in cores)
+    if not node:
         raise UsageError(f"no node of the Ray cluster has {cpus} cores; ray status lists what they have")
-    return Seats(count or room, cpus, 0)
+    return Capacity(count or node, cpus, 0)
 
 
 class Actor:
     """What runs in Ray's processes; each call but ``stop`` comes after the one before has ended."""
 
-    def __init__(self, config: ProtectConfig, make: Make) -> None:
-        self._config, self._make, self._stop = config, make, threading.Event()
+    def __init__(self, config: ProtectConfig, factory: ContextFactory) -> None:
+        self._config, self._make, self._stop = config, factory, threading.Event()
         self._worker: Worker | None = None
 
-    def hello(self) -> str | DadfiError:
+    def describe(self) -> str | DadfiError:
         """What runs here, once it does; or why it cannot."""
         try:
             self._worker = Worker(self._config, self._make, NAME)
@@ -102,22 +102,22 @@ class Actor:
             return error
         return self._worker.describe
 
-    def do(self, share: Share) -> Report:
-        """Work on a share."""
+    def do(self, task: Task) -> TaskResult:
+        """Work on a task."""
         assert self._worker is not None, "hello comes first"
-        return self._worker.do(share, self._stop)
+        return self._worker.do(task, self._stop)
 
     def stop(self) -> None:
         """Finish the photos that are under way, and take no more."""
         self._stop.set()
 
 
-class Ray(Crew):
+class Ray(WorkerPool):
     """Actors on a Ray cluster.
 
     Args:
         config: of the run.
-        make: makes the kit of a worker, in its process.
+        factory: makes the context of a worker, in its process.
         address: of the cluster; see `connect`.
         count: how many actors; None: as many as there is room for.
 
@@ -126,34 +126,36 @@ class Ray(Crew):
         UsageError: there is no such cluster, it has no room, or the output folder is of this process alone.
     """
 
-    def __init__(self, config: ProtectConfig, make: Make, *, address: str | None = None, count: int | None = None):
+    def __init__(
+        self, config: ProtectConfig, factory: ContextFactory, *, address: str | None = None, count: int | None = None
+    ):
         for place in (*config.sources, str(config.out)):
             if place.startswith("memory://"):
                 raise UsageError(f"{place} is in the memory of one process; Ray's actors need files or a store")
         self._ours = not _is_connected()
         self._ray = connect(address)
-        found = seats(self._ray.nodes(), device=config.device, workers=config.workers, count=count)
+        found = capacity(self._ray.nodes(), device=config.device, workers=config.workers, count=count)
         super().__init__(found.count, threads=found.cpus)
-        self._make = self._ray.put(make)
+        self._make = self._ray.put(factory)
         device = "cpu" if config.device == "cpu" else "cuda:0"  # an actor sees only the GPU that it has been given
-        self._config = self._ray.put(replace(self.placed(config), workers=found.cpus, device=device))
+        self._config = self._ray.put(replace(self.config_for_workers(config), workers=found.cpus, device=device))
         self._kind = self._ray.remote(
             num_cpus=found.cpus, num_gpus=found.gpus, max_restarts=0, max_concurrency=2, scheduling_strategy="SPREAD"
         )(Actor)
         self._actors: dict[int, Any] = {}
         self._calls: dict[Any, tuple[int, str]] = {}  # reference of an answer -> worker, call
 
-    def placed(self, config: ProtectConfig) -> ProtectConfig:
+    def config_for_workers(self, config: ProtectConfig) -> ProtectConfig:
         """With absolute paths: actors run in folders of their own."""
         sources = tuple(source if "://" in source else os.path.abspath(source) for source in config.sources)  # noqa: PTH100
         return replace(config, sources=sources, out=config.out.absolute())
 
     def begin(self, worker: int) -> None:
         self._actors[worker] = self._kind.remote(self._config, self._make)
-        self._calls[self._actors[worker].hello.remote()] = worker, "hello"
+        self._calls[self._actors[worker].describe.remote()] = worker, "hello"
 
-    def give(self, worker: int, share: Share) -> None:
-        self._calls[self._actors[worker].do.remote(share)] = worker, "do"
+    def give(self, worker: int, task: Task) -> None:
+        self._calls[self._actors[worker].do.remote(task)] = worker, "do"
 
     def events(self, timeout: float) -> Iterator[Event]:
         if not self._calls:
@@ -162,7 +164,7 @@ class Ray(Crew):
         if not answered:
             answered, _ = self._ray.wait(list(self._calls), num_returns=1, timeout=timeout)
         for reference in answered:
-            yield self._heard(reference, *self._calls.pop(reference))
+            yield self._event(reference, *self._calls.pop(reference))
 
     def stop(self) -> None:
         for actor in self._actors.values():
@@ -178,17 +180,17 @@ class Ray(Crew):
         if self._ours:
             self._ray.shutdown()
 
-    def _heard(self, reference: Any, worker: int, call: str) -> Event:
+    def _event(self, reference: Any, worker: int, call: str) -> Event:
         try:
             answer = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
-            # Also where the answer alone is lost: what is done stands in the part.
+            # Also where the answer alone is lost: what is done stands in the shard.
             with suppress(Exception):
                 self._ray.kill(self._actors[worker])
-            return Gone(worker, str(error).strip().splitlines()[0])
+            return WorkerLost(worker, str(error).strip().splitlines()[0])
         if call == "do":
-            return Finished(worker, answer)
-        return Refused(worker, answer) if isinstance(answer, DadfiError) else Ready(worker, answer)
+            return TaskFinished(worker, answer)
+        return WorkerRefused(worker, answer) if isinstance(answer, DadfiError) else WorkerReady(worker, answer)
 
 
 def _is_connected() -> bool:

@@ -8,10 +8,10 @@ from threading import Event
 from typing import Any
 
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.discover import find
+from dadfi_fast.protect.discover import discover
 from dadfi_fast.protect.distributed.manifest_shards import open_manifest
-from dadfi_fast.protect.distributed.pool import Crew
-from dadfi_fast.protect.distributed.scheduler import Board
+from dadfi_fast.protect.distributed.pool import WorkerPool
+from dadfi_fast.protect.distributed.scheduler import Scheduler
 from dadfi_fast.protect.interrupt import interruptible
 from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.meter import Meter
@@ -21,8 +21,8 @@ from dadfi_fast.protect.summary import Summary
 from dadfi_fast.storage.object_store import open_out
 
 
-def protect_by(
-    crew: Crew,
+def protect_distributed(
+    pool: WorkerPool,
     config: ProtectConfig,
     *,
     facts: Facts,
@@ -36,7 +36,7 @@ def protect_by(
     Ctrl-C lets the photos that are under way get finished and takes no more; a second one stops at once.
 
     Args:
-        crew: who works; each worker is started at the first run.
+        pool: who works; each worker is started at the first run.
         config: what is asked for.
         facts: what the manifest goes by to know what is done; what ran is known to the workers.
         meter: adds up what the stages take on all workers.
@@ -49,8 +49,8 @@ def protect_by(
         BackendMissing: a worker cannot run what is asked for.
         DadfiError: no worker comes up.
     """
-    config = crew.placed(config)
-    entries = filter(only, find(config.sources, config.out, form=config.format))
+    config = pool.config_for_workers(config)
+    entries = filter(only, discover(config.sources, config.out, form=config.format))
     summary = Summary()
     with ExitStack() as stack:
         out = open_out(config.out)
@@ -60,13 +60,13 @@ def protect_by(
         stop = stack.enter_context(interruptible())
         left = remaining(_until(entries, stop), manifest, config)
         # Rows come before files, so workers may be ended at any moment; the next run takes over what they have done.
-        stack.push(lambda kind, *_: crew.close() if kind else None)
-        crew.start()
-        board = Board(left, crew, manifest, config, meter=meter, stopped=stop.is_set, say=say)
-        for outcome in board.outcomes():
+        stack.push(lambda kind, *_: pool.close() if kind else None)
+        pool.start()
+        scheduler = Scheduler(left, pool, manifest, config, meter=meter, stopped=stop.is_set, say=say)
+        for outcome in scheduler.outcomes():
             summary.add(outcome)
             tick(outcome)
-        if board.lost:  # it may have left a file under a temporary name
+        if scheduler.lost:  # it may have left a file under a temporary name
             out.remove_stale()
         summary.interrupted = stop.is_set()
         summary.stages = meter.stages()

@@ -1,4 +1,4 @@
-"""What one of several workers does: its share of the inputs, through all hops, with its own part of the manifest."""
+"""What one of several workers does: its tasks, through all stages, with its own shard of the manifest."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from dadfi_fast.attacks.base import Attack
 from dadfi_fast.errors import DadfiError, PhotoError, UsageError
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.distributed.manifest_shards import open_part
-from dadfi_fast.protect.malloc import keep
+from dadfi_fast.protect.distributed.manifest_shards import open_shard
+from dadfi_fast.protect.malloc import tune_malloc
 from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.pipeline import meter_for, work
 from dadfi_fast.protect.results import Failed, Outcome
-from dadfi_fast.protect.stages import Hops
+from dadfi_fast.protect.stages import Stages
 from dadfi_fast.storage.object_store import open_out
-from dadfi_fast.storage.paths import place
+from dadfi_fast.storage.paths import parse_path
 
 #: Decoding and encoding take four times as long as the generator does, and run beside it.
 _THREADS_TO_ONE_OF_THE_GENERATOR: Final = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Kit:
+class WorkerContext:
     """What a worker works with."""
 
     detector: Detector
@@ -37,13 +37,13 @@ class Kit:
     facts: Facts
 
 
-#: Makes a worker's kit in the worker itself; it is pickled on its way there.
-Make: TypeAlias = Callable[[ProtectConfig], Kit]
+#: Makes a worker's context in the worker itself; it is pickled on its way there.
+ContextFactory: TypeAlias = Callable[[ProtectConfig], WorkerContext]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Makes the kit that the options of ``protect`` name; the device is that of the config it is called with.
+class GeneratorContextFactory:
+    """Makes the context that the options of ``protect`` name; the device is that of the config it is called with.
 
     Raises:
         UsageError: the generator is another one here, or not there.
@@ -56,15 +56,15 @@ class Recipe:
     detector: str
     detector_model: Path | None
 
-    def __call__(self, config: ProtectConfig) -> Kit:
+    def __call__(self, config: ProtectConfig) -> WorkerContext:
         from dadfi_fast.attacks.generator import GeneratorAttack
-        from dadfi_fast.backends.generator_file import load_artifact
+        from dadfi_fast.backends.generator_file import load_generator_file
         from dadfi_fast.backends.registry import choose
         from dadfi_fast.faces.detector import choose_detector
         from dadfi_fast.protect.auto import Settings
         from dadfi_fast.types import Budget
 
-        artifact = load_artifact(self.generator)
+        artifact = load_generator_file(self.generator)
         if artifact.sha256 != self.sha256:
             raise UsageError(f"{self.generator} is another file on this machine; install the same dadfi-fast on all")
         backend, why = choose(self.backend, device=config.device)
@@ -73,20 +73,20 @@ class Recipe:
         detector, _ = choose_detector(self.detector, model=self.detector_model)
         numbers = Settings(config.crops_a_batch, config.threads, "").numbers
         facts = Facts(config.fingerprint, artifact.sha256, f"{attack.backend.describe}: {why}; {numbers}")
-        return Kit(detector, attack, facts)
+        return WorkerContext(detector, attack, facts)
 
 
 @dataclass(frozen=True)
-class Share:
+class Task:
     """Some of the inputs, one after the other."""
 
-    part: str  # name of the part of the manifest
+    shard: str  # name of the shard of the manifest
     items: tuple[Any, ...]  # inputs, and outcomes of those that need no work
 
 
 @dataclass(frozen=True)
-class Report:
-    """What became of a share; of fewer inputs than it had where the run was told to stop."""
+class TaskResult:
+    """What became of a task; of fewer inputs than it had where the run was told to stop."""
 
     outcomes: tuple[Outcome, ...]
     facts: Facts  # what their rows say of the worker
@@ -95,50 +95,52 @@ class Report:
 
 
 class Worker:
-    """Works on one share after the other; made once in its process.
+    """Works on one task after the other; made once in its process.
 
     Args:
         config: of the run, with the threads and the device of this worker.
-        make: makes its kit.
+        factory: makes its context.
         known: a file of the run in the output folder, which must be seen from here.
 
     Raises:
         DadfiError: it cannot work here; the message says what mends it.
     """
 
-    def __init__(self, config: ProtectConfig, make: Make, known: str) -> None:
-        keep()
+    def __init__(self, config: ProtectConfig, factory: ContextFactory, known: str) -> None:
+        tune_malloc()
         self._config = replace(config, on_exists="overwrite")  # the run has settled which target each input gets
         if isinstance(config.out, Path) and not (config.out / known).exists():
             raise UsageError(
                 f"--out {config.out} is another folder on this machine; name one that all machines share, or a URL"
             )
         for source in config.sources:
-            folder = place(source)
+            folder = parse_path(source)
             if isinstance(folder, Path) and not glob.has_magic(source) and not folder.exists():
                 raise UsageError(f"{source} is not on this machine; name a folder that all machines share, or a URL")
-        self._kit = make(config)
+        self._context = factory(config)
 
     @property
     def describe(self) -> str:
         """What runs here, and why."""
-        return self._kit.facts.backend
+        return self._context.facts.backend
 
-    def do(self, share: Share, stop: threading.Event) -> Report:
-        """Work on a share; ``stop`` lets the photos that are under way get finished and takes no more."""
-        kit, meter, out = self._kit, meter_for(self._config), open_out(self._config.out)
-        hops = Hops(self._config, kit.detector, kit.attack.budget, out)
+    def do(self, task: Task, stop: threading.Event) -> TaskResult:
+        """Work on a task; ``stop`` lets the photos that are under way get finished and takes no more."""
+        context, meter, out = self._context, meter_for(self._config), open_out(self._config.out)
+        stages = Stages(self._config, context.detector, context.attack.budget, out)
         outcomes: list[Outcome] = []
         fault = None
-        with closing(open_part(self._config.out, kit.facts, share.part)) as part:
+        with closing(open_shard(self._config.out, context.facts, task.shard)) as shard:
             try:
-                with closing(work(_until(share.items, stop), hops, kit.attack, journal=part, meter=meter)) as done:
+                with closing(
+                    work(_until(task.items, stop), stages, context.attack, journal=shard, meter=meter)
+                ) as done:
                     outcomes.extend(map(_portable, done))
             except DadfiError as error:
                 fault = error
             finally:
                 out.close()
-        return Report(tuple(outcomes), kit.facts, meter.totals(), fault)
+        return TaskResult(tuple(outcomes), context.facts, meter.totals(), fault)
 
 
 def _until(items: Iterable[Any], stop: threading.Event) -> Iterator[Any]:

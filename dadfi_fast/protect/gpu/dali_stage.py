@@ -74,7 +74,7 @@ def decoded(
     def finished(group: Group) -> tuple[Group, dict[int, Any], float]:
         start = time.perf_counter()
         made = zip(group.photos, dali.finish() if group.photos else [], strict=True)
-        there = {place: picture for place, picture in made if _is_as_said(picture, group.items[place].decoder)}
+        there = {place: picture for place, picture in made if _header_matches(picture, group.items[place].decoder)}
         return group, there, time.perf_counter() - start
 
     waiting: deque[Group] = deque()
@@ -88,7 +88,7 @@ def decoded(
         yield finished(waiting.popleft())
 
 
-class Feed:
+class DaliStage:
     """Call it with an iterator of items: photos that DALI decodes come out with their pixels.
 
     All others flow on as they are, and so does a photo that DALI cannot decode: the processor's decoder, which comes
@@ -105,7 +105,7 @@ class Feed:
     def __call__(self, items: Iterable[Any]) -> Iterator[Any]:
         for group, there, seconds in decoded(items, self._dali, pixels=PIXELS):
             if there:
-                self._meter.add("decode", seconds, 0)  # the hop that turns them upright counts the photos
+                self._meter.add("decode", seconds, 0)  # the stage that turns them upright counts the photos
             for place, item in enumerate(group.items):
                 if place in there:
                     item.entry.clock.seconds += seconds / len(group.photos)
@@ -113,7 +113,7 @@ class Feed:
                 yield item
 
 
-def _is_as_said(picture: Any, decoder: Decoder) -> bool:
+def _header_matches(picture: Any, decoder: Decoder) -> bool:
     """Whether it is there, and as large as its header says: two readers of a damaged one may not see the same."""
     if picture is None:
         return False

@@ -89,7 +89,7 @@ class NvImageCodec:
         found: list[bytes | None] = [None] * len(jobs)
         for places in classes.values():
             for place, stream in zip(places, self._encoded([jobs[n] for n in places]), strict=True):
-                found[place] = stream if stream is not None and _is_as_asked(stream, jobs[place]) else None
+                found[place] = stream if stream is not None and _settings_match(stream, jobs[place]) else None
         return found
 
     def _encoded(self, jobs: Sequence[Job]) -> list[bytes | None]:
@@ -121,7 +121,7 @@ def _class(job: Job) -> tuple[int | None, str, bool, int]:
     return how.quality, how.subsampling, how.grey, (job.pixels.shape[0] * job.pixels.shape[1]).bit_length()
 
 
-def _is_as_asked(stream: bytes, job: Job) -> bool:
+def _settings_match(stream: bytes, job: Job) -> bool:
     """Whether the stream has the tables, sampling and size that were asked for."""
     try:
         header = read_header(stream)

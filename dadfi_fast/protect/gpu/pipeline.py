@@ -31,7 +31,7 @@ from dadfi_fast.protect.gpu.dali_stage import decoded, is_for_dali
 from dadfi_fast.protect.gpu.nvimgcodec import Job, NvImageCodec
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.results import Failed
-from dadfi_fast.protect.stages import Hops, Loaded, Ready, Seen
+from dadfi_fast.protect.stages import Loaded, Ready, Seen, Stages
 from dadfi_fast.types import Face, Float32, Photo, UInt8
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ Search: TypeAlias = "Callable[[Sequence[Tensor]], list[list[Face]]]"
 
 
 @dataclass(frozen=True, eq=False)
-class OnCard:
+class DevicePhoto:
     """A photo whose pixels are on the device."""
 
     loaded: Loaded
@@ -62,22 +62,22 @@ class OnCard:
     where: tuple[Square, ...]
 
 
-class Resident:
+class GpuPipeline:
     """Call it with an iterator of items; photos that it can do come out `Ready`, all others as they came, in order.
 
     Args:
-        hops: of this run.
+        stages: of this run.
         attack: the generator, on a backend that takes crops where they lie (`OnDevice.resident`).
         dali: decodes, on the same device.
         codec: encodes there.
         meter: is told what it takes.
     """
 
-    def __init__(self, hops: Hops, attack: GeneratorAttack, dali: Dali, codec: NvImageCodec, meter: Meter) -> None:
+    def __init__(self, stages: Stages, attack: GeneratorAttack, dali: Dali, codec: NvImageCodec, meter: Meter) -> None:
         assert isinstance(attack.backend, OnDevice), f"{attack.backend.describe} takes no crops that lie on a device"
-        self._hops, self._dali, self._codec, self._meter = hops, dali, codec, meter
+        self._stages, self._dali, self._codec, self._meter = stages, dali, codec, meter
         self._attack, self._backend = attack, attack.backend
-        self._search = search(hops.detector, dali.device)
+        self._search = search(stages.detector, dali.device)
 
     def __call__(self, items: Iterable[Any]) -> Iterator[Any]:
         for group, there, seconds in decoded(items, self._dali, pixels=PIXELS, take=fits):
@@ -104,21 +104,21 @@ class Resident:
             return Failed(photo[0].entry, "perturb", error)
 
     def _done(self, photos: Sequence[tuple[Loaded, Tensor]]) -> list[Any]:
-        """What becomes of each: `Ready`, or what `Hops.faceless` says."""
+        """What becomes of each: `Ready`, or what `Stages.faceless` says."""
         turned = [upright(pixels, exif.orientation(loaded.decoder.metadata.exif)) for loaded, pixels in photos]
         done: list[Any] = [None] * len(photos)
-        seen: dict[int, OnCard] = {}
+        seen: dict[int, DevicePhoto] = {}
         for place, ((loaded, _), pixels, found) in enumerate(zip(photos, turned, self._search(turned), strict=True)):
-            if not found and self._hops.config.no_face != "whole":
-                done[place] = self._hops.faceless(self._faceless(loaded, pixels))
+            if not found and self._stages.config.no_face != "whole":
+                done[place] = self._stages.faceless(self._faceless(loaded, pixels))
             else:
                 faces = tuple(found) or (whole(*pixels.shape[:2]),)
-                seen[place] = OnCard(loaded, pixels, faces, squares(faces))
+                seen[place] = DevicePhoto(loaded, pixels, faces, squares(faces))
         for place, ready in zip(seen, self._encoded(list(seen.values())), strict=True):
             done[place] = ready
         return done
 
-    def _encoded(self, photos: Sequence[OnCard]) -> list[Ready]:
+    def _encoded(self, photos: Sequence[DevicePhoto]) -> list[Ready]:
         import torch
 
         if not photos:
@@ -126,7 +126,7 @@ class Resident:
         crops = [to_network(cut(photo.pixels, where), SIZE) for photo in photos for where in photo.where]
         deltas = self._perturbed(torch.stack(crops)).split([len(photo.where) for photo in photos])
         blended = [
-            blend(photo.pixels, photo.where, delta, self._hops.budget, grey=photo.loaded.decoder.encoding.mode == "L")
+            blend(photo.pixels, photo.where, delta, self._stages.budget, grey=photo.loaded.decoder.encoding.mode == "L")
             for photo, delta in zip(photos, deltas, strict=True)
         ]
         # This waits until all of it is done, so that DALI may have the memory of its pictures back.
@@ -141,13 +141,13 @@ class Resident:
         """Perturbations [B, 3, S, S] within the budget; the generator sees whole batches only, filled up."""
         import torch
 
-        size, eps = self._hops.config.crops_a_batch, self._attack.budget.eps
+        size, eps = self._stages.config.crops_a_batch, self._attack.budget.eps
         filled = torch.cat([crops, crops[-1:].expand(-len(crops) % size, -1, -1, -1)]).contiguous()
         made = torch.cat([self._backend.resident(part) for part in filled.split(size)])
         return (made[: len(crops)] * float(self._attack.scale)).clamp(-eps, eps)
 
-    def _streams(self, photos: Sequence[OnCard], pixels: Sequence[Tensor]) -> list[bytes | None]:
-        config = self._hops.config
+    def _streams(self, photos: Sequence[DevicePhoto], pixels: Sequence[Tensor]) -> list[bytes | None]:
+        config = self._stages.config
         if target_format("JPEG", config.format) != "JPEG":
             return [None] * len(photos)
         settings = (jpeg_settings(photo.loaded.decoder.encoding, config.quality) for photo in photos)
@@ -155,11 +155,11 @@ class Resident:
 
     def _faceless(self, loaded: Loaded, pixels: Tensor) -> Seen:
         """With pixels only where another format asks for them: else its own bytes are copied."""
-        fetched = target_format("JPEG", self._hops.config.format) != "JPEG"
+        fetched = target_format("JPEG", self._stages.config.format) != "JPEG"
         return Seen(loaded, self._photo(loaded, pixels, fetched), (), (), _NO_CROPS)
 
     def _photo(self, loaded: Loaded, pixels: Tensor, fetched: bool) -> Photo:
-        metadata = cleaned(loaded.decoder.metadata, strip_gps=self._hops.config.strip_gps)
+        metadata = cleaned(loaded.decoder.metadata, strip_gps=self._stages.config.strip_gps)
         here: UInt8 = pixels.cpu().numpy() if fetched else _NO_PIXELS
         return Photo(Path(loaded.entry.name), here, loaded.decoder.encoding, metadata)
 

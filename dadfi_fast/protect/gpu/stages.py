@@ -1,7 +1,7 @@
-"""What stands between the files and the hops: nothing, or what takes many photos at once.
+"""What stands between the files and the stages: nothing, or what takes many photos at once.
 
-`dadfi_fast.protect.gpu.dali_stage` decodes them; `dadfi_fast.protect.gpu.pipeline` brings them through all hops on a
-GPU. What neither takes goes on to the hops as it came, and comes out in its place.
+`dadfi_fast.protect.gpu.dali_stage` decodes them; `dadfi_fast.protect.gpu.pipeline` brings them through all stages on a
+GPU. What neither takes goes on to the stages as it came, and comes out in its place.
 """
 
 from __future__ import annotations
@@ -16,29 +16,31 @@ from dadfi_fast.backends.on_device import OnDevice
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.meter import Meter
-from dadfi_fast.protect.stages import Hops
+from dadfi_fast.protect.stages import Stages
 
 
-def front(items: Iterable[Any], hops: Hops, attack: Attack, meter: Meter) -> Iterable[Any] | Iterator[Any]:
+def apply_gpu_stages(
+    items: Iterable[Any], stages: Stages, attack: Attack, meter: Meter
+) -> Iterable[Any] | Iterator[Any]:
     """``items`` (files that are read, and outcomes), in order, as far as they can be brought many at a time.
 
     Raises:
         BackendMissing: the decoder that the config names cannot run here.
     """
-    config = hops.config
+    config = stages.config
     if config.decoder == "cpu":
         return items
     from dadfi_fast.protect.gpu.dali import Dali
-    from dadfi_fast.protect.gpu.dali_stage import Feed
+    from dadfi_fast.protect.gpu.dali_stage import DaliStage
 
     dali = Dali(device=config.device, threads=config.threads)
     if not (isinstance(attack, GeneratorAttack) and stays_on_card(type(attack.backend), config.device)):
-        return Feed(dali, meter)(items)
+        return DaliStage(dali, meter)(items)
     from dadfi_fast.protect.gpu.nvimgcodec import NvImageCodec
-    from dadfi_fast.protect.gpu.pipeline import Resident
+    from dadfi_fast.protect.gpu.pipeline import GpuPipeline
 
     codec = NvImageCodec(device=config.device, threads=config.threads)
-    return Resident(hops, attack, dali, codec, meter)(items)
+    return GpuPipeline(stages, attack, dali, codec, meter)(items)
 
 
 def stays_on_card(backend: type[Backend], device: str) -> bool:

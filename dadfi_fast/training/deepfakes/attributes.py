@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from dadfi_fast.deepfakes.attributes import AttributeClassifier
 from dadfi_fast.deepfakes.edits import ATTRIBUTES
 from dadfi_fast.training.data import Faces
-from dadfi_fast.training.device import autocast, place
+from dadfi_fast.training.device import autocast, torch_device
 from dadfi_fast.training.loop import Losses
 
 
@@ -39,7 +39,7 @@ class AttributesTrainer:
     def __init__(self, config: AttributesConfig, faces: Faces) -> None:
         assert faces.labels is not None
         self.config, self.faces, self.labels = config, faces, faces.labels
-        self.device = place(config.device)
+        self.device = torch_device(config.device)
         torch.manual_seed(config.seed)
         self.model = AttributeClassifier(len(ATTRIBUTES), config.width).to(self.device)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), config.lr, weight_decay=config.weight_decay)
@@ -71,7 +71,7 @@ class AttributesTrainer:
     def report(self, folder: Path, number: int) -> None:
         """A classifier makes no pictures."""
 
-    def settled(self) -> bool:
+    def converged(self) -> bool:
         """Never: the steps are the schedule's."""
         return False
 

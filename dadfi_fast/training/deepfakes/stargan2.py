@@ -20,12 +20,12 @@ from dadfi_fast.deepfakes.edits import ATTRIBUTES, Styles, exclusive
 from dadfi_fast.deepfakes.official import STYLE_SEED
 from dadfi_fast.errors import DataError
 from dadfi_fast.training.data import Faces
-from dadfi_fast.training.deepfakes.trainer import SurrogateConfig, SurrogateTrainer, averaged, descend
+from dadfi_fast.training.deepfakes.trainer import DeepfakeConfig, DeepfakeTrainer, averaged, descend
 from dadfi_fast.training.loop import Losses
 
 
 @dataclass(frozen=True)
-class StarGAN2Config(SurrogateConfig):
+class StarGAN2Config(DeepfakeConfig):
     """Sizes and weights of a StarGAN v2 training run: the weights are official, the sizes what a CPU can do."""
 
     batch: int = 8
@@ -57,7 +57,7 @@ class _Batch:
     references: tuple[Tensor, Tensor]  # [B, 3, S, S]
 
 
-class StarGAN2Trainer(SurrogateTrainer):
+class StarGAN2Trainer(DeepfakeTrainer):
     """One step = two discriminator and two generator updates: latent-guided, then reference-guided (as official)."""
 
     parts = ("generator", "mapping", "style", "critic", "mean", "mean_mapping", "mean_style",

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from dadfi_fast.deepfakes.edits import Edits
 from dadfi_fast.training.contact_sheet import save_sheet
 from dadfi_fast.training.data import Faces
-from dadfi_fast.training.device import autocast, place
+from dadfi_fast.training.device import autocast, torch_device
 from dadfi_fast.training.loop import Losses
 
 #: Pictures on a contact sheet.
@@ -26,7 +26,7 @@ _OF_THE_RUN = ("image_size", "steps", "seed", "device")
 
 
 @dataclass(frozen=True)
-class SurrogateConfig:
+class DeepfakeConfig:
     """Settings that every family has."""
 
     image_size: int = 64
@@ -39,7 +39,7 @@ class SurrogateConfig:
     seed: int = 0
 
 
-class SurrogateTrainer(ABC):
+class DeepfakeTrainer(ABC):
     """A step at a time; see `dadfi_fast.training.loop.Trainer`.
 
     A subclass makes its networks and optimizers in ``__init__`` (seeded by the config), names them in `parts`, and
@@ -49,10 +49,10 @@ class SurrogateTrainer(ABC):
     #: Attributes that hold networks and optimizers; they make up the state.
     parts: Sequence[str] = ()
 
-    def __init__(self, config: SurrogateConfig, faces: Faces) -> None:
+    def __init__(self, config: DeepfakeConfig, faces: Faces) -> None:
         assert faces.labels is not None
         self.config, self.faces, self.labels = config, faces, faces.labels
-        self.device = place(config.device)
+        self.device = torch_device(config.device)
         torch.manual_seed(config.seed)
 
     @abstractmethod
@@ -90,7 +90,7 @@ class SurrogateTrainer(ABC):
         fakes = [kept(x, edit) for edit in edits]
         save_sheet(folder / f"sheet-{number:06d}.png", [x, *fakes])
 
-    def settled(self) -> bool:
+    def converged(self) -> bool:
         """Never: the steps are the schedule's."""
         return False
 

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from dadfi_fast.training.data import Faces
-from dadfi_fast.training.deepfakes.trainer import SurrogateConfig, SurrogateTrainer, averaged, descend
+from dadfi_fast.training.deepfakes.trainer import DeepfakeConfig, DeepfakeTrainer, averaged, descend
 from dadfi_fast.training.loop import Losses
 
 
 @dataclass(frozen=True)
-class WganConfig(SurrogateConfig):
+class WganConfig(DeepfakeConfig):
     """Settings of a critic with gradient penalty."""
 
     n_critic: int = 2
@@ -29,7 +29,7 @@ class WganConfig(SurrogateConfig):
     lambda_rec: float = 10.0
 
 
-class WganTrainer(SurrogateTrainer):
+class WganTrainer(DeepfakeTrainer):
     """A generator and its critic, which also tells the attributes.
 
     A subclass makes both networks and fills in the losses that its family does not share.

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dadfi_fast.backends import cuda
-from dadfi_fast.backends.generator_file import Artifact
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.backends.onnxruntime import OnnxRuntime
 from dadfi_fast.backends.registry import choose
 from dadfi_fast.backends.tensorrt import build, cache
@@ -33,7 +33,7 @@ class OnTheProcessor(TensorRT):
 
 
 @pytest.fixture
-def backend(flavour: build.Flavour, generator: Artifact, monkeypatch: pytest.MonkeyPatch) -> OnTheProcessor:
+def backend(flavour: build.Flavour, generator: GeneratorFile, monkeypatch: pytest.MonkeyPatch) -> OnTheProcessor:
     monkeypatch.setattr(OnTheProcessor, "flavour", flavour)
     monkeypatch.setattr(cuda, "gpu", lambda device="cuda": cuda.Gpu("none", (0, 0), "0"))
     return OnTheProcessor(generator)
@@ -53,7 +53,7 @@ def crops(*shape: int) -> Float32:
     ],
     ids=str,
 )
-def test_it_agrees_with_onnxruntime(backend: OnTheProcessor, generator: Artifact, shape: tuple[int, ...]) -> None:
+def test_it_agrees_with_onnxruntime(backend: OnTheProcessor, generator: GeneratorFile, shape: tuple[int, ...]) -> None:
     x = crops(*shape)
     assert np.abs(backend(x) - OnnxRuntime(generator, threads=1)(x)).max() * LEVELS < 0.01
 
@@ -78,7 +78,7 @@ def test_crops_beyond_the_profiles_are_told(backend: OnTheProcessor) -> None:
         backend(crops(1, 3, 600, 600))
 
 
-def test_half_is_what_it_says(backend: OnTheProcessor, generator: Artifact) -> None:
+def test_half_is_what_it_says(backend: OnTheProcessor, generator: GeneratorFile) -> None:
     x = crops(1, 3, 32, 32)
     half = OnTheProcessor(generator, precision="f16")
     assert half.describe == "tensorrt-cpu f16"
@@ -87,11 +87,13 @@ def test_half_is_what_it_says(backend: OnTheProcessor, generator: Artifact) -> N
 
 @pytest.mark.parametrize("kind", [TensorRT, TensorRTRTX])
 class TestWithoutIt:
-    def test_it_runs_on_a_gpu_only(self, kind: type[TensorRT], generator: Artifact) -> None:
+    def test_it_runs_on_a_gpu_only(self, kind: type[TensorRT], generator: GeneratorFile) -> None:
         with pytest.raises(UsageError, match=f"{kind.name} runs on cuda, .* --device cuda"):
             kind(generator)
 
-    def test_not_installed(self, kind: type[TensorRT], generator: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_not_installed(
+        self, kind: type[TensorRT], generator: GeneratorFile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         absent = build.Flavour(kind.name, ("no_such_module_",), (1, 0), f"pip install {kind.name}", ahead_of_time=False)
         monkeypatch.setattr(kind, "flavour", absent)
         assert kind.missing() == f"{kind.name} is not installed; run: pip install {kind.name}"
@@ -128,7 +130,7 @@ class TestOnAGpu:
     @pytest.mark.parametrize(("precision", "levels"), [("f32", 0.05), ("f16", 0.5)])
     @pytest.mark.parametrize("shape", [(1, 3, 256, 256), (8, 3, 256, 256), (2, 3, 37, 53), (35, 3, 64, 64)], ids=str)
     def test_agrees_with_the_processor(
-        self, kind: type[TensorRT], generator: Artifact, precision: str, levels: float, shape: tuple[int, ...]
+        self, kind: type[TensorRT], generator: GeneratorFile, precision: str, levels: float, shape: tuple[int, ...]
     ) -> None:
         x, there = crops(*shape), kind(generator, device="cuda", precision=precision)
         truth = Torch(generator, precision="f32")(x)
@@ -137,20 +139,20 @@ class TestOnAGpu:
 
     @pytest.mark.parametrize("shape", [(1, 3, 256, 256), (8, 3, 256, 256), (3, 3, 36, 52)], ids=str)
     def test_fused_nodes(
-        self, kind: type[TensorRT], generator: Artifact, tmp_path: Path, shape: tuple[int, ...]
+        self, kind: type[TensorRT], generator: GeneratorFile, tmp_path: Path, shape: tuple[int, ...]
     ) -> None:
         """TensorRT runs them by our kernel, TensorRT for RTX by their meaning."""
         fused = write(read(generator.name), tmp_path, fused=True)
         x, there = crops(*shape), kind(fused, device="cuda")
         assert np.abs(there(x) - Torch(generator, precision="f32")(x)).max() * LEVELS <= 0.5
 
-    def test_resident_crops(self, kind: type[TensorRT], generator: Artifact) -> None:
+    def test_resident_crops(self, kind: type[TensorRT], generator: GeneratorFile) -> None:
         x, there = crops(2, 3, 64, 64), kind(generator, device="cuda")
         delta = there.resident(torch.from_numpy(x).cuda())
         assert delta.is_cuda and np.abs(delta.cpu().numpy() - there(x)).max() * LEVELS < 0.05
 
     def test_the_second_start_finds_the_engine(
-        self, kind: type[TensorRT], generator: Artifact, monkeypatch: pytest.MonkeyPatch
+        self, kind: type[TensorRT], generator: GeneratorFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         kind(generator, device="cuda")
         monkeypatch.setattr(build, "build", None)

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from dadfi_fast.backends import cuda
-from dadfi_fast.backends.float16 import half
-from dadfi_fast.backends.generator_file import Artifact, load_artifact
+from dadfi_fast.backends.float16 import to_float16
+from dadfi_fast.backends.generator_file import GeneratorFile, load_generator_file
 from dadfi_fast.backends.tensorrt import build
 from dadfi_fast.errors import DadfiError, UsageError
 from dadfi_fast.export.fused import fuse
@@ -19,13 +19,13 @@ SHIPPED = [card.name for card in cards() if card.family == "generator"]
 
 
 @pytest.fixture
-def fused(generator: Artifact) -> bytes:
+def fused(generator: GeneratorFile) -> bytes:
     """The generator that ships, with fused nodes."""
     return fuse(generator.onnx.read_bytes())
 
 
 class TestShim:
-    def test_an_engine_knows_its_profiles(self, flavour: build.Flavour, generator: Artifact) -> None:
+    def test_an_engine_knows_its_profiles(self, flavour: build.Flavour, generator: GeneratorFile) -> None:
         built = build.build(flavour, generator.onnx.read_bytes(), timings=b"known")
         assert built.timings == b"known+"  # handed in, and what came of it handed out
         engine = build.deserialise(flavour, built.engine)
@@ -104,15 +104,17 @@ class TestForReal:
     @pytest.mark.parametrize("precision", ["f32", "f16"])
     @pytest.mark.parametrize("name", SHIPPED)
     def test_builds_a_generator_that_ships(self, name: str, architecture: str, precision: str) -> None:
-        model = load_artifact(name).onnx.read_bytes()
-        built = build.build(build.TENSORRT_RTX, half(model) if precision == "f16" else model, architecture=architecture)
+        model = load_generator_file(name).onnx.read_bytes()
+        built = build.build(
+            build.TENSORRT_RTX, to_float16(model) if precision == "f16" else model, architecture=architecture
+        )
         assert len(built.engine) > len(model) / 2
         assert built.timings == b""  # RTX keeps none
 
     def test_builds_fused_nodes_by_their_meaning(self, fused: bytes) -> None:
         """It takes no kernels of others."""
-        built = build.build(build.TENSORRT_RTX, half(fused), architecture="sm89")
-        assert len(built.engine) > len(half(fused)) / 2
+        built = build.build(build.TENSORRT_RTX, to_float16(fused), architecture="sm89")
+        assert len(built.engine) > len(to_float16(fused)) / 2
 
     def test_knows_its_architectures(self) -> None:
         assert {"sm80", "sm89", "sm120"} <= set(build.architectures(build.TENSORRT_RTX))
@@ -124,7 +126,7 @@ class TestForReal:
             build.build(build.TENSORRT_RTX, b"no model", architecture="sm89")
 
     @pytest.mark.skipif(cuda.missing() is None, reason="there is a GPU, and it may load the engine")
-    def test_without_a_gpu_an_engine_is_not_loaded_and_the_reason_is_told(self, generator: Artifact) -> None:
+    def test_without_a_gpu_an_engine_is_not_loaded_and_the_reason_is_told(self, generator: GeneratorFile) -> None:
         built = build.build(build.TENSORRT_RTX, generator.onnx.read_bytes(), architecture="sm89")
         with pytest.raises(DadfiError, match=r"cannot load the engine: .*Cuda"):
             build.deserialise(build.TENSORRT_RTX, built.engine)

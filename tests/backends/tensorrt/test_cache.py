@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dadfi_fast.backends import cuda
-from dadfi_fast.backends.generator_file import Artifact
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.backends.tensorrt import build, cache
 from dadfi_fast.errors import BackendMissing, DadfiError, DiskError
 from dadfi_fast.export.fused import fuse
@@ -120,7 +120,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 class TestObtain:
     def test_an_engine_is_built_once(
-        self, flavour: build.Flavour, generator: Artifact, monkeypatch: pytest.MonkeyPatch
+        self, flavour: build.Flavour, generator: GeneratorFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         first, path = cache.obtain(flavour, generator, precision="f32")
         assert path.read_bytes() == first and generator.onnx.read_bytes() in first
@@ -128,19 +128,19 @@ class TestObtain:
         assert cache.obtain(flavour, generator, precision="f32") == (first, path)
 
     def test_another_gpu_has_its_own(
-        self, flavour: build.Flavour, generator: Artifact, monkeypatch: pytest.MonkeyPatch
+        self, flavour: build.Flavour, generator: GeneratorFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         _, one = cache.obtain(flavour, generator, precision="f32")
         monkeypatch.setattr(cuda, "gpu", lambda device="cuda": replace(GPU, name="NVIDIA L4"))
         _, other = cache.obtain(flavour, generator, precision="f32")
         assert one != other and one.is_file() and other.is_file()
 
-    def test_half_builds_the_half_file(self, flavour: build.Flavour, generator: Artifact) -> None:
+    def test_half_builds_the_half_file(self, flavour: build.Flavour, generator: GeneratorFile) -> None:
         full, _ = cache.obtain(flavour, generator, precision="f32")
         half, _ = cache.obtain(flavour, generator, precision="f16")
         assert len(half) < 0.6 * len(full)
 
-    def test_timings_are_kept_for_the_next_build(self, flavour: build.Flavour, generator: Artifact) -> None:
+    def test_timings_are_kept_for_the_next_build(self, flavour: build.Flavour, generator: GeneratorFile) -> None:
         cache.obtain(flavour, generator, precision="f32")
         cache.obtain(flavour, generator, precision="f16")
         (timings,) = cache.folder().glob("*.timings")
@@ -148,7 +148,7 @@ class TestObtain:
 
     @posix
     def test_timings_that_others_could_have_written_are_not_read(
-        self, flavour: build.Flavour, generator: Artifact
+        self, flavour: build.Flavour, generator: GeneratorFile
     ) -> None:
         cache.obtain(flavour, generator, precision="f32")
         (timings,) = cache.folder().glob("*.timings")
@@ -157,7 +157,7 @@ class TestObtain:
             cache.obtain(flavour, generator, precision="f16")
 
     def test_an_engine_of_fused_nodes_is_another_when_the_kernels_change(
-        self, flavour: build.Flavour, generator: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, flavour: build.Flavour, generator: GeneratorFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "fused.onnx").write_bytes(fuse(generator.onnx.read_bytes()))
         fused, takes = replace(generator, onnx=tmp_path / "fused.onnx"), replace(flavour, plugins=True)
@@ -169,7 +169,7 @@ class TestObtain:
         assert paths[0] != paths[1] and paths[0] == paths[2]
 
     def test_without_a_gpu_it_says_so(
-        self, flavour: build.Flavour, generator: Artifact, monkeypatch: pytest.MonkeyPatch
+        self, flavour: build.Flavour, generator: GeneratorFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def none(device: str = "cuda") -> cuda.Gpu:
             raise BackendMissing("there is no NVIDIA driver")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dadfi_fast.backends import cuda
-from dadfi_fast.backends.generator_file import Artifact
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.backends.tensorrt import build, cache
 from dadfi_fast.backends.tensorrt.backend import TensorRTRTX
 from dadfi_fast.errors import DadfiError
@@ -35,7 +35,7 @@ class OnTheProcessor(TensorRTRTX):
 
 
 @pytest.fixture
-def make(flavour: build.Flavour, generator: Artifact, monkeypatch: pytest.MonkeyPatch) -> Make:
+def make(flavour: build.Flavour, generator: GeneratorFile, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Makes the backend, as each process does."""
     monkeypatch.setattr(OnTheProcessor, "flavour", flavour)
     monkeypatch.setattr(cuda, "gpu", lambda device="cuda": GPU)

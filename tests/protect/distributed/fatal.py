@@ -1,4 +1,4 @@
-"""A worker that is killed amid a share, without any other process having to find the moment."""
+"""A worker that is killed amid a task, without any other process having to find the moment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.distributed.worker import Kit, Recipe
+from dadfi_fast.protect.distributed.worker import GeneratorContextFactory, WorkerContext
 from dadfi_fast.types import Float32
 
 
@@ -38,11 +38,11 @@ class FatalAttack(Attack):
 
 @dataclass(frozen=True)
 class Fatal:
-    """The kit of ``recipe``, of which one worker dies."""
+    """The context of ``factory``, of which one worker dies."""
 
-    recipe: Recipe
+    factory: GeneratorContextFactory
     died: Path
 
-    def __call__(self, config: ProtectConfig) -> Kit:
-        kit = self.recipe(config)
-        return replace(kit, attack=FatalAttack(kit.attack, self.died))
+    def __call__(self, config: ProtectConfig) -> WorkerContext:
+        context = self.factory(config)
+        return replace(context, attack=FatalAttack(context.attack, self.died))

@@ -17,15 +17,15 @@ from typing import Any
 
 import pytest
 
-from dadfi_fast.backends.generator_file import load_artifact
+from dadfi_fast.backends.generator_file import load_generator_file
 from dadfi_fast.errors import UsageError
 from dadfi_fast.faces.none import Whole
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.distributed import chunker
-from dadfi_fast.protect.distributed.manifest_shards import left_behind
+from dadfi_fast.protect.distributed.manifest_shards import leftover_shards
 from dadfi_fast.protect.distributed.processes import Processes
-from dadfi_fast.protect.distributed.run import protect_by
-from dadfi_fast.protect.distributed.worker import Make, Recipe
+from dadfi_fast.protect.distributed.run import protect_distributed
+from dadfi_fast.protect.distributed.worker import ContextFactory, GeneratorContextFactory
 from dadfi_fast.protect.manifest import NAME, Facts
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.pipeline import protect
@@ -49,10 +49,12 @@ def forty(photos: Fill) -> list[str]:
 
 
 @pytest.fixture
-def recipe() -> Recipe:
+def factory() -> GeneratorContextFactory:
     """The real generator; whole pictures are faces."""
-    sha256 = load_artifact("generator-s").sha256
-    return Recipe(generator="generator-s", sha256=sha256, backend="openvino", detector="none", detector_model=None)
+    sha256 = load_generator_file("generator-s").sha256
+    return GeneratorContextFactory(
+        generator="generator-s", sha256=sha256, backend="openvino", detector="none", detector_model=None
+    )
 
 
 def settings(tmp_path: Path, out: str) -> ProtectConfig:
@@ -61,13 +63,13 @@ def settings(tmp_path: Path, out: str) -> ProtectConfig:
 
 
 def by_two(
-    config: ProtectConfig, recipe: Make, tick: Callable[[Outcome], object] = lambda _: None
+    config: ProtectConfig, factory: ContextFactory, tick: Callable[[Outcome], object] = lambda _: None
 ) -> tuple[Summary, list[str]]:
     """Protects; gives the summary, and what was said."""
     said: list[str] = []
-    with closing(Processes([config] * 2, recipe)) as crew:
-        summary = protect_by(
-            crew, config, facts=Facts(config.fingerprint, load_artifact("generator-s").sha256, ""),
+    with closing(Processes([config] * 2, factory)) as pool:
+        summary = protect_distributed(
+            pool, config, facts=Facts(config.fingerprint, load_generator_file("generator-s").sha256, ""),
             say=said.append, meter=Meter(compute=2, disk=12, generators=2), tick=tick,
         )  # fmt: skip
     return summary, said
@@ -89,23 +91,25 @@ def whole(out: Path) -> None:
     assert {name: hashlib.sha256(data).hexdigest() for name, data in files(out).items()} == told
 
 
-def test_the_same_as_by_one(forty: list[str], recipe: Recipe, tmp_path: Path) -> None:
+def test_the_same_as_by_one(forty: list[str], factory: GeneratorContextFactory, tmp_path: Path) -> None:
     one, two = settings(tmp_path, "one"), settings(tmp_path, "two")
-    kit = recipe(one)
-    expected = protect(one, detector=Whole(), attack=kit.attack, facts=kit.facts)
+    context = factory(one)
+    expected = protect(one, detector=Whole(), attack=context.attack, facts=context.facts)
     came: list[str] = []
-    summary, said = by_two(two, recipe, lambda outcome: came.append(outcome.entry.name))
+    summary, said = by_two(two, factory, lambda outcome: came.append(outcome.entry.name))
     assert (summary.written, summary.skipped) == (expected.written, expected.skipped) == (40, 1)
     assert came == forty and rows(two.folder) == rows(one.folder) and files(two.folder) == files(one.folder)
-    assert said == [f"workers run {kit.facts.backend}"]
-    again, _ = by_two(two, recipe)
+    assert said == [f"workers run {context.facts.backend}"]
+    again, _ = by_two(two, factory)
     assert (again.done, again.written) == (41, 0)
 
 
-def test_one_is_killed(forty: list[str], recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_is_killed(
+    forty: list[str], factory: GeneratorContextFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(chunker, "SIZES", (4, 4))
     config = settings(tmp_path, "out")
-    summary, said = by_two(config, Fatal(recipe, tmp_path / "died"))
+    summary, said = by_two(config, Fatal(factory, tmp_path / "died"))
     assert [line for line in said if "is gone (killed by SIGKILL)" in line and "of its 4 inputs" in line]
     assert (summary.written, summary.failed, summary.done) == (40, 0, 0)
     assert [row["source"] for row in rows(config.folder)] == forty
@@ -116,29 +120,31 @@ def test_one_is_killed(forty: list[str], recipe: Recipe, tmp_path: Path, monkeyp
 SCRIPT = """
 import sys
 from pathlib import Path
-from dadfi_fast.backends.generator_file import load_artifact
-from dadfi_fast.protect import cutting
+from dadfi_fast.backends.generator_file import load_generator_file
+from dadfi_fast.protect.distributed import chunker
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.distributed.processes import Processes
 from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.meter import Meter
-from dadfi_fast.protect.distributed.run import protect_by
-from dadfi_fast.protect.distributed.worker import Recipe
+from dadfi_fast.protect.distributed.run import protect_distributed
+from dadfi_fast.protect.distributed.worker import GeneratorContextFactory
 
-cutting.SIZES = (4, 4)
-sha256 = load_artifact("generator-s").sha256
-recipe = Recipe(generator="generator-s", sha256=sha256, backend="openvino", detector="none", detector_model=None)
+chunker.SIZES = (4, 4)
+sha256 = load_generator_file("generator-s").sha256
+factory = GeneratorContextFactory(
+    generator="generator-s", sha256=sha256, backend="openvino", detector="none", detector_model=None
+)
 config = ProtectConfig(sources=(sys.argv[1],), out=Path(sys.argv[2]), detector="none", workers=1, batch=4)
-crew = Processes([config] * 2, recipe)
+pool = Processes([config] * 2, factory)
 told = []
 
 def tick(outcome):
     if not told:
-        told.append(print(*(hand.process.pid for hand in crew._hands.values()), flush=True))
+        told.append(print(*(hand.process.pid for hand in pool._hands.values()), flush=True))
 
 facts = Facts(config.fingerprint, sha256, "")
-summary = protect_by(crew, config, facts=facts, meter=Meter(compute=2, disk=12, generators=2), tick=tick)
-crew.close()
+summary = protect_distributed(pool, config, facts=facts, meter=Meter(compute=2, disk=12, generators=2), tick=tick)
+pool.close()
 print("interrupted" if summary.interrupted else "done", summary.written, flush=True)
 """
 
@@ -164,7 +170,7 @@ def gone(number: int) -> bool:
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
 def test_the_run_is_killed(
-    begun: tuple[subprocess.Popen[str], list[int]], forty: list[str], recipe: Recipe, tmp_path: Path
+    begun: tuple[subprocess.Popen[str], list[int]], forty: list[str], factory: GeneratorContextFactory, tmp_path: Path
 ) -> None:
     process, workers = begun
     process.kill()
@@ -174,28 +180,30 @@ def test_the_run_is_killed(
         time.sleep(0.05)
     config = settings(tmp_path, "out")
     before = {path: path.stat().st_mtime_ns for path in config.folder.rglob("*.jpg")}
-    kit = recipe(config)
-    summary = protect(config, detector=Whole(), attack=kit.attack, facts=kit.facts)  # by one process, for once
+    context = factory(config)
+    summary = protect(config, detector=Whole(), attack=context.attack, facts=context.facts)  # by one process, for once
     assert summary.done >= len(before) > 0 and summary.done + summary.written + summary.skipped == 41
     assert {path: path.stat().st_mtime_ns for path in before} == before  # nothing twice
     assert sorted(row["source"] for row in rows(config.folder)) == sorted(forty)
     whole(config.folder)
-    assert left_behind(config.folder) == []
+    assert leftover_shards(config.folder) == []
 
 
-def test_ctrl_c(begun: tuple[subprocess.Popen[str], list[int]], recipe: Recipe, tmp_path: Path) -> None:
+def test_ctrl_c(
+    begun: tuple[subprocess.Popen[str], list[int]], factory: GeneratorContextFactory, tmp_path: Path
+) -> None:
     process, workers = begun
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
     assert process.stdout is not None
     word, written = process.stdout.read().split()
     assert process.wait(30) == 0 and word == "interrupted" and 0 < int(written) < 40
     config = settings(tmp_path, "out")
-    assert len(rows(config.folder)) >= int(written) and left_behind(config.folder) == []
+    assert len(rows(config.folder)) >= int(written) and leftover_shards(config.folder) == []
     whole(config.folder)
-    summary, _ = by_two(config, recipe)
+    summary, _ = by_two(config, factory)
     assert summary.written == 40 - int(written) and workers
 
 
-def test_what_a_worker_refuses_ends_the_run(forty: list[str], recipe: Recipe, tmp_path: Path) -> None:
+def test_what_a_worker_refuses_ends_the_run(forty: list[str], factory: GeneratorContextFactory, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is another file on this machine"):
-        by_two(settings(tmp_path, "out"), replace(recipe, sha256="of another version"))
+        by_two(settings(tmp_path, "out"), replace(factory, sha256="of another version"))

@@ -14,7 +14,7 @@ from dadfi_fast.errors import PhotoError
 from dadfi_fast.images.decode import open_picture
 from dadfi_fast.images.jpeg import with_metadata
 from dadfi_fast.protect.gpu.dali import Dali, Decoded
-from dadfi_fast.protect.gpu.dali_stage import Feed, groups
+from dadfi_fast.protect.gpu.dali_stage import DaliStage, groups
 from dadfi_fast.protect.manifest import NAME
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.results import Entry, Failed
@@ -73,7 +73,7 @@ def test_reads_ahead_by_two_batches_and_keeps_the_order(encoded: Make) -> None:
             drawn.append(number)
             yield failed if number == 5 else loaded(encoded("PNG" if number % 4 == 3 else "JPEG"), str(number))
 
-    out = iter(Feed(dali, Meter(compute=1, disk=1))(items()))
+    out = iter(DaliStage(dali, Meter(compute=1, disk=1))(items()))
     first = next(out)
     assert first.entry.name == "0" and len(drawn) <= 12
     rest = [first, *out]
@@ -126,7 +126,7 @@ def test_damaged_bits_never_end_the_run(encoded: Make) -> None:
             items.append(loaded(bad.tobytes(), str(len(items))))
         except PhotoError:  # its header says so already
             continue
-    found = list(Feed(Dali(threads=1, batch=4), Meter(compute=1, disk=1))(items))
+    found = list(DaliStage(Dali(threads=1, batch=4), Meter(compute=1, disk=1))(items))
     assert [item.entry for item in found] == [item.entry for item in items]
     for before, after in zip(items, found, strict=True):
         if isinstance(after.decoder, Decoded):
@@ -140,7 +140,7 @@ def test_damaged_bits_never_end_the_run(encoded: Make) -> None:
 
 def test_a_picture_of_another_size_than_its_header_says_is_not_taken(encoded: Make) -> None:
     items = [loaded(encoded()), loaded(encoded(size=(64, 48)))]
-    found = list(Feed(Fake(), Meter(compute=1, disk=1))(items))
+    found = list(DaliStage(Fake(), Meter(compute=1, disk=1))(items))
     assert isinstance(found[0].decoder, Decoded) and found[1] is items[1]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from dadfi_fast.attacks.generator import GeneratorAttack
 from dadfi_fast.backends.base import Backend
-from dadfi_fast.backends.generator_file import load_artifact
+from dadfi_fast.backends.generator_file import load_generator_file
 from dadfi_fast.backends.onnxruntime import OnnxRuntime
 from dadfi_fast.backends.torch import Torch
 from dadfi_fast.faces import yunet_batch
@@ -64,7 +64,7 @@ def test_blended_as_on_the_processor(smooth: Smooth, where: list[Square], grey: 
 def resident(monkeypatch: pytest.MonkeyPatch) -> GeneratorAttack:
     """The generator on torch, and a front that keeps photos on its device, which is the processor."""
     monkeypatch.setattr(stages, "stays_on_card", lambda backend, device: True)
-    return GeneratorAttack(Torch(load_artifact(), device="cpu", threads=1), Budget(0.05))
+    return GeneratorAttack(Torch(load_generator_file(), device="cpu", threads=1), Budget(0.05))
 
 
 def tree(encoded: Make, exif_block: Make) -> dict[str, bytes]:
@@ -233,7 +233,7 @@ def test_faces_are_searched_where_they_can_be(monkeypatch: pytest.MonkeyPatch, s
 def test_on_a_gpu(photos: Any, run: Any, examples: Path, tmp_path: Path) -> None:
     """Has never run."""
     photos({f"{name}.jpg": (examples / f"{name}.jpg").read_bytes() for name in ("portrait", "rotated", "group")})
-    attack = GeneratorAttack(Torch(load_artifact(), device="cuda", precision="f32"), Budget(0.05))
+    attack = GeneratorAttack(Torch(load_generator_file(), device="cuda", precision="f32"), Budget(0.05))
     for name, device in (("cpu", "cpu"), ("dali", "cuda")):
         run(out=tmp_path / name, attack=attack, detector=Whole(), decoder=name, device=device, format="png")
     for path in (tmp_path / "cpu").glob("*.png"):
