@@ -18,7 +18,7 @@ from torch import Tensor
 from dadfi_fast.attacks.adversary import Adversary, cut
 from dadfi_fast.attacks.aimed import project, uniform
 from dadfi_fast.attacks.distortion import masked_distortion
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.metrics.differentiable import flip, ssimulacra2
 from dadfi_fast.metrics.visibility import as_jpeg
 

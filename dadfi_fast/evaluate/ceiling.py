@@ -20,12 +20,12 @@ from dadfi_fast.attacks.adversary import ADVERSARIES, Adversary, cut
 from dadfi_fast.attacks.ceiling import EPS, Batch, Bound, JPEGBound, PSNRBound, ascend, distance, start
 from dadfi_fast.attacks.distortion import edit_mask, masked_distortion
 from dadfi_fast.deepfakes.registry import deepfake_cards, load_attributes
-from dadfi_fast.deepfakes.target import Target, load_targets
+from dadfi_fast.deepfakes.torch_model import Target, load_targets
 from dadfi_fast.errors import UsageError
 from dadfi_fast.evaluate.experiment import Result, Row, Setup
-from dadfi_fast.evaluate.finished import Piece, measured
 from dadfi_fast.evaluate.methods import Method, generators
-from dadfi_fast.evaluate.pictures import Pictures
+from dadfi_fast.evaluate.result_cache import Unit, measured
+from dadfi_fast.evaluate.sampled_arrays import SampledArrays
 from dadfi_fast.metrics.defence import SUCCESS
 from dadfi_fast.metrics.visibility import jpeg_equivalent
 from dadfi_fast.training.data import load_faces
@@ -118,7 +118,7 @@ def run(setup: Setup) -> Result:
         DataError: the pictures cannot be read.
     """
     study = _Study(setup, Limits.of(dict(setup.options.get("ceiling", {}))))
-    rows = measured("ceiling", list(study.pieces()), setup, pictures=len(study.x))
+    rows = measured("ceiling", list(study.units()), setup, pictures=len(study.x))
     return Result("ceiling", rows, COLUMNS, TEXT, partial(draw, rows=rows), answer(rows))
 
 
@@ -131,7 +131,7 @@ class _Study:
         self.cards = [cards[name] for name in dict.fromkeys(setup.models or cards)]
         self.targets = load_targets(self.cards)
         columns = self.targets[0].columns
-        self.pictures = Pictures(setup, columns=columns, judge=load_attributes())
+        self.pictures = SampledArrays(setup, columns=columns, judge=load_attributes())
         self.x = torch.from_numpy(self.pictures.at(limits.crop)).float() / 127.5 - 1
         self.labels = torch.from_numpy(self.pictures.labels(columns))
         self.edits = {target.name: self._chosen(target) for target in self.targets}
@@ -142,7 +142,7 @@ class _Study:
                 """--set 'ceiling.made=["alone", "joint", "generator"]'"""
             )
 
-    def pieces(self) -> Iterator[Piece]:
+    def units(self) -> Iterator[Unit]:
         """All that is measured, in the order of the table."""
         for adversary in (ADVERSARIES[name] for name in self.limits.adversaries):
             for bound in self.limits.bounds:
@@ -157,16 +157,16 @@ class _Study:
 
     def _piece(
         self, name: str, adversary: Adversary, bound: str, measure: Callable[..., Iterator[Row]], *arguments: Any
-    ) -> Piece:
+    ) -> Unit:
         facts = self._facts() | {"adversary": adversary.name, "bound": bound, "limits": vars(self.limits)}
         if bound == OWN:
             facts |= {"generator": arguments[0].generator, "strength": self.setup.strength}
 
         def rows() -> Iterator[Row]:
             yield from measure(adversary, bound, *arguments)
-            self.setup.course.tick(2 * len(self.x))
+            self.setup.progress.tick(2 * len(self.x))
 
-        return Piece(f"{name}, {bound}, {adversary.name}", facts, rows)
+        return Unit(f"{name}, {bound}, {adversary.name}", facts, rows)
 
     def _alone(self, adversary: Adversary, bound: str, target: Target) -> Iterator[Row]:
         for index, edit in self.edits[target.name].items():

@@ -12,14 +12,14 @@ import torch
 
 from dadfi_fast.attacks.adversary import ADVERSARIES
 from dadfi_fast.attacks.distortion import masked_distortion
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.metrics.defence import SUCCESS
 from dadfi_fast.metrics.differentiable import flip, ssimulacra2
 from dadfi_fast.metrics.visibility import Metric, jpeg_equivalent
 from dadfi_fast.models.generator import Generator
 from dadfi_fast.training.augment import resized
 from dadfi_fast.training.data import Faces
-from dadfi_fast.training.journey import compressed, direct
+from dadfi_fast.training.transforms import compressed, direct
 from dadfi_fast.types import UInt8
 
 #: Pictures whose JPEG equivalent is measured.
@@ -47,8 +47,8 @@ def validate(
         squares.append(delta.square().mean())
         ways = {"png": direct(image_size), "jpeg75": compressed(image_size, 75, len(x))}
         ways["a1"] = replace(ways["png"], frames=ADVERSARIES["A1"].frames(len(x), rng))
-        before = {way: x if journey.frames is None else journey.clean(x) for way, journey in ways.items()}
-        after = {way: journey.protected(x, delta) for way, journey in ways.items()}
+        before = {way: x if transform.frames is None else transform.clean(x) for way, transform in ways.items()}
+        after = {way: transform.protected(x, delta) for way, transform in ways.items()}
         for target in targets:
             for edit in target.edits(faces.labels[index]).to(device):
                 clean = {way: target.fake(before[way], edit) for way in ("png", "a1")}

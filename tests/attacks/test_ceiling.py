@@ -9,7 +9,7 @@ from dadfi_fast.attacks.ceiling import EPS, Bound, JPEGBound, PSNRBound, ascend,
 from dadfi_fast.deepfakes.base import Editor
 from dadfi_fast.deepfakes.edits import ATTRIBUTES, Targets
 from dadfi_fast.deepfakes.stargan import Generator
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.metrics.perceptual import flip, ssimulacra2
 from dadfi_fast.metrics.visibility import as_jpeg
 
