@@ -118,7 +118,8 @@ def _family(family: str, changes: dict[str, Any]) -> tuple[Any, Any]:
 def _start(trainer: Any, source: Path | None, *, resumed: bool) -> tuple[Any, dict[str, Any]]:
     """Hand the networks in ``source`` to ``trainer``: how far they had come, and what the card says of it."""
     from dadfi_fast.deepfakes.torch_model import read_weights
-    from dadfi_fast.model_card import read_card, sha256
+    from dadfi_fast.files import sha256
+    from dadfi_fast.model_card import read_card
     from dadfi_fast.training import checkpoint
     from dadfi_fast.training.loop import Progress
 

@@ -11,9 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import io
-import os
 import re
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from dadfi_fast.errors import BackendMissing, DadfiError
+from dadfi_fast.files import atomic_write
 from dadfi_fast.kernels.choice import SIZES
 
 if TYPE_CHECKING:
@@ -250,16 +249,9 @@ def read(file: Path) -> bytes | None:
 
 
 def write(file: Path, content: bytes) -> None:
-    """Under a name of its own first: two processes may do this at once."""
+    """With its hash, for `read`; two processes may do this at once."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(hashlib.sha256(content).digest() + content)
-        Path(name).replace(file)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
+    atomic_write(file, hashlib.sha256(content).digest() + content, private=True)
 
 
 def _resources(log: str) -> dict[str, Resources]:

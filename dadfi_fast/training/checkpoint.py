@@ -6,7 +6,6 @@ no optimizers. A training goes on from it with fresh optimizers.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,14 @@ import torch
 from torch import Tensor
 
 from dadfi_fast.errors import DataError
+from dadfi_fast.files import atomic_file
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write ``state`` to ``path`` through a temporary file in the same folder, so that a kill leaves the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    with temporary.open("wb") as file:
+    with atomic_file(path, temporary=f"{path.name}.partial", sync=True) as file:  # the next run overwrites what is left
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dadfi_fast.errors import UsageError
+from dadfi_fast.registry import did_you_mean
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -132,8 +132,7 @@ def load_config(recipe: str, changes: Mapping[str, Any]) -> TrainConfig:
 def _value(key: str, value: Any, path: Path) -> Any:
     defaults = {f.name: f.default for f in dataclasses.fields(TrainConfig)}
     if key not in defaults:
-        near = difflib.get_close_matches(key, defaults, n=1)
-        raise UsageError(f"{path.name}: there is no setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        raise UsageError(f"{path.name}: there is no setting {key!r}{did_you_mean(key, defaults)}")
     kind = type(defaults[key])
     if kind is tuple and isinstance(value, list | tuple):
         return tuple(value)

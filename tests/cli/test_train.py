@@ -26,7 +26,8 @@ from dadfi_fast.deepfakes.stargan import Generator
 from dadfi_fast.deepfakes.torch_model import load_targets, read_weights
 from dadfi_fast.errors import UsageError
 from dadfi_fast.export.release import release_deepfake
-from dadfi_fast.model_card import read_card, sha256
+from dadfi_fast.files import sha256
+from dadfi_fast.model_card import read_card
 from dadfi_fast.training import checkpoint
 from dadfi_fast.training.widen import widen
 
