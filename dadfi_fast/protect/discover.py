@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import glob
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, Final
 
-from dadfi_fast.errors import NothingToDo, UsageError
+from dadfi_fast.errors import DiskError, NothingToDo, PhotoError, UsageError
 from dadfi_fast.images.naming import Namer
 from dadfi_fast.protect.results import Entry, Failed
 from dadfi_fast.storage import listing
@@ -46,6 +48,50 @@ def discover(sources: Sequence[str], out: AnyPath, *, form: str = "keep") -> Ite
     return _entries(roots, _Kept(out), form)
 
 
+class Originals:
+    """The folders that hold inputs, known by device and inode: whatever path leads to them, nothing is written there.
+
+    They are looked up when an output folder is met that was there before the run: only such a one can be a link to an
+    input folder, or a mount of one.
+
+    Args:
+        sources: what the user named.
+        out: the output folder.
+    """
+
+    def __init__(self, sources: Sequence[str], out: AnyPath) -> None:
+        self._sources, self._out = sources, out
+        self._lock = threading.Lock()
+
+    def refuse(self, folder: Path) -> None:
+        """Refuse to write to a folder of the inputs.
+
+        Raises:
+            DiskError: ``folder`` is one.
+        """
+        with self._lock:
+            original = self._folders.get(_identity(folder))
+        if original is not None:
+            raise DiskError(
+                f"cannot write to {folder}: it is {original}, which holds photos to be protected (a link or a mount)."
+                " Name another --out; inputs are never written to"
+            )
+
+    @cached_property
+    def _folders(self) -> dict[tuple[int, int] | None, Path]:
+        kept = _Kept(self._out)
+        folders: dict[tuple[int, int] | None, Path] = {}
+        for source in dict.fromkeys(self._sources):
+            try:
+                root = _root(source)
+            except (UsageError, NothingToDo):  # gone since the run began
+                continue
+            if isinstance(root.folder, Path):
+                paths = (root.folder / relative for relative, _ in _listed(root, kept))
+                folders.update((identity, path) for path in paths if (identity := _identity(path)))
+        return folders
+
+
 def _entries(roots: Sequence[Root], kept: _Kept, form: str) -> Iterator[Entry | Failed]:
     absolute = len({root.folder.resolve() for root in roots}) > 1
     namer = Namer(form, forget=len(roots) == 1 and roots[0].files is None)
@@ -57,16 +103,19 @@ def _entries(roots: Sequence[Root], kept: _Kept, form: str) -> Iterator[Entry | 
                 continue
             targets = namer.assign(relative.as_posix(), [path.name for path in files])
             for path, target in zip(files, targets, strict=True):
-                yield _entry(path, _name(path, root, absolute), target, named=root.files is not None)
+                yield _entry(path, _name(path, root, absolute), target, kept, named=root.files is not None)
 
 
-def _entry(path: AnyPath, name: str, target: str, *, named: bool) -> Entry | Failed:
+def _entry(path: AnyPath, name: str, target: str, kept: _Kept, *, named: bool) -> Entry | Failed:
     if isinstance(path, RemotePath):
         return Entry(path, name, target, path.size or 0, path.mtime_ns, named)
     try:
         facts = path.stat()
     except OSError as error:  # deleted since it was listed
         return Failed(Entry(path, name, target, 0, 0), "find", error)
+    if kept.is_link_into_out(path):
+        reason = PhotoError(f"{path} is a link into --out, where files are replaced. Name another --out")
+        return Failed(Entry(path, name, target, 0, 0), "find", reason)
     return Entry(path, name, target, facts.st_size, facts.st_mtime_ns, named)
 
 
@@ -114,6 +163,22 @@ def _refuse_overlap(root: Root, out: AnyPath) -> None:
     for path in paths:
         if path.is_relative_to(target):
             raise UsageError(f"{path} lies in --out {out}; name another folder, inputs are never written to")
+    _refuse_same(root, out)
+
+
+def _refuse_same(root: Root, out: AnyPath) -> None:
+    """The same by device and inode: a mount has another path than what it shows."""
+    here = None if isinstance(out, RemotePath) else _identity(out)
+    if here is None:
+        return
+    folders = {root.folder} if root.files is None else {file.parent for file in root.files}
+    for folder in folders:
+        resolved: Any = folder.resolve()
+        if here in map(_identity, (resolved, *resolved.parents)):
+            raise UsageError(
+                f"--out {out} is {folder} or a folder above it, by another path; name another, inputs are never"
+                " written to"
+            )
 
 
 class _Kept:
@@ -123,12 +188,18 @@ class _Kept:
         self._out = out
 
     def enter(self, folder: os.DirEntry[str], way: frozenset[tuple[int, int]]) -> tuple[int, int] | None:
-        if _is_junk_folder(folder.name):
+        if _is_junk_folder(folder.name) or (folder.is_symlink() and self.is_link_into_out(Path(folder.path))):
             return None
         here = _identity(folder.path)
         # The output folder is looked up now: the run may have made it after the walk began.
         out = None if isinstance(self._out, RemotePath) else _identity(self._out)
         return None if here is None or here in way or here == out else here
+
+    def is_link_into_out(self, path: Path) -> bool:
+        """Whether a path of the inputs is a link to what lies in the output folder."""
+        if isinstance(self._out, RemotePath) or not path.is_symlink():
+            return False
+        return path.resolve().is_relative_to(self._out.resolve())
 
     def enter_remote(self, folder: RemotePath) -> bool:
         """The same of a folder in a store."""

@@ -16,7 +16,7 @@ from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect.batching import perturb
 from dadfi_fast.protect.commit import Journal, committed
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.discover import discover
+from dadfi_fast.protect.discover import Originals, discover
 from dadfi_fast.protect.distributed.manifest_shards import open_manifest
 from dadfi_fast.protect.gpu.stages import apply_gpu_stages
 from dadfi_fast.protect.interrupt import interruptible, until_stopped
@@ -70,7 +70,7 @@ def protect(
     summary, meter = Summary(), meter or meter_for(config)
     with ExitStack() as stack:
         stack.enter_context(quiet_codecs())
-        out = open_out(config.out)
+        out = open_out(config.out, refuse=Originals(config.sources, config.out).refuse)
         manifest = open_manifest(config.out, facts)
         stack.callback(manifest.close)
         out.remove_stale()

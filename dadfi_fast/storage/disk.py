@@ -6,7 +6,7 @@ import errno
 import itertools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from dadfi_fast.errors import DiskError, PhotoError
 #: Temporary files are called ``.dadfi-<process>-<number>.partial``: short, to fit wherever the final name does.
 PREFIX: Final = ".dadfi-"
 SUFFIX: Final = ".partial"
+_BINARY: Final = getattr(os, "O_BINARY", 0)
 #: What ends the run: the next photo would meet it too.
 _FATAL: Final = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again, it goes on where it stopped",
@@ -41,16 +42,20 @@ def disk_errors(path: Path) -> Iterator[None]:
 class OutFolder:
     """The output folder; made where it is missing.
 
+    Args:
+        path: of the folder.
+        refuse: called with each folder below it that was there before; raises where nothing may be written to it.
+
     Raises:
         DiskError: it cannot be made or written to; found out now, before any work is done.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, refuse: Callable[[Path], None] = lambda _: None) -> None:
+        self.path, self._refuse = path, refuse
         self._open: set[Path] = set()  # temporary files that still have to be renamed
         self._made: set[Path] = set()
         self._number = itertools.count()
-        self._lock = threading.Lock()
+        self._lock, self._making = threading.Lock(), threading.RLock()
         with disk_errors(path):
             try:
                 path.mkdir(parents=True, exist_ok=True)
@@ -69,12 +74,9 @@ class OutFolder:
             PhotoError: the system does not take this name.
         """
         final = self.path / target
-        temporary = final.parent / f"{PREFIX}{os.getpid()}-{next(self._number)}{SUFFIX}"
         with disk_errors(final):
             self._make(final.parent)
-            with self._lock:
-                self._open.add(temporary)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+            descriptor, temporary = self._new(final.parent)
             try:
                 _write_all(descriptor, data)
                 os.fsync(descriptor)
@@ -109,10 +111,32 @@ class OutFolder:
                     with suppress(OSError):
                         Path(folder, name).unlink()
 
+    def _new(self, folder: Path) -> tuple[int, Path]:
+        """A temporary file that nobody else has, and nobody can have put a link at."""
+        while True:
+            temporary = folder / f"{PREFIX}{os.getpid()}-{next(self._number)}{SUFFIX}"
+            try:
+                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+            except FileExistsError:  # left by a process of the same number
+                continue
+            with self._lock:
+                self._open.add(temporary)
+            return descriptor, temporary
+
     def _make(self, folder: Path) -> None:
-        if folder not in self._made:
-            folder.mkdir(parents=True, exist_ok=True)
-            if len(self._made) > 1000:  # a bound, not a wish: making a folder twice does no harm
+        """Make a folder, and those above it, with a look at each that is there: it may be a link or a mount."""
+        with self._making:
+            if folder in self._made:
+                return
+            if folder != self.path:
+                self._make(folder.parent)
+                try:
+                    folder.mkdir()
+                except FileExistsError:
+                    if not folder.is_dir():
+                        raise
+                    self._refuse(folder)
+            if len(self._made) > 1000:  # a bound, not a wish: looking twice does no harm
                 self._made.clear()
             self._made.add(folder)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from dadfi_fast.errors import PhotoError, UsageError
@@ -90,10 +91,10 @@ class OutStore:
         """There is nothing stale: no file is ever staged."""
 
 
-def open_out(path: AnyPath) -> OutFolder | OutStore:
-    """The output folder, made where it is missing.
+def open_out(path: AnyPath, *, refuse: Callable[[Path], None] = lambda _: None) -> OutFolder | OutStore:
+    """The output folder, made where it is missing; ``refuse`` is that of `OutFolder`.
 
     Raises:
         DiskError: it cannot be made or written to.
     """
-    return OutStore(path) if isinstance(path, RemotePath) else OutFolder(path)
+    return OutStore(path) if isinstance(path, RemotePath) else OutFolder(path, refuse=refuse)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.discover import discover
+from dadfi_fast.protect.discover import Originals, discover
 from dadfi_fast.protect.distributed.manifest_shards import open_manifest
 from dadfi_fast.protect.distributed.pool import WorkerPool
 from dadfi_fast.protect.distributed.scheduler import Scheduler
@@ -51,7 +51,7 @@ def protect_distributed(
     entries = filter(only, discover(config.sources, config.out, form=config.format))
     summary = Summary()
     with ExitStack() as stack:
-        out = open_out(config.out)
+        out = open_out(config.out, refuse=Originals(config.sources, config.out).refuse)
         manifest = open_manifest(config.out, facts)
         stack.callback(manifest.close)
         out.remove_stale()

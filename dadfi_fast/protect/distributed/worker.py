@@ -15,6 +15,7 @@ from dadfi_fast.attacks.base import Attack
 from dadfi_fast.errors import DadfiError, PhotoError, UsageError
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.discover import Originals
 from dadfi_fast.protect.distributed.manifest_shards import open_shard
 from dadfi_fast.protect.interrupt import until_stopped
 from dadfi_fast.protect.malloc import tune_malloc
@@ -118,6 +119,7 @@ class Worker:
             folder = parse_path(source)
             if isinstance(folder, Path) and not glob.has_magic(source) and not folder.exists():
                 raise UsageError(f"{source} is not on this machine; name a folder that all machines share, or a URL")
+        self._originals = Originals(config.sources, config.out)
         self._context = factory(config)
 
     @property
@@ -127,7 +129,8 @@ class Worker:
 
     def do(self, task: Task, stop: threading.Event) -> TaskResult:
         """Work on a task; ``stop`` lets the photos that are under way get finished and takes no more."""
-        context, meter, out = self._context, meter_for(self._config), open_out(self._config.out)
+        context, meter = self._context, meter_for(self._config)
+        out = open_out(self._config.out, refuse=self._originals.refuse)
         stages = Stages(self._config, context.detector, context.attack.budget, out)
         outcomes: list[Outcome] = []
         fault = None
