@@ -32,7 +32,7 @@ def from_file(ctx: click.Context, _param: click.Parameter, path: Path | None) ->
         return
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as TOML: {error}") from error
     names = _names(ctx.command)
     ctx.meta[FILE] = path

@@ -65,6 +65,8 @@ def show(summary: Summary, *, verbose: bool) -> None:
     from dadfi_fast.protect.meter import bottleneck
 
     console.table(("files", "n"), counts(summary))
+    for note in summary.notes:
+        console.message(note)
     if not summary.written:
         return
     slowest = bottleneck(summary.stages)

@@ -62,6 +62,12 @@ class Card:
             raise WeightsError(f"{self.file} is not the file of its card ({hashes}); {mend}")
 
 
+#: Facts that every card states, and their types.
+_FACTS = {"name": str, "family": str, "sha256": str, "image_size": int, "parameters": int, "licence": str}
+#: A longer file is no card: the longest of ours has 12 kB.
+_LONGEST = 1 << 20
+
+
 def read_card(path: Path) -> Card:
     """Read one card.
 
@@ -69,11 +75,16 @@ def read_card(path: Path) -> Card:
         WeightsError: the file has no front matter, or a fact is missing.
     """
     try:
+        if not path.is_file() or path.stat().st_size > _LONGEST:
+            raise ValueError("it is no file of a card's size")
         _, front, _ = path.read_text(encoding="utf-8").split("+++", 2)
         facts = tomllib.loads(front)
-        known = {k: facts.pop(k) for k in ("name", "family", "sha256", "image_size", "parameters", "licence")}
-        return Card(path=path, file=path.parent / facts.pop("file"), extra=facts, **known)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        known = {name: _of_type(facts.pop(name), kind, name) for name, kind in _FACTS.items()}
+        file = _of_type(facts.pop("file"), str, "file")
+        if Path(file).name != file or "\0" in file:
+            raise ValueError(f"file {file!r} does not lie beside the card")
+        return Card(path=path, file=path.parent / file, extra=facts, **known)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(f"{path} is not a model card ({error!r})") from error
 
 
@@ -105,13 +116,37 @@ def find_card(name: str, *, family: str | None = None, folder: Path | None = Non
     Raises:
         UsageError: there is none of this name (and family).
     """
-    places = [folder] if folder else folders()
-    known = [c for place in places for c in cards(place) if family in (None, c.family)]
+    broken: list[str] = []
+    known = [card for card in readable_cards(folder, broken=broken) if family in (None, card.family)]
     for card in known:
         if card.name == name:
             return card
     names = ", ".join(card.name for card in known) or "none"
-    raise UsageError(f"no {family or 'model'} is called {name!r}; there are: {names}")
+    unread = "".join(f"; {why}" for why in broken)
+    raise UsageError(f"no {family or 'model'} is called {name!r}; there are: {names}{unread}")
+
+
+def readable_cards(folder: Path | None = None, *, broken: list[str] | None = None) -> list[Card]:
+    """The cards in ``folder``; where None, of what ships and of added models, without those that cannot be read.
+
+    ``broken`` gets the reasons: one model that is broken stops no command that does not need it.
+    """
+    if folder is not None:
+        return cards(folder)
+    found = cards(WEIGHTS)
+    for place in folders()[1:]:
+        try:
+            found += cards(place)
+        except WeightsError as error:
+            if broken is not None:
+                broken.append(str(error))
+    return found
+
+
+def _of_type(value: Any, kind: type, name: str) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}, not {kind.__name__}")
+    return value
 
 
 def write_card(path: Path, facts: Mapping[str, Any], text: str) -> None:

@@ -62,8 +62,8 @@ def stated(card: Card) -> tuple[float, str]:
     """
     try:
         return float(card.extra["lim"]), str(card.extra["preset"])
-    except KeyError as error:
-        raise WeightsError(f"{card.path} does not state {error}; a generator's card must") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{card.path} must state lim (a number) and preset: {error!r}") from error
 
 
 def _card_at(file: Path) -> Card:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ def read_manifest_summary(folder: Path) -> ManifestSummary:
     path = folder / MANIFEST
     left: dict[str, Unprotected] = {}
     makers: dict[str, None] = {}
-    for row in rows(path) if path.is_file() else ():
+    for row in rows(path) if os.path.lexists(path) else ():
         source, status = str(row.get("source")), str(row.get("status"))
         left.pop(source, None)
         if status in STATUS:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import os
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from dadfi_fast.errors import NothingToDo, UsageError
+from dadfi_fast.storage import rows as rows_of_manifests
+from dadfi_fast.storage.disk import open_regular
 
 #: What `protect` leaves in its output folder: one JSON object a line, one line an input.
-MANIFEST: Final = "dadfi-manifest.jsonl"
+MANIFEST: Final = rows_of_manifests.MANIFEST
 
 
 @dataclass(frozen=True, order=True)
@@ -43,7 +45,7 @@ def find_pairs(protected: Path, original: Path) -> list[Pair]:
     if protected.is_file():
         return [Pair(protected.name, original, protected)]
     manifest = protected / MANIFEST
-    pairs = sorted(_listed(manifest, original) if manifest.is_file() else _mirrored(protected, original))
+    pairs = sorted(_listed(manifest, original) if os.path.lexists(manifest) else _mirrored(protected, original))
     if not pairs:
         raise NothingToDo(f"no file in {protected} has an original in {original}; name the folder that was protected")
     return pairs
@@ -57,25 +59,40 @@ def draw(pairs: Sequence[Pair], *, n: int | None, seed: int = 0) -> list[Pair]:
 
 
 def _listed(manifest: Path, original: Path) -> Iterator[Pair]:
-    """The pairs of the manifest's rows; of several rows for one target the last counts, as it was written last."""
-    listed = {row["target"]: row for row in rows(manifest) if row.get("status") == "written" and row.get("target")}
+    """The pairs of the manifest's rows; of several rows for one target the last counts, as it was written last.
+
+    A manifest may come from anybody: what lies outside of both folders is not opened. Links in ``original`` are the
+    user's own, those in the folder of the manifest are not followed out of it.
+    """
+    listed = {row["target"]: row for row in rows(manifest) if row["status"] == "written" and row.get("target")}
+    folder = manifest.parent.resolve()
     for target, row in listed.items():
         written = manifest.parent / target
-        source = original / row["source"]  # an absolute source stands for itself
-        if written.is_file() and source.is_file():
+        source = _below(original, row["source"])
+        if source is not None and written.resolve().is_relative_to(folder) and written.is_file() and source.is_file():
             yield Pair(_shown(str(target)), source, written)
 
 
-def rows(manifest: Path) -> Iterator[dict[str, Any]]:
-    """The manifest's rows; a line that a killed run left unfinished is no row."""
-    with manifest.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict):
-                yield row
+def _below(folder: Path, source: str) -> Path | None:
+    """A source of a manifest, relative or not, where it lies in the folder."""
+    path = Path(os.path.normpath(folder.absolute() / source))
+    if not path.is_relative_to(os.path.normpath(folder.absolute())):
+        return None
+    return folder / source if not Path(source).is_absolute() else path
+
+
+def rows(manifest: Path) -> Iterator[rows_of_manifests.Row]:
+    """The manifest's rows, with ``source`` and ``status``; other lines are none.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        file = os.fdopen(open_regular(manifest), "rb")
+    except OSError as error:
+        raise UsageError(f"cannot read {manifest}: {error.strerror}. Move it away, or name another folder") from error
+    with file:
+        yield from (line.row for line in rows_of_manifests.read_lines(file, whole=False) if line.row)
 
 
 def _mirrored(protected: Path, original: Path) -> Iterator[Pair]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from dadfi_fast.deepfakes.edits import FAMILIES
 from dadfi_fast.deepfakes.onnx_model import CLASSIFIERS, AttributeModel, DeepfakeModel
 from dadfi_fast.errors import WeightsError
-from dadfi_fast.model_card import Card, cards, folders
+from dadfi_fast.model_card import Card, folders, readable_cards
 from dadfi_fast.registry import Registry
 
 
@@ -56,4 +56,4 @@ def load_attributes(*, folder: Path | None = None, threads: int | None = None) -
 
 
 def _cards(folder: Path | None) -> list[Card]:
-    return [card for place in ([folder] if folder else folders()) for card in cards(place)]
+    return readable_cards(folder)

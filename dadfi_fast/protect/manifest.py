@@ -1,9 +1,11 @@
 """The manifest: one line an input, written as the run goes, and read again to resume.
 
-A row is appended before its file is renamed to the final name, both by one thread. A run that is killed between the two
-leaves one row too many, the last: it is found out at the next start, as the target is missing or has another hash, and
-taken out. So every file that has its final name has its row, no row is without its file, and a stranger's file under a
-target's name is never taken for ours.
+Rows are appended, and flushed to the disk, before their files are renamed to the final names: a group at a time, all by
+one thread. A run that ends in between, by a kill or a power cut, leaves rows too many, the last ones: they are found
+out at the next start, as the target is missing or has another hash, and taken out. So every file that has its final
+name has its row, no row is without its file, and a stranger's file under a target's name is never taken for ours.
+
+Lines that are no rows of ours are set aside in `SET_ASIDE`, and a file that has no row at all is refused.
 
 A shard of a manifest, which one process writes for its share of the inputs, is a manifest of another name; see
 `dadfi_fast.protect.distributed.manifest_shards`, and `dadfi_fast.protect.manifest_store` for output folders in a store.
@@ -17,22 +19,29 @@ import importlib
 import json
 import os
 from array import array
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from dadfi_fast.errors import DiskError, PhotoError, UsageError
-from dadfi_fast.files import atomic_file
+from dadfi_fast.files import atomic_file, sha256_of
 from dadfi_fast.protect.results import NO_PICTURE, Copied, Done, Entry, Failed, Outcome, Quality, Skipped, Written
-from dadfi_fast.storage.disk import disk_errors
-from dadfi_fast.storage.paths import AnyPath
+from dadfi_fast.storage import rows
+from dadfi_fast.storage.disk import disk_errors, open_regular, sync_folder
+from dadfi_fast.storage.paths import AnyPath, RemotePath
+from dadfi_fast.storage.rows import Line, read_lines
 from dadfi_fast.types import Face
 
-NAME: Final = "dadfi-manifest.jsonl"
-Row = dict[str, Any]
+NAME: Final = rows.MANIFEST
+Row: TypeAlias = rows.Row
+#: Where lines go that are not ours, beside the manifest.
+SET_ASIDE: Final = "dadfi-manifest.set-aside"
+#: Rows at the end of a manifest that are compared with their files where the last run was killed.
+UNSETTLED: Final = 64
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,10 @@ class Facts:
     config: str  # fingerprint
     generator: str  # sha256 of the generator's file
     backend: str  # which one ran, and why
+
+
+class LockedError(UsageError):
+    """Another run writes to this manifest."""
 
 
 class Manifest:
@@ -57,7 +70,8 @@ class Manifest:
         files: the folder that the targets lie in, where it is another one.
 
     Raises:
-        UsageError: another run writes to this folder.
+        LockedError: another run writes to this folder.
+        UsageError: the file is a link, a pipe or none of ours.
         DiskError: it cannot be read or written.
     """
 
@@ -65,20 +79,65 @@ class Manifest:
         self, out: Path, facts: Facts, *, read_only: bool = False, name: str = NAME, files: AnyPath | None = None
     ) -> None:
         self.path, self.facts, self._files, self._read_only = out / name, facts, files or out, read_only
-        path = self.path if not read_only or self.path.exists() else os.devnull
-        flags = os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT
-        with disk_errors(self.path):
-            self._descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
+        #: What is to be said of lines that were not ours; None where there were none.
+        self.note: str | None = None
+        self._marker = self.path.with_name(f".dadfi-{self.path.stem}.open")
+        self._open()
         try:
-            if not read_only:
-                _lock(self._descriptor, out)
-            # Opened a second time, as reading and appending must not share a place in the file.
-            self._file = Path(path).open("rb")  # noqa: SIM115
             self._keys, self._offsets, self._end = self._index()
             self._superseded = len(self._keys) != len(np.unique(self._keys))
+            if not read_only:
+                self._mark_open()
         except BaseException:
-            os.close(self._descriptor)
+            self._close()
             raise
+
+    def _open(self) -> None:
+        """Open the file and lock it: the one that is there once it is locked, as another run may have put it there."""
+        while True:
+            self._descriptor = self._opened()
+            try:
+                if not self._read_only:
+                    _lock(self._descriptor, self.path.parent)
+                # Opened a second time, as reading and appending must not share a place in the file.
+                self._file = os.fdopen(self._opened(), "rb")
+            except BaseException:
+                os.close(self._descriptor)
+                raise
+            if os.path.samestat(os.fstat(self._descriptor), os.fstat(self._file.fileno())):
+                return
+            self._close()
+
+    def _opened(self) -> int:
+        if self._read_only and not os.path.lexists(self.path):
+            return os.open(os.devnull, os.O_RDONLY)
+        return _own(self.path, os.O_RDONLY if self._read_only else os.O_RDWR | os.O_CREAT)
+
+    def _close(self) -> None:
+        self._file.close()
+        os.close(self._descriptor)
+
+    def _mark_open(self) -> None:
+        """Leave a file that is there until this run closes the manifest; the folder goes to the disk with it."""
+        with disk_errors(self.path):
+            os.close(_own(self._marker, os.O_WRONLY | os.O_CREAT))
+            sync_folder(self.path.parent)
+
+    def _set_aside(self, lines: Sequence[Line]) -> None:
+        if not lines:
+            return
+        place = self.path.with_name(SET_ASIDE)
+        with disk_errors(place):
+            descriptor = _own(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            with os.fdopen(descriptor, "ab") as file:
+                for line in lines:
+                    self._file.seek(line.offset)
+                    for start in range(0, line.length, 1 << 20):
+                        file.write(self._file.read(min(1 << 20, line.length - start)))
+                file.flush()
+                os.fsync(descriptor)
+        lines_are = "1 line of the manifest is" if len(lines) == 1 else f"{len(lines)} lines of the manifest are"
+        self.note = f"{lines_are} not ours, and now in {place}. Their photos are looked at again"
 
     def find(self, source: str) -> Row | None:
         """The last row of an earlier run about ``source``."""
@@ -142,21 +201,40 @@ class Manifest:
                     self._compact()
                 else:
                     os.fsync(self._descriptor)
+                self._marker.unlink(missing_ok=True)
         finally:
-            self._file.close()
-            os.close(self._descriptor)
+            self._close()
 
     def _index(self) -> tuple[np.ndarray[Any, np.dtype[np.uint64]], np.ndarray[Any, np.dtype[np.uint64]], int]:
         """Hashes and places of all rows, in order of hash and then of place; and where the last whole row ends."""
         keys, offsets, end = array("Q"), array("Q"), 0
-        last: Row = {}
-        for offset, line, row in _rows(self._file):
-            keys.append(_key(row["source"]))
-            offsets.append(offset)
-            last, end = row, offset + len(line)
-        if last and not is_there(last, self._files):
-            end = offsets.pop()
-            keys.pop()
+        foreign: list[Line] = []
+        last: deque[Line] = deque(maxlen=UNSETTLED if self._marker.exists() else 1)
+        objects = False
+        self._file.seek(0)
+        for line in read_lines(self._file):
+            objects |= line.is_object
+            if line.row is not None:
+                keys.append(_key(line.row["source"]))
+                offsets.append(line.offset)
+                last.append(line)
+                end = line.offset + line.length
+            elif not line.is_torn:
+                foreign.append(line)
+        if foreign and not objects:
+            raise _foreign(self.path)
+        missing = {line.offset for line in last if line.row and not is_there(line.row, self._files)}
+        if (foreign or missing) and not self._read_only:
+            self._set_aside(foreign)
+            self._rewrite(lambda line: line.offset not in missing)
+            self._close()
+            self._open()
+            return self._index()
+        for n in reversed(range(len(offsets))):
+            if not missing or offsets[n] < min(missing):
+                break
+            if offsets[n] in missing:
+                del offsets[n], keys[n]
         if not self._read_only:
             os.ftruncate(self._descriptor, end)
         all_keys = np.frombuffer(keys, np.uint64) if keys else np.empty(0, np.uint64)
@@ -167,25 +245,36 @@ class Manifest:
     def _compact(self) -> None:
         """Write the file anew without replaced rows, and put it in place in one step."""
         self._file.seek(0)
-        newest = {row["source"]: offset for offset, _, row in _rows(self._file)}
+        newest = {line.row["source"]: line.offset for line in read_lines(self._file) if line.row}
+        self._rewrite(lambda line: line.row is not None and newest[line.row["source"]] == line.offset)
+
+    def _rewrite(self, keep: Callable[[Line], bool]) -> None:
+        """Put a file with the rows that are to be kept in the place of this one, in one step."""
         self._file.seek(0)
-        with atomic_file(self.path, sync=True) as file:
-            for offset, line, row in _rows(self._file):
-                if newest[row["source"]] == offset:
-                    file.write(line)
+        with (
+            disk_errors(self.path),
+            os.fdopen(self._opened(), "rb") as again,
+            atomic_file(self.path, sync=True) as file,
+        ):
+            for line in read_lines(self._file):
+                if line.row is not None and keep(line):
+                    again.seek(line.offset)
+                    file.write(again.read(line.length))
 
 
-def _rows(file: Any) -> Iterator[tuple[int, bytes, Row]]:
-    """Place, line and content of every whole row; torn and foreign lines are passed over."""
-    offset = 0
-    for line in file:
+def _own(path: Path, flags: int) -> int:
+    """A descriptor of a file of ours; what is no file, or a link to one, is refused."""
+    with disk_errors(path):
         try:
-            row = json.loads(line) if line.endswith(b"\n") else None
-        except ValueError:
-            row = None
-        if isinstance(row, dict) and isinstance(row.get("source"), str):
-            yield offset, line, row
-        offset += len(line)
+            return open_regular(path, flags)
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EISDIR):
+                raise
+            raise _foreign(path) from error
+
+
+def _foreign(path: Path) -> UsageError:
+    return UsageError(f"{path} is not a file of dadfi-fast: move it away, or name another --out")
 
 
 def _key(source: str) -> int:
@@ -196,8 +285,13 @@ def is_there(row: Row, out: AnyPath) -> bool:
     """Whether the file that a row tells of is there, and is that file."""
     if row.get("status") not in ("written", "copied"):
         return True
+    path = out / row["target"]
     try:
-        found = hashlib.sha256((out / row["target"]).read_bytes()).hexdigest()
+        if isinstance(path, RemotePath):
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+        else:
+            with os.fdopen(open_regular(path), "rb") as file:
+                found = sha256_of(file)
     except OSError:
         return False
     return found == str(row["sha256_target"])
@@ -212,7 +306,7 @@ def _lock(descriptor: int, out: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise UsageError(f"another run is writing to {out}; wait for it, or name another --out") from error
+        raise LockedError(f"another run is writing to {out}; wait for it, or name another --out") from error
     except OSError as error:
         raise DiskError(f"{out} cannot be locked: {error.strerror}; name an --out on another file system") from error
 
@@ -261,7 +355,7 @@ def outcome_of(row: Row, entry: Entry) -> Outcome:
     hashes = str(row["sha256_source"]), str(row["sha256_target"])
     if row["status"] == "written":
         faces = tuple(Face(*box) for box in row["faces"])
-        measured = row["written"] and Quality(**row["written"])
+        measured = row["written"] and Quality(row["written"]["linf"], row["written"].get("psnr"))
         notes = tuple(reason.split("; ")) if reason else ()
         return Written(entry, row["target"], faces, row["linf"], *hashes, measured, notes)
     if row["status"] == "copied":

@@ -8,6 +8,7 @@ next start. Only the files of the last group can be missing then: its rows are c
 from __future__ import annotations
 
 import glob
+import io
 import json
 import secrets
 import tempfile
@@ -19,6 +20,7 @@ from typing import Any, Final
 from dadfi_fast.protect.manifest import NAME, Facts, Manifest, Row, is_there
 from dadfi_fast.storage.lease import Lease
 from dadfi_fast.storage.paths import RemotePath, storage_errors
+from dadfi_fast.storage.rows import read_lines
 
 #: The folder of the shards, below the output folder.
 SHARDS: Final = "dadfi-manifest-parts"
@@ -98,7 +100,7 @@ def recovered(out: RemotePath, left: Sequence[RemotePath]) -> Iterator[Row]:
     for shard in left:
         last = shard is latest[_share(shard)]
         with storage_errors(shard, to="be read"):
-            rows = [json.loads(line) for line in shard.read_bytes().splitlines()]
+            rows = [line.row for line in read_lines(io.BytesIO(shard.read_bytes())) if line.row]
             yield from (row for row in rows if not last or is_there(row, out))
 
 

@@ -73,6 +73,8 @@ def protect(
         out = open_out(config.out, refuse=Originals(config.sources, config.out).refuse)
         manifest = open_manifest(config.out, facts)
         stack.callback(manifest.close)
+        if manifest.note is not None:
+            summary.notes.append(manifest.note)
         out.remove_stale()
         stack.callback(out.close)
         stop = stack.enter_context(interruptible())

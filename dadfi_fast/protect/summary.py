@@ -32,6 +32,7 @@ class Summary:
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
     stages: list[Stage] = field(default_factory=list)  # at the end of the run
+    notes: list[str] = field(default_factory=list)  # what else the user should know
 
     def add(self, outcome: Outcome) -> None:
         """Count an outcome."""
@@ -59,6 +60,7 @@ class Summary:
         self.seconds += other.seconds
         self.failures = [*self.failures, *other.failures][:SHOWN]
         self.stages = other.stages
+        self.notes += other.notes
 
     @property
     def total(self) -> int:

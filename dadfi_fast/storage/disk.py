@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ from dadfi_fast.errors import DiskError, PhotoError
 PREFIX: Final = ".dadfi-"
 SUFFIX: Final = ".partial"
 _BINARY: Final = getattr(os, "O_BINARY", 0)
+_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 #: What ends the run: the next photo would meet it too.
 _FATAL: Final = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again, it goes on where it stopped",
@@ -37,6 +39,29 @@ def disk_errors(path: Path) -> Iterator[None]:
         if error.errno in _FATAL:
             raise DiskError(f"{path} cannot be written: {_FATAL[error.errno]}") from error
         raise PhotoError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a file that is no link, pipe or device; `OSError` where it is one.
+
+    Without waiting: a pipe that nobody writes to would be waited for without end.
+    """
+    descriptor = os.open(path, flags | _BINARY | _NO_FOLLOW, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return descriptor
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk, where the system has such a thing."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            with suppress(OSError):  # some network file systems cannot
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 class OutFolder:

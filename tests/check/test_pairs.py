@@ -99,12 +99,16 @@ def test_names_that_are_no_text_can_still_be_printed(folders: tuple[Path, Path])
     assert listed.original.is_file()
 
 
-def test_an_absolute_source_stands_for_itself(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_an_absolute_source_stands_for_itself_in_the_folder_of_originals(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
     out, source = folders
     put(out / "a.jpg")
     elsewhere = put(tmp_path / "elsewhere" / "a.jpg")
     manifest(out, row(elsewhere, "a.jpg"))
-    assert [pair.original for pair in find_pairs(out, source)] == [elsewhere]
+    assert [pair.original for pair in find_pairs(out, tmp_path)] == [elsewhere]
+    with pytest.raises(NothingToDo):
+        find_pairs(out, source)
 
 
 def test_the_last_row_of_a_target_counts(folders: tuple[Path, Path]) -> None:

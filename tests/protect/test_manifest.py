@@ -179,9 +179,11 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
     with closing(Manifest(tmp_path / "nowhere", FACTS, read_only=True)) as none:
         assert none.find("a.jpg") is None
     assert not (tmp_path / "nowhere").exists()
-    (tmp_path / NAME).write_bytes(b'{"source": "a.jpg", "status": "failed"}\n{"torn')
+    row = row_of(Failed(entry("a.jpg"), "read", OSError("gone")), FACTS)
+    (tmp_path / NAME).write_text(json.dumps(row) + '\n{"torn')
     with closing(Manifest(tmp_path, FACTS, read_only=True)) as seen:
-        assert seen.find("a.jpg") == {"source": "a.jpg", "status": "failed"}
+        assert seen.find("a.jpg") == row
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
     assert (tmp_path / NAME).read_bytes().endswith(b'{"torn')
 
 

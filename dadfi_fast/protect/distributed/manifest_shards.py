@@ -5,6 +5,8 @@ On a disk a shard is a manifest of its own, locked and mended as every one is; i
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -13,9 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from dadfi_fast.errors import UsageError
-from dadfi_fast.protect.manifest import NAME, Facts, Manifest, Row
+from dadfi_fast.protect.manifest import NAME, Facts, LockedError, Manifest, Row
 from dadfi_fast.protect.manifest_store import StoreManifest, StoreShard, recovered, shards
-from dadfi_fast.storage.disk import disk_errors
+from dadfi_fast.storage.disk import disk_errors, open_regular
 from dadfi_fast.storage.paths import AnyPath, RemotePath
 
 #: The folder of the shards, below an output folder on a disk.
@@ -34,6 +36,7 @@ def open_shard(out: AnyPath, facts: Facts, name: str) -> Manifest | StoreShard:
         return StoreShard(out, facts, name=name)
     with disk_errors(out / FOLDER):
         (out / FOLDER).mkdir(exist_ok=True)
+        _require_own(out)
     return Manifest(out / FOLDER, facts, name=f"{name}.jsonl", files=out)
 
 
@@ -46,7 +49,7 @@ def read_shard(out: AnyPath, facts: Facts, name: str) -> list[Row]:
     """
     if isinstance(out, RemotePath):
         return list(recovered(out, shards(out, f"{name}-")))
-    if not (out / FOLDER / f"{name}.jsonl").exists():
+    if not os.path.lexists(out / FOLDER / f"{name}.jsonl"):
         return []
     with closing(_once_released(out, facts, name)) as shard:
         return list(shard.rows())
@@ -66,6 +69,7 @@ def drop_shard(out: AnyPath, manifest: Manifest, name: str) -> None:
 def leftover_shards(out: Path) -> list[str]:
     """The shards that killed runs have left, oldest first."""
     folder = out / FOLDER
+    _require_own(out)
     return sorted(path.stem for path in folder.glob("*.jsonl")) if folder.is_dir() else []
 
 
@@ -79,14 +83,24 @@ def open_manifest(out: AnyPath, facts: Facts, *, read_only: bool = False) -> Man
     names = leftover_shards(out)
     if read_only and names:
         return _Preview(out, facts, names)
+    note = None
     if names:
         with closing(Manifest(out, facts)) as manifest:
+            note = manifest.note
             for name in names:
                 for row in read_shard(out, facts, name):
                     manifest.append(row, again=True)
             for name in names:
                 drop_shard(out, manifest, name)
-    return Manifest(out, facts, read_only=read_only)
+    manifest = Manifest(out, facts, read_only=read_only)
+    manifest.note = note or manifest.note
+    return manifest
+
+
+def _require_own(out: Path) -> None:
+    """The folder of the shards is ours: no link."""
+    if (out / FOLDER).is_symlink():
+        raise UsageError(f"{out / FOLDER} is a link, which no run of dadfi-fast makes: remove it")
 
 
 class _Preview(Manifest):
@@ -97,7 +111,9 @@ class _Preview(Manifest):
         files = [out / NAME, *(out / FOLDER / f"{name}.jsonl" for name in names)]
         with disk_errors(out), (Path(self._folder.name) / NAME).open("wb") as copy:
             for file in files:
-                copy.write(file.read_bytes() if file.exists() else b"")
+                if os.path.lexists(file):
+                    with os.fdopen(open_regular(file), "rb") as original:
+                        shutil.copyfileobj(original, copy)
         super().__init__(Path(self._folder.name), facts, files=out)
 
     def close(self) -> None:
@@ -112,7 +128,7 @@ def _once_released(out: Path, facts: Facts, name: str) -> Manifest:
     while True:
         try:
             return Manifest(out / FOLDER, facts, name=f"{name}.jsonl", files=out)
-        except UsageError as error:
+        except LockedError as error:
             if time.monotonic() > end:
                 raise UsageError(
                     f"a worker of an earlier run is still writing to {out}; wait for it, or end it"

@@ -54,6 +54,8 @@ def protect_distributed(
         out = open_out(config.out, refuse=Originals(config.sources, config.out).refuse)
         manifest = open_manifest(config.out, facts)
         stack.callback(manifest.close)
+        if manifest.note is not None:
+            summary.notes.append(manifest.note)
         out.remove_stale()
         stop = stack.enter_context(interruptible())
         left = remaining(until_stopped(entries, stop), manifest, config)
