@@ -1,8 +1,8 @@
 """The last stage: a row into the manifest, then the file under its final name; see `dadfi_fast.protect.manifest`.
 
-On disk that is done photo by photo. Into a store it is done in groups: the rows of a group first, as one object, then
-its files, side by side. Each upload puts the whole file under its final name in one step, so there a temporary name
-would only cost two more requests.
+That is done in groups: the rows of a group first, flushed to the disk or uploaded as one object, then its files. A
+flush for every photo would double what it waits for. Each upload puts the whole file under its final name in one step,
+so in a store a temporary name would only cost two more requests.
 """
 
 from __future__ import annotations
@@ -11,23 +11,26 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from dadfi_fast.errors import DiskError, PhotoError
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.manifest import Facts, Row, row_of
 from dadfi_fast.protect.meter import Meter
-from dadfi_fast.protect.results import Failed, Outcome
+from dadfi_fast.protect.results import Copied, Failed, Outcome, Written
 from dadfi_fast.protect.resume import free_target, is_recorded
 from dadfi_fast.protect.stages import Staged
 from dadfi_fast.storage.disk import OutFolder
-from dadfi_fast.storage.object_store import OutStore
+from dadfi_fast.storage.object_store import Held, OutStore
 
 #: A group of files that are uploaded together: at most so many, and so many bytes.
 GROUP: Final = 32
 GROUP_BYTES: Final = 64 << 20
 #: A group that took longer to gather is not waited for any more.
 GROUP_SECONDS: Final = 2.0
+#: The same on a disk, where a group costs one flush of the manifest.
+GROUP_SECONDS_ON_DISK: Final = 0.25
 
 
 class Journal(Protocol):
@@ -69,34 +72,91 @@ def committed(
     if isinstance(out, OutStore):
         yield from _uploaded(items, journal, out, config, meter)
         return
-    for item in items:
-        yield _renamed(item, journal, out, config)
+    yield from _renamed(items, journal, out, config)
 
 
-def _renamed(item: Staged | Outcome, journal: Journal, out: OutFolder, config: ProtectConfig) -> Outcome:
-    if not isinstance(item, Staged):
-        return _noted(item, journal)
-    again = journal.find(item.entry.name) is not None
-    outcome = replace(item.outcome, target=free_target(item.outcome.target, config))
-    row = row_of(outcome, journal.facts)
-    journal.append(row, again=again)
+def _renamed(items: Iterable[Any], journal: Journal, out: OutFolder, config: ProtectConfig) -> Iterator[Outcome]:
+    group = _Group(journal, out, config)
     try:
-        out.commit(item.temporary, outcome.target)
-    except DiskError:
-        journal.undo_last(row)
+        for item in items:
+            if group.has_target_of(item):
+                yield from group.finish()
+            group.add(item)
+            if group.is_due():
+                yield from group.finish()
+        yield from group.finish()
+    except DiskError:  # met by a later photo: these ones are staged and have their rows
+        yield from group.finish()
         raise
-    except PhotoError as error:  # a folder has that name, for one
-        journal.undo_last(row)
-        out.discard(item.temporary)
-        return _noted(Failed(item.entry, "write", error), journal)
-    return outcome
+    except BaseException:
+        group.undo()
+        raise
 
 
-def _noted(outcome: Outcome, journal: Journal) -> Outcome:
-    """An outcome without a file; what has its row needs none."""
-    if not is_recorded(outcome):
-        journal.append(row_of(outcome, journal.facts), again=journal.find(outcome.entry.name) is not None)
-    return outcome
+class _Group:
+    """Photos whose rows are in the manifest, and are flushed to the disk before the first of the files is renamed."""
+
+    def __init__(self, journal: Journal, out: OutFolder, config: ProtectConfig) -> None:
+        self._journal, self._out, self._config = journal, out, config
+        self._items: list[tuple[Path | None, Outcome, Row | None]] = []
+        self._since = time.monotonic()
+
+    def add(self, item: Staged | Outcome) -> None:
+        """Append the row of one input."""
+        outcome = item.outcome if isinstance(item, Staged) else item
+        row = None
+        if isinstance(item, Staged):
+            outcome = replace(item.outcome, target=free_target(item.outcome.target, self._config))
+        if not is_recorded(outcome):
+            row = row_of(outcome, self._journal.facts)
+            self._journal.append(row, again=self._journal.find(outcome.entry.name) is not None)
+        self._items.append((item.temporary if isinstance(item, Staged) else None, outcome, row))
+
+    def has_target_of(self, item: Staged | Outcome) -> bool:
+        """Whether a file of the group is to have its name: that one comes first, so that the next free one is found."""
+        if not isinstance(item, Staged):
+            return False
+        target = free_target(item.outcome.target, self._config)
+        return any(file and getattr(outcome, "target", None) == target for file, outcome, _ in self._items)
+
+    def is_due(self) -> bool:
+        """Whether it is large or old enough."""
+        return len(self._items) >= GROUP or time.monotonic() - self._since > GROUP_SECONDS_ON_DISK
+
+    def finish(self) -> list[Outcome]:
+        """Flush the rows and rename the files; what became of them."""
+        if any(row for _, _, row in self._items):
+            self._journal.flush()
+        refused: dict[int, Failed] = {}
+        for n, (file, outcome, _) in enumerate(self._items):
+            if file is None:
+                continue
+            assert isinstance(outcome, Written | Copied)
+            try:
+                self._out.commit(file, outcome.target)
+            except PhotoError as error:  # a folder has that name, for one
+                self._out.discard(file)
+                refused[n] = Failed(outcome.entry, "write", error)
+            except DiskError:
+                self._items = self._items[n:]
+                self.undo()
+                self._replace(refused.values())
+                raise
+        self._replace(refused.values())
+        outcomes = [refused.get(n, outcome) for n, (_, outcome, _) in enumerate(self._items)]
+        self._items, self._since = [], time.monotonic()
+        return outcomes
+
+    def _replace(self, refused: Iterable[Failed]) -> None:
+        for failed in refused:
+            self._journal.append(row_of(failed, self._journal.facts), again=True)
+
+    def undo(self) -> None:
+        """Take the rows back, whose files will not be renamed."""
+        for _, _, row in reversed(self._items):
+            if row is not None:
+                self._journal.undo_last(row)
+        self._items = []
 
 
 def _uploaded(
@@ -119,7 +179,7 @@ def _groups(items: Iterable[Any]) -> Iterator[list[Any]]:
     size, since = 0, time.monotonic()
     for item in items:
         group.append(item)
-        size += len(item.temporary.data) if isinstance(item, Staged) else 0
+        size += len(item.temporary.data) if isinstance(item, Staged) and isinstance(item.temporary, Held) else 0
         if len(group) >= GROUP or size >= GROUP_BYTES or time.monotonic() - since > GROUP_SECONDS:
             yield group
             group, size, since = [], 0, time.monotonic()

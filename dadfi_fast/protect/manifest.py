@@ -86,6 +86,7 @@ class Manifest:
         try:
             self._keys, self._offsets, self._end = self._index()
             self._superseded = len(self._keys) != len(np.unique(self._keys))
+            self._flushed = self._end
             if not read_only:
                 self._mark_open()
         except BaseException:
@@ -175,10 +176,18 @@ class Manifest:
         self.append(row, again=again)
 
     def flush(self) -> None:
-        """Nothing: a row is in the file once it is appended."""
+        """Flush the rows so far to the disk: a power cut does not take them any more.
+
+        Raises:
+            DiskError: the disk does not take them.
+        """
+        if self._flushed != self._end:
+            with disk_errors(self.path):
+                os.fsync(self._descriptor)
+            self._flushed = self._end
 
     def rollback(self) -> None:
-        """Nothing: only the last row can be without its file, and it is taken back."""
+        """Nothing: rows without their files are taken back."""
 
     def rows(self) -> Iterator[Row]:
         """The rows of earlier runs."""
@@ -190,6 +199,7 @@ class Manifest:
         """Remove the row that was appended last, as its file could not be renamed."""
         self._end -= len(json.dumps(row, allow_nan=False).encode()) + 1
         os.ftruncate(self._descriptor, self._end)
+        self._flushed = -1
 
     def close(self) -> None:
         """Flush to the disk; where rows were replaced, leave only the last one of each input."""

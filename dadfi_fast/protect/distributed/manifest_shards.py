@@ -60,6 +60,7 @@ def drop_shard(out: AnyPath, manifest: Manifest, name: str) -> None:
     if isinstance(manifest, StoreManifest):
         manifest.merged(name)
     elif isinstance(out, Path):
+        manifest.flush()
         with suppress(OSError):
             (out / FOLDER / f"{name}.jsonl").unlink()
         with suppress(OSError):  # others are there
