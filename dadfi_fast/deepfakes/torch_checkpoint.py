@@ -21,6 +21,8 @@ from dadfi_fast.errors import WeightsError
 ZIP: Final = b"PK\x03\x04"
 #: How a pickle of any protocol that torch writes begins.
 PICKLE: Final = b"\x80"
+#: Tables in tables, and values in all of them: checkpoints have two, and some thousands.
+_DEPTH, _VALUES = 4, 100_000
 #: Where torch says what a pickle asked for.
 CULPRIT: Final = re.compile(r"GLOBAL ([\w.]+)|function (<.+?>)|but got (<.+?>)")
 
@@ -46,6 +48,8 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 def _look(path: Path) -> None:
     """Tell from the outside what is no checkpoint."""
+    if not path.is_file():
+        raise WeightsError(f"{path} is not a file")
     with path.open("rb") as file:
         head = file.read(4)
     if not head:
@@ -60,8 +64,11 @@ def _look_into_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name.rpartition("/")[2] for name in archive.namelist()}
+            unpacked = sum(entry.file_size for entry in archive.infolist())
     except (zipfile.BadZipFile, OSError) as error:
         raise WeightsError(f"{path} is cut short or damaged ({error}); download it again") from error
+    if unpacked > path.stat().st_size:  # torch packs nothing
+        raise WeightsError(f"{path} is refused: it unpacks to {unpacked} bytes, which no checkpoint of PyTorch does")
     if "constants.pkl" in names:
         raise WeightsError(f"{path} is a TorchScript archive, which holds code; it takes a state dict alone")
     if "data.pkl" not in names:
@@ -94,15 +101,25 @@ def _called(path: Path) -> str | None:
     return None
 
 
-def _require_tensors(table: dict[Any, Any], path: Path, prefix: str = "") -> None:
+def _require_tensors(table: dict[Any, Any], path: Path, prefix: str = "", depth: int = 1) -> int:
+    """See that there is nothing but plain, finite tensors; how many values there are."""
+    count = 0
     for name, value in table.items():
         where = f"{prefix}{name}"
         if isinstance(value, dict):
-            _require_tensors(value, path, f"{where}/")
+            if depth == _DEPTH:
+                raise WeightsError(f"{path} is refused: its tables are nested more than {_DEPTH} deep")
+            count += _require_tensors(value, path, f"{where}/", depth + 1)
         elif not isinstance(value, Tensor):
             kind = type(value).__name__
             raise WeightsError(f"{path} is refused: it holds more than tensors ({where} is a {kind})")
         elif value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
             raise WeightsError(f"{path}: {where} is not a plain tensor")
+        elif value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise WeightsError(f"{path} is refused: {where} claims {value.numel()} numbers, and the file has fewer")
         elif not value.isfinite().all():
             raise WeightsError(f"{path}: {where} has values that are not finite; the file is damaged")
+        count += 1
+        if count > _VALUES:
+            raise WeightsError(f"{path} is refused: it has more than {_VALUES} values")
+    return count

@@ -23,6 +23,7 @@ from dadfi_fast.images import exif, tag, xmp
 from dadfi_fast.images.decode import HEAD, decode, open_picture, recognise
 from dadfi_fast.images.decode.base import Decoder
 from dadfi_fast.images.encode import encode, target_format
+from dadfi_fast.images.guard import bounded, check_lengths
 from dadfi_fast.images.jpeg import with_metadata, without_gps
 from dadfi_fast.images.naming import PICTURES
 from dadfi_fast.images.trailer import find_trailer
@@ -185,7 +186,9 @@ class Stages:
             if entry.size > _BYTES_A_PIXEL * self.config.max_pixels:
                 raise UnsafePhoto(f"{entry.size} bytes are more than a picture of --max-pixels can have")
             data = head + file.read()
+        check_lengths(data)
         decoder = open_picture(data, max_pixels=self.config.max_pixels, animated=self.config.animated)
+        decoder.metadata = bounded(decoder.metadata)
         if tag.is_tagged(decoder.metadata.xmp) and not self.config.again:
             return Skipped(entry, tag.ALREADY)
         return Loaded(entry, data, hashlib.sha256(data).hexdigest(), decoder)

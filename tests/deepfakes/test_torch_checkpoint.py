@@ -108,3 +108,47 @@ def test_tables_of_tensors_are_read(tmp_path: Path, zipped: bool) -> None:
     content = read_tensors(tmp_path / "x.ckpt")
     assert torch.equal(content["net"]["weight"], table["weight"]) and content["net"]["count"] == 7
     assert content["bias"].shape == (2,)
+
+
+def packed(path: Path) -> None:
+    """A checkpoint of a million zeros in some kB."""
+    plain = path.with_suffix(".plain")
+    torch.save({"a": torch.zeros(1_000_000)}, plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+
+
+def nested(depth: int) -> object:
+    table: object = {"a": torch.zeros(1)}
+    for _ in range(depth):
+        table = {"a": table}
+    return table
+
+
+def doubled(depth: int) -> object:
+    """Tables that hold the same table twice: 2**depth paths."""
+    table: object = {"a": torch.zeros(1)}
+    for _ in range(depth):
+        table = {"a": table, "b": table}
+    return table
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (saved({"a": torch.zeros(1).expand(10**10)}), "claims 10000000000 numbers"),
+        (saved({"a": torch.zeros(8).as_strided((9, 9), (0, 0))}), "claims 81 numbers"),
+        (saved(nested(5)), "nested more than"),
+        (saved(nested(200)), "nested more than|recursion"),
+        (saved(doubled(40)), "nested more than"),
+        (packed, "unpacks to"),
+        (lambda path: os.mkfifo(path), "is not a file"),
+        (lambda path: path.mkdir(), "is not a file"),
+    ],
+)
+@pytest.mark.skipif(os.name == "nt", reason="no pipes")
+def test_what_claims_more_than_it_is_is_refused(tmp_path: Path, make: Callable[[Path], None], words: str) -> None:
+    make(tmp_path / "a.ckpt")
+    with pytest.raises(WeightsError, match=words):
+        read_tensors(tmp_path / "a.ckpt")

@@ -20,7 +20,7 @@ from dadfi_fast.protect.distributed.manifest_shards import open_shard
 from dadfi_fast.protect.interrupt import until_stopped
 from dadfi_fast.protect.malloc import tune_malloc
 from dadfi_fast.protect.manifest import Facts
-from dadfi_fast.protect.pipeline import meter_for, work
+from dadfi_fast.protect.pipeline import meter_for, quiet_codecs, work
 from dadfi_fast.protect.results import Failed, Outcome
 from dadfi_fast.protect.stages import Stages
 from dadfi_fast.storage.object_store import open_out
@@ -136,9 +136,12 @@ class Worker:
         fault = None
         with closing(open_shard(self._config.out, context.facts, task.shard)) as shard:
             try:
-                with closing(
-                    work(until_stopped(task.items, stop), stages, context.attack, journal=shard, meter=meter)
-                ) as done:
+                with (
+                    quiet_codecs(),
+                    closing(
+                        work(until_stopped(task.items, stop), stages, context.attack, journal=shard, meter=meter)
+                    ) as done,
+                ):
                     outcomes.extend(map(_portable, done))
             except DadfiError as error:
                 fault = error
