@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import itertools
 import os
 import stat
@@ -77,7 +78,7 @@ class OutFolder:
 
     def __init__(self, path: Path, *, refuse: Callable[[Path], None] = lambda _: None) -> None:
         self.path, self._refuse = path, refuse
-        self._open: set[Path] = set()  # temporary files that still have to be renamed
+        self._open: dict[Path, int | None] = {}  # temporary files that still have to be renamed, and what locks them
         self._made: set[Path] = set()
         self._number = itertools.count()
         self._lock, self._making = threading.Lock(), threading.RLock()
@@ -102,10 +103,17 @@ class OutFolder:
         with disk_errors(final):
             self._make(final.parent)
             descriptor, temporary = self._new(final.parent)
+            locked = _lock(descriptor)
             try:
                 _write_all(descriptor, data)
                 os.fsync(descriptor)
-            finally:
+            except BaseException:
+                os.close(descriptor)
+                raise
+            if locked:
+                with self._lock:
+                    self._open[temporary] = descriptor
+            else:
                 os.close(descriptor)
         return temporary
 
@@ -113,28 +121,32 @@ class OutFolder:
         """Give a staged file its final name, in one step."""
         with disk_errors(self.path / target):
             os.replace(temporary, self.path / target)  # noqa: PTH105
-        with self._lock:
-            self._open.discard(temporary)
+        self._release(temporary)
 
     def discard(self, temporary: Path) -> None:
         """Remove a staged file."""
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        with self._lock:
-            self._open.discard(temporary)
+        self._release(temporary)
 
     def close(self) -> None:
         """Remove what was staged and never committed."""
         for temporary in list(self._open):
             self.discard(temporary)
 
+    def _release(self, temporary: Path) -> None:
+        with self._lock:
+            descriptor = self._open.pop(temporary, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
     def remove_stale(self) -> None:
-        """Remove what killed runs left behind; only while no other run writes here."""
+        """Remove what killed runs left behind; files of a run that goes on, above or below, are locked and stay."""
         for folder, _, names in os.walk(self.path):
             for name in names:
                 if name.startswith(PREFIX) and name.endswith(SUFFIX):
                     with suppress(OSError):
-                        Path(folder, name).unlink()
+                        _remove_unlocked(Path(folder, name))
 
     def _new(self, folder: Path) -> tuple[int, Path]:
         """A temporary file that nobody else has, and nobody can have put a link at."""
@@ -145,7 +157,7 @@ class OutFolder:
             except FileExistsError:  # left by a process of the same number
                 continue
             with self._lock:
-                self._open.add(temporary)
+                self._open[temporary] = None
             return descriptor, temporary
 
     def _make(self, folder: Path) -> None:
@@ -164,6 +176,36 @@ class OutFolder:
             if len(self._made) > 1000:  # a bound, not a wish: looking twice does no harm
                 self._made.clear()
             self._made.add(folder)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file for as long as this process has it open; False where the system or the file system cannot."""
+    try:
+        fcntl = importlib.import_module("fcntl")
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def _remove_unlocked(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink()
+        return
+    try:
+        descriptor = open_regular(path, os.O_RDWR)
+    except PermissionError:
+        descriptor = open_regular(path)
+    try:
+        fcntl = importlib.import_module("fcntl")
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    except (ImportError, OSError):  # no locks here
+        pass
+    finally:
+        os.close(descriptor)
+    path.unlink()
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -85,3 +85,27 @@ def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
     for path in (tmp_path / "file", tmp_path / "file" / "out"):
         with pytest.raises(DiskError, match="a part of the path is a file"):
             OutFolder(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
+@pytest.mark.parametrize(("mine", "other"), [(".", "sub"), ("sub", "."), (".", "."), ("sub", "sub/deep")])
+def test_files_of_a_run_that_goes_on_are_left_alone(tmp_path: Path, mine: str, other: str) -> None:
+    (tmp_path / mine).mkdir(exist_ok=True)
+    running = OutFolder(tmp_path / other)
+    staged = running.stage("sub/deep/a.jpg", b"new")
+    (tmp_path / mine / ".dadfi-7-1.partial").write_bytes(b"of a run that was killed")
+    OutFolder(tmp_path / mine).remove_stale()
+    running.commit(staged, "sub/deep/a.jpg")
+    assert (running.path / "sub/deep/a.jpg").read_bytes() == b"new"
+    assert names(tmp_path / mine) == [path for path in names(tmp_path / mine) if path.endswith("a.jpg")]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files in /proc")
+def test_no_file_stays_open(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    out = OutFolder(tmp_path)
+    out.commit(out.stage("a.jpg", b"1"), "a.jpg")
+    out.discard(out.stage("b.jpg", b"2"))
+    out.stage("c.jpg", b"3")
+    out.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
