@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -63,6 +64,16 @@ def auto_or_count(_ctx: click.Context, _param: click.Parameter, value: str) -> i
     if not value.isdecimal() or int(value) < 1:
         raise click.BadParameter(f"{value!r} is neither 'auto' nor a whole number of at least 1")
     return int(value)
+
+
+def size(_ctx: click.Context, _param: click.Parameter, value: str) -> int | None:
+    """A click callback: ``auto`` becomes None; else bytes, with K, M, G or T for powers of 1024."""
+    if value == "auto":
+        return None
+    found = re.fullmatch(r"(\d{1,6})([KMGT]?)i?B?", value, re.IGNORECASE)
+    if found is None or int(found[1]) < 1:
+        raise click.BadParameter(f"{value!r} is neither 'auto' nor a size such as 4G or 500M")
+    return int(found[1]) << 10 * " KMGT".index(found[2].upper() or " ")
 
 
 def listed(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ class _Protect(options.Sectioned):
         ),
         "How it runs": (
             "config", "backend", "device", "decoder", "batch", "workers", "processes", "engine", "ray_address",
-            "max_pixels", "watch", "interval",
+            "max_pixels", "max_memory", "watch", "interval",
         ),
         "What is measured and said": (
             "verify", "n_check", "check_min", "report", "figures", "profile", "verbose", "as_json", "quiet",
@@ -98,6 +98,10 @@ class _Protect(options.Sectioned):
 @click.option(
     "--max-pixels", metavar="N", type=int, default=200_000_000, show_default=True, help="Larger pictures are refused."
 )
+@click.option(
+    "--max-memory", metavar="SIZE", default="auto", show_default=True, callback=options.size,
+    help="Memory for photos, such as 4G or 500M; one that needs more fails. auto: half of what is free at the start.",
+)  # fmt: skip
 @click.option(
     "--verify", metavar="SHARE", default="5%", show_default=True, callback=options.share,
     help="all, a percentage or none: results that are decoded again and measured.",
@@ -166,6 +170,7 @@ def command(
     again: bool,
     mark: bool,
     max_pixels: int,
+    max_memory: int | None,
     verify: float,
     n_check: int,
     check_min: float | None,
@@ -220,6 +225,7 @@ def command(
         mark=mark,
         on_exists=on_exists,
         max_pixels=max_pixels,
+        max_memory=max_memory,
         verify=verify,
         batch=batch,
         workers=workers,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from dadfi_fast.device import cores
+from dadfi_fast.device import available_memory, cores
 from dadfi_fast.errors import UsageError
 from dadfi_fast.storage.paths import AnyPath
 
@@ -45,6 +46,7 @@ class ProtectConfig:
     again: bool = False  # photos with that mark are protected once more
     on_exists: str = "skip"
     max_pixels: int = 200_000_000
+    max_memory: int | None = None  # bytes for photos under way; None: half of what is available at the start
     verify: float = 0.05  # share of the written files that are decoded again and measured
     batch: int | None = None  # face crops a call of the generator; None picks
     workers: int | None = None  # threads that decode and encode; None picks
@@ -65,7 +67,13 @@ class ProtectConfig:
         _between("--strength", self.strength, *STRENGTH)
         _between("--verify", self.verify, 0, 1)
         _between("--quality", 100 if self.quality is None else self.quality, 1, 100)
-        for option, value in (("--max-pixels", self.max_pixels), ("--batch", self.batch), ("--workers", self.workers)):
+        least_one = (
+            ("--max-pixels", self.max_pixels),
+            ("--max-memory", self.max_memory),
+            ("--batch", self.batch),
+            ("--workers", self.workers),
+        )
+        for option, value in least_one:
             _between(option, 1 if value is None else value, 1, float("inf"))
 
     @property
@@ -73,6 +81,11 @@ class ProtectConfig:
         """The output folder, where it is known to be on a disk."""
         assert isinstance(self.out, Path), "this is for output folders on disks alone"
         return self.out
+
+    @cached_property
+    def memory(self) -> int:
+        """Bytes that photos under way may take together, and so each of them."""
+        return self.max_memory or available_memory() // 2
 
     @property
     def fingerprint(self) -> str:

@@ -25,7 +25,7 @@ from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.prefetch import Pools, pools, prefetch
 from dadfi_fast.protect.results import Done, Entry, Failed, Outcome, Skipped
 from dadfi_fast.protect.resume import remaining
-from dadfi_fast.protect.stages import Encoded, Loaded, Marked, Ready, Seen, Stages, chain, stage
+from dadfi_fast.protect.stages import MEMORY_A_PIXEL, Encoded, Loaded, Marked, Ready, Seen, Stages, chain, stage
 from dadfi_fast.protect.summary import Summary
 from dadfi_fast.storage.object_store import open_out
 
@@ -119,7 +119,8 @@ def _staged(entries: Iterable[Any], stages: Stages, attack: Attack, threads: Poo
     """find -> read -> decode, detect, crop -> perturb -> blend, encode -> stage."""
     config = stages.config
     workers, batch = config.threads, config.crops_a_batch
-    heaviest = PIXELS_A_THREAD * workers
+    # Photos are under way in two stages at once: to the generator, and from it.
+    heaviest = min(PIXELS_A_THREAD * workers, config.memory // (2 * MEMORY_A_PIXEL))
     compute, disk = threads.compute, threads.disk
 
     def pixels(item: Any) -> int:

@@ -92,3 +92,25 @@ def test_a_choice_that_is_none_names_the_nearest(tmp_path: Path) -> None:
     assert "Did you mean 'jpeg'?" in near.stderr and "'keep', 'jpeg', 'webp'" in far.stderr
     assert "Did you mean" not in far.stderr
     assert CliRunner().invoke(command, ["--form", "webp"]).stdout == "webp\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("auto", None),
+        ("1", 1),
+        ("500M", 500 << 20),
+        ("4G", 4 << 30),
+        ("4g", 4 << 30),
+        ("2GiB", 2 << 30),
+        ("1T", 1 << 40),
+    ],
+)
+def test_sizes(text: str, expected: int | None) -> None:
+    assert options.size(None, None, text) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "4 G", "1.5G", "G", "4X", "9" * 30])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is neither 'auto' nor a size"):
+        options.size(None, None, text)  # type: ignore[arg-type]

@@ -1,0 +1,65 @@
+"""Memory: a photo that would take more than ``--max-memory`` fails before it is decoded, and the others go on."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dadfi_fast.device import available_memory
+from dadfi_fast.errors import UsageError
+from dadfi_fast.protect.config import ProtectConfig
+from tests.protect.conftest import Run
+
+
+def bomb(side: int, *, bits: int = 8) -> bytes:
+    """A PNG of many pixels and few bytes."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    packer = zlib.compressobj(9)
+    line = bytes(1 + 3 * side * bits // 8)
+    rows = b"".join(packer.compress(line) for _ in range(side)) + packer.flush()
+    header = struct.pack(">IIBBBBB", side, side, bits, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("side", "bits", "max_memory", "status"),
+    [
+        (1000, 8, 64 << 20, "written"),
+        (1000, 8, 16 << 20, "failed"),
+        (1000, 16, 24 << 20, "failed"),  # 8 bits would fit
+        (1000, 8, 24 << 20, "written"),
+        (4000, 8, 64 << 20, "failed"),
+    ],
+)
+def test_a_photo_without_room_fails(
+    side: int, bits: int, max_memory: int, status: str, photos: Callable[..., Path], run: Run
+) -> None:
+    photos({"a.png": bomb(side, bits=bits), "b.jpg": None})
+    _, rows = run(max_memory=max_memory)
+    assert (rows["a.png"]["status"], rows["b.jpg"]["status"]) == (status, "written")
+    if status == "failed":
+        assert "--max-memory" in rows["a.png"]["error"]["message"] and rows["a.png"]["error"]["hop"] == "read"
+
+
+def test_what_is_available_is_believable() -> None:
+    assert 64 << 20 < available_memory() < 1 << 46
+
+
+def test_none_is_half_of_what_is_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dadfi_fast.protect.config.available_memory", lambda: 1000)
+    config = ProtectConfig(sources=("a",), out=Path("b"))
+    assert config.memory == 500
+    monkeypatch.undo()
+    assert config.memory == 500  # at the start
+
+
+def test_no_memory_is_out_of_range() -> None:
+    with pytest.raises(UsageError, match="--max-memory"):
+        ProtectConfig(sources=("a",), out=Path("b"), max_memory=0)
