@@ -53,7 +53,8 @@ def counts(summary: Summary) -> list[tuple[str, int]]:
         ("copied: no face", summary.copied),
         ("skipped: already protected", summary.already),
         ("skipped: no picture", summary.other),
-        ("skipped: see the manifest", summary.skipped - summary.already - summary.other),
+        ("skipped: written with other settings or from another file", summary.changed),
+        ("skipped: see the manifest", summary.skipped - summary.already - summary.other - summary.changed),
         ("failed", summary.failed),
         ("done before", summary.done),
     )
@@ -65,6 +66,11 @@ def show(summary: Summary, *, verbose: bool) -> None:
     from dadfi_fast.protect.meter import bottleneck
 
     console.table(("files", "n"), counts(summary))
+    if summary.changed:
+        console.message(
+            f"{summary.changed} results were written with other settings or from another file, and stay as they are;"
+            " pass --on-exists overwrite to write them again"
+        )
     for note in summary.notes:
         console.message(note)
     if not summary.written:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.files import sha256_of
@@ -12,6 +12,9 @@ from dadfi_fast.images.tag import ALREADY
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.manifest import Manifest, Row
 from dadfi_fast.protect.results import Done, Entry, Failed, Skipped
+
+#: Why a photo is skipped whose result would be another one today.
+CHANGED: Final = "it was written with other settings or from another file"
 
 
 def remaining(
@@ -37,7 +40,7 @@ def _by_policy(entry: Entry, row: Row | None, config: ProtectConfig) -> Entry | 
     if config.on_exists == "rename" or not (config.out / entry.target).exists():
         return entry
     ours = row is not None and row["target"] == entry.target
-    what = "it was written with other settings or from another file" if ours else "it is there already"
+    what = CHANGED if ours else "it is there already"
     reason = f"{entry.target}: {what}; pass --on-exists overwrite or rename"
     if config.on_exists == "fail":
         return Failed(entry, "write", PhotoError(reason))

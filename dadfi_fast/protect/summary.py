@@ -9,6 +9,7 @@ from typing import Any, Final
 from dadfi_fast.images.tag import ALREADY
 from dadfi_fast.protect.meter import Stage, bottleneck
 from dadfi_fast.protect.results import Copied, Done, Failed, Outcome, Skipped, Written
+from dadfi_fast.protect.resume import CHANGED
 
 #: Failures that are kept word for word; all of them stand in the manifest.
 SHOWN: Final = 20
@@ -25,6 +26,7 @@ class Summary:
     done: int = 0  # by an earlier run
     other: int = 0  # files that are no pictures; counted among the skipped as well
     already: int = 0  # photos that carry the mark of a protected one; counted among the skipped as well
+    changed: int = 0  # results of other settings or of another file; counted among the skipped as well
     faces: int = 0
     linf: int = 0  # the largest, in levels
     interrupted: bool = False
@@ -46,6 +48,7 @@ class Summary:
             self.skipped += 1
             self.other += not outcome.picture
             self.already += outcome.reason == ALREADY
+            self.changed += CHANGED in outcome.reason
         elif isinstance(outcome, Done):
             self.done += 1
         else:
@@ -54,7 +57,7 @@ class Summary:
 
     def absorb(self, other: Summary) -> None:
         """Add the counts of a later run; the stages are those of the later one."""
-        for name in ("written", "copied", "skipped", "failed", "done", "other", "already", "faces"):
+        for name in ("written", "copied", "skipped", "failed", "done", "other", "already", "changed", "faces"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.linf, self.interrupted = max(self.linf, other.linf), other.interrupted
         self.seconds += other.seconds
@@ -74,7 +77,10 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as ``--json`` prints it."""
-        names = ("written", "copied", "skipped", "failed", "done", "other", "already", "faces", "linf", "interrupted")
+        names = (
+            "written", "copied", "skipped", "failed", "done", "other", "already", "changed", "faces", "linf",
+            "interrupted",
+        )  # fmt: skip
         return {
             "total": self.total,
             **{name: getattr(self, name) for name in names},

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dadfi_fast.images.tag import ALREADY
 from dadfi_fast.protect.results import Copied, Done, Entry, Failed, Skipped, Written
+from dadfi_fast.protect.resume import CHANGED
 from dadfi_fast.protect.summary import SHOWN, Summary
 from dadfi_fast.types import Face
 
@@ -18,7 +19,7 @@ def test_counts() -> None:
         Written(entry, "a", (face,), 5, "s", "t"),
         Copied(entry, "a", "no face found", "s", "s"),
         Skipped(entry, "no picture", picture=False),
-        Skipped(entry, "it is there already"),
+        Skipped(entry, f"a: {CHANGED}; pass --on-exists overwrite or rename"),
         Done(entry, "written", "a"),
         *[Failed(entry, "read", OSError(number)) for number in range(SHOWN + 5)],
     ):
@@ -28,6 +29,7 @@ def test_counts() -> None:
         found[name] for name in ("total", "written", "copied", "skipped", "done", "failed", "other", "faces", "linf")
     ]
     assert counts == [31, 2, 1, 2, 1, 25, 1, 3, 6]
+    assert found["changed"] == 1
     assert summary.pictures == 30 and found["seconds"] >= 0
     assert len(found["failures"]) == SHOWN and found["failures"][3] == {"source": "a", "error": "read: 3"}
 

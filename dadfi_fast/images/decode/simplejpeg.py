@@ -45,7 +45,10 @@ class JpegDecoder(Decoder):
             stray = _STRAY.search(str(error))
             if stray is None or int(stray[1]) > _PADDING:
                 raise PhotoError(f"the JPEG is damaged: {error}") from error
-            pixels = self._pixels(strict=False)
+            try:
+                pixels = self._pixels(strict=False)
+            except ValueError as second:
+                raise PhotoError(f"the JPEG is damaged: {second}") from second
         return Raster(np.repeat(pixels, 3, axis=2) if self._grey else pixels)
 
     def _pixels(self, *, strict: bool) -> UInt8:
