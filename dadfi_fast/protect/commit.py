@@ -123,29 +123,35 @@ class _Group:
         """Whether it is large or old enough."""
         return len(self._items) >= GROUP or time.monotonic() - self._since > GROUP_SECONDS_ON_DISK
 
-    def finish(self) -> list[Outcome]:
-        """Flush the rows and rename the files; what became of them."""
+    def finish(self) -> Iterator[Outcome]:
+        """Flush the rows and rename the files; what became of each, once it is so."""
         if any(row for _, _, row in self._items):
             self._journal.flush()
-        refused: dict[int, Failed] = {}
-        for n, (file, outcome, _) in enumerate(self._items):
-            if file is None:
-                continue
-            assert isinstance(outcome, Written | Copied)
-            try:
-                self._out.commit(file, outcome.target)
-            except PhotoError as error:  # a folder has that name, for one
-                self._out.discard(file)
-                refused[n] = Failed(outcome.entry, "write", error)
-            except DiskError:
-                self._items = self._items[n:]
-                self.undo()
-                self._replace(refused.values())
-                raise
-        self._replace(refused.values())
-        outcomes = [refused.get(n, outcome) for n, (_, outcome, _) in enumerate(self._items)]
-        self._items, self._since = [], time.monotonic()
-        return outcomes
+        refused: list[Failed] = []
+        try:
+            while self._items:
+                file, outcome, _ = self._items[0]
+                if file is not None:
+                    outcome = self._commit(file, outcome)
+                del self._items[0]
+                if isinstance(outcome, Failed) and file is not None:
+                    refused.append(outcome)
+                yield outcome
+        except BaseException:
+            self.undo()
+            raise
+        finally:
+            self._replace(refused)
+        self._since = time.monotonic()
+
+    def _commit(self, file: Path, outcome: Outcome) -> Outcome:
+        assert isinstance(outcome, Written | Copied)
+        try:
+            self._out.commit(file, outcome.target)
+        except PhotoError as error:  # a folder has that name, for one
+            self._out.discard(file)
+            return Failed(outcome.entry, "write", error)
+        return outcome
 
     def _replace(self, refused: Iterable[Failed]) -> None:
         for failed in refused:
