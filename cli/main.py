@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 from collections.abc import Mapping
@@ -76,6 +77,11 @@ class LazyGroup(click.Group):
         except DadfiError as error:
             console.error(str(error))
             ctx.exit(error.exit_code)
+        except OSError as error:
+            if error.errno != errno.ENOSPC or error.filename is not None:
+                raise
+            console.error("cannot write the result: the disk that stdout goes to is full. Send it elsewhere")
+            ctx.exit(1)
         except KeyboardInterrupt:
             console.error("interrupted")
             ctx.exit(INTERRUPTED)
