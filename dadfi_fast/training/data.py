@@ -99,7 +99,7 @@ def load_faces(
         raise DataError(f"no picture found in {', '.join(map(str, sources))}; give tar archives or folders of pictures")
     names = tuple(name for name, _ in files)
     with ThreadPoolExecutor(cores()) as pool:  # Pillow lets other threads run while it decodes
-        pixels = np.stack(list(pool.map(lambda file: _decode(*file, image_size), files)))
+        pixels = np.stack(list(pool.map(lambda file: _decode(file[0], file[1], image_size), files)))
     return Faces(pixels, names, torch.tensor([table[name] for name in names]) if table is not None else None)
 
 

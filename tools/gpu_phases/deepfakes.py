@@ -1,0 +1,144 @@
+"""One family's training beside the others', then what its edits show and how far white-box attacks break them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from dadfi_fast.attacks.distortion import masked_distortion
+from dadfi_fast.attacks.pgd import PGD
+from dadfi_fast.deepfakes.base import Editor
+from dadfi_fast.deepfakes.edits import ATTRIBUTES
+from dadfi_fast.deepfakes.registry import load_attributes
+from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.device import cores
+from dadfi_fast.evaluate.curve import Curve
+from dadfi_fast.evaluate.edit_accuracy import scaled
+from dadfi_fast.metrics.defence import SUCCESS
+from dadfi_fast.training import checkpoint
+from dadfi_fast.training.data import Faces
+from dadfi_fast.training.loop import CHECKPOINT, Progress
+from dadfi_fast.training.loop import run as run_training
+from dadfi_fast.training.losses import rms_of_psnr
+from dadfi_fast.training.surrogates.snapshots import thinned
+from dadfi_fast.training.surrogates.surrogate import SurrogateTrainer
+from dadfi_fast.types import Budget
+from gpu_phases import Clock
+from gpu_phases.data import faces
+from gpu_phases.families import ENDLESS, LIMIT, fitted, halves, start_of, trainer_of
+from gpu_phases.plan import FAMILIES, Plan
+from gpu_phases.results import Notes
+from gpu_phases.steps import fastest
+
+#: Checkpoints, sheets and snapshots in a training.
+SAVES = 6
+SNAPSHOTS = 4
+#: Of the budget, for edit accuracy and ceiling, on a GPU and in a rehearsal.
+EVALUATION, EVALUATION_ON_CPU = 0.12, 0.6
+#: Pictures and steps of the white-box attack.
+ATTACKED, ATTACK_STEPS = 12, 40
+
+
+class Keeper:
+    """Writes the family's result file anew at each checkpoint."""
+
+    def __init__(self, plan: Plan, family: str, trainer: SurrogateTrainer) -> None:
+        self._plan, self._family, self._trainer = plan, family, trainer
+        self._snapshots: dict[int, Any] = {}
+
+    def save(self, step: int) -> None:
+        """Write ``FAMILY.pt``: the averaged generator after ``step``, and as much beside it as fits."""
+        folder = _folder(self._plan, self._family)
+        state = checkpoint.load(folder / CHECKPOINT)
+        networks, kept = checkpoint.compact(state), halves(self._trainer.kept)
+        prefix = "generator." if self._family == "stargan2" else ""
+        networks["mean"] = {name.removeprefix(prefix): kept[prefix + name] for name in networks["mean"]}
+        limit = ENDLESS**2 if self._plan.sizes == "published" else LIMIT
+        content = fitted(networks, self._snapshots, kept, limit)
+        facts = self._trainer.facts() | {"seed": self._plan.seed, "image_size": self._plan.image_size}
+        about = {"family": self._family, "config": networks["config"], "steps": step, "minutes": state["minutes"]}
+        checkpoint.save(self._plan.out / f"{self._family}.pt", content | about | {"facts": facts})
+        self._snapshots[step] = kept
+        stay = thinned(sorted(self._snapshots), SNAPSHOTS)
+        self._snapshots = {number: self._snapshots[number] for number in stay}
+
+
+def run(plan: Plan, clock: Clock, family: str, speedup: str | None) -> None:
+    """Train ``family`` until its time is up, from where the last call or the --start folder left it."""
+    notes, seconds = Notes(plan), clock.left()
+    if plan.device == "cpu":
+        torch.set_num_threads(max(1, cores() // len(FAMILIES)))
+    train, held_out = faces(plan)
+    chosen, rate = fastest(plan, family)
+    state, sizes = start_of(plan, family)
+    trainer = trainer_of(plan, family, train, speedup or chosen, sizes)
+    past = None
+    if state is not None:
+        trainer.start(state)
+        past = Progress(state["steps"], state["minutes"])
+    keeper, last = Keeper(plan, family, trainer), dict[str, Any]()
+
+    def log(step: int, losses: dict[str, float], per_second: float) -> None:
+        last.update(step=step, losses=losses, rate=per_second)
+        print(f"{family} {step} {per_second:.2f}/s {losses}", flush=True)
+
+    each = max(1, int(rate / len(FAMILIES) * seconds / SAVES)) if rate else 200
+    share = EVALUATION if plan.on_gpu else EVALUATION_ON_CPU
+    try:
+        progress = run_training(
+            trainer, steps=ENDLESS, seed=plan.seed, folder=_folder(plan, family), log=log, saved=keeper.save, past=past,
+            save_every=each, max_minutes=(1 - share) * clock.left() / 60,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        print(f"{family}: stopped, its state is put away", flush=True)
+        return
+    case = f"training {family}-{plan.image_size}"
+    facts = {"speedup": speedup or chosen, "sizes": plan.sizes, **last}
+    notes.figure(case, progress.steps, "steps", minutes=progress.minutes, **facts)
+    _accuracy(plan, notes, trainer, held_out, family)
+    _ceiling(plan, notes, trainer, held_out, family)
+
+
+def _folder(plan: Plan, family: str) -> Any:
+    return plan.work / f"{family}-{plan.sizes}"
+
+
+def _accuracy(plan: Plan, notes: Notes, trainer: SurrogateTrainer, held_out: Faces, family: str) -> None:
+    """Whether the edits show what was asked for, says the classifier that ships."""
+    judge = load_attributes(threads=max(1, cores() // len(FAMILIES)))
+    shares = Curve(trainer, held_out, judge, _folder(plan, family)).point(0)
+    for edit, share in shares.items():
+        if math.isfinite(share):
+            notes.figure(f"edit accuracy {family}-{plan.image_size} {edit}", share, "share", n=len(held_out))
+
+
+def _ceiling(plan: Plan, notes: Notes, trainer: SurrogateTrainer, held_out: Faces, family: str) -> None:
+    """How far PGD with full access gets, one perturbation of a picture for all edits, at its own crop (A0)."""
+    kept = Editor(trainer.kept.eval(), plan.image_size).requires_grad_(False)
+    target = Target(family, kept, "", trainer.rule)
+    assert held_out.labels is not None
+    count = ATTACKED if plan.on_gpu else 2
+    x, labels = scaled(held_out.pixels[:count]), held_out.labels[:count]
+    steps = ATTACK_STEPS if plan.on_gpu else 1
+    attack = PGD([target], Budget(0.05), steps=steps, step=0.005, edits=1)
+    full = torch.from_numpy(attack.aim(labels.numpy())(x)).to(plan.device)
+    pictures = torch.from_numpy(x).to(plan.device)
+    quiet = full * (rms_of_psnr(39.0) / full.square().mean((1, 2, 3), keepdim=True).sqrt()).clamp(max=1)
+    for name, delta in (("Linf 0.05", full), ("39 dB", quiet)):
+        moved = _distances(target, pictures, delta, labels)
+        facts = {"steps": steps, "adversary": "A0"}
+        case = f"white-box {family}-{plan.image_size} {name}"
+        notes.figure(f"{case} d_mask", float(moved.mean()), "d_mask", n=len(x), **facts)
+        notes.figure(f"{case} SR_mask", float((moved > SUCCESS).float().mean()), "share", n=len(x), **facts)
+
+
+@torch.no_grad()
+def _distances(target: Target, x: torch.Tensor, delta: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """d_mask of every edit of every picture."""
+    found = []
+    for edit in target.edits(labels[:, : len(ATTRIBUTES)]).to(x.device):
+        clean, moved = (target.fake(picture, edit).clamp(-1, 1) for picture in (x, (x + delta).clamp(-1, 1)))
+        found.append(masked_distortion(clean, moved, x))
+    return torch.cat(found)
