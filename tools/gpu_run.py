@@ -39,6 +39,7 @@ class Phase:
     seconds: float  # budget where there are 13 minutes
     rehearsal: float  # at most so many in a rehearsal
     most: float = 1.5  # of `seconds`, where there is more time
+    puts_away: bool = False  # whether it is given time to, when its budget is used up
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -49,8 +50,8 @@ PHASES: Final = {
     "generator-torch": Phase("the generator without our kernels", 35, 15, environment={"DADFI_KERNELS": "off"}),
     "generator-kernels": Phase("the generator with our kernels", 35, 15),
     "steps": Phase("training steps a second of each family, with and without CUDA graphs", 80, 20),
-    "deepfakes": Phase("train the four families side by side", 330, 40, most=100),
-    "protector": Phase("train the generator against them", 170, 30, most=100),
+    "deepfakes": Phase("train the four families side by side", 330, 40, most=100, puts_away=True),
+    "protector": Phase("train the generator against them", 170, 30, most=100, puts_away=True),
     "codecs": Phase("memory to memory, with the decoders and encoders that are here", 30, 15),
 }
 #: Seconds that are kept back: for what has to be put away, and for the summary.
@@ -78,7 +79,8 @@ class Running:
             for process in late:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, number)
-            until = time.monotonic() + (self._plan.grace if number == signal.SIGTERM else 5)
+            grace = self._plan.grace if PHASES[self._name].puts_away else 0.5
+            until = time.monotonic() + (grace if number == signal.SIGTERM else 5)
             while any(process.poll() is None for process in late) and time.monotonic() < until:
                 time.sleep(0.1)
         ends = {family: process.wait() for family, process in self._processes.items()}
@@ -141,7 +143,8 @@ def _run_all(arguments: argparse.Namespace) -> int:
     failed = False
     for index, name in enumerate(names):
         left = end - time.monotonic()
-        seconds = _budget(names[index:], left, rehearse=plan.rehearse) - plan.grace
+        grace = plan.grace if PHASES[name].puts_away else 1.0
+        seconds = _budget(names[index:], left, rehearse=plan.rehearse) - grace
         if seconds <= 0:
             print(f"{name}: left out, no time left", flush=True)
             failed = True

@@ -29,6 +29,7 @@ class Graphs:
 
     def __init__(self, *, enabled: bool) -> None:
         self.enabled = enabled
+        self._room: _Room | None = None
         self._calls: dict[Any, int] = {}
         self._captured: dict[Any, _Captured] = {}
 
@@ -38,12 +39,13 @@ class Graphs:
             return part(*inputs)
         key = (part.__name__, *(tensor.shape for tensor in inputs))
         self._calls[key] = self._calls.get(key, 0) + 1
+        self._room = self._room or _Room()
         if self._calls[key] <= WARM_UP:
-            return _on_a_side_stream(part, inputs)
+            return self._room.warm_up(part, inputs)
         if key not in self._captured:
             try:
-                self._captured[key] = _Captured(part, inputs)
-            except RuntimeError as error:  # CUDA's errors, memory that runs out, and what torch forbids in a capture
+                self._captured[key] = _Captured(part, inputs, self._room)
+            except Exception as error:  # CUDA's errors, memory that runs out, what torch forbids in a capture
                 self.enabled = False
                 self._captured.clear()
                 reason = str(error).partition("\n")[0].rstrip(".")
@@ -52,14 +54,36 @@ class Graphs:
         return self._captured[key](inputs)
 
 
+class _Room:
+    """What the graphs of one training share: a stream to warm up on, and memory.
+
+    They may share memory because they never run at the same time, and nothing that one leaves there is read after
+    another has run: results are copied out, gradients are made anew.
+    """
+
+    def __init__(self) -> None:
+        self.pool = torch.cuda.graph_pool_handle()
+        self._side = torch.cuda.Stream()
+
+    def warm_up(self, part: Part, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Run ``part`` on another stream than the one that everything else is in (PyTorch's notes on CUDA)."""
+        main = torch.cuda.current_stream()
+        self._side.wait_stream(main)
+        with torch.cuda.stream(self._side):
+            results = part(*inputs)
+        main.wait_stream(self._side)
+        return results
+
+
 class _Captured:
     """A graph with the memory that its inputs and results lie in."""
 
-    def __init__(self, part: Part, inputs: tuple[Tensor, ...]) -> None:
+    def __init__(self, part: Part, inputs: tuple[Tensor, ...], room: _Room) -> None:
         self._inputs = tuple(tensor.clone() for tensor in inputs)
         self._graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize()
-        with torch.cuda.graph(self._graph):
+        torch.cuda.empty_cache()  # what the warm-up took; the graph has memory of its own
+        with torch.cuda.graph(self._graph, pool=room.pool):
             self._results = part(*self._inputs)
 
     def __call__(self, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
@@ -67,13 +91,3 @@ class _Captured:
             held.copy_(given)
         self._graph.replay()
         return {name: value.clone() for name, value in self._results.items()}
-
-
-def _on_a_side_stream(part: Part, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
-    """Warm-up calls must not use the stream that everything else is in (PyTorch's notes on CUDA)."""
-    side, main = torch.cuda.Stream(), torch.cuda.current_stream()
-    side.wait_stream(main)
-    with torch.cuda.stream(side):
-        results = part(*inputs)
-    main.wait_stream(side)
-    return results

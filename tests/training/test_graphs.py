@@ -17,8 +17,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     """What was done, in order; a capture fails for parts whose name begins with `bad`."""
     done: Calls = []
 
+    class Room:
+        def warm_up(self, part: graphs.Part, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+            done.append("warm")
+            return part(*inputs)
+
     class Captured:
-        def __init__(self, part: graphs.Part, inputs: tuple[Tensor, ...]) -> None:
+        def __init__(self, part: graphs.Part, inputs: tuple[Tensor, ...], room: Room) -> None:
             done.append("capture")
             if part.__name__.startswith("bad"):
                 raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 1 GiB")
@@ -28,12 +33,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
             done.append("replay")
             return self._part(*inputs)
 
-    def warm(part: graphs.Part, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        done.append("warm")
-        return part(*inputs)
-
     monkeypatch.setattr(graphs, "_Captured", Captured)
-    monkeypatch.setattr(graphs, "_on_a_side_stream", warm)
+    monkeypatch.setattr(graphs, "_Room", Room)
     return done
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import torch
@@ -27,13 +28,13 @@ from dadfi_fast.training.surrogates.surrogate import SurrogateTrainer
 from dadfi_fast.types import Budget
 from gpu_phases import Clock
 from gpu_phases.data import faces
-from gpu_phases.families import ENDLESS, LIMIT, fitted, halves, start_of, trainer_of
+from gpu_phases.families import ENDLESS, LIMIT, fitted, halves, on_the_cpu, start_of, trainer_of
 from gpu_phases.plan import FAMILIES, Plan
 from gpu_phases.results import Notes
 from gpu_phases.steps import fastest
 
 #: Checkpoints, sheets and snapshots in a training.
-SAVES = 6
+SAVES = 4
 SNAPSHOTS = 4
 #: Of the budget, for edit accuracy and ceiling, on a GPU and in a rehearsal.
 EVALUATION, EVALUATION_ON_CPU = 0.12, 0.6
@@ -44,22 +45,25 @@ ATTACKED, ATTACK_STEPS = 12, 40
 class Keeper:
     """Writes the family's result file anew at each checkpoint."""
 
-    def __init__(self, plan: Plan, family: str, trainer: SurrogateTrainer) -> None:
-        self._plan, self._family, self._trainer = plan, family, trainer
+    def __init__(self, plan: Plan, family: str, trainer: SurrogateTrainer, machine: str) -> None:
+        self._plan, self._family, self._trainer, self._machine = plan, family, trainer, machine
         self._snapshots: dict[int, Any] = {}
+        #: Minutes of training before this run, and when it began.
+        self.minutes, self._begun = 0.0, time.monotonic()
 
     def save(self, step: int) -> None:
         """Write ``FAMILY.pt``: the averaged generator after ``step``, and as much beside it as fits."""
-        folder = _folder(self._plan, self._family)
-        state = checkpoint.load(folder / CHECKPOINT)
-        networks, kept = checkpoint.compact(state), halves(self._trainer.kept)
+        minutes = self.minutes + (time.monotonic() - self._begun) / 60
+        state = {"trainer": self._trainer.state(), "steps": step, "minutes": minutes}
+        networks, kept = on_the_cpu(checkpoint.compact(state)), halves(self._trainer.kept)
         prefix = "generator." if self._family == "stargan2" else ""
         networks["mean"] = {name.removeprefix(prefix): kept[prefix + name] for name in networks["mean"]}
         limit = ENDLESS**2 if self._plan.sizes == "published" else LIMIT
         content = fitted(networks, self._snapshots, kept, limit)
         facts = self._trainer.facts() | {"seed": self._plan.seed, "image_size": self._plan.image_size}
-        about = {"family": self._family, "config": networks["config"], "steps": step, "minutes": state["minutes"]}
-        checkpoint.save(self._plan.out / f"{self._family}.pt", content | about | {"facts": facts})
+        about = {"family": self._family, **{key: networks[key] for key in ("config", "steps", "minutes")}}
+        about |= {"facts": facts, "machine": self._machine}
+        checkpoint.save(self._plan.out / f"{self._family}.pt", content | about)
         self._snapshots[step] = kept
         stay = thinned(sorted(self._snapshots), SNAPSHOTS)
         self._snapshots = {number: self._snapshots[number] for number in stay}
@@ -78,7 +82,12 @@ def run(plan: Plan, clock: Clock, family: str, speedup: str | None) -> None:
     if state is not None:
         trainer.start(state)
         past = Progress(state["steps"], state["minutes"])
-    keeper, last = Keeper(plan, family, trainer), dict[str, Any]()
+    machine = f"{notes.gpu.get('gpu', 'CPU')}, {notes.driver}"
+    keeper, last = Keeper(plan, family, trainer, machine), dict[str, Any]()
+    if (path := _folder(plan, family) / CHECKPOINT).exists():  # of a call before this one
+        keeper.minutes = checkpoint.load(path)["minutes"]
+    elif past is not None:
+        keeper.minutes = past.minutes
 
     def log(step: int, losses: dict[str, float], per_second: float) -> None:
         last.update(step=step, losses=losses, rate=per_second)

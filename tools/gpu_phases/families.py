@@ -79,6 +79,16 @@ def halves(module: nn.Module) -> dict[str, Tensor]:
     }
 
 
+def on_the_cpu(networks: Mapping[str, Any]) -> dict[str, Any]:
+    """A compact checkpoint with its weights in the CPU's memory."""
+    return {
+        part: {name: value.cpu() if isinstance(value, Tensor) else value for name, value in weights.items()}
+        if isinstance(weights, dict)
+        else weights
+        for part, weights in networks.items()
+    }
+
+
 def fitted(networks: Mapping[str, Any], snapshots: Mapping[int, Any], kept: Any, limit: int) -> dict[str, Any]:
     """As much of a training as ``limit`` bytes hold: what is kept, then averages, the critic, snapshots, latest first.
 

@@ -7,8 +7,6 @@ import time
 from dataclasses import asdict, replace
 from typing import Any
 
-import torch
-
 from dadfi_fast.card import find_card
 from dadfi_fast.deepfakes.target import Target, load_targets
 from dadfi_fast.training import checkpoint
@@ -102,4 +100,3 @@ def _write(plan: Plan, trainer: DadfiTrainer, config: TrainConfig, step: int, at
     weights = {name: value.detach().cpu() for name, value in trainer.generator.state_dict().items()}
     about = {"preset": config.preset, "lim": config.lim, "steps": step, "config": asdict(config)}
     checkpoint.save(plan.out / FILE, {"weights": weights, "targets": [t.name for t in attacked]} | about)
-    torch.cuda.empty_cache()

@@ -33,7 +33,8 @@ def release(results: Path, out: Path) -> None:
 def _deepfake(state: dict[str, Any], weights: dict[str, Any], steps: int, out: Path, ending: str) -> None:
     family, size = state["family"], state["facts"]["image_size"]
     module = network(state, weights, size)
-    facts = {key: value for key, value in state["facts"].items() if key != "image_size"} | {"steps": steps}
+    facts = {key: value for key, value in state["facts"].items() if key != "image_size"}
+    facts |= {"steps": steps, "minutes": round(state["minutes"], 1), "machine": state.get("machine", "")}
     edits = len(facts["styles"]) if family == "stargan2" else len(facts["labels"])
     out.mkdir(parents=True, exist_ok=True)
     card = release_deepfake(
