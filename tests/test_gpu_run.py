@@ -10,7 +10,7 @@ import sys
 import tarfile
 import time
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -50,16 +50,17 @@ def gpu_run(root: Path, *words: object) -> tuple[subprocess.CompletedProcess[str
     """Run the tool; what it said, and the seconds that it took."""
     start = time.monotonic()
     command = [sys.executable, str(root / "tools" / "gpu_run.py"), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     return done, time.monotonic() - start
 
 
 @pytest.mark.slow
-def test_every_phase_is_rehearsed_and_the_time_is_kept(root: Path, data: Path, tmp_path: Path) -> None:
-    done, seconds = gpu_run(root, "--rehearse", "--minutes", 2.8, "--data", data, "--out", tmp_path)
+def test_every_phase_is_rehearsed(root: Path, data: Path, tmp_path: Path) -> None:
+    done, _ = gpu_run(
+        root, "--rehearse", "--data", data, "--out", tmp_path
+    )  # a minute, and up to nine on a busy machine
     log = (tmp_path / "log.txt").read_text(encoding="utf-8")
     assert done.returncode == 0, done.stdout + done.stderr + log
-    assert seconds < 180
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
     cases = "\n".join(row["case"] for row in rows)
     for phase in ("decode the archive", "instance_norm_residual", "generator s", "steps stgan", "training stargan2"):
@@ -69,7 +70,7 @@ def test_every_phase_is_rehearsed_and_the_time_is_kept(root: Path, data: Path, t
     }  # fmt: skip
     assert all(path.stat().st_size < 16 * MIB for path in tmp_path.iterdir())
     state = checkpoint.load(tmp_path / "stgan.pt")
-    assert state["steps"] > 0 and all(value.dtype == torch.float16 for value in state["critic"].values())
+    assert state["steps"] == 6 and all(value.dtype == torch.float16 for value in state["critic"].values())
 
 
 @pytest.mark.slow
@@ -78,7 +79,7 @@ def test_a_phase_that_fails_does_not_stop_the_next(root: Path, tmp_path: Path) -
     done, _ = gpu_run(root, *words)
     assert done.returncode == 1
     assert "data (decode the archive once, for all trainings): failed" in done.stdout
-    assert "has no tar of faces" in (tmp_path / "out" / "log.txt").read_text(encoding="utf-8")
+    assert "has no tar of faces" in done.stdout
     assert "instance_norm_residual" in (tmp_path / "out" / "rows.jsonl").read_text(encoding="utf-8")
 
 
@@ -132,6 +133,15 @@ def test_a_file_holds_what_matters_most(families: ModuleType) -> None:
 )
 def test_the_family_of_a_checkpoint(families: ModuleType, state: dict[str, Any], family: str) -> None:
     assert families.family_of(state) == family
+
+
+def test_a_start_brings_its_sizes(families: ModuleType, tmp_path: Path) -> None:
+    config = {"dim": 4, "layers": 3, "no_setting_any_more": 1}
+    checkpoint.save(tmp_path / "any-name.pt", {"mean": {}, "critic": {}, "config": config, "steps": 5})
+    plan = SimpleNamespace(start=tmp_path, sizes="fitted")
+    state, sizes = families.start_of(plan, "stgan")
+    assert state["steps"] == 5 and sizes == {"dim": 4, "layers": 3}
+    assert families.start_of(plan, "stargan") == (None, families.SIZES["fitted"]["stargan"])
 
 
 def test_a_checkpoint_of_something_else_is_refused(families: ModuleType) -> None:

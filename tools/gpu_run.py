@@ -37,7 +37,6 @@ class Phase:
 
     about: str
     seconds: float  # budget where there are 13 minutes
-    rehearsal: float  # at most so many in a rehearsal
     most: float = 1.5  # of `seconds`, where there is more time
     puts_away: bool = False  # whether it is given time to, when its budget is used up
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -45,14 +44,14 @@ class Phase:
 
 #: In order of worth, after the data that the trainings need.
 PHASES: Final = {
-    "data": Phase("decode the archive once, for all trainings", 30, 15),
-    "kernels": Phase("every kernel against float64; the ladder against a copy of memory", 50, 12),
-    "generator-torch": Phase("the generator without our kernels", 35, 15, environment={"DADFI_KERNELS": "off"}),
-    "generator-kernels": Phase("the generator with our kernels", 35, 15),
-    "steps": Phase("training steps a second of each family, with and without CUDA graphs", 80, 20),
-    "deepfakes": Phase("train the four families side by side", 330, 40, most=100, puts_away=True),
-    "protector": Phase("train the generator against them", 170, 30, most=100, puts_away=True),
-    "codecs": Phase("memory to memory, with the decoders and encoders that are here", 30, 15),
+    "data": Phase("decode the archive once, for all trainings", 30),
+    "kernels": Phase("every kernel against float64; the ladder against a copy of memory", 50),
+    "generator-torch": Phase("the generator without our kernels", 35, environment={"DADFI_KERNELS": "off"}),
+    "generator-kernels": Phase("the generator with our kernels", 35),
+    "steps": Phase("training steps a second of each family, with and without CUDA graphs", 80),
+    "deepfakes": Phase("train the four families side by side", 330, most=100, puts_away=True),
+    "protector": Phase("train the generator against them", 170, most=100, puts_away=True),
+    "codecs": Phase("memory to memory, with the decoders and encoders that are here", 30),
 }
 #: Seconds that are kept back: for what has to be put away, and for the summary.
 RESERVE: Final = 12.0
@@ -72,20 +71,27 @@ class Running:
 
     def wait(self) -> dict[str, str]:
         """Wait until all have ended or the budget has: how each that did not end well did, by family."""
-        while time.monotonic() < self._end and self._tend():
-            time.sleep(0.2)
-        late = [process for process in self._processes.values() if process.poll() is None]
-        for number in (signal.SIGTERM, signal.SIGKILL):  # the first has trainings put their state away
-            for process in late:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, number)
-            grace = self._plan.grace if PHASES[self._name].puts_away else 0.5
-            until = time.monotonic() + (grace if number == signal.SIGTERM else 5)
-            while any(process.poll() is None for process in late) and time.monotonic() < until:
-                time.sleep(0.1)
+        late: list[subprocess.Popen[bytes]] = []
+        try:
+            while time.monotonic() < self._end and self._tend():
+                time.sleep(0.2)
+        finally:
+            late = [process for process in self._processes.values() if process.poll() is None]
+            for number in (signal.SIGTERM, signal.SIGKILL):  # the first has trainings put their state away
+                self._signal(late, number)
         ends = {family: process.wait() for family, process in self._processes.items()}
         words = {family: _how(code, self._processes[family] in late) for family, code in ends.items()}
         return {family: word for family, word in words.items() if word}
+
+    def _signal(self, late: Sequence[subprocess.Popen[bytes]], number: signal.Signals) -> None:
+        """Send a signal to processes and all that they have started, and give them time to end."""
+        for process in late:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+        grace = self._plan.grace if PHASES[self._name].puts_away else 0.5
+        until = time.monotonic() + (grace if number == signal.SIGTERM else 5)
+        while any(process.poll() is None for process in late) and time.monotonic() < until:
+            time.sleep(0.1)
 
     def _tend(self) -> bool:
         """Start once more, as plainly as can be, the trainings that have failed; whether anything still runs."""
@@ -105,12 +111,15 @@ class Running:
         environment |= {"DADFI_MODELS": str(self._plan.work / "models")}  # nothing of the user's
         environment |= {"DADFI_KERNELS_FOLDER": str(self._plan.work / "kernels")}
         with self._log.open("ab") as log:
-            return subprocess.Popen(words, stdout=log, stderr=log, env=environment, start_new_session=True)
+            # A group of its own, so that what it starts is ended with it; not a session, which would outlive this one.
+            return subprocess.Popen(words, stdout=log, stderr=log, env=environment, preexec_fn=os.setpgrp)
 
 
 def main() -> int:
-    """Run what the arguments ask for; 1 if a phase failed or there was no time for it, else 0."""
+    """Run what the arguments ask for; 1 if a phase failed, there was no time for it or it was interrupted, else 0."""
     arguments = _arguments()
+    if not arguments.phase:  # so that processes are ended however this one is
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     if arguments.phase:
         from gpu_phases import run_phase
 
@@ -140,20 +149,11 @@ def _run_all(arguments: argparse.Namespace) -> int:
     plan.write()
     end = start + 60 * arguments.minutes - min(RESERVE, 3 * arguments.minutes)
     names = [name for name in PHASES if name in arguments.phases or name == "data"]
-    failed = False
-    for index, name in enumerate(names):
-        left = end - time.monotonic()
-        grace = plan.grace if PHASES[name].puts_away else 1.0
-        seconds = _budget(names[index:], left, rehearse=plan.rehearse) - grace
-        if seconds <= 0:
-            print(f"{name}: left out, no time left", flush=True)
-            failed = True
-            continue
-        begun = time.monotonic()
-        ends = Running(plan, name, seconds, plan.out / "log.txt").wait()
-        failed |= any("failed" in word for word in ends.values())
-        how = "; ".join(f"{family} {word}".strip() for family, word in ends.items()) or "done"
-        print(f"{name} ({PHASES[name].about}): {how}, {time.monotonic() - begun:.0f} s of {seconds:.0f}", flush=True)
+    try:
+        failed = _phases_until(names, end, plan)
+    except KeyboardInterrupt:
+        print("interrupted; the summary is of what there is", flush=True)
+        failed = True
     from gpu_phases.results import finish
 
     finish(plan)
@@ -163,11 +163,37 @@ def _run_all(arguments: argparse.Namespace) -> int:
     return int(failed)
 
 
-def _budget(names: Sequence[str], left: float, *, rehearse: bool) -> float:
+def _phases_until(names: Sequence[str], end: float, plan: Plan) -> bool:
+    """Run the phases ``names`` by ``end``; whether one failed, or there was no time for it."""
+    failed = False
+    for index, name in enumerate(names):
+        left = end - time.monotonic()
+        grace = plan.grace if PHASES[name].puts_away else 1.0
+        seconds = _budget(names[index:], left) - grace
+        if seconds <= 0:
+            print(f"{name}: left out, no time left", flush=True)
+            failed = True
+            continue
+        begun = time.monotonic()
+        ends = Running(plan, name, seconds, plan.out / "log.txt").wait()
+        failed |= any("failed" in word for word in ends.values())
+        how = "; ".join(f"{family} {word}".strip() for family, word in ends.items()) or "done"
+        print(f"{name} ({PHASES[name].about}): {how}, {time.monotonic() - begun:.0f} s of {seconds:.0f}", flush=True)
+        if "failed" in how:
+            print(f"    {_last_line(plan.out / 'log.txt')}", flush=True)
+    return failed
+
+
+def _budget(names: Sequence[str], left: float) -> float:
     """Seconds for the first of the phases ``names`` that are still to come, of the ``left`` ones."""
-    wanted = [PHASES[name].rehearsal if rehearse else PHASES[name].seconds for name in names]
-    most = 1.0 if rehearse else PHASES[names[0]].most
-    return min(left * wanted[0] / sum(wanted), wanted[0] * most)
+    wanted = [PHASES[name].seconds for name in names]
+    return min(left * wanted[0] / sum(wanted), wanted[0] * PHASES[names[0]].most)
+
+
+def _last_line(log: Path) -> str:
+    """What was said last, which of a traceback is the error."""
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line for line in reversed(lines) if line.strip()), "")
 
 
 def _how(code: int, late: bool) -> str:

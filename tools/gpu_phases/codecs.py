@@ -22,14 +22,14 @@ Decode: TypeAlias = Callable[[Sequence[bytes]], Sequence[Any]]
 Encode: TypeAlias = Callable[[Sequence[Any]], Sequence[bytes]]
 QUALITY = 90
 SIZE, SMALL = (1600, 1200), (320, 300)
-COUNT = 16
+COUNT, KINDS = 16, 2
 
 
 def run(plan: Plan, clock: Clock) -> None:
     """Each decoder and encoder alone, then each pair with the generator between them."""
     notes = Notes(plan)
     size = SIZE if plan.on_gpu else SMALL
-    files = _files(COUNT if plan.on_gpu else 1, *size)
+    files = _files(*size) * (COUNT // KINDS if plan.on_gpu else 1)
     found = {name: make for name, (module, make) in CODECS.items() if _there(module)}
     seconds = min(1.5, clock.left() / 15)
     for name, make in found.items():
@@ -60,13 +60,13 @@ def _there(module: str) -> bool:
         return False
 
 
-def _files(count: int, width: int, height: int) -> list[bytes]:
+def _files(width: int, height: int) -> list[bytes]:
     """Photo-like JPEG files: soft gradients and some noise."""
     from PIL import Image
 
     y, x = np.mgrid[0:height, 0:width]
     rng, files = np.random.default_rng(0), []
-    for number in range(count):
+    for number in range(KINDS):
         waves = [np.sin(x / (23 + number) + y / 31), np.cos(x / 37 - y / 17), np.sin((x + 2 * y) / 41)]
         pixels = np.stack([127 + 80 * wave for wave in waves], -1) + rng.normal(0, 6, (height, width, 3))
         file = io.BytesIO()

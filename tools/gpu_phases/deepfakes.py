@@ -29,15 +29,15 @@ from dadfi_fast.types import Budget
 from gpu_phases import Clock
 from gpu_phases.data import faces
 from gpu_phases.families import ENDLESS, LIMIT, fitted, halves, on_the_cpu, start_of, trainer_of
-from gpu_phases.plan import FAMILIES, Plan
+from gpu_phases.plan import FAMILIES, REHEARSED, Plan
 from gpu_phases.results import Notes
 from gpu_phases.steps import fastest
 
 #: Checkpoints, sheets and snapshots in a training.
 SAVES = 4
 SNAPSHOTS = 4
-#: Of the budget, for edit accuracy and ceiling, on a GPU and in a rehearsal.
-EVALUATION, EVALUATION_ON_CPU = 0.12, 0.6
+#: Of the budget, for edit accuracy and ceiling.
+EVALUATION = 0.12
 #: Pictures and steps of the white-box attack.
 ATTACKED, ATTACK_STEPS = 12, 40
 
@@ -72,8 +72,7 @@ class Keeper:
 def run(plan: Plan, clock: Clock, family: str, speedup: str | None) -> None:
     """Train ``family`` until its time is up, from where the last call or the --start folder left it."""
     notes, seconds = Notes(plan), clock.left()
-    if plan.device == "cpu":
-        torch.set_num_threads(max(1, cores() // len(FAMILIES)))
+    torch.set_num_threads(max(1, cores() // len(FAMILIES)))
     train, held_out = faces(plan)
     chosen, rate = fastest(plan, family)
     state, sizes = start_of(plan, family)
@@ -81,10 +80,10 @@ def run(plan: Plan, clock: Clock, family: str, speedup: str | None) -> None:
     past = None
     if state is not None:
         trainer.start(state)
-        past = Progress(state["steps"], state["minutes"])
+        past = Progress(state["steps"], state.get("minutes", 0.0))
     machine = f"{notes.gpu.get('gpu', 'CPU')}, {notes.driver}"
     keeper, last = Keeper(plan, family, trainer, machine), dict[str, Any]()
-    if (path := _folder(plan, family) / CHECKPOINT).exists():  # of a call before this one
+    if (path := plan.folder(family) / CHECKPOINT).exists():  # of a call before this one
         keeper.minutes = checkpoint.load(path)["minutes"]
     elif past is not None:
         keeper.minutes = past.minutes
@@ -93,12 +92,12 @@ def run(plan: Plan, clock: Clock, family: str, speedup: str | None) -> None:
         last.update(step=step, losses=losses, rate=per_second)
         print(f"{family} {step} {per_second:.2f}/s {losses}", flush=True)
 
-    each = max(1, int(rate / len(FAMILIES) * seconds / SAVES)) if rate else 200
-    share = EVALUATION if plan.on_gpu else EVALUATION_ON_CPU
+    steps = REHEARSED if plan.rehearse else ENDLESS
+    each = 2 if plan.rehearse else max(1, int(rate / len(FAMILIES) * seconds / SAVES)) if rate else 200
     try:
         progress = run_training(
-            trainer, steps=ENDLESS, seed=plan.seed, folder=_folder(plan, family), log=log, saved=keeper.save, past=past,
-            save_every=each, max_minutes=(1 - share) * clock.left() / 60,
+            trainer, steps=steps, seed=plan.seed, folder=plan.folder(family), log=log, saved=keeper.save, past=past,
+            save_every=each, max_minutes=(1 - EVALUATION) * clock.left() / 60,
         )  # fmt: skip
     except KeyboardInterrupt:
         print(f"{family}: stopped, its state is put away", flush=True)
@@ -110,14 +109,10 @@ def run(plan: Plan, clock: Clock, family: str, speedup: str | None) -> None:
     _ceiling(plan, notes, trainer, held_out, family)
 
 
-def _folder(plan: Plan, family: str) -> Any:
-    return plan.work / f"{family}-{plan.sizes}"
-
-
 def _accuracy(plan: Plan, notes: Notes, trainer: SurrogateTrainer, held_out: Faces, family: str) -> None:
     """Whether the edits show what was asked for, says the classifier that ships."""
     judge = load_attributes(threads=max(1, cores() // len(FAMILIES)))
-    shares = Curve(trainer, held_out, judge, _folder(plan, family)).point(0)
+    shares = Curve(trainer, held_out, judge, plan.folder(family)).point(0)
     for edit, share in shares.items():
         if math.isfinite(share):
             notes.figure(f"edit accuracy {family}-{plan.image_size} {edit}", share, "share", n=len(held_out))

@@ -10,6 +10,9 @@ from typing import Any, Final
 
 FAMILIES: Final = ("stargan", "stgan", "stgan-sac", "stargan2")
 
+#: Steps of each training in a rehearsal; else it is the time that ends them.
+REHEARSED: Final = 6
+
 _STGAN: Final[dict[str, Any]] = {"layers": 5, "critic_layers": 5}
 _REHEARSAL: Final[dict[str, Any]] = {"batch": 4, "critic_dim": 4, "critic_layers": 3}
 #: Settings that differ from the defaults, by preset and family. `fitted`: generators as wide as a file of 14 MiB holds
@@ -64,6 +67,11 @@ class Plan:
     def on_gpu(self) -> bool:
         """Whether this is the real thing."""
         return self.device.startswith("cuda")
+
+    def folder(self, family: str) -> Path:
+        """Where the training of ``family`` is put away; another one for other sizes and another start."""
+        start = f"-from-{self.start.name}" if self.start else ""
+        return self.work / f"{family}-{self.sizes}-{self.image_size}{start}"
 
     def write(self) -> None:
         """Write it down for the phases."""

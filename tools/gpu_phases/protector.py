@@ -17,13 +17,13 @@ from dadfi_fast.training.step import DadfiTrainer
 from gpu_phases import Clock
 from gpu_phases.data import faces
 from gpu_phases.families import ENDLESS, synchronize, targets
-from gpu_phases.plan import FAMILIES, Plan
+from gpu_phases.plan import FAMILIES, REHEARSED, Plan
 from gpu_phases.results import Notes
 
 #: Steps that the rate is estimated from, after as many that are not counted.
 PROBE = 5
-#: Of the time that is left, on a GPU and in a rehearsal: the rest is for checkpoints and figures.
-SHARE, SHARE_ON_CPU = 0.85, 0.2
+#: Of the time that is left: the rest is for checkpoints and figures.
+SHARE = 0.85
 #: Held-out pictures that the result is judged on.
 JUDGED = 200
 FILE = "generator.pt"
@@ -42,7 +42,7 @@ def run(plan: Plan, clock: Clock) -> None:
     probe = DadfiTrainer(replace(config, steps=ENDLESS), train, attacked)
     probe.prepare()
     rate = _rate(probe, plan)
-    steps = max(2, int((SHARE if plan.on_gpu else SHARE_ON_CPU) * clock.left() * rate))
+    steps = REHEARSED if plan.rehearse else max(2, int(SHARE * clock.left() * rate))
     validation = held_out.first(JUDGED if plan.on_gpu else 4)
     trainer = DadfiTrainer(replace(config, steps=steps), train, attacked, validation=validation)
     trainer.marks = probe.marks  # the universal perturbations, which depend on the models alone

@@ -61,7 +61,7 @@ def _sheets(plan: Plan) -> None:
     """The last sheet of each training side by side: picture, then its edits; then the generator's, below."""
     from PIL import Image
 
-    folders = [plan.work / f"{family}-{plan.sizes}" for family in FAMILIES] + [plan.work / "protector"]
+    folders = [plan.folder(family) for family in FAMILIES] + [plan.work / "protector"]
     last = [sorted(folder.glob("sheet-*.png")) for folder in folders]
     pictures = [Image.open(found[-1]).convert("RGB") for found in last if found]
     if not pictures:
