@@ -9,7 +9,7 @@ from typing import ClassVar, Final, final
 
 from dadfi_fast.errors import BackendMissing, UsageError
 from dadfi_fast.faces.shrink import shrinking
-from dadfi_fast.table import Table, late
+from dadfi_fast.registry import Registry, lazy
 from dadfi_fast.types import Face, UInt8
 
 #: Coarse to fine: the longer side, in pixels, of the copy that is searched, and the share of it above which a face
@@ -98,12 +98,12 @@ def _overlap(a: Face, b: Face) -> float:
 
 
 #: Name -> what imports the detector. In the order in which ``auto`` tries them.
-DETECTORS: Table[Callable[[], type[Detector]]] = Table("detector")
+DETECTORS: Registry[Callable[[], type[Detector]]] = Registry("detector")
 
 
-DETECTORS.add("libfacedetection")(late("dadfi_fast.faces.libfacedetection", "LibFaceDetection"))
-DETECTORS.add("yunet")(late("dadfi_fast.faces.yunet", "YuNet"))
-DETECTORS.add("none")(late("dadfi_fast.faces.none", "Whole"))
+DETECTORS.add("libfacedetection")(lazy("dadfi_fast.faces.libfacedetection", "LibFaceDetection"))
+DETECTORS.add("yunet")(lazy("dadfi_fast.faces.yunet", "YuNet"))
+DETECTORS.add("none")(lazy("dadfi_fast.faces.none", "Whole"))
 
 
 def choose_detector(name: str = "auto", *, model: Path | None = None) -> tuple[Detector, str]:

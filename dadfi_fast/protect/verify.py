@@ -8,8 +8,8 @@ from pathlib import Path
 
 import cv2
 
-from dadfi_fast.protect.decode import decode, open_picture
-from dadfi_fast.protect.outcome import Entry, Quality
+from dadfi_fast.images.decode import decode, open_picture
+from dadfi_fast.protect.results import Entry, Quality
 
 
 def is_drawn(name: str, share: float) -> bool:

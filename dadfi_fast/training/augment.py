@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dadfi_fast.training.place import sent
+from dadfi_fast.training.device import sent
 
 #: Quantisation tables of the JPEG standard (ITU T.81, Annex K), luminance and chrominance.
 _LUMINANCE = (

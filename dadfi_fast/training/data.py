@@ -22,7 +22,7 @@ from torch import Tensor
 
 from dadfi_fast.device import cores
 from dadfi_fast.errors import DataError
-from dadfi_fast.training.place import sent
+from dadfi_fast.training.device import sent
 from dadfi_fast.types import UInt8
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from dadfi_fast.errors import PhotoError
-from dadfi_fast.protect.outcome import Entry, Quality
+from dadfi_fast.protect.results import Entry, Quality
 from dadfi_fast.protect.verify import is_drawn, measure
 from dadfi_fast.types import UInt8
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from dadfi_fast.training.surrogates.snapshots import thinned
+from dadfi_fast.training.deepfakes.snapshots import thinned
 
 
 @pytest.mark.parametrize(

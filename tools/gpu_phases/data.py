@@ -11,7 +11,7 @@ import torch
 from dadfi_fast.deepfakes.edits import ATTRIBUTES
 from dadfi_fast.errors import DataError
 from dadfi_fast.training.data import Faces, load_faces
-from dadfi_fast.training.place import place
+from dadfi_fast.training.device import torch_device
 from gpu_phases import Clock
 from gpu_phases.plan import Plan
 from gpu_phases.results import Notes
@@ -22,7 +22,7 @@ HELD_OUT = 512
 
 def run(plan: Plan, clock: Clock) -> None:
     """Decode what lies in ``plan.data``, unless that has been done before; first of all see whether there is a GPU."""
-    place(plan.device)
+    torch_device(plan.device)
     tars, tables = sorted(plan.data.glob("*.tar")), sorted(plan.data.glob("*attributes*.csv"))
     if not tars or not tables:
         raise DataError(f"{plan.data} has no tar of faces with its *attributes*.csv; name their folder with --data")

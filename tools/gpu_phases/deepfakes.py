@@ -13,18 +13,18 @@ from dadfi_fast.attacks.pgd import PGD
 from dadfi_fast.deepfakes.base import Editor
 from dadfi_fast.deepfakes.edits import ATTRIBUTES
 from dadfi_fast.deepfakes.registry import load_attributes
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.device import cores
 from dadfi_fast.evaluate.curve import Curve
 from dadfi_fast.evaluate.edit_accuracy import scaled
 from dadfi_fast.metrics.defence import SUCCESS
 from dadfi_fast.training import checkpoint
 from dadfi_fast.training.data import Faces
+from dadfi_fast.training.deepfakes.snapshots import thinned
+from dadfi_fast.training.deepfakes.trainer import DeepfakeTrainer
 from dadfi_fast.training.loop import CHECKPOINT, Progress
 from dadfi_fast.training.loop import run as run_training
 from dadfi_fast.training.losses import rms_of_psnr
-from dadfi_fast.training.surrogates.snapshots import thinned
-from dadfi_fast.training.surrogates.surrogate import SurrogateTrainer
 from dadfi_fast.types import Budget
 from gpu_phases import Clock
 from gpu_phases.data import faces
@@ -45,7 +45,7 @@ ATTACKED, ATTACK_STEPS = 12, 40
 class Keeper:
     """Writes the family's result file anew at each checkpoint."""
 
-    def __init__(self, plan: Plan, family: str, trainer: SurrogateTrainer, machine: str) -> None:
+    def __init__(self, plan: Plan, family: str, trainer: DeepfakeTrainer, machine: str) -> None:
         self._plan, self._family, self._trainer, self._machine = plan, family, trainer, machine
         self._snapshots: dict[int, Any] = {}
         #: Minutes of training before this run, and when it began.
@@ -109,7 +109,7 @@ def run(plan: Plan, clock: Clock, family: str, speedup: str | None) -> None:
     _ceiling(plan, notes, trainer, held_out, family)
 
 
-def _accuracy(plan: Plan, notes: Notes, trainer: SurrogateTrainer, held_out: Faces, family: str) -> None:
+def _accuracy(plan: Plan, notes: Notes, trainer: DeepfakeTrainer, held_out: Faces, family: str) -> None:
     """Whether the edits show what was asked for, says the classifier that ships."""
     judge = load_attributes(threads=max(1, cores() // len(FAMILIES)))
     shares = Curve(trainer, held_out, judge, plan.folder(family)).point(0)
@@ -118,7 +118,7 @@ def _accuracy(plan: Plan, notes: Notes, trainer: SurrogateTrainer, held_out: Fac
             notes.figure(f"edit accuracy {family}-{plan.image_size} {edit}", share, "share", n=len(held_out))
 
 
-def _ceiling(plan: Plan, notes: Notes, trainer: SurrogateTrainer, held_out: Faces, family: str) -> None:
+def _ceiling(plan: Plan, notes: Notes, trainer: DeepfakeTrainer, held_out: Faces, family: str) -> None:
     """How far PGD with full access gets, one perturbation of a picture for all edits, at its own crop (A0)."""
     kept = Editor(trainer.kept.eval(), plan.image_size).requires_grad_(False)
     target = Target(family, kept, "", trainer.rule)

@@ -13,14 +13,14 @@ from dadfi_fast.deepfakes import landmarks, stargan, stgan
 from dadfi_fast.deepfakes.base import Editor
 from dadfi_fast.deepfakes.edits import ATTRIBUTES, edits_of
 from dadfi_fast.deepfakes.stgan_sac import AttentiveGenerator
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.errors import DataError
 from dadfi_fast.training import checkpoint
 from dadfi_fast.training.data import Faces
-from dadfi_fast.training.surrogates import stargan as stargan_trainer
-from dadfi_fast.training.surrogates import stargan2 as stargan2_trainer
-from dadfi_fast.training.surrogates import stgan as stgan_trainer
-from dadfi_fast.training.surrogates.surrogate import SurrogateTrainer
+from dadfi_fast.training.deepfakes import stargan as stargan_trainer
+from dadfi_fast.training.deepfakes import stargan2 as stargan2_trainer
+from dadfi_fast.training.deepfakes import stgan as stgan_trainer
+from dadfi_fast.training.deepfakes.trainer import DeepfakeTrainer
 from gpu_phases.plan import SIZES, Plan
 
 #: Steps of a training without an end: its rate stays what it is, as those do that are gone on with later.
@@ -35,11 +35,11 @@ _TRAINERS: Final[Mapping[str, tuple[Any, Any]]] = {
 }
 
 
-def trainer_of(plan: Plan, family: str, faces: Faces, speedup: str, sizes: Mapping[str, Any]) -> SurrogateTrainer:
+def trainer_of(plan: Plan, family: str, faces: Faces, speedup: str, sizes: Mapping[str, Any]) -> DeepfakeTrainer:
     """A trainer of ``family`` with the settings ``sizes``."""
     config, trainer = _TRAINERS[family]
     of_the_run = {"image_size": plan.image_size, "steps": ENDLESS, "seed": plan.seed, "device": plan.device}
-    made: SurrogateTrainer = trainer(config(**{**sizes, **of_the_run, "speedup": speedup}), faces)
+    made: DeepfakeTrainer = trainer(config(**{**sizes, **of_the_run, "speedup": speedup}), faces)
     return made
 
 

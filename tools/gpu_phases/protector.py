@@ -7,13 +7,13 @@ import time
 from dataclasses import asdict, replace
 from typing import Any
 
-from dadfi_fast.card import find_card
-from dadfi_fast.deepfakes.target import Target, load_targets
+from dadfi_fast.deepfakes.torch_model import Target, load_targets
+from dadfi_fast.model_card import find_card
 from dadfi_fast.training import checkpoint
 from dadfi_fast.training.config import TrainConfig, load_config
 from dadfi_fast.training.loop import run as run_training
 from dadfi_fast.training.loop import step_rng
-from dadfi_fast.training.step import DadfiTrainer
+from dadfi_fast.training.trainer import DadfiTrainer
 from gpu_phases import Clock
 from gpu_phases.data import faces
 from gpu_phases.families import ENDLESS, synchronize, targets
