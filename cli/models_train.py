@@ -135,7 +135,7 @@ def _start(trainer: Any, source: Path | None, *, resumed: bool) -> tuple[Any, di
         return None, begun
     state = checkpoint.load(file)
     trainer.start(state)
-    return Progress(state["steps"], state["minutes"]), begun
+    return Progress(state["steps"], state.get("minutes", 0.0)), begun
 
 
 def _snapshot(

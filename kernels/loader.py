@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import io
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -33,6 +34,8 @@ SOURCES: Final = {"forward": FOLDER / "instance_norm_residual.cu", "gradients": 
 OLDEST: Final = (8, 0)
 #: The CUDA version that a driver must be for, to load what NVRTC 13 makes.
 OLDEST_DRIVER: Final = 13000
+#: The environment variable that names another folder for compiled kernels.
+VARIABLE: Final = "DADFI_KERNELS_FOLDER"
 _IMPORTING: Final = threading.Lock()
 MEND: Final = "run: pip install 'dadfi-fast[gpu]'"
 
@@ -232,7 +235,9 @@ def fingerprint(dtype: str, capability: tuple[int, int]) -> str:
 
 
 def user_folder() -> Path:
-    """Where compiled kernels are kept, and what is known of them."""
+    """Where compiled kernels are kept, and what is known of them: `VARIABLE` names it, else the user's cache folder."""
+    if named := os.environ.get(VARIABLE):
+        return Path(named).expanduser()
     import platformdirs
 
     return Path(platformdirs.user_cache_path("dadfi-fast", appauthor=False)) / "kernels"
