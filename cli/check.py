@@ -46,6 +46,15 @@ _PATH = click.Path(path_type=Path)
     "Slow; wants the extra [evaluate] and a package with the Inception network.",
 )
 @click.option(
+    "--visibility",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=4,
+    show_default=True,
+    help="Photos on which to measure how visible the change is, as the JPEG quality that looks alike (a few seconds a "
+    "face); 0: none. Needs the extra [evaluate].",
+)
+@click.option(
     "--check-min",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
@@ -65,6 +74,7 @@ def command(
     detector_model: Path | None,
     also: tuple[str, ...],
     fid: int,
+    visibility: int,
     check_min: float | None,
     report: Path | None,
     figures: Path | None,
@@ -83,6 +93,9 @@ def command(
     SR       share of edits with d_pix above 0.05; SR_mask: with d_mask above 0.05
     SR_all   share of files in which every fake by every model is broken
     FID      Frechet distance between the fakes of the originals and those of the protected files (--fid)
+
+    How visible the change is, is measured on a few photos, by SSIMULACRA2 and FLIP on the face crops at the photo's own
+    size: the JPEG quality at which the original looks as much changed (the lower of the two; the worst face).
     """
     drawn = _sample(sample)
     reporter = Reporter(report, figures)
@@ -95,6 +108,7 @@ def command(
         detector=(detector, detector_model),
         conditions=_conditions(also),
         fid=fid,
+        visibility=visibility,
         reporter=reporter,
         quiet=quiet,
     )
@@ -116,6 +130,7 @@ def _check(
     detector: tuple[str, Path | None],
     conditions: list[Condition],
     fid: int,
+    visibility: int,
     reporter: Reporter,
     quiet: bool,
 ) -> CheckResult:
@@ -143,6 +158,7 @@ def _check(
             conditions=conditions,
             watchers=watchers,
             fid=fid,
+            visibility=visibility,
             tick=progress.advance,
         )
 
@@ -178,8 +194,9 @@ def _show(verdict: CheckResult, *, verbose: bool) -> None:
         console.result("")
     console.table(verdict.COLUMNS, verdict.rows())
     console.result(verdict.sentence())
-    if said := verdict.fid_sentence():
-        console.result(said)
+    for said in (verdict.appearance.sentence(), verdict.fid_sentence()):
+        if said:
+            console.result(said)
     found = verdict.to_dict()
     parts = [f"{found['n']} files, {found['n_faces']} faces, {found['n_no_face']} files without a face"]
     parts += [f"{name} {found[key]:.4g}" for name, key in (("PSNR (dB)", "psnr"), ("SSIM", "ssim")) if found[key]]
