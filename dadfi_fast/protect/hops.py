@@ -19,20 +19,21 @@ import numpy as np
 from dadfi_fast.errors import DiskError, PhotoError, UnsafePhoto
 from dadfi_fast.faces.align import Square, whole
 from dadfi_fast.faces.detector import Detector
-from dadfi_fast.protect import exif, mark, xmp
+from dadfi_fast.protect import mark, strip
 from dadfi_fast.protect.blend import blend
+from dadfi_fast.protect.carried import carried
 from dadfi_fast.protect.company import Company, company_of, notes
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.crop import crops, squares
-from dadfi_fast.protect.decode import HEAD, decode, open_picture, recognise
+from dadfi_fast.protect.decode import HEAD, decode, open_picture, orientation, recognise
 from dadfi_fast.protect.decode.base import Decoder
-from dadfi_fast.protect.encode import encode, target_format
-from dadfi_fast.protect.jpeg import with_metadata, without_gps
+from dadfi_fast.protect.encode import encode, is_grey, target_format
+from dadfi_fast.protect.jpeg import with_metadata
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.naming import PICTURES
 from dadfi_fast.protect.outcome import NO_PICTURE, Copied, Entry, Failed, Skipped, Written
 from dadfi_fast.protect.storage import OutStore
-from dadfi_fast.protect.trailer import find_trailer
+from dadfi_fast.protect.trailer import Trailer, find_trailer
 from dadfi_fast.protect.verify import is_drawn, measure
 from dadfi_fast.protect.write import OutFolder
 from dadfi_fast.types import Budget, Face, Float32, Photo, Protected
@@ -214,7 +215,7 @@ class Hops:
     def encode(self, marked: Marked) -> Encoded:
         """Perturbations blended in, and the photo encoded."""
         seen, config = marked.seen, self.config
-        company = company_of(seen.loaded.data, seen.photo, config)
+        company = self._company(seen.loaded, seen.photo)
         photo = replace(seen.photo, metadata=company.metadata)
         protected = blend(photo, seen.faces, seen.where, marked.deltas, self.budget)
         data = encode(protected, form=config.format, quality=config.quality)
@@ -222,7 +223,7 @@ class Hops:
 
     def finish(self, ready: Ready) -> Encoded:
         """What a GPU has made, with all that goes with it."""
-        company = company_of(ready.loaded.data, ready.photo, self.config)
+        company = self._company(ready.loaded, ready.photo)
         if ready.stream is not None:
             data = with_metadata(ready.stream, company.metadata)
         else:
@@ -231,12 +232,17 @@ class Hops:
             data = encode(protected, form=self.config.format, quality=self.config.quality)
         return self._written(ready.loaded, ready.faces, ready.linf, company.around(data), company)
 
+    def _company(self, loaded: Loaded, photo: Photo) -> Company:
+        turned = orientation(loaded.decoder.metadata) != 1
+        return company_of(loaded.data, photo, self.config, turned=turned)
+
     def _written(self, loaded: Loaded, faces: tuple[Face, ...], linf: int, data: bytes, company: Company) -> Encoded:
         """The file, with what the manifest is to say of it."""
         entry, config, digest = loaded.entry, self.config, hashlib.sha256(data).hexdigest()
         measured = None
         if is_drawn(entry.name, config.verify):
             measured = measure(entry, loaded.data, data, max_pixels=config.max_pixels)
+        self._placeless(data)
         said = company.notes(loaded.decoder.frames)
         return Encoded(Written(entry, entry.target, faces, linf, loaded.sha256, digest, measured, said), data)
 
@@ -247,24 +253,40 @@ class Hops:
     def _target(self, photo: Photo) -> str:
         return target_format(photo.encoding.format, self.config.format)
 
+    def _placeless(self, data: bytes) -> None:
+        """See, on the bytes that are to be written, that ``--strip-gps`` has done what it says."""
+        if self.config.strip_gps and strip.still_names_place(data):
+            raise PhotoError("its metadata still say where it was taken; nothing is written. Please report this file")
+
     def _copied(self, seen: Seen) -> Encoded:
         """A photo without a face: its own bytes, unless its format changes or a place has to go."""
         loaded, form = seen.loaded, seen.photo.encoding.format
-        data, raw = loaded.data, loaded.decoder.metadata
-        placed = self.config.strip_gps and (exif.has_gps(raw.exif) or xmp.has_gps(raw.xmp))
-        trailer = find_trailer(data) if self.config.strip_gps and form == "JPEG" else None
-        frames = 1
-        if self._target(seen.photo) != form or (placed and form != "JPEG"):
-            data, frames = self._unchanged(seen), loaded.decoder.frames
-        elif trailer is not None or placed:
-            data = without_gps(data if trailer is None else data[: trailer.place])
+        data: bytes | None = loaded.data
+        trailer: Trailer | None = None
+        said: tuple[str, ...] = ()
+        if self._target(seen.photo) != form:
+            data = None
+        elif self.config.strip_gps:
+            trailer = find_trailer(loaded.data) if form == "JPEG" else None
+            bare = loaded.data if trailer is None else loaded.data[: trailer.place]
+            data = strip.without_place(bare, form, loaded.decoder.metadata)
+        if data is None:
+            data, said = self._unchanged(seen)
+        if data is not loaded.data:
+            self._placeless(data)
         digest = loaded.sha256 if data is loaded.data else hashlib.sha256(data).hexdigest()
-        said = tuple(notes(frames, trailer, kept=False))
+        said = (*notes(1, trailer, kept=False), *said)
         return Encoded(Copied(seen.entry, seen.entry.target, "no face found", loaded.sha256, digest, said), data)
 
-    def _unchanged(self, seen: Seen) -> bytes:
-        untouched = Protected(seen.photo, seen.photo.pixels, (), 0, seen.photo.deep)
-        return encode(untouched, form=self.config.format, quality=self.config.quality)
+    def _unchanged(self, seen: Seen) -> tuple[bytes, tuple[str, ...]]:
+        """The photo written anew as it is, and what is to be said of that."""
+        photo = seen.photo
+        metadata = carried(photo.metadata, self._target(photo), grey=is_grey(photo.encoding))
+        photo = replace(photo, metadata=metadata)
+        data = encode(
+            Protected(photo, photo.pixels, (), 0, photo.deep), form=self.config.format, quality=self.config.quality
+        )
+        return data, (*notes(seen.loaded.decoder.frames, None, kept=False), *metadata.notes)
 
 
 def _no_picture(entry: Entry, head: bytes) -> Skipped:

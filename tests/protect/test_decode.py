@@ -219,7 +219,7 @@ def test_damage_is_told(data: bytes, words: str) -> None:
 def test_floating_point_is_told() -> None:
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((4, 4), np.float32)).save(buffer, "TIFF")
-    with pytest.raises(PhotoError, match="32 bits a channel"):
+    with pytest.raises(PhotoError, match="32 bits a sample, floating point"):
         open_picture(buffer.getvalue(), max_pixels=100)
 
 

@@ -1,8 +1,9 @@
-"""Every other format through Pillow, and pictures of 16 bits a channel, which Pillow would cut to 8, through OpenCV."""
+"""Formats that Pillow reads, with what Pillow does not: TIFF in its plain layouts, depth and colours of the others."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any, Final
 
 import cv2
@@ -11,42 +12,55 @@ from PIL import Image, ImageCms, features
 
 from dadfi_fast import heif
 from dadfi_fast.errors import PhotoError
-from dadfi_fast.protect import exif
+from dadfi_fast.protect import boxes, exif, icc, iptc
+from dadfi_fast.protect.decode import tiff
 from dadfi_fast.protect.decode.base import Decoder, Raster
 from dadfi_fast.types import Encoding, Metadata, UInt8, UInt16
 
 #: TIFF tags that are about the photo; the others are about how that file stores it.
 _ABOUT: Final = (270, 271, 272, 274, 305, 306, 315, 316, 33432, 18246)
 _DIRECTORIES: Final = (34665, 34853)  # EXIF, GPS
-_BITS: Final = 258  # TIFF: bits a sample
-_DNG: Final = 50706
+_PHOTOSHOP: Final = 34377
+_IPTC: Final = 33723
 #: How pillow-heif calls what a HEIC has.
 _SAMPLING: Final = {420: "4:2:0", 422: "4:2:2", 444: "4:4:4"}
+_MEDIA: Final = ("AVIF", "HEIF")
 
 
 class PillowDecoder(Decoder):
     """A picture of any format that Pillow reads; of an animation the frame that it is opened at, which is the first."""
 
     def __init__(self, data: bytes, form: str) -> None:
-        self._data = data
+        signals = boxes.read_signals(data) if form in _MEDIA else boxes.Signals()
+        if signals.nclx is not None and signals.nclx[1] in icc.HDR:
+            raise PhotoError(
+                f"this is an HDR picture ({icc.HDR[signals.nclx[1]]}), which would turn flat; export it as SDR first"
+            )
         self._image = image = _open(data, form)
-        if form == "TIFF" and _DNG in image.tag_v2:  # type: ignore[attr-defined]
-            raise PhotoError("this is a camera's raw file; develop it to JPEG or TIFF first")
         self.width, self.height = image.size
         self.frames = _frames(image, form)
-        self._deep = form in ("PNG", "TIFF") and _is_deep(image, data)
         self._mode = _target(image)
-        mode = ("I;16" if self._mode in ("L", "LA") else "RGB;16") if self._deep else self._mode
         sampling = _SAMPLING.get(image.info.get("chroma", 0))
         lossless = form == "WEBP" and _is_lossless(data)
+        mode = "I;16" if image.mode.startswith("I;16") else self._mode
         self.encoding = Encoding(form, mode, subsampling=sampling, lossless=lossless)
         self.metadata = _metadata(image)
+        if form in _MEDIA:
+            self.metadata = _signalled(self.metadata, signals, grey=self._mode.startswith("L"))
+        elif form == "JPEG2000":
+            self.metadata = _jpeg2000(self.metadata, data, image.mode)
+
+    def turn_to(self, page: int) -> None:
+        """Decode another picture of the file than the first."""
+        if page:
+            self._image.seek(page)
+            self.metadata = _metadata(self._image)
 
     def decode(self) -> Raster:
         """The pixels; CMYK becomes sRGB, palettes become colours."""
-        if self._deep:
-            return _deep(self._data)
         try:
+            if self._image.mode.startswith("I;16"):
+                return _deep_grey(np.array(self._image))
             image, converted = (_from_cmyk(self._image), True) if self._image.mode == "CMYK" else (self._image, False)
             pixels = np.array(image.convert(self._mode))
         except Exception as error:
@@ -55,6 +69,43 @@ class PillowDecoder(Decoder):
         colour = pixels[..., 0] if self._mode == "LA" else pixels[..., :3] if alpha is not None else pixels
         # Pillow turns a TIFF when it loads it, and no other format.
         return Raster(_three(colour), alpha=alpha, converted=converted, upright=self.encoding.format == "TIFF")
+
+
+class TiffDecoder(Decoder):
+    """A TIFF: of several pictures the first that is no smaller copy."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._layout = layout = tiff.read_layout(data)
+        self.width, self.height, self.frames = layout.one(256), layout.one(257), layout.pages
+        self._inner: PillowDecoder | None = None
+        if tiff.is_plain(layout):
+            colours, alpha = tiff.samples(layout)
+            if layout.one(258) == 16:
+                mode = "I;16" if colours == 1 else "RGB;16"
+            else:
+                mode = ("L" if colours == 1 else "RGB") + ("" if alpha is None else "A")
+            self.encoding = Encoding("TIFF", mode)
+            self.metadata = self._said(colours + (alpha is not None))
+            return
+        self._inner = PillowDecoder(data, "TIFF")
+        self._inner.turn_to(layout.page)
+        self.encoding, self.metadata = self._inner.encoding, self._inner.metadata
+
+    def decode(self) -> Raster:
+        """The pixels, as stored or, where Pillow reads them, upright already."""
+        return tiff.read_pixels(self._data, self._layout) if self._inner is None else self._inner.decode()
+
+    def _said(self, known: int) -> Metadata:
+        more = self._layout.one(277) - known
+        notes = (f"left out {more} further channels",) if more else ()
+        try:
+            image = _open(self._data, "TIFF")
+            image.seek(self._layout.page)
+        except (PhotoError, EOFError):
+            return Metadata(notes=(*notes, "left out damaged metadata"))
+        found = _metadata(image)
+        return replace(found, notes=(*found.notes, *notes))
 
 
 def _open(data: bytes, form: str) -> Image.Image:
@@ -77,18 +128,13 @@ def _frames(image: Image.Image, form: str) -> int:
         raise PhotoError(f"the {form} is damaged: {error}") from error
 
 
-def _is_deep(image: Image.Image, data: bytes) -> bool:
-    if image.format == "PNG":
-        return data[24:25] == b"\x10"  # IHDR: bit depth
-    bits = image.tag_v2.get(_BITS, (8,))  # type: ignore[attr-defined]
-    return 16 in (bits if isinstance(bits, tuple) else (bits,))
-
-
 def _target(image: Image.Image) -> str:
     """The mode that a picture's mode is converted to: L, LA, RGB or RGBA."""
     mode = image.mode
     if mode in ("I", "F"):
         raise PhotoError(f"32 bits a channel (mode {mode}) are not supported; convert it to 16 bits")
+    if mode == "LAB":
+        raise PhotoError("CIELab is not supported; convert it to RGB")
     grey = mode in ("1", "L", "LA", "La") or mode.startswith("I;16")
     alpha = mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
     return ("L" if grey else "RGB") + ("A" if alpha else "")
@@ -110,21 +156,9 @@ def _three(pixels: UInt8) -> UInt8:
     return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
 
 
-def _deep(data: bytes) -> Raster:
-    try:
-        found: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise PhotoError(f"the 16-bit picture is damaged: {error}") from error
-    if found is None:
-        raise PhotoError("the 16-bit picture is damaged")
-    if found.dtype != np.uint16:
-        raise PhotoError(f"{found.dtype} samples are not supported; convert it to 16-bit integers")
-    if found.ndim == 2:
-        deep: UInt16 = cv2.cvtColor(found, cv2.COLOR_GRAY2RGB)
-    else:
-        deep = cv2.cvtColor(found[..., :3], cv2.COLOR_BGR2RGB)
-    alpha = np.ascontiguousarray(found[..., 3]) if found.ndim == 3 and found.shape[2] == 4 else None
-    return Raster((deep >> 8).astype(np.uint8), alpha=alpha, deep=deep)
+def _deep_grey(found: UInt16) -> Raster:
+    deep: Any = cv2.cvtColor(np.ascontiguousarray(found, np.uint16), cv2.COLOR_GRAY2RGB)
+    return Raster((deep >> 8).astype(np.uint8), deep=deep)
 
 
 def _is_lossless(webp: bytes) -> bool:
@@ -140,16 +174,24 @@ def _metadata(image: Image.Image) -> Metadata:
     info = image.info
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp")
     dpi = info.get("dpi")
+    notes: tuple[str, ...] = ()
+    photoshop = None
     try:
         block = _tiff_exif(image) if image.format == "TIFF" else info.get("exif")
         density = (float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None
+        photoshop = _photoshop(image)
     except Exception:  # damaged metadata do not stand in the way of the picture
-        block, density = None, None
+        block, density, notes = None, None, ("left out damaged metadata",)
+    comment = info.get("comment")
+    words = comment.decode("latin-1") if isinstance(comment, bytes) else comment
     return Metadata(
         exif=block.removeprefix(exif.PREFIX) if block else None,
         icc=info.get("icc_profile"),
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         dpi=density,
+        photoshop=photoshop,
+        texts=(("Comment", words),) if isinstance(words, str) and words.strip() else (),
+        notes=notes,
     )
 
 
@@ -163,3 +205,42 @@ def _tiff_exif(image: Image.Image) -> bytes | None:
         if tag in found:
             kept[tag] = dict(found.get_ifd(tag))
     return kept.tobytes() if len(kept) else None
+
+
+def _photoshop(image: Image.Image) -> bytes | None:
+    """Photoshop's resources of a TIFF; its IPTC has a tag of its own, which counts."""
+    if image.format != "TIFF":
+        return None
+    found = [_bytes(image.tag_v2.get(tag)) for tag in (_PHOTOSHOP, _IPTC)]  # type: ignore[attr-defined]
+    if found[0] and iptc.iptc_of(found[0]):
+        return found[0]
+    return iptc.resources_of(found[1]) or found[0]
+
+
+def _bytes(value: Any) -> bytes | None:
+    """The value of a tag of bytes; programs call IPTC a list of 32-bit numbers, too."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, tuple) and value and all(isinstance(n, int) for n in value):
+        return b"".join(n.to_bytes(4, "little") for n in value)
+    return None
+
+
+def _signalled(metadata: Metadata, signals: boxes.Signals, *, grey: bool) -> Metadata:
+    """With a profile for colours that the file signals by numbers, which the writer does not take."""
+    notes = metadata.notes if signals.bits == 8 else (*metadata.notes, f"{signals.bits} bits a channel became 8")
+    profile = metadata.icc or (icc.from_numbers(*signals.nclx, grey=grey) if signals.nclx else None)
+    return replace(metadata, icc=profile, notes=notes)
+
+
+def _jpeg2000(metadata: Metadata, data: bytes, mode: str) -> Metadata:
+    found = boxes.jpeg2000_metadata(data)
+    bits = boxes.jpeg2000_bits(data)
+    shallow = bits > 8 and not mode.startswith("I;16")
+    return replace(
+        metadata,
+        exif=metadata.exif or (found["exif"].removeprefix(exif.PREFIX) if "exif" in found else None),
+        xmp=metadata.xmp or found.get("xmp"),
+        photoshop=metadata.photoshop or iptc.resources_of(found.get("iptc")),
+        notes=(*metadata.notes, f"{bits} bits a channel became 8") if shallow else metadata.notes,
+    )
