@@ -42,7 +42,7 @@ class _Protect(options.Sectioned):
             "strength", "generator", "detector", "detector_model", "no_face", "animated", "again",
         ),
         "What is written": (
-            "out", "form", "quality", "on_exists", "strip_gps", "trailer", "mark", "dry_run",
+            "out", "form", "quality", "on_exists", "strip_gps", "trailer", "mark", "times", "dry_run",
         ),
         "How it runs": (
             "config", "backend", "device", "decoder", "batch", "workers", "processes", "engine", "ray_address",
@@ -94,6 +94,10 @@ class _Protect(options.Sectioned):
 @click.option(
     "--mark/--no-mark", default=True, show_default=True,
     help="Say in a result's metadata (XMP) that it is protected, so that it is not protected twice.",
+)  # fmt: skip
+@click.option(
+    "--times/--no-times", default=True, show_default=True,
+    help="Give each result the modification time and the permissions of its source.",
 )  # fmt: skip
 @click.option(
     "--max-pixels", metavar="N", type=int, default=200_000_000, show_default=True, help="Larger pictures are refused."
@@ -165,6 +169,7 @@ def command(
     animated: str,
     again: bool,
     mark: bool,
+    times: bool,
     max_pixels: int,
     verify: float,
     n_check: int,
@@ -191,9 +196,10 @@ def command(
     DIR/dadfi-manifest.jsonl has a line for every input.
 
     Reads and writes JPEG, PNG, WebP, TIFF, BMP, AVIF and HEIC (the last with the extra heif), PNG and TIFF also with
-    16 bits; GIF and JPEG 2000 become PNG. A file is known by its content, not its name. Orientation is applied; EXIF,
-    XMP, ICC profile, resolution and transparency are carried over; embedded previews are left out, as they show the
-    face as it was.
+    16 bits; GIF and JPEG 2000 become PNG; camera raw files are refused. A file is known by its content, not its name.
+    Orientation is applied; EXIF, XMP, IPTC, comments, colours, resolution and transparency are carried over, and what
+    a format has no place for is named in the manifest (docs/formats.md). Embedded previews are left out, as they show
+    the face as it was.
 
     Exit codes: 0 all done; 1 some files failed, the others are written; 2 wrong usage; 3 nothing to do; 4 the check
     found every model to fail on fewer files than --check-min; 130 interrupted.
@@ -218,6 +224,7 @@ def command(
         animated=animated,
         again=again,
         mark=mark,
+        times=times,
         on_exists=on_exists,
         max_pixels=max_pixels,
         verify=verify,

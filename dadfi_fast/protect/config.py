@@ -41,6 +41,7 @@ class ProtectConfig:
     strip_gps: bool = False
     animated: str = "refuse"  # pictures with several frames or pages
     trailer: str = "drop"  # what phones put behind a JPEG: a film, a depth map, further pictures
+    times: bool = True  # results have the time and the permissions of their sources
     mark: bool = True  # protected photos say so in their metadata
     again: bool = False  # photos with that mark are protected once more
     on_exists: str = "skip"

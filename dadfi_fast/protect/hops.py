@@ -248,7 +248,9 @@ class Hops:
 
     def stage(self, encoded: Encoded) -> Staged:
         """The bytes on disk, under a temporary name beside the final one."""
-        return Staged(encoded.outcome, self.out.stage(encoded.entry.target, encoded.data))
+        entry = encoded.entry
+        like = entry.source if self.config.times and isinstance(entry.source, Path) else None
+        return Staged(encoded.outcome, self.out.stage(entry.target, encoded.data, like=like))
 
     def _target(self, photo: Photo) -> str:
         return target_format(photo.encoding.format, self.config.format)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import cv2
 import numpy as np
@@ -17,9 +18,14 @@ from dadfi_fast.protect.decode import tiff
 from dadfi_fast.protect.decode.base import Decoder, Raster
 from dadfi_fast.types import Encoding, Metadata, UInt8, UInt16
 
+T = TypeVar("T")
 #: TIFF tags that are about the photo; the others are about how that file stores it.
 _ABOUT: Final = (270, 271, 272, 274, 305, 306, 315, 316, 33432, 18246)
 _DIRECTORIES: Final = (34665, 34853)  # EXIF, GPS
+_XMP: Final = 700
+_ICC: Final = 34675
+_RESOLUTION: Final = (282, 283)
+_UNIT: Final = 296
 _PHOTOSHOP: Final = 34377
 _IPTC: Final = 33723
 #: How pillow-heif calls what a HEIC has.
@@ -54,7 +60,6 @@ class PillowDecoder(Decoder):
         """Decode another picture of the file than the first."""
         if page:
             self._image.seek(page)
-            self.metadata = _metadata(self._image)
 
     def decode(self) -> Raster:
         """The pixels; CMYK becomes sRGB, palettes become colours."""
@@ -90,7 +95,7 @@ class TiffDecoder(Decoder):
             return
         self._inner = PillowDecoder(data, "TIFF")
         self._inner.turn_to(layout.page)
-        self.encoding, self.metadata = self._inner.encoding, self._inner.metadata
+        self.encoding, self.metadata = self._inner.encoding, _tiff_metadata(data, layout)
 
     def decode(self) -> Raster:
         """The pixels, as stored or, where Pillow reads them, upright already."""
@@ -98,14 +103,8 @@ class TiffDecoder(Decoder):
 
     def _said(self, known: int) -> Metadata:
         more = self._layout.one(277) - known
-        notes = (f"left out {more} further channels",) if more else ()
-        try:
-            image = _open(self._data, "TIFF")
-            image.seek(self._layout.page)
-        except (PhotoError, EOFError):
-            return Metadata(notes=(*notes, "left out damaged metadata"))
-        found = _metadata(image)
-        return replace(found, notes=(*found.notes, *notes))
+        notes = (f"left out {more} further channel{'s' if more > 1 else ''}",) if more else ()
+        return _tiff_metadata(self._data, self._layout, notes)
 
 
 def _open(data: bytes, form: str) -> Image.Image:
@@ -174,14 +173,10 @@ def _metadata(image: Image.Image) -> Metadata:
     info = image.info
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp")
     dpi = info.get("dpi")
-    notes: tuple[str, ...] = ()
-    photoshop = None
     try:
-        block = _tiff_exif(image) if image.format == "TIFF" else info.get("exif")
-        density = (float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None
-        photoshop = _photoshop(image)
-    except Exception:  # damaged metadata do not stand in the way of the picture
-        block, density, notes = None, None, ("left out damaged metadata",)
+        block, density = info.get("exif"), (float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None
+    except (TypeError, ValueError, ZeroDivisionError):
+        block, density = info.get("exif"), None
     comment = info.get("comment")
     words = comment.decode("latin-1") if isinstance(comment, bytes) else comment
     return Metadata(
@@ -189,15 +184,34 @@ def _metadata(image: Image.Image) -> Metadata:
         icc=info.get("icc_profile"),
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         dpi=density,
-        photoshop=photoshop,
         texts=(("Comment", words),) if isinstance(words, str) and words.strip() else (),
-        notes=notes,
     )
 
 
-def _tiff_exif(image: Image.Image) -> bytes | None:
-    """What a TIFF says about the photo, as an EXIF block."""
-    found, kept = image.getexif(), Image.Exif()
+def _tiff_metadata(data: bytes, layout: tiff.Layout, notes: tuple[str, ...] = ()) -> Metadata:
+    """What a TIFF says of its photo, read without its pixels: Pillow does not know every kind of these."""
+    tags = Image.Exif()
+    tags.bigtiff, tags.endian = data[2:4] in (b"+\0", b"\0+"), layout.order
+    try:
+        tags.load_from_fp(io.BytesIO(data), layout.at)
+    except Exception:  # on damaged directories Pillow raises whatever comes
+        return Metadata(notes=(*notes, "left out damaged metadata"))
+    said = list(notes)
+
+    def read(what: Callable[[Image.Exif], T]) -> T | None:
+        try:
+            return what(tags)
+        except Exception:
+            said.append("left out damaged metadata")
+            return None
+
+    found = Metadata(read(_tiff_exif), read(_tiff_icc), read(_tiff_xmp), read(_tiff_dpi), read(_photoshop))
+    return replace(found, notes=tuple(dict.fromkeys(said)))
+
+
+def _tiff_exif(found: Image.Exif) -> bytes | None:
+    """What is about the photo, as an EXIF block."""
+    kept = Image.Exif()
     for tag in _ABOUT:
         if tag in found:
             kept[tag] = found[tag]
@@ -207,18 +221,32 @@ def _tiff_exif(image: Image.Image) -> bytes | None:
     return kept.tobytes() if len(kept) else None
 
 
-def _photoshop(image: Image.Image) -> bytes | None:
-    """Photoshop's resources of a TIFF; its IPTC has a tag of its own, which counts."""
-    if image.format != "TIFF":
-        return None
-    found = [_bytes(image.tag_v2.get(tag)) for tag in (_PHOTOSHOP, _IPTC)]  # type: ignore[attr-defined]
-    if found[0] and iptc.iptc_of(found[0]):
-        return found[0]
-    return iptc.resources_of(found[1]) or found[0]
+def _tiff_icc(tags: Image.Exif) -> bytes | None:
+    return _bytes(tags.get(_ICC))
+
+
+def _tiff_xmp(tags: Image.Exif) -> bytes | None:
+    return _bytes(tags.get(_XMP))
+
+
+def _tiff_dpi(tags: Image.Exif) -> tuple[float, float] | None:
+    unit = {2: 1.0, 3: 2.54}.get(tags.get(_UNIT, 2))
+    x, y = tags.get(_RESOLUTION[0]), tags.get(_RESOLUTION[1])
+    return (float(x) * unit, float(y) * unit) if unit and x and y else None
+
+
+def _photoshop(tags: Image.Exif) -> bytes | None:
+    """Photoshop's resources; IPTC has a tag of its own, which counts where they have none."""
+    resources, records = (_bytes(tags.get(tag)) for tag in (_PHOTOSHOP, _IPTC))
+    if resources and iptc.iptc_of(resources):
+        return resources
+    return iptc.resources_of(records) or resources
 
 
 def _bytes(value: Any) -> bytes | None:
-    """The value of a tag of bytes; programs call IPTC a list of 32-bit numbers, too."""
+    """The value of a tag of bytes; programs call IPTC a list of 32-bit numbers, too, and XMP a text."""
+    if isinstance(value, str):
+        return value.encode("latin-1", "replace")
     if isinstance(value, bytes):
         return value
     if isinstance(value, tuple) and value and all(isinstance(n, int) for n in value):

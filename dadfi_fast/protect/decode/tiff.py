@@ -55,6 +55,7 @@ class Layout:
     page: int  # which in the chain is the photo
     pages: int  # how many are, smaller copies and masks not counted
     tags: Tags  # of the photo
+    at: int = 0  # where its directory stands
 
     def get(self, tag: int) -> tuple[int, ...]:
         """The values of a tag; TIFF's own default where the file does not say."""
@@ -83,12 +84,13 @@ class _File:
         value: int = struct.unpack_from(self.order + kind, self.data, at)[0]
         return value
 
-    def chain(self, at: int) -> Iterator[Tags]:
+    def chain(self, at: int) -> Iterator[tuple[int, Tags]]:
         seen: set[int] = set()
         while at and at not in seen and len(seen) < _MOST:
             seen.add(at)
+            here = at
             tags, at = self.directory(at)
-            yield tags
+            yield here, tags
 
     def directory(self, at: int) -> tuple[Tags, int]:
         """The whole numbers in a directory, and where the next one is."""
@@ -124,7 +126,8 @@ def read_layout(data: bytes) -> Layout:
     """
     try:
         file = _File(data)
-        chain = list(file.chain(file.first))
+        found = list(file.chain(file.first))
+        chain = [tags for _, tags in found]
         below = [tags for each in chain for at in each.get(_SUB_IFDS, ())[:64] for tags in _tolerant(file, at)]
     except struct.error as error:
         raise PhotoError(f"the TIFF is damaged: {error}") from error
@@ -136,7 +139,7 @@ def read_layout(data: bytes) -> Layout:
         raise PhotoError("the TIFF is damaged: it holds no picture")
     if any(_area(tags) > _area(chain[page]) for tags in below):
         raise PhotoError("its first picture is a preview of a larger one; export the photo as JPEG or TIFF first")
-    return Layout(file.order, page, max(1, len(photos)), chain[page])
+    return Layout(file.order, page, max(1, len(photos)), chain[page], found[page][0])
 
 
 def _tolerant(file: _File, at: int) -> list[Tags]:
