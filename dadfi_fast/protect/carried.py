@@ -13,6 +13,8 @@ from dadfi_fast.types import Metadata
 
 #: Bytes that a comment in a JPEG can have.
 _COMMENT_ROOM: Final = 65533
+#: Formats that write grey as three channels, to which a profile of grey does not apply.
+_THREE_CHANNELS: Final = ("WEBP", "AVIF")
 _CHRM_UNIT: Final = 100_000
 
 
@@ -29,13 +31,15 @@ def carried(metadata: Metadata, target: str, *, grey: bool = False) -> Metadata:
     """
     if target == "PNG":
         return metadata
-    found = _without_signals(metadata, grey=grey)
+    found = _without_signals(metadata, grey=grey and target not in _THREE_CHANNELS)
     if target == "JPEG":
         return _in_segments(found)
     if target == "TIFF":
         return _without(found, "texts")
     if target == "BMP":
         return _without(found, "exif", "xmp", "icc", "photoshop", "texts")
+    if (found.icc or b"")[16:20] == b"GRAY" and target in _THREE_CHANNELS:
+        found = _without(found, "icc")
     return _without(found, "photoshop", "texts")
 
 

@@ -39,6 +39,11 @@ _BRADFORD: Final = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367
 _D50: Final = np.array([0.9642, 1.0, 0.8249])
 
 
+def is_profile(icc: bytes | None) -> bool:
+    """Whether this is a whole ICC profile: its length and its signature (ICC.1:2022, 7.2)."""
+    return icc is not None and 128 <= int.from_bytes(icc[:4], "big") <= len(icc) and icc[36:40] == b"acsp"
+
+
 def from_numbers(primaries: int, transfer: int, *, grey: bool = False) -> bytes | None:
     """The profile for H.273 code points; None where they mean sRGB, or nothing that is known.
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.protect import exif, iptc, xmp
+from dadfi_fast.protect.icc import is_profile
 from dadfi_fast.types import Metadata
 
 EXIF: Final = b"Exif\0\0"
@@ -182,16 +183,11 @@ class _Said:
         candidates = [sorted(parts, key=operator.itemgetter(0)) if distinct else parts, parts, parts[:1]]
         candidates.append([part for n, part in enumerate(parts) if part[0] not in numbers[:n]])
         for each in candidates:
-            if _is_profile(joined := b"".join(data for _, _, data in each)):
+            if is_profile(joined := b"".join(data for _, _, data in each)):
                 return joined
         if self._profile:
             self._say("left out a damaged ICC profile")
         return None
-
-
-def _is_profile(icc: bytes) -> bool:
-    """Whether this is a whole ICC profile: its length and its signature (ICC.1:2022, 7.2)."""
-    return len(icc) >= 128 and int.from_bytes(icc[:4], "big") == len(icc) and icc[36:40] == b"acsp"
 
 
 def _words(comment: bytes) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.protect import exif, iptc, xmp
-from dadfi_fast.protect.previews import is_base64_picture
+from dadfi_fast.protect.previews import is_picture_as_text
 from dadfi_fast.types import Metadata
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -198,7 +198,7 @@ def kept_texts(texts: Sequence[tuple[str, str]], *, strip_gps: bool) -> tuple[tu
     return tuple(
         (key, value)
         for key, value in texts
-        if not is_base64_picture(value.encode()) and not (strip_gps and _PLACE.search(key)) and not _COPIES.match(key)
+        if not is_picture_as_text(value.encode()) and not (strip_gps and _PLACE.search(key)) and not _COPIES.match(key)
     )
 
 

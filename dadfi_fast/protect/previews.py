@@ -19,17 +19,18 @@ _MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _TABLES: Final = frozenset({0xDB, 0xC4, *range(0xC0, 0xC4)})
 _SEGMENTS: Final = 64  # more stand before no preview's scan
 _SOS, _EOI = 0xDA, 0xD9
-#: How base64 of JPEG, PNG, WebP, GIF, TIFF and HEIF begins; white space may stand before it, also as a reference.
-_BASE64: Final = re.compile(
-    rb"(?:\s|&#(?:x[0-9A-Fa-f]+|\d+);)*(?:/9j/|iVBORw0K|UklGR|R0lGOD|SUkqA|TU0AK|AAAA[A-Za-z0-9+/]{2}Z0eX)"
+#: A picture as text: how base64 of JPEG, PNG, WebP, GIF, TIFF and HEIF begins, and a JPEG in hexadecimal, with so much
+#: behind it that a face could be seen. White space may stand between, also as a reference.
+_AS_TEXT: Final = re.compile(
+    rb"(?:/9j/|iVBORw0K|UklGR|R0lGOD|SUkqA|TU0AK|AAAA[A-Za-z0-9+/]{2}Z0eX)(?:[A-Za-z0-9+/=\s]|&#x?[0-9A-Fa-f]+;){150}"
+    rb"|ffd8ff[ed][0-9a-f](?:[0-9a-f\s]){300}",
+    re.IGNORECASE,
 )
-#: Shorter ones hold no picture in which a face could be seen.
-_SHORTEST: Final = 200
 
 
-def is_base64_picture(text: bytes) -> bool:
-    """Whether ``text`` is a picture in base64."""
-    return len(text) >= _SHORTEST and _BASE64.match(text) is not None
+def is_picture_as_text(text: bytes) -> bool:
+    """Whether a picture stands in ``text``, in base64 or in hexadecimal."""
+    return _AS_TEXT.search(text) is not None
 
 
 def pictures(block: bytes | bytearray) -> Iterator[tuple[int, int]]:

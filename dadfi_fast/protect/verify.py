@@ -14,10 +14,11 @@ from typing import Final
 
 import cv2
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
 
 from dadfi_fast import heif
 from dadfi_fast.errors import PhotoError, UnsafePhoto
+from dadfi_fast.protect import xmp
 from dadfi_fast.protect.outcome import Entry, Quality
 from dadfi_fast.types import UInt8
 
@@ -95,12 +96,32 @@ def _read(data: bytes, max_pixels: int) -> UInt8:
     with Image.open(io.BytesIO(data)) as image:
         if image.width * image.height > max_pixels:
             raise UnsafePhoto(f"{image.width}x{image.height} pixels are more than --max-pixels {max_pixels}")
-        if image.format in ("JPEG", "MPO") and image.mode != "CMYK" and image.getexif().get(0x0112, 1) == 1:
+        turn = _orientation(image)
+        if image.format in ("JPEG", "MPO") and image.mode != "CMYK" and turn == 1:
             found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
             if found is not None:
                 return found[..., ::-1]  # type: ignore[return-value]
         _turn_to_photo(image)
-        return _eight(ImageOps.exif_transpose(image))
+        found = _eight(image)  # Pillow turns a TIFF when it loads it, and no other format
+        return found if image.format == "TIFF" else _turned(found, turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    """By EXIF, also behind the pixels of a PNG, else by XMP."""
+    if image.format == "PNG":
+        image.load()
+    stated = image.getexif().get(0x0112)
+    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+    if stated not in range(1, 9):
+        stated = xmp.stated_orientation(packet.encode() if isinstance(packet, str) else packet)
+    return int(stated or 1)
+
+
+def _turned(pixels: UInt8, orientation: int) -> UInt8:
+    if orientation > 4:
+        pixels = pixels.swapaxes(0, 1)
+    across, down = {2: (-1, 1), 3: (-1, -1), 4: (1, -1), 6: (-1, 1), 7: (-1, -1), 8: (1, -1)}.get(orientation, (1, 1))
+    return pixels[::down, ::across]
 
 
 def _turn_to_photo(image: Image.Image) -> None:

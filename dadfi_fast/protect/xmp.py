@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 from xml.parsers import expat
 
-from dadfi_fast.protect.previews import is_base64_picture
+from dadfi_fast.protect.previews import is_picture_as_text
 
 _RDF: Final = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _TIFF: Final = "http://ns.adobe.com/tiff/1.0/"
@@ -195,7 +195,7 @@ def _is_picture(text: bytes, each: _Property) -> bool:
     # What points to extended XMP goes as well: that is where phones keep pictures, and it is not carried over.
     if (each.space, each.name) == (_NOTE, "HasExtendedXMP"):
         return True
-    return is_base64_picture(text[each.value_start : each.value_end])
+    return is_picture_as_text(text[each.value_start : each.value_end])
 
 
 def _is_trailer(_text: bytes, each: _Property) -> bool:

@@ -13,6 +13,7 @@ from dadfi_fast.errors import PhotoError, UnsafePhoto
 from dadfi_fast.protect import exif, iptc, previews, raw, xmp
 from dadfi_fast.protect.boxes import brands
 from dadfi_fast.protect.decode.base import Decoder
+from dadfi_fast.protect.icc import is_profile
 from dadfi_fast.protect.jpeg import read_header
 from dadfi_fast.protect.png import kept_texts
 from dadfi_fast.types import Metadata, Photo
@@ -90,8 +91,11 @@ def _decoder(data: bytes, form: str) -> Decoder:
         from dadfi_fast.protect.decode.simplejpeg import JpegDecoder
 
         header = read_header(data)
-        if len(header.sampling) in (1, 3):  # four are CMYK, which needs a conversion of colours, and so Pillow
+        if len(header.sampling) == 1 or header.subsampling is not None:
             return JpegDecoder(data, header)
+        from dadfi_fast.protect.decode.pillow import OddJpegDecoder
+
+        return OddJpegDecoder(data, header)
     if form == "PNG":
         from dadfi_fast.protect.decode.png import PngDecoder
 
@@ -128,17 +132,22 @@ def cleaned(raw_metadata: Metadata, *, strip_gps: bool, converted: bool = False)
     """What a file says of its photo, as it holds once that is upright; ``converted``: its colours are sRGB now."""
     block = exif.cleaned(raw_metadata.exif, strip_gps=strip_gps)
     packet = xmp.cleaned(raw_metadata.xmp, strip_gps=strip_gps)
+    profile = raw_metadata.icc if is_profile(raw_metadata.icc) else None
     resources = iptc.cleaned(raw_metadata.photoshop, strip_gps=strip_gps)
     dpi = raw_metadata.dpi if _is_resolution(raw_metadata.dpi) else None
     notes = [*raw_metadata.notes]
-    lost = (("EXIF", raw_metadata.exif, block), ("XMP", raw_metadata.xmp, packet))
-    notes += [f"left out damaged {name}" for name, before, after in lost if before and after is None]
+    lost = (
+        ("EXIF", raw_metadata.exif, block),
+        ("XMP", raw_metadata.xmp, packet),
+        ("ICC profile", raw_metadata.icc, profile),
+    )
+    notes += [f"left out a damaged {name}" for name, before, after in lost if before and after is None]
     notes += ["left out an impossible resolution"] if dpi != raw_metadata.dpi else []
-    blocks = (block, packet, resources, raw_metadata.icc)
+    blocks = (block, packet, resources, profile)
     notes += ["a preview may be left in the metadata"] if any(any(previews.pictures(b)) for b in blocks if b) else []
     return Metadata(
         exif=block,
-        icc=None if converted else raw_metadata.icc,
+        icc=None if converted else profile,
         xmp=packet,
         dpi=dpi,
         photoshop=resources,

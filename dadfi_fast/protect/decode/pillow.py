@@ -16,7 +16,9 @@ from dadfi_fast.errors import PhotoError
 from dadfi_fast.protect import boxes, exif, icc, iptc
 from dadfi_fast.protect.decode import tiff
 from dadfi_fast.protect.decode.base import Decoder, Raster
-from dadfi_fast.types import Encoding, Metadata, UInt8, UInt16
+from dadfi_fast.protect.decode.simplejpeg import mended
+from dadfi_fast.protect.jpeg import JpegHeader, with_metadata
+from dadfi_fast.types import Encoding, Metadata, UInt8
 
 T = TypeVar("T")
 #: TIFF tags that are about the photo; the others are about how that file stores it.
@@ -30,6 +32,8 @@ _PHOTOSHOP: Final = 34377
 _IPTC: Final = 33723
 #: How pillow-heif calls what a HEIC has.
 _SAMPLING: Final = {420: "4:2:0", 422: "4:2:2", 444: "4:4:4"}
+#: Pillow's modes of JPEG 2000 -> ours where it has more than 8 bits.
+_DEEP: Final = {"I;16": "I;16", "L": "I;16", "RGB": "RGB;16", "RGBA": "RGB;16"}
 _MEDIA: Final = ("AVIF", "HEIF")
 
 
@@ -48,13 +52,18 @@ class PillowDecoder(Decoder):
         self._mode = _target(image)
         sampling = _SAMPLING.get(image.info.get("chroma", 0))
         lossless = form == "WEBP" and _is_lossless(data)
-        mode = "I;16" if image.mode.startswith("I;16") else self._mode
-        self.encoding = Encoding(form, mode, subsampling=sampling, lossless=lossless)
+        mode = self._mode
+        self._deep: bytes | None = None  # a JPEG 2000 of more than 8 bits, which OpenCV decodes
         self.metadata = _metadata(image)
         if form in _MEDIA:
-            self.metadata = _signalled(self.metadata, signals, grey=self._mode.startswith("L"))
+            # Grey stays that in a HEIC, and becomes three channels in an AVIF.
+            self.metadata = _signalled(self.metadata, signals, grey=form == "HEIF" and self._mode.startswith("L"))
         elif form == "JPEG2000":
-            self.metadata = _jpeg2000(self.metadata, data, image.mode)
+            self.metadata = _jpeg2000(self.metadata, data)
+            self._bits = boxes.jpeg2000_bits(data)
+            if self._bits > 8 and image.mode in _DEEP:
+                self._deep, mode = data, _DEEP[image.mode]
+        self.encoding = Encoding(form, mode, subsampling=sampling, lossless=lossless)
 
     def turn_to(self, page: int) -> None:
         """Decode another picture of the file than the first."""
@@ -64,8 +73,8 @@ class PillowDecoder(Decoder):
     def decode(self) -> Raster:
         """The pixels; CMYK becomes sRGB, palettes become colours."""
         try:
-            if self._image.mode.startswith("I;16"):
-                return _deep_grey(np.array(self._image))
+            if self._deep is not None:
+                return _deep_jpeg2000(self._deep, self._bits, self.width, self.height)
             image, converted = (_from_cmyk(self._image), True) if self._image.mode == "CMYK" else (self._image, False)
             pixels = np.array(image.convert(self._mode))
         except Exception as error:
@@ -74,6 +83,39 @@ class PillowDecoder(Decoder):
         colour = pixels[..., 0] if self._mode == "LA" else pixels[..., :3] if alpha is not None else pixels
         # Pillow turns a TIFF when it loads it, and no other format.
         return Raster(_three(colour), alpha=alpha, converted=converted, upright=self.encoding.format == "TIFF")
+
+
+class OddJpegDecoder(Decoder):
+    """A JPEG whose components libjpeg-turbo's own interface has no name for: CMYK, unusual subsampling."""
+
+    def __init__(self, data: bytes, header: JpegHeader) -> None:
+        self._data, self._header = data, header
+        self.width, self.height, self.metadata = header.width, header.height, header.metadata
+        self._inner = self._opened()
+        kept = header.tables if len(header.sampling) == 3 else None
+        self.encoding = replace(
+            self._inner.encoding, quantization=kept, progressive=kept is not None and header.progressive
+        )
+
+    def decode(self) -> Raster:
+        """The pixels, once more without what is not about them where that stands in the way."""
+        try:
+            return self._inner.decode()
+        except PhotoError as error:
+            try:
+                return PillowDecoder(self._mended(), "JPEG").decode()
+            except PhotoError:
+                raise error from None
+
+    def _opened(self) -> PillowDecoder:
+        try:
+            return PillowDecoder(self._data, "JPEG")
+        except PhotoError:
+            return PillowDecoder(self._mended(), "JPEG")
+
+    def _mended(self) -> bytes:
+        bare = mended(self._data, progressive=self._header.progressive)
+        return with_metadata(bare, Metadata(icc=self._header.metadata.icc))  # CMYK is converted by it
 
 
 class TiffDecoder(Decoder):
@@ -155,9 +197,20 @@ def _three(pixels: UInt8) -> UInt8:
     return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
 
 
-def _deep_grey(found: UInt16) -> Raster:
-    deep: Any = cv2.cvtColor(np.ascontiguousarray(found, np.uint16), cv2.COLOR_GRAY2RGB)
-    return Raster((deep >> 8).astype(np.uint8), deep=deep)
+def _deep_jpeg2000(data: bytes, bits: int, width: int, height: int) -> Raster:
+    """More than 8 bits a channel, spread to 16: Pillow has them for grey alone."""
+    found: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if found is None or found.dtype != np.uint16 or found.shape[:2] != (height, width):
+        raise PhotoError("its codestream cannot be decoded")
+    if bits < 16:
+        top = (1 << bits) - 1
+        found = ((found.astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
+    alpha = np.ascontiguousarray(found[..., 3]) if found.ndim == 3 and found.shape[2] == 4 else None
+    if found.ndim == 2:
+        deep: Any = cv2.cvtColor(found, cv2.COLOR_GRAY2RGB)
+    else:
+        deep = cv2.cvtColor(np.ascontiguousarray(found[..., :3]), cv2.COLOR_BGR2RGB)
+    return Raster((deep >> 8).astype(np.uint8), alpha=alpha, deep=deep)
 
 
 def _is_lossless(webp: bytes) -> bool:
@@ -261,14 +314,11 @@ def _signalled(metadata: Metadata, signals: boxes.Signals, *, grey: bool) -> Met
     return replace(metadata, icc=profile, notes=notes)
 
 
-def _jpeg2000(metadata: Metadata, data: bytes, mode: str) -> Metadata:
+def _jpeg2000(metadata: Metadata, data: bytes) -> Metadata:
     found = boxes.jpeg2000_metadata(data)
-    bits = boxes.jpeg2000_bits(data)
-    shallow = bits > 8 and not mode.startswith("I;16")
     return replace(
         metadata,
         exif=metadata.exif or (found["exif"].removeprefix(exif.PREFIX) if "exif" in found else None),
         xmp=metadata.xmp or found.get("xmp"),
         photoshop=metadata.photoshop or iptc.resources_of(found.get("iptc")),
-        notes=(*metadata.notes, f"{bits} bits a channel became 8") if shallow else metadata.notes,
     )
