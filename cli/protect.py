@@ -14,7 +14,16 @@ from dadfi_fast.cli.protect_run import Run
 from dadfi_fast.cli.report import Reporter
 from dadfi_fast.cli.report import options as report_options
 from dadfi_fast.errors import CheckFailed, DadfiError, NothingToDo, UsageError
-from dadfi_fast.protect.config import ANIMATED, DECODERS, FORMATS, NO_FACE, ON_EXISTS, TRAILER, ProtectConfig
+from dadfi_fast.protect.config import (
+    ANIMATED,
+    DECODERS,
+    FORMATS,
+    NO_FACE,
+    ON_EXISTS,
+    SMALL_FACES,
+    TRAILER,
+    ProtectConfig,
+)
 from dadfi_fast.protect.places import Place, place
 
 if TYPE_CHECKING:
@@ -39,7 +48,7 @@ def _out(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Pla
 class _Protect(options.Sectioned):
     sections: ClassVar = {
         "What is changed": (
-            "strength", "generator", "detector", "detector_model", "no_face", "animated", "again",
+            "strength", "generator", "detector", "detector_model", "small_faces", "no_face", "animated", "again",
         ),
         "What is written": (
             "out", "form", "quality", "on_exists", "strip_gps", "trailer", "mark", "times", "dry_run",
@@ -66,6 +75,11 @@ class _Protect(options.Sectioned):
 @click.option(
     "--decoder", type=options.Choice(DECODERS), default="auto", show_default=True,
     help="cpu: simplejpeg and Pillow. dali: JPEGs by NVIDIA DALI, in batches, on the --device. auto: dali on a GPU.",
+)  # fmt: skip
+@click.option(
+    "--small-faces", type=options.Choice(SMALL_FACES), default="auto", show_default=True,
+    help="Look for faces from 40 px on, in tiles where it is large. auto: not beside faces that take 35 % of the "
+    "photo's longer side.",
 )  # fmt: skip
 @click.option(
     "--no-face", type=options.Choice(NO_FACE), default="copy", show_default=True, help="Photos without a face."
@@ -160,6 +174,7 @@ def command(
     detector: str,
     detector_model: Path | None,
     decoder: str,
+    small_faces: str,
     no_face: str,
     form: str,
     quality: int | None,
@@ -208,7 +223,7 @@ def command(
     from dadfi_fast.protect.decode.choice import choose_decoder
     from dadfi_fast.protect.front import describe
 
-    find, reason = choose_detector(detector, model=detector_model)
+    find, reason = choose_detector(detector, model=detector_model, small_faces=small_faces)
     device = "cpu" if device == "auto" else device
     decodes, decoded_by = choose_decoder(decoder, device=device)
     config = ProtectConfig(
@@ -216,6 +231,7 @@ def command(
         out=out,
         strength=strength,
         detector=find.name,
+        small_faces=small_faces,
         no_face=no_face,
         format=form,
         quality=quality,

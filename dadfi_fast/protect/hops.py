@@ -244,7 +244,13 @@ class Hops:
             measured = measure(entry, loaded.data, data, max_pixels=config.max_pixels)
         self._placeless(data)
         said = company.notes(loaded.decoder.frames)
-        return Encoded(Written(entry, entry.target, faces, linf, loaded.sha256, digest, measured, said), data)
+        least = self._faces_from(loaded, faces)
+        return Encoded(Written(entry, entry.target, faces, linf, loaded.sha256, digest, measured, said, least), data)
+
+    def _faces_from(self, loaded: Loaded, faces: tuple[Face, ...]) -> int | None:
+        size = loaded.decoder.height, loaded.decoder.width
+        found = () if len(faces) == 1 and faces[0].score == 1 else faces  # what stands for the whole picture
+        return self.detector.faces_from(found, *size)
 
     def stage(self, encoded: Encoded) -> Staged:
         """The bytes on disk, under a temporary name beside the final one."""
@@ -278,7 +284,8 @@ class Hops:
             self._placeless(data)
         digest = loaded.sha256 if data is loaded.data else hashlib.sha256(data).hexdigest()
         said = (*notes(1, trailer, kept=False), *said)
-        return Encoded(Copied(seen.entry, seen.entry.target, "no face found", loaded.sha256, digest, said), data)
+        least = self._faces_from(loaded, ())
+        return Encoded(Copied(seen.entry, seen.entry.target, "no face found", loaded.sha256, digest, said, least), data)
 
     def _unchanged(self, seen: Seen) -> tuple[bytes, tuple[str, ...]]:
         """The photo written anew as it is, and what is to be said of that."""

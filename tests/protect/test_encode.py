@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, JpegImagePlugin
+from PIL import Image, ImageCms, JpegImagePlugin
 
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.protect.decode import decode, open_picture
@@ -105,7 +105,11 @@ def test_sixteen_bits_stay(channels: int, suffix: str, form: str) -> None:
     assert Image.open(io.BytesIO(found)).format == form
 
 
-META = {"icc": b"an ICC profile" * 9, "xmp": b"<x:xmpmeta>caption</x:xmpmeta>", "dpi": (300.0, 300.0)}
+META = {
+    "icc": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+    "xmp": b"<x:xmpmeta>caption</x:xmpmeta>",
+    "dpi": (300.0, 300.0),
+}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from dadfi_fast.errors import DiskError, UsageError
+from dadfi_fast.protect import icc
 from dadfi_fast.protect.jpeg import read_header, with_metadata
 from dadfi_fast.protect.manifest import NAME
 from dadfi_fast.types import Metadata, UInt8
@@ -68,7 +69,7 @@ def test_threads_and_batches_change_no_byte(photos: Fill, run: Run, tmp_path: Pa
 def test_metadata_travel_and_the_photo_is_upright(
     photos: Fill, run: Run, encoded: Make, exif_block: Make, tmp_path: Path
 ) -> None:
-    profile, packet = b"profile" * 99, b'<x tiff:Orientation="6" dc:rights="mine"/>'
+    profile, packet = icc.profile(icc.SRGB, (2.2,), "a display"), b'<x tiff:Orientation="6" dc:rights="mine"/>'
     metadata = Metadata(exif=exif_block(turn=6), icc=profile, xmp=packet, dpi=(300, 300))
     photos({"a.jpg": with_metadata(encoded(quality=88, subsampling="4:2:2", size=(40, 64)), metadata)})
     run()
