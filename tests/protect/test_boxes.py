@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+from dadfi_fast import heif
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.protect import boxes
 from dadfi_fast.protect.decode import open_picture, recognise
@@ -50,9 +51,10 @@ def signalled(avif: bytes, primaries: int, transfer: int) -> bytes:
 
 @pytest.mark.parametrize("form", ["AVIF", "HEIF"])
 def test_numbers_of_colours_become_a_profile(encoded: Make, form: str) -> None:
-    options = (
-        {} if form == "AVIF" else {"color_primaries": 12, "transfer_characteristics": 13, "matrix_coefficients": 6}
-    )
+    options: dict[str, int] = {}
+    if form == "HEIF":
+        heif.register()
+        options = {"color_primaries": 12, "transfer_characteristics": 13, "matrix_coefficients": 6}
     data = encoded(form, size=(64, 64), **options)
     if b"colrnclx" not in data:
         pytest.skip("this encoder writes no such box")

@@ -26,9 +26,8 @@ def resource(number: int, data: bytes, signature: bytes = b"8BIM") -> bytes:
     return signature + struct.pack(">HHI", number, 0, len(data)) + data + b"\0" * (len(data) % 2)
 
 
-RECORDS = (
-    record(90, b"\x1b%G", 1) + record(25, b"alpha") + record(90, b"Sampletown") + record(101, b"Land") + record(120, b"cap")
-)  # fmt: skip
+PLACES = record(90, b"Sampletown") + record(101, b"Land")
+RECORDS = record(90, b"\x1b%G", 1) + record(25, b"alpha") + PLACES + record(120, b"cap")
 BARE = record(90, b"\x1b%G", 1) + record(25, b"alpha") + record(120, b"cap")
 DIGEST, PATH = resource(0x0425, bytes(16)), resource(2000, b"a path")
 
