@@ -183,7 +183,8 @@ class _Said:
         candidates = [sorted(parts, key=operator.itemgetter(0)) if distinct else parts, parts, parts[:1]]
         candidates.append([part for n, part in enumerate(parts) if part[0] not in numbers[:n]])
         for each in candidates:
-            if is_profile(joined := b"".join(data for _, _, data in each)):
+            joined = b"".join(data for _, _, data in each)
+            if is_profile(joined) and int.from_bytes(joined[:4], "big") == len(joined):
                 return joined
         if self._profile:
             self._say("left out a damaged ICC profile")

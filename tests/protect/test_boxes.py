@@ -60,7 +60,7 @@ def test_numbers_of_colours_become_a_profile(encoded: Make, form: str) -> None:
         pytest.skip("this encoder writes no such box")
     decoder = open_picture(signalled(data, 12, 13), max_pixels=10**6)
     profile = ImageCms.ImageCmsProfile(io.BytesIO(decoder.metadata.icc or b"")).profile
-    assert np.allclose(profile.red_colorant[1][:2], (0.6769, 0.3237), atol=0.01)  # P3's red under D50
+    assert np.allclose(profile.red_colorant[1][:2], (0.6820, 0.3194), atol=0.002)  # P3's red under D50
     assert open_picture(signalled(data, 1, 13), max_pixels=10**6).metadata.icc is None
 
 

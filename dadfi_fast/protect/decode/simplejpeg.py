@@ -15,8 +15,10 @@ from dadfi_fast.protect.jpeg import ADOBE, APP0, APP14, COM, EOI, JFIF, SOS, Jpe
 from dadfi_fast.types import Encoding, UInt8
 
 _STRAY: Final = re.compile(r"(\d+) extraneous bytes")
-#: Stray bytes that are taken for padding, whatever they are; more must all be the same.
+#: Stray bytes that are taken for padding, whatever they are.
 _PADDING: Final = 64
+#: Bytes that the codec reads ahead of the pixel that it is at.
+_AHEAD: Final = 8
 #: A marker within the scans that is neither a stuffed byte, nor a restart, nor a fill byte.
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 #: A JFIF segment of version 1.01 that says nothing more.
@@ -73,8 +75,16 @@ class JpegDecoder(Decoder):
 
 
 def _is_padding(data: bytes, count: int) -> bool:
-    tail = data[:-2][-count:]
-    return count <= _PADDING or len(set(tail[1:])) <= 1
+    """Whether the codec has passed over ``count`` bytes before the end that belong to no pixel.
+
+    Many must all be the same, and all of their kind: where zeros stand for what was lost, the codec takes some of them
+    for pixels, and passes over the rest.
+    """
+    if count <= _PADDING:
+        return True
+    body = data[:-2]
+    run = len(body) - len(body.rstrip(body[-1:]))
+    return run - count <= _AHEAD
 
 
 def mended(data: bytes, *, progressive: bool) -> bytes:
