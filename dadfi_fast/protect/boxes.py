@@ -121,7 +121,7 @@ def jpeg2000_metadata(data: bytes) -> dict[str, bytes]:
 
 
 def jpeg2000_bits(data: bytes) -> int:
-    """Bits of the deepest component, by the codestream's SIZ segment (15444-1, A.5.1); 8 where it is not found."""
+    """Bits of the deepest component, by the codestream's segment of sizes (15444-1, A.5.1); 8 where it is not found."""
     at = data.find(b"\xff\x4f\xff\x51")
     if at < 0 or at + 42 > len(data):
         return 8

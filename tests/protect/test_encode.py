@@ -176,3 +176,14 @@ def test_pngs_become_full_colour_jpegs(encoded: Make) -> None:
 def test_what_a_codec_refuses_is_told(encoded: Make) -> None:
     with pytest.raises(PhotoError, match="cannot be written as WEBP"):
         again(encoded("PNG", size=(1, 17000)), form="webp")
+
+
+def test_a_bmp_keeps_alpha_and_resolution(smooth: Callable[[int, int], UInt8]) -> None:
+    from dadfi_fast.protect.bmp import with_alpha
+
+    fade = np.tile(np.arange(31, dtype=np.uint8) * 8, (20, 1))
+    data = with_alpha(smooth(20, 31), fade, (300.0, 150.0))
+    for each in (data, again(data)):
+        image = Image.open(io.BytesIO(each))
+        assert image.mode == "RGBA" and image.info["dpi"] == pytest.approx((300, 150), abs=0.1)
+        assert np.array_equal(np.asarray(image), np.dstack((smooth(20, 31), fade)))
