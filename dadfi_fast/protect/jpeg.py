@@ -87,7 +87,7 @@ def segments(data: bytes) -> Iterator[Segment]:
     while True:
         if at + 4 > len(data):
             raise PhotoError("the file ends within its header")
-        if data[at] != 0xFF:
+        if data[at] != 0xFF or data[at + 1] == 0:  # a stuffed byte is no marker
             found = _MARKER.search(data, at, at + _JUNK)
             if found is None:
                 raise PhotoError("the header is damaged")

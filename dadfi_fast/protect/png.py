@@ -237,7 +237,8 @@ def frames(data: bytes) -> int:
     count = 1
     for each in chunks(data):
         if each.name == b"acTL" and len(each.payload) >= 4:
-            count = max(1, int.from_bytes(each.payload[:4], "big"))
+            said = int.from_bytes(each.payload[:4], "big")
+            count = said if 1 <= said < 1 << 31 else 1  # else it is none
         if each.name == b"IDAT":
             break
     return count

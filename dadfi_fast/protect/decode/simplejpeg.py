@@ -71,7 +71,13 @@ class JpegDecoder(Decoder):
             stray = _STRAY.search(str(left))
             if stray is None or not _is_padding(data, int(stray[1])):
                 raise PhotoError(f"the JPEG is damaged: {left}") from left
+            return self._leniently(data)
+
+    def _leniently(self, data: bytes) -> UInt8:
+        try:
             return self._pixels(data, strict=False)
+        except ValueError as error:
+            raise PhotoError(f"the JPEG is damaged: {error}") from error
 
 
 def _is_padding(data: bytes, count: int) -> bool:
@@ -132,7 +138,9 @@ def _is_complete(data: bytes, first: Segment) -> bool:
     """Whether the scans of a progressive picture bring every coefficient to its last bit."""
     left: dict[int, set[int]] = {}
     for scan in _scans(data, first):
-        count = scan[0]
+        count = scan[0] if scan else 0
+        if len(scan) < 4 + 2 * count:
+            return False
         low, high, bits = scan[1 + 2 * count], scan[2 + 2 * count], scan[3 + 2 * count] & 15
         for component in scan[1 : 1 + 2 * count : 2]:
             waiting = left.setdefault(component, set(range(64)))

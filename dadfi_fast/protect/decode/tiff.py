@@ -34,6 +34,7 @@ _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS, _SUB_IFDS, _EXTRA, _FORM
 _DEFAULTS: Final[Tags] = {
     _BITS: (1,), _COMPRESSION: (1,), _SAMPLES: (1,), _PLANAR: (1,), _PREDICTOR: (1,), _FORMAT: (1,), _FILL: (1,),
 }  # fmt: skip
+_POSITIVE: Final = (_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT, _SAMPLES)
 #: Bytes a value of each type takes, and how `struct` calls the whole numbers among them.
 _SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _WHOLE: Final = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
@@ -43,6 +44,8 @@ _VALUES: Final = 1 << 22
 _REDUCED: Final = 1 | 4  # a smaller copy, a mask
 #: Compressions that give back the very bytes: none, LZW, Deflate (two numbers), PackBits, LZMA, Zstandard.
 _LOSSLESS: Final = frozenset({1, 5, 8, 32946, 32773, 34925, 50000})
+#: CCITT's three for fax, and JPEG, old and new: Pillow has them for 8 bits and 1.
+_PILLOWS: Final = frozenset({2, 3, 4, 6, 7, 32771})
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _NAMES: Final = {5: "CMYK", 6: "YCbCr", 8: "CIELab", 9: "ICCLab", 10: "ITULab", 3: "a palette", 4: "a mask"}
 
@@ -68,7 +71,7 @@ class Layout:
             PhotoError: there is none.
         """
         values = self.get(tag)
-        if not values:
+        if not values or (tag in _POSITIVE and not values[0]):
             raise PhotoError(f"the TIFF is damaged: tag {tag} is missing")
         return values[0]
 
@@ -102,7 +105,7 @@ class _File:
             self._entry(start + size * n, tags)
         try:
             following = self._one("Q" if self._big else "I", start + size * count)
-        except struct.error:  # cut off right behind it
+        except (struct.error, OverflowError):  # cut off right behind it
             following = 0
         return tags, following
 
@@ -129,7 +132,7 @@ def read_layout(data: bytes) -> Layout:
         found = list(file.chain(file.first))
         chain = [tags for _, tags in found]
         below = [tags for each in chain for at in each.get(_SUB_IFDS, ())[:64] for tags in _tolerant(file, at)]
-    except struct.error as error:
+    except (struct.error, OverflowError) as error:
         raise PhotoError(f"the TIFF is damaged: {error}") from error
     if any(raw.is_raw_directory(tags) for tags in (*chain, *below)):
         raise PhotoError(raw.REFUSED)
@@ -145,7 +148,7 @@ def read_layout(data: bytes) -> Layout:
 def _tolerant(file: _File, at: int) -> list[Tags]:
     try:
         return [file.directory(at)[0]]
-    except struct.error:
+    except (struct.error, OverflowError):
         return []
 
 
@@ -169,13 +172,14 @@ def is_plain(layout: Layout) -> bool:
     simple = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) and compression in _LOSSLESS
     if bits in ({8}, {16}) and kinds == {1} and simple and layout.one(_PREDICTOR) in (1, 2):
         return True
-    if max(bits) <= 8 and kinds <= {1, 4} and photometric not in (8, 9, 10):
+    known = compression in _LOSSLESS or compression in _PILLOWS
+    if max(bits) <= 8 and kinds <= {1, 4} and photometric not in (8, 9, 10) and known:
         return False
     what = [f"{'/'.join(map(str, sorted(bits)))} bits a sample"]
     what += [_NAMES[photometric]] if photometric in _NAMES else []
     what += [f"{ {2: 'signed numbers', 3: 'floating point', 5: 'complex numbers', 6: 'complex numbers'}[k] }"
              for k in sorted(kinds) if k in (2, 3, 5, 6)]  # fmt: skip
-    what += [f"compression {compression}"] if compression not in _LOSSLESS else []
+    what += [f"compression {compression}"] if not known else []
     raise PhotoError(f"a TIFF with {', '.join(what)} is not supported; convert it to RGB or grey of 8 or 16 bits")
 
 
