@@ -75,9 +75,18 @@ def chunks(data: bytes) -> Iterator[Chunk]:
 
 
 def pixels_only(data: bytes) -> bytes:
-    """The file without anything but its (first) picture: nothing in it can be wrong but pixels."""
-    view = memoryview(data)
-    return SIGNATURE + b"".join(view[each.start : each.end] for each in chunks(data) if each.name in _PIXELS)
+    """The file without anything but its (first) picture: nothing in it can be wrong but pixels.
+
+    A chunk that breaks off gets the length that it has: a decoder would make room for what it says.
+    """
+    view, parts = memoryview(data), [memoryview(SIGNATURE)]
+    ended = False
+    for each in chunks(data):
+        if each.name in _PIXELS:
+            whole = each.end - each.start == len(each.payload) + 12
+            parts.append(view[each.start : each.end] if whole else memoryview(_chunk(each.name, bytes(each.payload))))
+            ended = ended or each.name == b"IEND"
+    return b"".join(parts if ended else (*parts, memoryview(_chunk(b"IEND", b""))))
 
 
 def read_metadata(data: bytes) -> Metadata:

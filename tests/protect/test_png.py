@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.protect import exif, iptc, png
 from dadfi_fast.protect.decode import decode, open_picture
+from dadfi_fast.protect.decode.png import _ADAM7
 from dadfi_fast.protect.encode import encode
 from dadfi_fast.types import Photo, Protected
 
@@ -166,6 +168,28 @@ def test_lost_pixels_are(bits: int, cut: float) -> None:
     data = file(np.random.default_rng(0).integers(0, 2**bits, (40, 40, 3)), bits, 2)
     with pytest.raises(PhotoError, match="damaged"):
         photo(data[: int(len(data) * cut)])
+
+
+def test_missing_rows_are_told_at_once() -> None:
+    """OpenCV took seconds, and in a file of 66 bytes that says that it is large, gigabytes."""
+    start = time.perf_counter()
+    data = file(np.random.default_rng(0).integers(0, 2**16, (200, 220, 3)), 16, 2)
+    large = png.SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", 14_000, 14_000, 16, 2, 0, 0, 0))
+    large += chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
+    for each in (data[:-60], data[: len(data) // 2] + chunk(b"IEND", b""), large):
+        with pytest.raises(PhotoError, match="pixels are missing"):
+            decode(open_picture(each, max_pixels=2 * 10**8), Path("x"))
+    assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (9, 17), (40, 33)])
+def test_interlaced(size: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 2**16, (*size, 3), dtype=np.uint16)
+    parts = [pixels[y::down, x::across] for x, y, across, down in _ADAM7]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for part in parts if part.size for row in part)
+    data = png.SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", size[1], size[0], 16, 2, 0, 0, 1))
+    found = photo(data + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    assert found.deep is not None and np.array_equal(found.deep, pixels)
 
 
 def places(exif_block: Make) -> dict[str, tuple[bytes, bytes]]:

@@ -6,6 +6,8 @@ Pillow, which knows 8 bits a sample at most, decodes those; OpenCV decodes 16. B
 from __future__ import annotations
 
 import io
+import zlib
+from collections.abc import Iterator
 from typing import Any, Final
 
 import cv2
@@ -18,6 +20,12 @@ from dadfi_fast.protect.decode.base import Decoder, Raster
 from dadfi_fast.types import Encoding, UInt8
 
 _GREY, _RGB, _PALETTE, _GREY_ALPHA = 0, 2, 3, 4
+#: Where each part of an interlaced picture begins, and its steps (PNG specification, 8.1).
+_ADAM7: Final = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
+)  # fmt: skip
+#: Bytes that are unfolded at once.
+_PIECE: Final = 1 << 20
 _OPAQUE: Final = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 
 
@@ -47,6 +55,10 @@ class PngDecoder(Decoder):
         stored = png.pixels_only(self._data)
         return self._deep(stored) if self._bits == 16 else self._shallow(stored)
 
+    @property
+    def _channels(self) -> int:
+        return {_GREY: 1, _RGB: 3, _PALETTE: 1, _GREY_ALPHA: 2}.get(self._kind, 4)
+
     def _shallow(self, stored: bytes) -> Raster:
         try:
             image: Image.Image = Image.open(io.BytesIO(stored), formats=["PNG"])
@@ -71,6 +83,8 @@ class PngDecoder(Decoder):
         return Raster(pixels if pixels.shape[2] == 3 else cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), alpha=alpha)  # type: ignore[arg-type]
 
     def _deep(self, stored: bytes) -> Raster:
+        if not _is_whole(stored, self._channels * 2):
+            raise PhotoError("the 16-bit PNG is damaged: pixels are missing")
         if self._key is not None:  # OpenCV has ways of its own with a key, so it sees none
             stored = _without(stored, b"tRNS")
         try:
@@ -87,6 +101,30 @@ class PngDecoder(Decoder):
         if self._key is not None:
             alpha = _keyed(deep, self._key)
         return Raster((deep >> 8).astype(np.uint8), alpha=alpha, deep=deep)
+
+
+def _is_whole(data: bytes, size: int) -> bool:
+    """Whether all rows are there, ``size`` bytes a pixel; OpenCV takes seconds to find that out, and room for all."""
+    expected = sum(rows * (1 + columns * size) for rows, columns in _passes(data))
+    inflate, found = zlib.decompressobj(), 0
+    try:
+        for each in png.chunks(data):
+            rest: bytes | memoryview = each.payload if each.name == b"IDAT" else b""
+            while rest and not inflate.eof:
+                found += len(inflate.decompress(rest, _PIECE))
+                rest = inflate.unconsumed_tail
+    except zlib.error:
+        return False
+    return found + len(inflate.flush()) >= expected
+
+
+def _passes(data: bytes) -> Iterator[tuple[int, int]]:
+    """Rows and columns of the picture, or of each of the seven parts in which an interlaced one is stored."""
+    width, height, _, _ = png.header(data)
+    for x, y, across, down in _ADAM7 if data[28] else ((0, 0, 1, 1),):
+        rows, columns = max(0, -(-(height - y) // down)), max(0, -(-(width - x) // across))
+        if rows and columns:
+            yield rows, columns
 
 
 def _keyed(pixels: Any, key: Any) -> Any:
