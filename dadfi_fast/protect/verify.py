@@ -86,7 +86,7 @@ def _by_opencv(data: bytes, max_pixels: int) -> UInt8:
     found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data[:1] in b"\xffIM" else None
     if found is None:
         raise PhotoError("not for OpenCV")
-    return found[..., ::-1]  # type: ignore[return-value]
+    return cv2.cvtColor(found, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
 def _read(data: bytes, max_pixels: int) -> UInt8:
@@ -100,7 +100,7 @@ def _read(data: bytes, max_pixels: int) -> UInt8:
         if image.format in ("JPEG", "MPO") and image.mode != "CMYK" and turn == 1:
             found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
             if found is not None:
-                return found[..., ::-1]  # type: ignore[return-value]
+                return cv2.cvtColor(found, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
         _turn_to_photo(image)
         found = _eight(image)  # Pillow turns a TIFF when it loads it, and no other format
         return found if image.format == "TIFF" else _turned(found, turn)
