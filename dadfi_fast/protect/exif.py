@@ -103,7 +103,10 @@ class _Block:
     def blank_pictures(self, directory: int) -> int:
         """Zeros over the pictures that a directory says it has; where one begins that reaches to the block's end."""
         tail = len(self.data)
+        present = {field.tag for field in self.fields(directory)}
         for starts, lengths in _PICTURES:
+            if not present.issuperset((starts, lengths)):
+                continue
             first, second = self.find(directory, starts), self.find(directory, lengths)
             if first is None or second is None:
                 continue
@@ -234,11 +237,12 @@ def _blank_preview(block: _Block, directory: int) -> int:
 
 
 def _drop_fields(block: _Block, tags: tuple[int, ...]) -> None:
-    for directory in (block.first,):
-        for tag in tags:
-            while (field := block.find(directory, tag)) is not None:
-                block.blank_value(field)
-                block.drop(directory, field)
+    """Entries of IFD0, with their values."""
+    present = {field.tag for field in block.fields(block.first)}
+    for tag in present.intersection(tags):
+        while (field := block.find(block.first, tag)) is not None:
+            block.blank_value(field)
+            block.drop(block.first, field)
 
 
 def _drop_gps(block: _Block) -> None:
