@@ -107,3 +107,16 @@ def test_metadata_of_jpeg_2000(encoded: Make, exif_block: Make) -> None:
     data += box(b"uuid", bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + b"<x/>")
     found = open_picture(data, max_pixels=10**6).metadata
     assert (found.exif, found.xmp) == (block, b"<x/>")
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_deep_grey_of_a_heic_is_scaled_and_not_cut(bits: int) -> None:
+    import pillow_heif
+
+    heif.register()
+    ramp = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64)
+    buffer = io.BytesIO()
+    pillow_heif.from_bytes("L;16", (64, 64), ramp.tobytes()).save(buffer, quality=-1, bit_depth=bits)
+    decoder = open_picture(buffer.getvalue(), max_pixels=10**6)
+    assert np.abs(decoder.decode().pixels[..., 0].astype(int) - (ramp >> 8)).max() <= 1
+    assert decoder.metadata.notes == (f"{bits} bits a channel became 8",)

@@ -76,7 +76,7 @@ class PillowDecoder(Decoder):
             if self._deep is not None:
                 return _deep_jpeg2000(self._deep, self._bits, self.width, self.height)
             image, converted = (_from_cmyk(self._image), True) if self._image.mode == "CMYK" else (self._image, False)
-            pixels = np.array(image.convert(self._mode))
+            pixels = _shallow(image) if image.mode.startswith("I;16") else np.array(image.convert(self._mode))
         except Exception as error:
             raise PhotoError(f"the {self.encoding.format} is damaged: {error}") from error
         alpha = np.ascontiguousarray(pixels[..., -1]) if self._mode.endswith("A") else None
@@ -195,6 +195,11 @@ def _three(pixels: UInt8) -> UInt8:
     if pixels.ndim == 3:
         return np.ascontiguousarray(pixels)
     return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
+
+
+def _shallow(image: Image.Image) -> UInt8:
+    """Grey of 16 bits, to which pillow-heif spreads 10 and 12, as 8; Pillow's own conversion would make it white."""
+    return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
 
 
 def _deep_jpeg2000(data: bytes, bits: int, width: int, height: int) -> Raster:
