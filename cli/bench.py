@@ -122,14 +122,14 @@ def _measure(
 ) -> list[Row]:
     from tempfile import TemporaryDirectory
 
-    from dadfi_fast.backends.artifact import DEFAULT, load_artifact
+    from dadfi_fast.backends.generator_file import DEFAULT, load_generator_file
     from dadfi_fast.bench.throughput import Setup, prepare
     from dadfi_fast.faces.detector import choose_detector
 
     find, reason = choose_detector(detector, model=detector_model)
     setup = Setup(
         photos=photos_in(photos),
-        artifact=load_artifact(generator or DEFAULT),
+        artifact=load_generator_file(generator or DEFAULT),
         detector=find,
         backend=backend,
         device="cpu" if device == "auto" else device,

@@ -13,8 +13,8 @@ from dadfi_fast.cli.bench_scale import photos_in
 if TYPE_CHECKING:
     from dadfi_fast.bench.defence import Setup
     from dadfi_fast.bench.photos import Photos
-    from dadfi_fast.bench.rig import Rig
     from dadfi_fast.bench.rows import Row
+    from dadfi_fast.bench.setup import BenchSetup
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -58,7 +58,7 @@ def defence(target: Path | None, scratch: Path | None, quiet: bool, **settings: 
     with TemporaryDirectory(prefix="dadfi-defence-", dir=scratch) as folder:
         setup = _setup(Path(folder), **settings)
         if not quiet:
-            console.message(f"generator on {setup.rig.provider}; {len(setup.photos.files)} photos")
+            console.message(f"generator on {setup.bench_setup.provider}; {len(setup.photos.files)} photos")
         with console.progress(bench.files(setup.photos), "files", quiet=quiet) as progress:
             rows = bench.measure(setup, tick=progress.advance)
     console.table(("case", "provider", "unit", "p20", "p50", "p80", "n", "note"), [_line(row) for row in rows])
@@ -78,7 +78,7 @@ def _setup(
 
     return Setup(
         photos=(found := gather(photos_in(photos), scratch / "photos", count=count, repeat=False)),
-        rig=_rig(found, scratch / "out", strength, generator, (backend, device), (detector, detector_model)),
+        bench_setup=_rig(found, scratch / "out", strength, generator, (backend, device), (detector, detector_model)),
         models=registry.load_models(models),
         classifier=registry.load_attributes(),
         conditions=[parse(text) for text in also],
@@ -88,22 +88,22 @@ def _setup(
 def _rig(
     photos: Photos, out: Path, strength: float, generator: str | None, backend: tuple[str, str],
     detector: tuple[str, Path | None],
-) -> Rig:  # fmt: skip
+) -> BenchSetup:  # fmt: skip
     from dadfi_fast.attacks.generator import GeneratorAttack
-    from dadfi_fast.backends.artifact import DEFAULT, load_artifact
-    from dadfi_fast.backends.choice import choose
-    from dadfi_fast.bench.rig import Rig
+    from dadfi_fast.backends.generator_file import DEFAULT, load_generator_file
+    from dadfi_fast.backends.registry import choose
+    from dadfi_fast.bench.setup import BenchSetup
     from dadfi_fast.faces.detector import choose_detector
     from dadfi_fast.protect.config import ProtectConfig
     from dadfi_fast.types import Budget
 
     find, _ = choose_detector(detector[0], model=detector[1])
     device = "cpu" if backend[1] == "auto" else backend[1]
-    run = choose(backend[0], device=device)[0](load_artifact(generator or DEFAULT), device=device)
+    run = choose(backend[0], device=device)[0](load_generator_file(generator or DEFAULT), device=device)
     config = ProtectConfig(
         sources=(str(photos.folder),), out=out, strength=strength, detector=find.name, no_face="skip", verify=0.0
     )
-    return Rig(config, find, GeneratorAttack(run, Budget(strength)))
+    return BenchSetup(config, find, GeneratorAttack(run, Budget(strength)))
 
 
 def _line(row: Row) -> tuple[object, ...]:

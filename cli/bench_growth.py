@@ -12,8 +12,8 @@ from dadfi_fast.cli import console, options
 from dadfi_fast.cli.bench_scale import photos_in
 
 if TYPE_CHECKING:
-    from dadfi_fast.bench.rig import Rig
     from dadfi_fast.bench.rows import Row
+    from dadfi_fast.bench.setup import BenchSetup
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -56,8 +56,10 @@ def growth(
                 rows = list(bench.by_photos(source, place, repeats=repeats, tick=progress.advance))
             else:
                 measure = bench.by_megapixels if over == "megapixels" else bench.by_faces
-                rig = _rig(place)
-                made = measure(bench.portrait(pictures(source), rig.detector), rig, place, repeats=repeats)
+                bench_setup = _rig(place)
+                made = measure(
+                    bench.portrait(pictures(source), bench_setup.detector), bench_setup, place, repeats=repeats
+                )
                 rows = _counted(made, progress.advance)
     line = bench.fit([row.to_dict() for row in rows], over)
     console.table((over, "unit", "p20", "p50", "p80", "n"), [_line(row, over) for row in rows])
@@ -78,18 +80,18 @@ def _line(row: Row, over: str) -> tuple[object, ...]:
     return row.config[over], row.unit, row.p20, row.p50, row.p80, row.n
 
 
-def _rig(scratch: Path) -> Rig:
+def _rig(scratch: Path) -> BenchSetup:
     """The usual detector, generator and backend; the generator on one thread, as what is measured is cores."""
     from dadfi_fast.attacks.generator import GeneratorAttack
-    from dadfi_fast.backends.artifact import load_artifact
-    from dadfi_fast.backends.choice import choose
-    from dadfi_fast.bench.rig import Rig
+    from dadfi_fast.backends.generator_file import load_generator_file
+    from dadfi_fast.backends.registry import choose
+    from dadfi_fast.bench.setup import BenchSetup
     from dadfi_fast.faces.detector import choose_detector
     from dadfi_fast.protect.config import ProtectConfig
-    from dadfi_fast.protect.memory import keep
+    from dadfi_fast.protect.malloc import tune_malloc
     from dadfi_fast.types import Budget
 
-    keep()
+    tune_malloc()
     detector, _ = choose_detector()
     config = ProtectConfig(sources=("in",), out=scratch, no_face="whole", verify=0.0, again=True)
-    return Rig(config, detector, GeneratorAttack(choose()[0](load_artifact(), threads=1), Budget()))
+    return BenchSetup(config, detector, GeneratorAttack(choose()[0](load_generator_file(), threads=1), Budget()))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dadfi_fast.cli import console
 
 if TYPE_CHECKING:
-    from dadfi_fast.backends.artifact import Artifact
+    from dadfi_fast.backends.generator_file import GeneratorFile
     from dadfi_fast.bench.rows import Row
 
 
@@ -25,13 +25,13 @@ def side_by_side(
     quiet: bool,
 ) -> list[Row]:
     """Rows for the generator, and for one of each preset with random weights, on the faces of ``photos``."""
-    from dadfi_fast.backends.artifact import DEFAULT, load_artifact
+    from dadfi_fast.backends.generator_file import DEFAULT, load_generator_file
     from dadfi_fast.bench import providers
     from dadfi_fast.export import parity
 
     crops = parity.photo_crops(photos, most=8)
     with TemporaryDirectory(prefix="dadfi-bench-", dir=scratch) as folder:
-        artifact = load_artifact(generator or DEFAULT)
+        artifact = load_generator_file(generator or DEFAULT)
         timed = [(artifact.name, artifact)]
         timed += [(f"random {preset}", _random(preset, Path(folder))) for preset in presets]
         fields = [providers.field(each, crops, Path(folder), label=label, device=device) for label, each in timed]
@@ -44,18 +44,18 @@ def side_by_side(
             return providers.run(fields, crops, repeats=repeats, tick=progress.advance)
 
 
-def _random(preset: str, folder: Path) -> Artifact:
+def _random(preset: str, folder: Path) -> GeneratorFile:
     """A generator with random weights: as fast as a trained one."""
     import torch
     from safetensors.torch import save_file
 
-    from dadfi_fast.backends.artifact import Artifact
-    from dadfi_fast.card import sha256
+    from dadfi_fast.backends.generator_file import GeneratorFile
     from dadfi_fast.export.to_onnx import export_generator
+    from dadfi_fast.model_card import sha256
     from dadfi_fast.models.generator import Generator
 
     torch.manual_seed(0)
     made, path = Generator(preset), folder / f"random-{preset}.onnx"
     export_generator(made, path)
     save_file(made.state_dict(), path.with_suffix(".safetensors"))
-    return Artifact(path.stem, path, path.with_suffix(".safetensors"), sha256(path), made.lim, preset)
+    return GeneratorFile(path.stem, path, path.with_suffix(".safetensors"), sha256(path), made.lim, preset)

@@ -85,14 +85,14 @@ def _measure(
 ) -> tuple[Row, list[Wrong]]:
     import json
 
-    from dadfi_fast.bench import many
     from dadfi_fast.bench import scale as bench
+    from dadfi_fast.bench import synthetic
     from dadfi_fast.device import cores
     from dadfi_fast.protect.manifest import NAME
 
     if not quiet:
         console.message(f"making {count} files of {size} pixels")
-    made = many.make(source, folder / "in", count=count, size=size, damaged=damaged, threads=cores())
+    made = synthetic.make(source, folder / "in", count=count, size=size, damaged=damaged, threads=cores())
     out = folder / "out"
     with _counted(count, quiet=quiet) as tick:
         samples = bench.watch(bench.protect_command(made, out), out, tick=tick)

@@ -14,7 +14,7 @@ from dadfi_fast.errors import CheckFailed, DadfiError
 
 if TYPE_CHECKING:
     from dadfi_fast.check.conditions import Condition
-    from dadfi_fast.check.verdict import Verdict
+    from dadfi_fast.check.result import CheckResult
 
 _PATH = click.Path(path_type=Path)
 
@@ -118,9 +118,9 @@ def _check(
     fid: int,
     reporter: Reporter,
     quiet: bool,
-) -> Verdict:
-    from dadfi_fast.check.sample import find_pairs
-    from dadfi_fast.check.verdict import check_files
+) -> CheckResult:
+    from dadfi_fast.check.pairs import find_pairs
+    from dadfi_fast.check.result import check_files
     from dadfi_fast.deepfakes import registry
     from dadfi_fast.faces.detector import choose_detector
 
@@ -165,12 +165,12 @@ def _conditions(also: tuple[str, ...]) -> list[Condition]:
     return [parse(text) for text in also]
 
 
-def _document(verdict: Verdict, *, verbose: bool) -> dict[str, Any]:
+def _document(verdict: CheckResult, *, verbose: bool) -> dict[str, Any]:
     samples = {"samples": [sample.to_dict() for sample in verdict.worst()]} if verbose else {}
     return {**verdict.to_dict(), **samples}
 
 
-def _show(verdict: Verdict, *, verbose: bool) -> None:
+def _show(verdict: CheckResult, *, verbose: bool) -> None:
     if verbose:
         rows = [sample.to_dict() for sample in verdict.worst()]
         columns = ("target", "faces", "protected", "d_mask_min", "linf", "psnr", "ssim")
@@ -186,7 +186,7 @@ def _show(verdict: Verdict, *, verbose: bool) -> None:
     console.result(f"{', '.join(parts)}, largest difference {found['linf_max']} of 255 levels")
 
 
-def _judge(verdict: Verdict, check_min: float | None) -> None:
+def _judge(verdict: CheckResult, check_min: float | None) -> None:
     """End with the exit code that the verdict calls for."""
     for pair, why in verdict.failures:
         console.error(f"{pair.name}: {why}")

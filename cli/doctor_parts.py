@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from dadfi_fast.card import cards, folders
 from dadfi_fast.cli.doctor_machine import Finding
 from dadfi_fast.errors import PhotoError, WeightsError
+from dadfi_fast.model_card import cards, folders
 
 #: Formats that are tried, as Pillow calls them, with the mode of pixel that each is tried with.
 CODECS: Final = (
@@ -32,7 +32,7 @@ _RUN: Final = re.compile(r"[;,]? *(?:run:|pass) +(.+)")
 
 def backends(*, gpus: int) -> list[Finding]:
     """Every backend: whether it runs here, and on what; ``gpus`` is how many the driver knows."""
-    from dadfi_fast.backends.choice import BACKENDS
+    from dadfi_fast.backends.registry import BACKENDS
 
     found = []
     for name in BACKENDS:
@@ -65,8 +65,7 @@ def codecs() -> list[Finding]:
 
 def gpu_codecs(*, gpus: int) -> list[Finding]:
     """What decodes and encodes on a GPU: whether it is there, and what it has to work on."""
-    from dadfi_fast.protect import nvimgcodec
-    from dadfi_fast.protect.decode import dali
+    from dadfi_fast.protect.gpu import dali, nvimgcodec
 
     where = "--device cuda has never been tried" if gpus else "no GPU here, so that it decodes on the processor"
     idle = "--device cuda has never been tried" if gpus else "no GPU here, so that it has nothing to do"
@@ -147,8 +146,8 @@ def _round_trip(form: str, mode: str) -> str | None:
     """Why a small picture cannot be written and read in this format; None if it can."""
     import numpy as np
 
-    from dadfi_fast.protect.decode import decode, open_picture
-    from dadfi_fast.protect.encode import encode
+    from dadfi_fast.images.decode import decode, open_picture
+    from dadfi_fast.images.encode import encode
     from dadfi_fast.types import Encoding, Photo, Protected
 
     pixels = np.full((16, 16, 3), 120, np.uint8)

@@ -16,7 +16,7 @@ from dadfi_fast.cli.doctor_portrait import portrait
 from dadfi_fast.errors import NothingToDo, UsageError
 
 if TYPE_CHECKING:
-    from dadfi_fast.bench.rig import Rig
+    from dadfi_fast.bench.setup import BenchSetup
 
 #: Seconds that the measurement of photos takes, the first round included.
 SECONDS: Final = 3.0
@@ -73,16 +73,16 @@ class DiskSpeed:
     megabytes_per_second: float
 
 
-def setup(scratch: Path) -> tuple[Auto, Rig]:
+def setup(scratch: Path) -> tuple[Auto, BenchSetup]:
     """A run of protect in the folder ``scratch``, with the settings that `auto` chooses.
 
     Raises:
         DadfiError: no backend, no detector or no generator works here.
     """
     from dadfi_fast.attacks.generator import GeneratorAttack
-    from dadfi_fast.backends.artifact import load_artifact
-    from dadfi_fast.backends.choice import choose
-    from dadfi_fast.bench.rig import Rig
+    from dadfi_fast.backends.generator_file import load_generator_file
+    from dadfi_fast.backends.registry import choose
+    from dadfi_fast.bench.setup import BenchSetup
     from dadfi_fast.faces.detector import choose_detector
     from dadfi_fast.protect.config import ProtectConfig
     from dadfi_fast.types import Budget
@@ -90,14 +90,14 @@ def setup(scratch: Path) -> tuple[Auto, Rig]:
     kind, why = choose("auto", device="cpu")
     detector, detector_why = choose_detector("auto")
     config = ProtectConfig(sources=(str(scratch / "in"),), out=scratch / "out", no_face="whole", again=True)
-    backend = kind(load_artifact(), device="cpu", threads=config.generator_threads)
+    backend = kind(load_generator_file(), device="cpu", threads=config.generator_threads)
     auto = Auto(
         kind.name, "cpu", backend.describe, why, detector.name, detector_why, config.crops_a_batch, config.threads
     )
-    return auto, Rig(config, detector, GeneratorAttack(backend, Budget()))
+    return auto, BenchSetup(config, detector, GeneratorAttack(backend, Budget()))
 
 
-def measure(rig: Rig, photo: Path | None, scratch: Path, *, seconds: float = SECONDS) -> Speed:
+def measure(bench_setup: BenchSetup, photo: Path | None, scratch: Path, *, seconds: float = SECONDS) -> Speed:
     """Protect copies of one photo from folder to folder, over and over.
 
     The first round, in which the network is compiled, does not count; it tells how many photos take about a third of
@@ -107,8 +107,8 @@ def measure(rig: Rig, photo: Path | None, scratch: Path, *, seconds: float = SEC
         UsageError: ``photo`` is no picture that can be protected.
         DadfiError: it cannot be protected.
     """
+    from dadfi_fast.bench.end_to_end import disk
     from dadfi_fast.bench.photos import gather
-    from dadfi_fast.bench.whole import disk
 
     source = scratch / "photo"
     source.mkdir()
@@ -118,7 +118,9 @@ def measure(rig: Rig, photo: Path | None, scratch: Path, *, seconds: float = SEC
         material = gather(source, scratch / "in", count=_FIRST_ROUND)
     except NothingToDo as error:
         raise UsageError(f"--photo {photo} is no picture that can be protected") from error
-    work = _tidied(disk(rig, out=rig.config.folder, attack=rig.attack), rig.config.folder)
+    work = _tidied(
+        disk(bench_setup, out=bench_setup.config.folder, attack=bench_setup.attack), bench_setup.config.folder
+    )
     started = time.perf_counter()
     work()
     first = time.perf_counter() - started
@@ -131,7 +133,7 @@ def measure(rig: Rig, photo: Path | None, scratch: Path, *, seconds: float = SEC
         done += work()
         spent += time.perf_counter() - begun
     rate, megapixels = round(done / spent, 1), round(material.megapixels, 1)
-    faces = _faces(rig, data)
+    faces = _faces(bench_setup, data)
     return Speed(rate, done, round(spent, 2), str(photo or "drawn"), megapixels, material.formats[0], faces)
 
 
@@ -145,11 +147,11 @@ def _tidied(work: Callable[[], int], out: Path) -> Callable[[], int]:
     return run
 
 
-def _faces(rig: Rig, data: bytes) -> int:
-    from dadfi_fast.protect.decode import decode, open_picture
+def _faces(bench_setup: BenchSetup, data: bytes) -> int:
+    from dadfi_fast.images.decode import decode, open_picture
 
-    photo = decode(open_picture(data, max_pixels=rig.config.max_pixels), Path("photo"))
-    return len(rig.detector(photo.pixels))
+    photo = decode(open_picture(data, max_pixels=bench_setup.config.max_pixels), Path("photo"))
+    return len(bench_setup.detector(photo.pixels))
 
 
 def measure_disk(folder: Path, *, seconds: float = DISK_SECONDS) -> DiskSpeed:
@@ -160,7 +162,7 @@ def measure_disk(folder: Path, *, seconds: float = DISK_SECONDS) -> DiskSpeed:
     """
     from dadfi_fast.protect.pipeline import DISK_THREADS
     from dadfi_fast.protect.prefetch import pools, prefetch
-    from dadfi_fast.protect.write import OutFolder
+    from dadfi_fast.storage.disk import OutFolder
 
     out, data = OutFolder(folder), bytes(range(256)) * (_FILE // 256)
     begun = time.perf_counter()

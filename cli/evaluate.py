@@ -119,7 +119,7 @@ def command(
 
 def _run(experiment: Callable[[Setup], Result], setup: Setup, *, quiet: bool) -> Result:
     """Run one experiment and show how far it is."""
-    from dadfi_fast.evaluate.experiment import Course
+    from dadfi_fast.evaluate.experiment import Progress as Callbacks
 
     left = _Left()
     with console.progress(None, "pictures", quiet=quiet, detail=left.line) as progress:
@@ -128,8 +128,8 @@ def _run(experiment: Callable[[Setup], Result], setup: Setup, *, quiet: bool) ->
             left.done += count
             progress.advance(count)
 
-        course = Course(tick, left.plan, left.enter, (lambda text: None) if quiet else console.message)
-        return experiment(replace(setup, course=course))
+        callbacks = Callbacks(tick, left.plan, left.enter, (lambda text: None) if quiet else console.message)
+        return experiment(replace(setup, progress=callbacks))
 
 
 class _Left:

@@ -124,11 +124,13 @@ class _Found:
 
 
 def _check(written: Written, device: str, generator: str | None, photos: Path | None, *, layers: bool) -> _Found:
-    from dadfi_fast.backends.artifact import DEFAULT, load_artifact
+    from dadfi_fast.backends.generator_file import DEFAULT, load_generator_file
     from dadfi_fast.export import parity
 
     # The reference is the generator itself, with its weights, not what was made of it.
-    original = written.artifact if (generator or "").endswith(".safetensors") else load_artifact(generator or DEFAULT)
+    original = (
+        written.artifact if (generator or "").endswith(".safetensors") else load_generator_file(generator or DEFAULT)
+    )
     truth, batches = parity.reference(original), _batches(photos)
     running, missing = parity.runners(written.artifact, written.backends, device=device, precision=written.precision)
     running = [each for each in running if (each.name, each.describe) != ("torch", truth.describe)]  # itself

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import click
 
-from dadfi_fast.card import Card, cards, folders
 from dadfi_fast.cli import console, options
 from dadfi_fast.errors import NothingToDo, WeightsError
+from dadfi_fast.model_card import Card, cards, folders
 
 #: Subcommands in files of their own, ``cli/models_NAME.py`` with an object ``command``; those without a file are not
 #: listed.

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from dadfi_fast.card import MODELS_VARIABLE, Card, cards, folders, user_folder
 from dadfi_fast.cli import console, options
 from dadfi_fast.cli.train import PATHS, need_torch
 from dadfi_fast.errors import DiskError, PhotoError, UsageError, WeightsError
+from dadfi_fast.model_card import MODELS_VARIABLE, Card, cards, folders, user_folder
 
 if TYPE_CHECKING:
     from dadfi_fast.deepfakes.official import Official
@@ -99,7 +99,7 @@ def _require_free(name: str, *, force: bool) -> None:
 def _pictures(path: Path) -> list[UInt8]:
     """A reference picture, or the first ones of a folder in name order."""
     from dadfi_fast.deepfakes.official import STYLES
-    from dadfi_fast.protect.decode import HEAD, decode, open_picture, recognise
+    from dadfi_fast.images.decode import HEAD, decode, open_picture, recognise
 
     files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
     if path.is_dir():
@@ -178,7 +178,7 @@ def _require_same(card: Card, official: Official) -> None:
     import numpy as np
     import torch
 
-    from dadfi_fast.deepfakes.portable import DeepfakeModel
+    from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
 
     model = DeepfakeModel(card)
     picture = np.random.default_rng(0).uniform(-1, 1, (1, 3, model.image_size, model.image_size)).astype(np.float32)

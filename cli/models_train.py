@@ -78,7 +78,7 @@ def command(
 
 def _family(family: str, changes: dict[str, Any]) -> tuple[Any, Any]:
     """The family's settings and trainer."""
-    from dadfi_fast.training.surrogates import attributes, stargan, stargan2, stgan
+    from dadfi_fast.training.deepfakes import attributes, stargan, stargan2, stgan
 
     kinds: dict[str, tuple[Any, Any]] = {
         "stargan": (stargan.StarGANConfig, stargan.StarGANTrainer),
@@ -114,9 +114,9 @@ def _drawn(curve: Any) -> dict[str, Any]:
 
 
 def _judge(card: Path | None) -> Any:
-    from dadfi_fast.card import read_card
-    from dadfi_fast.deepfakes.portable import AttributeModel
+    from dadfi_fast.deepfakes.onnx_model import AttributeModel
     from dadfi_fast.deepfakes.registry import load_attributes
+    from dadfi_fast.model_card import read_card
 
     return AttributeModel(read_card(card)) if card else load_attributes()
 
@@ -124,7 +124,7 @@ def _judge(card: Path | None) -> Any:
 def _release_attributes(trainer: Any, held_out: Any, out: Path, name: str, facts: dict[str, Any]) -> Any:
     from dadfi_fast.deepfakes.edits import ATTRIBUTES
     from dadfi_fast.export.release import release_attributes
-    from dadfi_fast.training.surrogates.attributes import accuracy
+    from dadfi_fast.training.deepfakes.attributes import accuracy
 
     if held_out is not None:
         shares = accuracy(trainer.model, held_out).tolist()
@@ -137,10 +137,10 @@ def _release_attributes(trainer: Any, held_out: Any, out: Path, name: str, facts
 def _release_deepfake(
     trainer: Any, held_out: Any, out: Path, family: str, name: str, facts: dict[str, Any], judge: Path | None
 ) -> Any:
-    from dadfi_fast.card import amend_card
-    from dadfi_fast.deepfakes.portable import DeepfakeModel
+    from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
     from dadfi_fast.evaluate.edit_accuracy import edit_accuracy
     from dadfi_fast.export.release import release_deepfake
+    from dadfi_fast.model_card import amend_card
 
     card = release_deepfake(
         trainer.kept.cpu(), out, name=name, family=family, image_size=trainer.config.image_size,

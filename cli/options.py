@@ -85,7 +85,7 @@ def share(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
 def backend(command: F) -> F:
     """``--backend`` and ``--device``: what the generator runs on."""
     text = "openvino, onnxruntime, torch, tensorrt or tensorrt-rtx; auto prints its choice and the reason."
-    names = names_in("dadfi_fast.backends.choice", "BACKENDS", "auto")
+    names = names_in("dadfi_fast.backends.registry", "BACKENDS", "auto")
     named = click.option(
         "--backend", metavar="NAME", default="auto", show_default=True, help=text, shell_complete=names
     )

@@ -24,10 +24,10 @@ from dadfi_fast.protect.config import (
     TRAILER,
     ProtectConfig,
 )
-from dadfi_fast.protect.places import Place, place
+from dadfi_fast.storage.paths import AnyPath, parse_path
 
 if TYPE_CHECKING:
-    from dadfi_fast.check.verdict import Verdict
+    from dadfi_fast.check.result import CheckResult
     from dadfi_fast.protect.summary import Summary
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -41,8 +41,8 @@ def _quality(_ctx: click.Context, _param: click.Parameter, value: str) -> int | 
     return int(value)
 
 
-def _out(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Place | None:
-    return None if value is None else place(value)  # None: `config show` asks without one
+def _out(_ctx: click.Context, _param: click.Parameter, value: str | None) -> AnyPath | None:
+    return None if value is None else parse_path(value)  # None: `config show` asks without one
 
 
 class _Protect(options.Sectioned):
@@ -166,7 +166,7 @@ class _Protect(options.Sectioned):
 @options.quiet
 def command(
     sources: tuple[str, ...],
-    out: Place,
+    out: AnyPath,
     strength: float,
     generator: str,
     backend: str,
@@ -220,8 +220,8 @@ def command(
     found every model to fail on fewer files than --check-min; 130 interrupted.
     """
     from dadfi_fast.faces.detector import choose_detector
-    from dadfi_fast.protect.decode.choice import choose_decoder
-    from dadfi_fast.protect.front import describe
+    from dadfi_fast.protect.gpu.decoder import choose_decoder
+    from dadfi_fast.protect.gpu.stages import describe
 
     find, reason = choose_detector(detector, model=detector_model, small_faces=small_faces)
     device = "cpu" if device == "auto" else device
@@ -302,7 +302,7 @@ def _watch(run: Run, interval: float, *, as_json: bool) -> None:
         raise DadfiError(f"{total.failed} files failed; the manifest says why, file by file")
 
 
-def _judge(summary: Summary, verdict: Verdict | None, check_min: float | None) -> None:
+def _judge(summary: Summary, verdict: CheckResult | None, check_min: float | None) -> None:
     """End with the exit code that the run calls for."""
     if summary.interrupted:
         raise KeyboardInterrupt

@@ -12,8 +12,8 @@ from dadfi_fast.errors import UsageError
 
 if TYPE_CHECKING:
     from dadfi_fast.protect.config import ProtectConfig
-    from dadfi_fast.protect.crew import Crew
-    from dadfi_fast.protect.worker import Make
+    from dadfi_fast.protect.distributed.pool import WorkerPool
+    from dadfi_fast.protect.distributed.worker import ContextFactory
 
 ENGINES: Final = ("local", "ray")
 
@@ -39,7 +39,7 @@ class Engine:
         """Whether what this machine has says nothing about what will run."""
         return self.name == "ray"
 
-    def crew(self, config: ProtectConfig, make: Make) -> Crew | None:
+    def crew(self, config: ProtectConfig, make: ContextFactory) -> WorkerPool | None:
         """The workers; None where this process does the work.
 
         Raises:
@@ -47,7 +47,7 @@ class Engine:
             UsageError: there is no such cluster, or the places are in the memory of one process.
         """
         if self.name == "ray":
-            from dadfi_fast.protect.engines.ray import Ray
+            from dadfi_fast.protect.distributed.ray import Ray
 
             return Ray(config, make, address=self.address, count=self.processes)
         count = self.processes or (gpus() if config.device == "cuda" else 1)
@@ -55,7 +55,7 @@ class Engine:
             return None
         if any(str(place).startswith("memory://") for place in (*config.sources, config.out)):
             raise UsageError("what is in the memory of one process cannot be shared; leave out --processes")
-        from dadfi_fast.protect.engines.processes import Processes
+        from dadfi_fast.protect.distributed.processes import Processes
 
         return Processes(shared(config, count, gpus=gpus() if config.device == "cuda" else 0), make)
 

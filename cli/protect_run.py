@@ -17,17 +17,17 @@ from dadfi_fast.protect.config import ProtectConfig
 
 if TYPE_CHECKING:
     from dadfi_fast.attacks.generator import GeneratorAttack
-    from dadfi_fast.backends.artifact import Artifact
-    from dadfi_fast.check.sample import Pair
-    from dadfi_fast.check.verdict import Verdict
-    from dadfi_fast.check.watch import Watch
-    from dadfi_fast.deepfakes.portable import AttributeModel, DeepfakeModel
+    from dadfi_fast.backends.generator_file import GeneratorFile
+    from dadfi_fast.check.callbacks import Callback
+    from dadfi_fast.check.pairs import Pair
+    from dadfi_fast.check.result import CheckResult
+    from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
     from dadfi_fast.faces.detector import Detector
     from dadfi_fast.protect.auto import Settings
-    from dadfi_fast.protect.crew import Crew
+    from dadfi_fast.protect.distributed.pool import WorkerPool
     from dadfi_fast.protect.manifest import Facts
     from dadfi_fast.protect.meter import Meter
-    from dadfi_fast.protect.outcome import Outcome
+    from dadfi_fast.protect.results import Outcome
     from dadfi_fast.protect.summary import Summary
     from dadfi_fast.protect.watch import Watcher
 
@@ -49,15 +49,15 @@ class Run:
         engine: Engine | None = None,
         detector_model: Path | None = None,
     ) -> None:
-        from dadfi_fast.backends.artifact import load_artifact
-        from dadfi_fast.backends.choice import choose
-        from dadfi_fast.protect.worker import Recipe
+        from dadfi_fast.backends.generator_file import load_generator_file
+        from dadfi_fast.backends.registry import choose
+        from dadfi_fast.protect.distributed.worker import GeneratorContextFactory
 
         self.config, self.detector, self.faces_by = config, detector, faces_by
         self.device = "cpu" if device == "auto" else device
-        self.artifact: Artifact = load_artifact(generator)
+        self.artifact: GeneratorFile = load_generator_file(generator)
         self.engine = engine or Engine()
-        self.recipe = Recipe(
+        self.recipe = GeneratorContextFactory(
             generator=generator,
             sha256=self.artifact.sha256,
             backend=backend,
@@ -71,10 +71,10 @@ class Run:
         self.sample = Sample(0, config.out)
         self.settings: Settings | None = None
         self._attack: GeneratorAttack | None = None
-        self._crew: Crew | None = None
+        self._crew: WorkerPool | None = None
 
     @property
-    def crew(self) -> Crew | None:
+    def crew(self) -> WorkerPool | None:
         """Who does the work, where it is not this process; found at the first call."""
         if self._crew is None:
             self._crew = self.engine.crew(self.config, self.recipe)
@@ -89,9 +89,9 @@ class Run:
 
     def plan(self, *, as_json: bool) -> None:
         """Say what would be done."""
-        from dadfi_fast.protect.plan import plan
+        from dadfi_fast.protect.dry_run import dry_run
 
-        rows = plan(self.config, self._known)
+        rows = dry_run(self.config, self._known)
         if as_json:
             console.json({"plan": (found := list(rows)), "total": len(found)})
             return
@@ -127,18 +127,20 @@ class Run:
                 self.config, detector=self.detector, attack=attack, facts=facts, tick=tick, meter=meter, **only
             )
 
-    def _by(self, crew: Crew, samples: int, watched: tuple[Watcher, int] | None) -> Summary:
+    def _by(self, crew: WorkerPool, samples: int, watched: tuple[Watcher, int] | None) -> Summary:
         """Let others do it."""
+        from dadfi_fast.protect.distributed.run import protect_distributed
         from dadfi_fast.protect.meter import Meter
         from dadfi_fast.protect.pipeline import DISK_THREADS
-        from dadfi_fast.protect.several import protect_by
 
         self.sample = Sample(samples, self.config.out)
         total = watched[1] if watched else self._count()
         meter = Meter(compute=crew.size * crew.threads, disk=crew.size * DISK_THREADS, generators=crew.size)
         with self._shown(total, meter) as tick:
             only = {"only": watched[0].is_ready} if watched else {}
-            return protect_by(crew, self.config, facts=self._known, meter=meter, tick=tick, say=self.say, **only)
+            return protect_distributed(
+                crew, self.config, facts=self._known, meter=meter, tick=tick, say=self.say, **only
+            )
 
     @contextmanager
     def _shown(self, total: int | None, meter: Meter) -> Iterator[Callable[[Outcome], None]]:
@@ -165,17 +167,17 @@ class Run:
     def ready(self) -> GeneratorAttack:
         """The generator, loaded at the first call, which says what runs."""
         from dadfi_fast.attacks.generator import GeneratorAttack
-        from dadfi_fast.protect.memory import keep
+        from dadfi_fast.protect.malloc import tune_malloc
         from dadfi_fast.types import Budget
 
         if self._attack is None:
-            keep()
+            tune_malloc()
             running = self.backend(self.artifact, device=self.device, threads=self.config.generator_threads)
             self._attack = GeneratorAttack(running, Budget(self.config.strength))
             self.say(f"{self.artifact.name} on {self._facts(running.describe).backend}; faces by {self.faces_by}")
         return self._attack
 
-    def check(self, reporter: Reporter) -> Verdict | None:
+    def check(self, reporter: Reporter) -> CheckResult | None:
         """Run the sample through the deepfake models."""
         from dadfi_fast.deepfakes.registry import load_attributes, load_models
 
@@ -194,9 +196,9 @@ class Run:
         pairs: Sequence[Pair],
         models: Sequence[DeepfakeModel],
         classifier: AttributeModel,
-        watchers: Sequence[Watch],
-    ) -> Verdict:
-        from dadfi_fast.check.verdict import check_files
+        watchers: Sequence[Callback],
+    ) -> CheckResult:
+        from dadfi_fast.check.result import check_files
 
         with console.progress(len(pairs), "files checked", quiet=self.quiet) as progress:
             return check_files(
@@ -208,7 +210,7 @@ class Run:
                 tick=progress.advance,
             )
 
-    def report(self, summary: Summary, verdict: Verdict | None, *, as_json: bool) -> None:
+    def report(self, summary: Summary, verdict: CheckResult | None, *, as_json: bool) -> None:
         """The result, on stdout."""
         if as_json:
             found = {**summary.to_dict(), "out": self.config.out, "config": self.config.fingerprint}
@@ -223,9 +225,9 @@ class Run:
         for source, error in summary.failures:
             console.error(f"{source}: {error}")
 
-    def _trained_against(self, verdict: Verdict) -> str:
+    def _trained_against(self, verdict: CheckResult) -> str:
         """Which of the models of the check the generator has seen in training: the others show what carries over."""
-        from dadfi_fast.backends.artifact import generator_card
+        from dadfi_fast.backends.generator_file import generator_card
 
         seen = {target["name"] for target in generator_card(str(self.artifact.onnx)).extra.get("targets", ())}
         known, others = ([m for m in verdict.models if (m in seen) == kind] for kind in (True, False))
@@ -247,8 +249,8 @@ class Run:
 
     def _count(self) -> int | None:
         """How many inputs there are: a walk over names, which takes a small part of a run's time."""
-        from dadfi_fast.protect.find import find
+        from dadfi_fast.protect.discover import discover
 
         if self.quiet:
             return None
-        return sum(1 for _ in find(self.config.sources, self.config.out, form=self.config.format))
+        return sum(1 for _ in discover(self.config.sources, self.config.out, form=self.config.format))

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dadfi_fast.check.sample import MANIFEST, Pair
+from dadfi_fast.check.pairs import MANIFEST, Pair
 
 if TYPE_CHECKING:
-    from dadfi_fast.protect.outcome import Outcome
-    from dadfi_fast.protect.places import Place
+    from dadfi_fast.protect.results import Outcome
+    from dadfi_fast.storage.paths import AnyPath
 
 
 class Sample:
@@ -24,8 +24,8 @@ class Sample:
         out: the output folder.
     """
 
-    def __init__(self, size: int, out: Place) -> None:
-        self._found: list[tuple[str, Place]] = []  # targets, and what they were made from
+    def __init__(self, size: int, out: AnyPath) -> None:
+        self._found: list[tuple[str, AnyPath]] = []  # targets, and what they were made from
         self._size, self._out, self._seen, self._random = size, out, 0, random.Random(0)
 
     def __len__(self) -> int:
@@ -33,7 +33,7 @@ class Sample:
 
     def add(self, outcome: Outcome) -> None:
         """Take the file into the sample, or not (reservoir sampling; Vitter 1985, algorithm R)."""
-        from dadfi_fast.protect.outcome import Done, Written
+        from dadfi_fast.protect.results import Done, Written
 
         if not (isinstance(outcome, Written) or (isinstance(outcome, Done) and outcome.status == "written")):
             return
@@ -60,12 +60,12 @@ class Sample:
             yield pairs, _here(self._out / MANIFEST, top / MANIFEST).parent
 
 
-def _here(place: Place, copy: Path) -> Path:
+def _here(place: AnyPath, copy: Path) -> Path:
     """A file of this machine with what is in ``place``: itself, or a copy."""
-    from dadfi_fast.protect.places import reached
+    from dadfi_fast.storage.paths import storage_errors
 
     if isinstance(place, Path):
         return place
-    with reached(place, to="be read"):
+    with storage_errors(place, to="be read"):
         copy.write_bytes(place.read_bytes())
     return copy

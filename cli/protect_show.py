@@ -9,7 +9,7 @@ from dadfi_fast.cli import console
 
 if TYPE_CHECKING:
     from dadfi_fast.protect.meter import Stage
-    from dadfi_fast.protect.outcome import Outcome
+    from dadfi_fast.protect.results import Outcome
     from dadfi_fast.protect.summary import Summary
 
 #: Stages that are named while a run goes on: the others never hold it up, and a terminal has 80 columns.
@@ -18,14 +18,14 @@ _NAMED: Final = ("decode", "detect", "perturb", "encode", "write")
 
 def line(outcome: Outcome) -> str:
     """One file's outcome."""
-    from dadfi_fast.protect.outcome import Copied, Done, Failed, Skipped, Written
+    from dadfi_fast.protect.results import Copied, Done, Failed, Skipped, Written
 
     name = outcome.entry.name
     if isinstance(outcome, Written):
         faces = f"{len(outcome.faces)} face{'s' * (len(outcome.faces) != 1)}"
         return "; ".join((f"written {name} -> {outcome.target}: {faces}, {outcome.linf} levels", *outcome.notes))
     if isinstance(outcome, Failed):
-        return f"failed  {name}: {outcome.hop}: {outcome.error}"
+        return f"failed  {name}: {outcome.stage}: {outcome.error}"
     if isinstance(outcome, Done):
         return f"done    {name}"
     word = {Copied: "copied ", Skipped: "skipped"}[type(outcome)]

@@ -26,10 +26,10 @@ def settled(config: ProtectConfig, *, total: int | None, detector: Detector, att
         attack: the one of the run.
     """
     from dadfi_fast.protect import auto
-    from dadfi_fast.protect.find import find
+    from dadfi_fast.protect.discover import discover
 
     def first() -> Iterator[Any]:
-        return find(config.sources, config.out, form=config.format)
+        return discover(config.sources, config.out, form=config.format)
 
     known = sum(1 for _ in islice(first(), auto.FEWEST)) if total is None else total
     return auto.settle(config, left=auto.left(config, known), first=first, detector=detector, attack=attack)

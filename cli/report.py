@@ -12,12 +12,12 @@ import click
 from dadfi_fast.errors import UsageError
 
 if TYPE_CHECKING:
+    from dadfi_fast.check.callbacks import Callback
     from dadfi_fast.check.gallery import Gallery
     from dadfi_fast.check.report.facts import Setting
-    from dadfi_fast.check.traces import Traces
-    from dadfi_fast.check.verdict import Verdict
-    from dadfi_fast.check.watch import Watch
-    from dadfi_fast.deepfakes.portable import AttributeModel, DeepfakeModel
+    from dadfi_fast.check.result import CheckResult
+    from dadfi_fast.check.visibility import Visibility
+    from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,7 +54,7 @@ class Reporter:
     def __init__(self, page: Path | None, figures: Path | None) -> None:
         self._page, self._figures = page, figures
         self._gallery: Gallery | None = None
-        self._traces: Traces | None = None
+        self._traces: Visibility | None = None
         self._setting: Setting | None = None
         if page or figures:
             from dadfi_fast.check.report.file import prepare, prepare_folder
@@ -74,7 +74,7 @@ class Reporter:
         classifier: AttributeModel,
         detector: str,
         folder: Path,
-    ) -> list[Watch]:
+    ) -> list[Callback]:
         """Who looks on while ``total`` files are checked.
 
         Args:
@@ -87,21 +87,21 @@ class Reporter:
         if not (self._page or self._figures):
             return []
         from dadfi_fast.check.gallery import Gallery, plan
+        from dadfi_fast.check.manifest_summary import read_manifest_summary
         from dadfi_fast.check.report.facts import Setting
-        from dadfi_fast.check.scope import read_scope
-        from dadfi_fast.check.traces import Traces
+        from dadfi_fast.check.visibility import Visibility
         from dadfi_fast.cli.train import invocation
         from dadfi_fast.deepfakes.registry import deepfake_cards
 
         known, run = deepfake_cards(), {model.name for model in models}
         others = [known[name] for name in known if name not in run]
-        self._setting = Setting(models, classifier, detector, invocation(), others, read_scope(folder))
-        self._traces = Traces()
+        self._setting = Setting(models, classifier, detector, invocation(), others, read_manifest_summary(folder))
+        self._traces = Visibility()
         if self._page:
             self._gallery = Gallery(plan(total, sum(len(model.edit_names) for model in models)))
         return [watch for watch in (self._traces, self._gallery) if watch]
 
-    def write(self, verdict: Verdict, *, say: Callable[[str], object]) -> None:
+    def write(self, verdict: CheckResult, *, say: Callable[[str], object]) -> None:
         """Write what was asked for; ``say`` is told where it is.
 
         Raises:

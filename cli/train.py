@@ -73,15 +73,15 @@ def command(
     Example: dadfi-fast train --data celeba176-train-0.tar --attributes celeba-attributes.csv --out runs/first
     """
     need_torch()
-    from dadfi_fast.card import find_card
-    from dadfi_fast.deepfakes.target import load_targets
+    from dadfi_fast.deepfakes.torch_model import load_targets
     from dadfi_fast.export.release import release_generator, run_facts
+    from dadfi_fast.model_card import find_card
     from dadfi_fast.training import distributed
     from dadfi_fast.training.config import load_config
     from dadfi_fast.training.data import load_faces
     from dadfi_fast.training.initiative import InitiativeTrainer
     from dadfi_fast.training.loop import run
-    from dadfi_fast.training.step import DadfiTrainer
+    from dadfi_fast.training.trainer import DadfiTrainer
 
     named = {"steps": steps, "seed": seed, "device": None if device == "auto" else device}
     changes = settings | {key: value for key, value in named.items() if value is not None}
@@ -119,10 +119,10 @@ def _start(generator: Any, name: str) -> dict[str, Any]:
     """
     from safetensors.torch import load_file
 
-    from dadfi_fast.backends.artifact import load_artifact
+    from dadfi_fast.backends.generator_file import load_generator_file
     from dadfi_fast.training.widen import doublings, widen
 
-    artifact = load_artifact(name)
+    artifact = load_generator_file(name)
     times = doublings(artifact.preset, generator.preset)
     if times is None:
         raise UsageError(f"{name} is of preset {artifact.preset}, which cannot become {generator.preset}")

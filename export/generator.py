@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import onnx
 
-from dadfi_fast.backends.artifact import Artifact, generator_card, load_artifact, stated
-from dadfi_fast.backends.half import half, is_half
-from dadfi_fast.card import Card, sha256, write_card
+from dadfi_fast.backends.float16 import is_float16, to_float16
+from dadfi_fast.backends.generator_file import GeneratorFile, generator_card, load_generator_file, stated
 from dadfi_fast.errors import DiskError, UsageError
 from dadfi_fast.export.fused import fuse
+from dadfi_fast.model_card import Card, sha256, write_card
 
 #: What a file in float16 is called besides.
 HALF: Final = "-f16"
@@ -48,7 +48,7 @@ def read(name: str) -> Source:
     return Source(card, _stating(model, facts), lim, preset)
 
 
-def write(source: Source, folder: Path, *, narrow: bool = False, fused: bool = False) -> Artifact:
+def write(source: Source, folder: Path, *, narrow: bool = False, fused: bool = False) -> GeneratorFile:
     """Write ``NAME.onnx`` and its card, and (for plain float32) the weights that torch reads where there are any.
 
     Args:
@@ -70,7 +70,7 @@ def write(source: Source, folder: Path, *, narrow: bool = False, fused: bool = F
     model = fuse(source.model) if fused else source.model
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(half(model) if narrow else model)
+        path.write_bytes(to_float16(model) if narrow else model)
         weights = source.card.file.with_suffix(".safetensors")
         if weights.is_file() and not (narrow or fused):
             shutil.copyfile(weights, path.with_suffix(".safetensors"))
@@ -78,7 +78,7 @@ def write(source: Source, folder: Path, *, narrow: bool = False, fused: bool = F
         write_card(path.with_suffix(".md"), facts, _text(source.card))
     except OSError as error:
         raise DiskError(f"cannot write to {folder}: {error}") from error
-    return load_artifact(str(path))
+    return load_generator_file(str(path))
 
 
 def _facts(source: Source, path: Path, *, narrow: bool) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _text(card: Card) -> str:
 def _stating(model: bytes, facts: dict[str, str]) -> bytes:
     """The file with ``facts`` in its metadata, whatever it said of them before."""
     read = onnx.load_from_string(model)
-    if is_half(read):
+    if is_float16(read):
         raise UsageError("this generator is in float16 already; export the one that it was made from (see its card)")
     known = {entry.key: entry.value for entry in read.metadata_props} | facts
     onnx.helper.set_model_props(read, known)

@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.backends.base import Backend
-from dadfi_fast.backends.choice import BACKENDS
+from dadfi_fast.backends.generator_file import GeneratorFile
+from dadfi_fast.backends.registry import BACKENDS
 from dadfi_fast.errors import BackendMissing, DadfiError, PhotoError, UsageError
 from dadfi_fast.types import LEVELS, Float32, UInt8
 
@@ -84,7 +84,7 @@ def layers(backend: Backend, against: Backend, crops: Float32) -> list[Layer]:
 
 
 def runners(
-    artifact: Artifact, names: Iterable[str], *, device: str = "cpu", precision: str | None = None
+    artifact: GeneratorFile, names: Iterable[str], *, device: str = "cpu", precision: str | None = None
 ) -> tuple[list[Backend], list[str]]:
     """The backends ``names`` that can run ``artifact`` on ``device``, in each of their precisions; why others cannot.
 
@@ -103,7 +103,7 @@ def runners(
     return found, missing
 
 
-def reference(artifact: Artifact) -> Backend:
+def reference(artifact: GeneratorFile) -> Backend:
     """PyTorch in float32; where it is not installed, or has no weights, the next backend that computes in float32.
 
     Raises:
@@ -155,7 +155,7 @@ def photo_crops(folder: Path, *, most: int = 16) -> Float32:
 
 def _photos(folder: Path) -> Iterator[UInt8]:
     """The pixels of all pictures in ``folder`` and below, in name order; what is none is passed over."""
-    from dadfi_fast.protect.decode import decode, open_picture
+    from dadfi_fast.images.decode import decode, open_picture
 
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         with contextlib.suppress(PhotoError):

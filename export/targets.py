@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from dadfi_fast.backends import trt
-from dadfi_fast.backends.artifact import DEFAULT, Artifact, load_artifact
+from dadfi_fast.backends.generator_file import DEFAULT, GeneratorFile, load_generator_file
+from dadfi_fast.backends.tensorrt import build
 from dadfi_fast.errors import UsageError
 from dadfi_fast.export import generator, openvino, tensorrt
 
-ENGINES: Final = {flavour.name: flavour for flavour in (trt.TENSORRT, trt.TENSORRT_RTX)}
+ENGINES: Final = {flavour.name: flavour for flavour in (build.TENSORRT, build.TENSORRT_RTX)}
 TARGETS: Final = ("onnx", "openvino", *ENGINES)
 
 
@@ -21,7 +21,7 @@ class Written:
     """What was written, and how it can be run."""
 
     files: tuple[Path, ...]
-    artifact: Artifact  # what backends load
+    artifact: GeneratorFile  # what backends load
     backends: tuple[str, ...]  # those that run what was written
     precision: str | None  # what an engine computes in; None where the backend chooses
     narrow: bool  # float16 inside
@@ -54,10 +54,10 @@ def export(
         BackendMissing: the runtime is not installed, or there is no GPU where one is needed.
         DadfiError: it cannot be built or written.
     """
-    if architectures and to != trt.TENSORRT_RTX.name:
-        raise UsageError(f"--arch is for {trt.TENSORRT_RTX.name}; with {to} there is nothing to choose")
-    if fused and to not in ("onnx", trt.TENSORRT.name):
-        raise UsageError(f"--fused is for onnx and {trt.TENSORRT.name}: {to} takes no kernels of others")
+    if architectures and to != build.TENSORRT_RTX.name:
+        raise UsageError(f"--arch is for {build.TENSORRT_RTX.name}; with {to} there is nothing to choose")
+    if fused and to not in ("onnx", build.TENSORRT.name):
+        raise UsageError(f"--fused is for onnx and {build.TENSORRT.name}: {to} takes no kernels of others")
     narrow = to in ENGINES if narrow is None else narrow
     source = generator.read(name or DEFAULT)
     here = folder or Path()
@@ -69,7 +69,7 @@ def export(
         return Written(kept, made, runs, None, narrow)
     # Weights alone and fused nodes become a file first, which stays: engines are built from it, and found again by it.
     made_first = fused or source.card.file.suffix != ".onnx"
-    artifact = generator.write(source, here, fused=fused) if made_first else load_artifact(name or DEFAULT)
+    artifact = generator.write(source, here, fused=fused) if made_first else load_generator_file(name or DEFAULT)
     if to == "openvino":
         path = openvino.write(source, here, narrow=narrow)
         run = replace(artifact, onnx=path)

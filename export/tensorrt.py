@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dadfi_fast.backends import cuda, engines, trt
-from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.backends import cuda
+from dadfi_fast.backends.generator_file import GeneratorFile
+from dadfi_fast.backends.tensorrt import build, cache
 from dadfi_fast.errors import BackendMissing
 
 
 def write(
-    flavour: trt.Flavour,
-    artifact: Artifact,
+    flavour: build.Flavour,
+    artifact: GeneratorFile,
     *,
     narrow: bool = True,
     architectures: Sequence[str] = (),
@@ -39,6 +40,6 @@ def write(
         raise BackendMissing(f"{why}{'; or name GPUs with --arch' * flavour.ahead_of_time}")
     precision = "f16" if narrow else "f32"
     return [
-        engines.obtain(flavour, artifact, precision=precision, architecture=each, device=device, where=folder)[1]
+        cache.obtain(flavour, artifact, precision=precision, architecture=each, device=device, where=folder)[1]
         for each in architectures or (None,)
     ]

@@ -17,7 +17,7 @@ else:
 #: Modules that only `test-all` brings, as tests would look for them.
 MODULES = ("ray", "nvidia", "s3fs", "moto", "flask", "tensorrt_rtx")
 #: Where they are looked for: for the marker itself, and for a server of S3, which tests of Ray use where there is one.
-ALLOWED = ("conftest.py", "protect/conftest.py")
+ALLOWED = ("conftest.py",)
 
 TESTS = """
 import pytest

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dadfi_fast.check.adversary import cut_out, look, read
-from dadfi_fast.deepfakes.portable import DeepfakeModel
+from dadfi_fast.check.preprocess import cut_out, find_faces, read
+from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
 from dadfi_fast.deepfakes.registry import load_attributes, load_models
+from dadfi_fast.evaluate.contact_sheet import Column, draw_sheet
 from dadfi_fast.evaluate.edit_accuracy import levels
-from dadfi_fast.evaluate.sheet import Column, sheet
 from dadfi_fast.faces.detector import choose_detector
 from dadfi_fast.types import Float32
 
@@ -32,7 +32,7 @@ def faces(sizes: set[int]) -> dict[int, Float32]:
     crops = []
     for path in sorted(PHOTOS.iterdir()):
         pixels = read(path)
-        squares, found = look(pixels, find)
+        squares, found = find_faces(pixels, find)
         crops += cut_out(pixels, pixels, squares if found else (), sizes=sizes)
     return {size: np.stack([crop.original[size] for crop in crops[:FACES]]) for size in sizes}
 
@@ -98,7 +98,7 @@ def write() -> None:
     SHEETS.mkdir(parents=True, exist_ok=True)
     for model in models:
         labels = classifier.labels(x[classifier.image_size], model.attributes, unknown_as=0)
-        picture = sheet(columns(model, x[model.image_size], labels))
+        picture = draw_sheet(columns(model, x[model.image_size], labels))
         Image.fromarray(picture).save(SHEETS / f"{model.name}.png", optimize=True)
     (SHEETS / "README.md").write_text(page(models), encoding="utf-8")
 

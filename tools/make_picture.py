@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dadfi_fast.check.adversary import cut_out, look, read
+from dadfi_fast.check.preprocess import cut_out, find_faces, read
 from dadfi_fast.cli.main import main
 from dadfi_fast.deepfakes.registry import load_attributes, load_models
 from dadfi_fast.faces.align import cut
@@ -34,7 +34,7 @@ def protected(folder: Path) -> UInt8:
 def panels(before: UInt8, after: UInt8) -> list[UInt8]:
     """Original, protected, difference, and the fakes of both with the second edit (blond hair)."""
     find, _ = choose_detector()
-    (where, *_), found = look(after, find)
+    (where, *_), found = find_faces(after, find)
     assert found, "no face in the example portrait"
     model, classifier = load_models()[0], load_attributes()
     (crop,) = cut_out(before, after, [where], sizes={model.image_size, classifier.image_size})

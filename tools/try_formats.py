@@ -32,8 +32,8 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageCms, ImageOps
 
-from dadfi_fast import heif
-from dadfi_fast.protect.decode import HEAD, recognise
+from dadfi_fast.images import heif
+from dadfi_fast.images.decode import HEAD, recognise
 
 #: Mean difference of the colours, in levels of 255, up to which two pictures are the same, with and without a lossy
 #: codec, which changes noise most; and of alpha.

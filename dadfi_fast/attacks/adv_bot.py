@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dadfi_fast.attacks.aimed import AimedAttack, project
 from dadfi_fast.attacks.oracle import Asked, Question, turn
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.faces.align import MARGIN
 from dadfi_fast.metrics.defence import SUCCESS
 from dadfi_fast.types import Budget

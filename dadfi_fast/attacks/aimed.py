@@ -12,7 +12,7 @@ from torch import Tensor
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.attacks.distortion import DISTORTIONS
 from dadfi_fast.attacks.oracle import Asked, Oracle
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.types import Budget, Float32
 
 

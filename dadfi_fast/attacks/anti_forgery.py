@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from dadfi_fast.attacks.aimed import AimedAttack, uniform, unit
-from dadfi_fast.attacks.lab import from_lab, to_lab
+from dadfi_fast.attacks.cielab import from_lab, to_lab
 from dadfi_fast.attacks.oracle import Asked, turn
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.types import Budget
 
 #: a* and b* are divided by this, as in the release, before bounds and rates apply to them.

@@ -29,8 +29,8 @@ class Attack(ABC):
         """Say which attributes the pictures of the next call have; returns the attack itself.
 
         Args:
-            labels: [B, A] in {0, 1}, A as in `dadfi_fast.deepfakes.target.Target.edits`. The edits that an attack works
-                against start from them; what asks no deepfake model needs none and takes no notice.
+            labels: [B, A] in {0, 1}, A as in `dadfi_fast.deepfakes.torch_model.Target.edits`. The edits that an attack
+                works against start from them; what asks no deepfake model needs none and takes no notice.
         """
         return self
 

@@ -16,7 +16,7 @@ from dadfi_fast.types import Budget, Float32
 
 if TYPE_CHECKING:
     from dadfi_fast.attacks.fusion import Batch
-    from dadfi_fast.deepfakes.target import Target
+    from dadfi_fast.deepfakes.torch_model import Target
 
 
 class Watermark(Attack):

@@ -12,13 +12,13 @@ from typing import TypeAlias
 from torch import Tensor
 
 from dadfi_fast.metrics.defence import CHANGED
-from dadfi_fast.table import Table
+from dadfi_fast.registry import Registry
 
 #: (y, y', x) -> [B]
 Distortion: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 #: The distortions that an attack may maximise, by name.
-DISTORTIONS: Table[Distortion] = Table("distortion")
+DISTORTIONS: Registry[Distortion] = Registry("distortion")
 
 
 def edit_mask(clean: Tensor, source: Tensor) -> Tensor:

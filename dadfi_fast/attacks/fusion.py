@@ -23,7 +23,7 @@ from dadfi_fast.attacks.aimed import uniform
 from dadfi_fast.attacks.base import Calls
 from dadfi_fast.attacks.distortion import DISTORTIONS
 from dadfi_fast.attacks.oracle import Asked, Oracle
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.metrics.defence import SUCCESS
 from dadfi_fast.types import Float32
 

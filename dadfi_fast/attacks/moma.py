@@ -19,7 +19,7 @@ from dadfi_fast.attacks.aimed import AimedAttack, project, uniform, unit
 from dadfi_fast.attacks.distortion import DISTORTIONS
 from dadfi_fast.attacks.oracle import Asked, turn
 from dadfi_fast.attacks.pgd import NUDGE
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.types import Budget
 
 #: The simple attacks: I-FGSM, the same with momentum (MI-FGSM, Dong et al. 2018), and from a random start (PGD).

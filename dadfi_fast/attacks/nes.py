@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dadfi_fast.attacks.oracle import Question
 from dadfi_fast.attacks.pgd import PGD
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.types import Budget
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dadfi_fast.attacks.base import Calls
 from dadfi_fast.attacks.distortion import Distortion, edit_mask, masked_distortion
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Oracle:
     """Asks the deepfake models ``targets`` and counts in ``calls``.
 
     Pictures are [B, 3, H, W] in [-1, 1]; the models resize them themselves. The targets take the same labels (see
-    `dadfi_fast.deepfakes.target.load_targets`).
+    `dadfi_fast.deepfakes.torch_model.load_targets`).
     """
 
     def __init__(self, targets: Sequence[Target], calls: Calls) -> None:

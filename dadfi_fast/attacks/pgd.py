@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dadfi_fast.attacks.aimed import AimedAttack, project, uniform, unit
 from dadfi_fast.attacks.oracle import Asked, Question, turn
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.types import Budget
 
 Fake = Callable[[Tensor], Tensor]

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.errors import DadfiError, UsageError
 from dadfi_fast.types import Float32
 
@@ -39,7 +39,7 @@ class Backend(ABC):
     describe: str  #: what runs, for the manifest: "openvino-cpu bf16"
 
     def __init__(
-        self, artifact: Artifact, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
+        self, artifact: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
     ) -> None:
         kind = device.partition(":")[0]
         if kind not in self.devices:

@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.backends.base import MULTIPLE, Backend
-from dadfi_fast.backends.lane import Forward, Lane
+from dadfi_fast.backends.cuda_graph import Forward, GraphRunner
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.types import Float32
 
 if TYPE_CHECKING:
@@ -26,16 +26,16 @@ def stream_handle(device: str) -> int:
 
 
 class OnDevice(Backend):
-    """Keeps a few `Lane`s for every shape that it meets: as many as threads call it at once."""
+    """Keeps a few `GraphRunner`s for every shape that it meets: as many as threads call it at once."""
 
     #: Whether what `forward` enqueues can be captured in a CUDA graph.
     graphs: ClassVar[bool] = True
 
     def __init__(
-        self, artifact: Artifact, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
+        self, artifact: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
     ) -> None:
         super().__init__(artifact, device=device, threads=threads, precision=precision)
-        self._idle: dict[tuple[int, ...], list[Lane]] = defaultdict(list)
+        self._idle: dict[tuple[int, ...], list[GraphRunner]] = defaultdict(list)
         self._forwards: dict[tuple[tuple[int, ...], int], Forward] = {}
         self._lock = threading.Lock()
 
@@ -43,12 +43,12 @@ class OnDevice(Backend):
     def forward(self, shape: tuple[int, ...]) -> Forward:
         """What runs the generator on crops of one shape; each one that is asked for may run beside the others."""
 
-    def lane(self, shape: tuple[int, ...]) -> Lane:
+    def lane(self, shape: tuple[int, ...]) -> GraphRunner:
         """A place of one's own for batches of one shape [B, 3, H, W]; sides are multiples of `MULTIPLE`.
 
-        Whoever makes the crops on the device writes them to `Lane.crops`: then nothing is ever copied.
+        Whoever makes the crops on the device writes them to `GraphRunner.crops`: then nothing is ever copied.
         """
-        return Lane(self.forward(shape), shape, self.device, graph=self.graphs)
+        return GraphRunner(self.forward(shape), shape, self.device, graph=self.graphs)
 
     def resident(self, crops: Any) -> Tensor:
         """Perturb crops that are on the device, wherever they lie there, without a copy.
@@ -92,7 +92,7 @@ class OnDevice(Backend):
             return delta
 
     @contextlib.contextmanager
-    def _taken(self, shape: tuple[int, ...]) -> Iterator[Lane]:
+    def _taken(self, shape: tuple[int, ...]) -> Iterator[GraphRunner]:
         with self._lock:  # also while one is made: captures do not run side by side
             lane = self._idle[shape].pop() if self._idle[shape] else self.lane(shape)
         try:

@@ -6,9 +6,9 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from dadfi_fast.backends import half
-from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.backends import float16
 from dadfi_fast.backends.base import Backend
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.device import cores
 from dadfi_fast.errors import BackendMissing
 from dadfi_fast.types import Float32
@@ -23,7 +23,7 @@ class OnnxRuntime(Backend):
     devices: ClassVar[Mapping[str, tuple[str, ...]]] = {"cpu": ("f32",), "cuda": ("f32", "f16")}
 
     def __init__(
-        self, artifact: Artifact, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
+        self, artifact: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
     ) -> None:
         super().__init__(artifact, device=device, threads=threads, precision=precision)
         if (why := self.missing_on(device)) is not None:
@@ -35,7 +35,7 @@ class OnnxRuntime(Backend):
         options.log_severity_level = 3  # errors; warnings about the graph are no use to the user
         model: Any = artifact.onnx
         if self.precision == "f16":
-            model = half.half(artifact.onnx.read_bytes())
+            model = float16.to_float16(artifact.onnx.read_bytes())
         provider = self._provider()
         if provider[0] == CUDA:
             onnxruntime.preload_dlls()  # CUDA and cuDNN may lie in torch's or NVIDIA's wheels, where no linker looks

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.backends.base import Backend
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.backends.openvino_core import core
-from dadfi_fast.backends.packed import pack
+from dadfi_fast.backends.space_to_depth import pack
 from dadfi_fast.device import bf16_runs_well, cores
 from dadfi_fast.ops import node
 from dadfi_fast.types import Float32
@@ -26,7 +26,7 @@ class OpenVINO(Backend):
     devices: ClassVar[Mapping[str, tuple[str, ...]]] = {"cpu": ("f32", "bf16")}
 
     def __init__(
-        self, artifact: Artifact, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
+        self, artifact: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
     ) -> None:
         super().__init__(artifact, device=device, threads=threads, precision=precision)
         self._core = core()

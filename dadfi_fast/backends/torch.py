@@ -7,8 +7,8 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from dadfi_fast.backends.artifact import Artifact
-from dadfi_fast.backends.lane import Forward
+from dadfi_fast.backends.cuda_graph import Forward
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.backends.on_device import OnDevice
 from dadfi_fast.errors import BackendMissing, WeightsError
 
@@ -27,7 +27,7 @@ class Torch(OnDevice):
     devices: ClassVar[Mapping[str, tuple[str, ...]]] = {"cpu": ("f32", "bf16"), "cuda": ("f16", "f32", "bf16")}
 
     def __init__(
-        self, artifact: Artifact, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
+        self, artifact: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
     ) -> None:
         super().__init__(artifact, device=device, threads=threads, precision=precision)
         if artifact.safetensors is None:

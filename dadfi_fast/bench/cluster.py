@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dadfi_fast.errors import UsageError
-from dadfi_fast.table import Table
+from dadfi_fast.registry import Registry
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +64,7 @@ _INPUTS: Final = {
     "puts_price": Input(5.0, "$/million", DOCUMENTED, "for writes (Amazon S3 standard, list price)"),
     "rows": Input(20_000, "/s", ASSUMED, "photos that the process with the manifest hands out and notes down"),
 }
-INPUTS: Final[Table[Input]] = Table("input of the model")
+INPUTS: Final[Registry[Input]] = Registry("input of the model")
 for _name, _input in _INPUTS.items():
     INPUTS.add(_name)(_input)
 

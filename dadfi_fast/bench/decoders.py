@@ -8,14 +8,15 @@ from statistics import median
 from typing import Any, Final
 
 from dadfi_fast.bench.photos import Photos
-from dadfi_fast.bench.rounds import Case, Key
 from dadfi_fast.bench.rows import Row, package, ratio
+from dadfi_fast.bench.timing import Case, Key
+from dadfi_fast.images.decode import decode, open_picture
+from dadfi_fast.images.decode.pillow import PillowDecoder
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.decode import dali, decode, open_picture
-from dadfi_fast.protect.decode.pillow import PillowDecoder
-from dadfi_fast.protect.hops import Loaded
-from dadfi_fast.protect.outcome import Entry
+from dadfi_fast.protect.gpu import dali
 from dadfi_fast.protect.prefetch import Pools, prefetch
+from dadfi_fast.protect.results import Entry
+from dadfi_fast.protect.stages import Loaded
 from dadfi_fast.types import Photo
 
 #: What the rows are called. The stage ``decode`` is another case: it has pictures of every format.
@@ -72,7 +73,7 @@ def _by_pillow(path: Path, data: bytes) -> Photo:
 
 def _by_dali(files: Sequence[tuple[Path, bytes]], config: ProtectConfig) -> Callable[[], int]:
     """On a processor up to photos that may be written to; on a GPU up to pixels on the card, where they stay."""
-    from dadfi_fast.protect.feed import PIXELS, decoded
+    from dadfi_fast.protect.gpu.dali_stage import PIXELS, decoded
 
     decoder = dali.Dali(device=config.device, threads=config.threads)
     entries = [Entry(path, path.name, path.name, len(data), 0) for path, data in files]

@@ -15,14 +15,14 @@ import numpy as np
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.attacks.noise import Noise
+from dadfi_fast.bench.end_to_end import disk
 from dadfi_fast.bench.photos import Photos
-from dadfi_fast.bench.rig import Rig
 from dadfi_fast.bench.rows import Row, package, summarise
-from dadfi_fast.bench.whole import disk
+from dadfi_fast.bench.setup import BenchSetup
 from dadfi_fast.check.conditions import WRITTEN, Condition
-from dadfi_fast.check.sample import find_pairs
-from dadfi_fast.check.verdict import Verdict, check_files
-from dadfi_fast.deepfakes.portable import AttributeModel, DeepfakeModel
+from dadfi_fast.check.pairs import find_pairs
+from dadfi_fast.check.result import CheckResult, check_files
+from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 from dadfi_fast.errors import NothingToDo
 
 #: The control, as rows name it: uniform noise of the same strength, written likewise.
@@ -34,7 +34,7 @@ class Setup:
     """What is measured."""
 
     photos: Photos
-    rig: Rig  # its output folder is the benchmark's own; photos without a face are skipped or copied
+    bench_setup: BenchSetup  # its output folder is the benchmark's own; photos without a face are skipped or copied
     models: Sequence[DeepfakeModel]
     classifier: AttributeModel
     conditions: Sequence[Condition] = ()  # what happens to the files besides
@@ -55,8 +55,11 @@ def measure(setup: Setup, *, tick: Callable[[], object] = lambda: None) -> list[
         NothingToDo: no photo has a face.
         DadfiError: a photo cannot be protected or compared.
     """
-    rig = setup.rig
-    attacks = {rig.provider: (rig.attack, rig.driver), CONTROL: (Noise(rig.attack.budget), package("numpy"))}
+    bench_setup = setup.bench_setup
+    attacks = {
+        bench_setup.provider: (bench_setup.attack, bench_setup.driver),
+        CONTROL: (Noise(bench_setup.attack.budget), package("numpy")),
+    }
     return [
         row
         for provider, (attack, driver) in attacks.items()
@@ -69,9 +72,9 @@ def files(photos: Photos) -> int:
     return 2 * len(photos.files)
 
 
-def _verdict(setup: Setup, attack: Attack, tick: Callable[[], object]) -> Verdict:
-    out = setup.rig.config.folder / type(attack).__name__
-    disk(setup.rig, out=out, attack=attack)()
+def _verdict(setup: Setup, attack: Attack, tick: Callable[[], object]) -> CheckResult:
+    out = setup.bench_setup.config.folder / type(attack).__name__
+    disk(setup.bench_setup, out=out, attack=attack)()
     try:
         pairs = find_pairs(out, setup.photos.folder)
     except NothingToDo as error:
@@ -80,19 +83,19 @@ def _verdict(setup: Setup, attack: Attack, tick: Callable[[], object]) -> Verdic
         pairs,
         models=setup.models,
         classifier=setup.classifier,
-        detector=setup.rig.detector,
+        detector=setup.bench_setup.detector,
         conditions=setup.conditions,
         tick=tick,
     )
 
 
-def _rows(verdict: Verdict, setup: Setup, provider: str, driver: str) -> Iterator[Row]:
+def _rows(verdict: CheckResult, setup: Setup, provider: str, driver: str) -> Iterator[Row]:
     facts = {
         **setup.photos.facts(),
         "files": len(verdict.samples),
-        "strength": setup.rig.attack.budget.eps,
-        "generator": setup.rig.attack.backend.artifact.sha256 if provider != CONTROL else None,
-        "detector": setup.rig.detector.name,
+        "strength": setup.bench_setup.attack.budget.eps,
+        "generator": setup.bench_setup.attack.backend.artifact.sha256 if provider != CONTROL else None,
+        "detector": setup.bench_setup.detector.name,
     }
 
     def row(case: str, values: Sequence[float], unit: str, **config: Any) -> Row:

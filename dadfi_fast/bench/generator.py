@@ -8,11 +8,11 @@ from typing import Final
 
 import numpy as np
 
-from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.backends.base import Backend
-from dadfi_fast.backends.choice import BACKENDS, choose
-from dadfi_fast.bench.rounds import Case
+from dadfi_fast.backends.generator_file import GeneratorFile
+from dadfi_fast.backends.registry import BACKENDS, choose
 from dadfi_fast.bench.rows import package
+from dadfi_fast.bench.timing import Case
 from dadfi_fast.device import cores
 from dadfi_fast.errors import DadfiError
 from dadfi_fast.types import LEVELS, Float32
@@ -44,7 +44,7 @@ class Contestants:
         return next((each for each in self.every if each.name == TORCH), None)
 
 
-def contestants(artifact: Artifact, *, name: str = "auto", device: str = "cpu") -> Contestants:
+def contestants(artifact: GeneratorFile, *, name: str = "auto", device: str = "cpu") -> Contestants:
     """The backend ``name``, and whatever else can run on ``device``.
 
     Raises:

@@ -18,19 +18,19 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from dadfi_fast.bench.many import make
-from dadfi_fast.bench.rig import Rig
 from dadfi_fast.bench.rows import Row, summarise
 from dadfi_fast.bench.scale import protect_command
+from dadfi_fast.bench.setup import BenchSetup
+from dadfi_fast.bench.synthetic import make
 from dadfi_fast.errors import DadfiError, NothingToDo
 from dadfi_fast.faces.align import cut, square
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect.auto import in_memory
-from dadfi_fast.protect.hops import Encoded, Hops
-from dadfi_fast.protect.outcome import Entry
 from dadfi_fast.protect.pipeline import quiet_codecs
 from dadfi_fast.protect.prefetch import pools
-from dadfi_fast.protect.write import OutFolder
+from dadfi_fast.protect.results import Entry
+from dadfi_fast.protect.stages import Encoded, Stages
+from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.types import UInt8
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def portrait(pictures: Sequence[UInt8], detector: Detector) -> UInt8:
     return np.ascontiguousarray(cut(pixels, square(face, margin=MARGIN)))
 
 
-def by_megapixels(picture: UInt8, rig: Rig, scratch: Path, *, repeats: int) -> Iterator[Row]:
+def by_megapixels(picture: UInt8, bench_setup: BenchSetup, scratch: Path, *, repeats: int) -> Iterator[Row]:
     """One photo enlarged or reduced; its face grows along.
 
     Args:
@@ -88,15 +88,15 @@ def by_megapixels(picture: UInt8, rig: Rig, scratch: Path, *, repeats: int) -> I
         size = round(picture.shape[1] * factor), round(picture.shape[0] * factor)
         pixels = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
         data = _encoded(pixels)  # type: ignore[arg-type]
-        yield _row("megapixels", megapixels, data, rig, scratch, repeats)
+        yield _row("megapixels", megapixels, data, bench_setup, scratch, repeats)
 
 
-def by_faces(picture: UInt8, rig: Rig, scratch: Path, *, repeats: int) -> Iterator[Row]:
+def by_faces(picture: UInt8, bench_setup: BenchSetup, scratch: Path, *, repeats: int) -> Iterator[Row]:
     """Photos of 12 megapixels with so many portraits side by side, each as large as the others; else as above."""
     cell = cv2.resize(picture, (CELL, CELL), interpolation=cv2.INTER_CUBIC)
     for faces in OVER["faces"]:
         data = _encoded(_wall(cell, int(faces)))  # type: ignore[arg-type]
-        yield _row("faces", faces, data, rig, scratch, repeats)
+        yield _row("faces", faces, data, bench_setup, scratch, repeats)
 
 
 def by_photos(source: Path, scratch: Path, *, repeats: int, tick: Callable[[], object] = lambda: None) -> Iterator[Row]:
@@ -159,22 +159,24 @@ def draw(rows: Sequence[Mapping[str, Any]], figure: Figure) -> None:
         axes.set_title(f"{line.base / seconds:.3g} + {line.slope / seconds:.3g} x {name}", fontsize=10)
 
 
-def _row(name: str, value: float, data: bytes, rig: Rig, scratch: Path, repeats: int) -> Row:
-    spent, faces = _core_ms(data, rig, scratch, repeats)
+def _row(name: str, value: float, data: bytes, bench_setup: BenchSetup, scratch: Path, repeats: int) -> Row:
+    spent, faces = _core_ms(data, bench_setup, scratch, repeats)
     facts = {name: value, "faces_found": faces, "kilobytes": len(data) // 1000, "quality": QUALITY}
-    provider, driver = rig.provider, rig.driver
+    provider, driver = bench_setup.provider, bench_setup.driver
     return summarise(f"{PREFIX}{name}", provider, spent, unit="core-ms/photo", driver=driver, config=facts)
 
 
-def _core_ms(data: bytes, rig: Rig, scratch: Path, repeats: int) -> tuple[list[float], int]:
+def _core_ms(data: bytes, bench_setup: BenchSetup, scratch: Path, repeats: int) -> tuple[list[float], int]:
     """Milliseconds of all cores together for one photo, memory to memory, in each repeat; and its faces."""
-    hops = Hops(rig.config, rig.detector, rig.attack.budget, OutFolder(scratch))
+    stages = Stages(bench_setup.config, bench_setup.detector, bench_setup.attack.budget, OutFolder(scratch))
     files = [(Entry(scratch, "photo", "photo", len(data), 0), data)]
     spent, faces = [], 0
     with quiet_codecs(), pools(compute=1, disk=1) as threads:
         for _ in range(repeats + 1):
             start = time.process_time()
-            (done,) = in_memory(files, hops, rig.attack, threads, workers=1, batch=rig.config.crops_a_batch)
+            (done,) = in_memory(
+                files, stages, bench_setup.attack, threads, workers=1, batch=bench_setup.config.crops_a_batch
+            )
             spent.append(1000 * (time.process_time() - start))
             assert isinstance(done, Encoded), f"the photo became {done}"
             faces = len(getattr(done.outcome, "faces", ()))

@@ -18,8 +18,8 @@ from typing import Any, Final, TypeAlias
 import torch
 from torch import Tensor
 
-from dadfi_fast.bench.rounds import Case, run_rounds
 from dadfi_fast.bench.rows import Row, package, summarise
+from dadfi_fast.bench.timing import Case, run_rounds
 from dadfi_fast.device import cores
 from dadfi_fast.errors import DadfiError, UsageError
 from dadfi_fast.models.generator import PRESETS

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dadfi_fast.errors import NothingToDo, PhotoError
-from dadfi_fast.protect.decode import HEAD, decode, open_picture, recognise
+from dadfi_fast.images.decode import HEAD, decode, open_picture, recognise
 from dadfi_fast.types import UInt8
 
 

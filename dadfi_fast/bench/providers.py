@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
-from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.backends.base import Backend
-from dadfi_fast.backends.choice import BACKENDS, choose
+from dadfi_fast.backends.generator_file import GeneratorFile
+from dadfi_fast.backends.registry import BACKENDS, choose
 from dadfi_fast.backends.torch import Torch
 from dadfi_fast.bench.generator import BATCHES, CROPS
-from dadfi_fast.bench.rounds import Case, run_rounds
 from dadfi_fast.bench.rows import Row, package, ratio, summarise
+from dadfi_fast.bench.timing import Case, run_rounds
 from dadfi_fast.device import cores
 from dadfi_fast.errors import DadfiError
 from dadfi_fast.types import LEVELS, Float32
@@ -38,7 +38,7 @@ class Compiled(Torch):
     name: ClassVar[str] = "torch.compile"
 
     def __init__(
-        self, artifact: Artifact, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
+        self, artifact: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
     ) -> None:
         super().__init__(artifact, device=device, threads=threads, precision=precision)
         import torch
@@ -72,7 +72,7 @@ class Field:
     missing: tuple[str, ...]
 
 
-def field(artifact: Artifact, crops: Float32, scratch: Path, *, label: str, device: str = "cpu") -> Field:
+def field(artifact: GeneratorFile, crops: Float32, scratch: Path, *, label: str, device: str = "cpu") -> Field:
     """Everything that can run ``artifact`` on ``device``.
 
     Args:
@@ -124,7 +124,7 @@ def count_cases(fields: Sequence[Field]) -> int:
     return sum(len(BATCHES) * len(each.runners) for each in fields)
 
 
-def quantised(artifact: Artifact, crops: Float32, folder: Path) -> Artifact:
+def quantised(artifact: GeneratorFile, crops: Float32, folder: Path) -> GeneratorFile:
     """The generator with int8 convolutions, as ONNX Runtime's own tool makes it from ranges seen on ``crops``.
 
     Raises:
@@ -150,7 +150,7 @@ def quantised(artifact: Artifact, crops: Float32, folder: Path) -> Artifact:
     return replace(artifact, onnx=path, safetensors=None)
 
 
-def _makers(artifact: Artifact, crops: Float32, scratch: Path, device: str) -> Iterator[Callable[[], Backend]]:
+def _makers(artifact: GeneratorFile, crops: Float32, scratch: Path, device: str) -> Iterator[Callable[[], Backend]]:
     kind = device.partition(":")[0]
     for name in BACKENDS:
         for precision in BACKENDS[name]().devices.get(kind, ()):
@@ -163,11 +163,11 @@ def _makers(artifact: Artifact, crops: Float32, scratch: Path, device: str) -> I
             yield lambda name=name: _int8(name, file())  # type: ignore[misc]
 
 
-def _backend(name: str, artifact: Artifact, device: str, precision: str) -> Backend:
+def _backend(name: str, artifact: GeneratorFile, device: str, precision: str) -> Backend:
     return choose(name, device=device)[0](artifact, device=device, threads=cores(), precision=precision)
 
 
-def _int8(name: str, artifact: Artifact) -> Backend:
+def _int8(name: str, artifact: GeneratorFile) -> Backend:
     made = choose(name)[0](artifact, threads=cores(), precision="f32")
     made.describe = f"{name}-cpu int8"
     return made

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from dadfi_fast.bench.many import Many
 from dadfi_fast.bench.rows import Row, package, summarise
+from dadfi_fast.bench.synthetic import SyntheticPhotos
 from dadfi_fast.errors import BackendMissing, DadfiError
 from dadfi_fast.protect.manifest import NAME
 
@@ -30,7 +30,7 @@ EVERY: Final = 0.5
 POINTS: Final = 120
 #: Parts of a run, each with its rate.
 PARTS: Final = 20
-#: Hops in which a damaged file may fail.
+#: Stages in which a damaged file may fail.
 READING: Final = ("read", "decode")
 
 
@@ -87,13 +87,13 @@ def watch(command: Sequence[str], out: Path, *, tick: Callable[[int], object] = 
     return [*working, *(Sample(seconds, rows.count, each.rss_mib) for each in working[-1:])]
 
 
-def protect_command(made: Many, out: Path, *options: str) -> list[str]:
+def protect_command(made: SyntheticPhotos, out: Path, *options: str) -> list[str]:
     """``dadfi-fast protect`` on what was made, in this Python; each photo is a face where none is found in it."""
     fixed = ("--no-face", "whole", "--check", "0", "--quiet", "--json")
     return [sys.executable, "-m", "dadfi_fast.cli", "protect", str(made.folder), "--out", str(out), *fixed, *options]
 
 
-def wrong(made: Many, out: Path) -> list[Wrong]:
+def wrong(made: SyntheticPhotos, out: Path) -> list[Wrong]:
     """Everything that is not as it must be.
 
     A photo: one row, written, its target there with the hash that the row names. A damaged file: one row, failed where
@@ -130,7 +130,7 @@ def _fault(row: Mapping[str, Any], damage: str | None, out: Path) -> str | None:
     return None if same else "its target has another hash"
 
 
-def row_of(made: Many, samples: Sequence[Sample], faults: Sequence[Wrong], *, provider: str) -> Row:
+def row_of(made: SyntheticPhotos, samples: Sequence[Sample], faults: Sequence[Wrong], *, provider: str) -> Row:
     """The run as a row: the spread of its rate over `PARTS` parts, and its memory."""
     facts = {
         "photos": made.count,

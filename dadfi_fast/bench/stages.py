@@ -11,17 +11,17 @@ from typing import Final, TypeVar
 import numpy as np
 
 from dadfi_fast.bench.photos import Photos
-from dadfi_fast.bench.rig import Rig
-from dadfi_fast.bench.rounds import Case, Key
 from dadfi_fast.bench.rows import package
+from dadfi_fast.bench.setup import BenchSetup
+from dadfi_fast.bench.timing import Case, Key
 from dadfi_fast.faces.align import Square, whole
+from dadfi_fast.images.decode import decode, open_picture
+from dadfi_fast.images.encode import encode
 from dadfi_fast.protect.blend import blend
 from dadfi_fast.protect.crop import crops, squares
-from dadfi_fast.protect.decode import decode, open_picture
-from dadfi_fast.protect.encode import encode
 from dadfi_fast.protect.pipeline import DISK_THREADS
 from dadfi_fast.protect.prefetch import Pools, prefetch
-from dadfi_fast.protect.write import OutFolder
+from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.types import Face, Float32, Photo, Protected
 
 T = TypeVar("T")
@@ -48,23 +48,23 @@ class Specimen:
     encoded: bytes
 
 
-def specimens(photos: Photos, rig: Rig) -> list[Specimen]:
+def specimens(photos: Photos, bench_setup: BenchSetup) -> list[Specimen]:
     """As many of the photos as `HELD` allows, at least one."""
     found: list[Specimen] = []
     pixels = 0
     for path in photos.files:
-        found.append(_specimen(path, rig))
+        found.append(_specimen(path, bench_setup))
         pixels += found[-1].photo.pixels.size // 3
         if pixels > HELD:
             break
     return found
 
 
-def cases(every: Sequence[Specimen], rig: Rig, threads: Pools) -> list[Case]:
+def cases(every: Sequence[Specimen], bench_setup: BenchSetup, threads: Pools) -> list[Case]:
     """A case for each of `STAGES`, with as many threads as a run has."""
-    config = rig.config
+    config = bench_setup.config
     facts = {"photos": len(every), "workers": config.threads, "batch": config.crops_a_batch}
-    codec, detector = package("simplejpeg"), rig.detector
+    codec, detector = package("simplejpeg"), bench_setup.detector
     blended = [replace(each.photo, pixels=each.photo.pixels.copy()) for each in every]  # blending is in place
     out = _Out(config.folder / "stage-write")
 
@@ -75,7 +75,7 @@ def cases(every: Sequence[Specimen], rig: Rig, threads: Pools) -> list[Case]:
         return decode(open_picture(each.data, max_pixels=config.max_pixels), each.path)
 
     def mixed(pair: tuple[Specimen, Photo]) -> Protected:
-        return blend(pair[1], pair[0].faces, pair[0].where, pair[0].deltas, rig.attack.budget)
+        return blend(pair[1], pair[0].faces, pair[0].where, pair[0].deltas, bench_setup.attack.budget)
 
     def write() -> int:
         written = prefetch(enumerate(every), out.write, pool=threads.disk, ahead=2 * DISK_THREADS)
@@ -85,7 +85,7 @@ def cases(every: Sequence[Specimen], rig: Rig, threads: Pools) -> list[Case]:
     work: dict[str, tuple[str, str, Callable[[], int]]] = {
         "decode": ("simplejpeg", codec, in_threads(decoded)),
         "detect": (detector.name, "", in_threads(lambda each: detector(each.photo.pixels))),
-        "perturb": (rig.provider, rig.driver, _perturb(every, rig, threads)),
+        "perturb": (bench_setup.provider, bench_setup.driver, _perturb(every, bench_setup, threads)),
         "blend": ("opencv", package("opencv-python-headless"), in_threads(mixed, pairs)),
         "encode": ("simplejpeg", codec, in_threads(lambda each: encode(each.protected))),
         "write": ("fsync and rename", "", write),
@@ -94,15 +94,15 @@ def cases(every: Sequence[Specimen], rig: Rig, threads: Pools) -> list[Case]:
     return [Case(f"{PREFIX}{name}", *work[name], config=facts, tidy=tidy.get(name, _nothing)) for name in STAGES]
 
 
-def _perturb(every: Sequence[Specimen], rig: Rig, threads: Pools) -> Callable[[], int]:
+def _perturb(every: Sequence[Specimen], bench_setup: BenchSetup, threads: Pools) -> Callable[[], int]:
     """Crops cut out, and run through the generator a batch at a time."""
-    batch, ahead = rig.config.crops_a_batch, 2 * rig.config.threads
+    batch, ahead = bench_setup.config.crops_a_batch, 2 * bench_setup.config.threads
 
     def work() -> int:
         cut = prefetch(every, lambda each: crops(each.photo.pixels, each.where), pool=threads.compute, ahead=ahead)
         stacked = np.concatenate(list(cut))
         for at in range(0, len(stacked), batch):
-            rig.attack(stacked[at : at + batch])
+            bench_setup.attack(stacked[at : at + batch])
         return len(every)
 
     return work
@@ -134,14 +134,14 @@ class _Out:
         self._folder = OutFolder(self._path)
 
 
-def _specimen(path: Path, rig: Rig) -> Specimen:
+def _specimen(path: Path, bench_setup: BenchSetup) -> Specimen:
     data = path.read_bytes()
-    photo = decode(open_picture(data, max_pixels=rig.config.max_pixels), path)
-    faces = tuple(rig.detector(photo.pixels)) or (whole(*photo.pixels.shape[:2]),)
+    photo = decode(open_picture(data, max_pixels=bench_setup.config.max_pixels), path)
+    faces = tuple(bench_setup.detector(photo.pixels)) or (whole(*photo.pixels.shape[:2]),)
     where = squares(faces)
-    deltas = rig.attack(crops(photo.pixels, where))
+    deltas = bench_setup.attack(crops(photo.pixels, where))
     copy = replace(photo, pixels=photo.pixels.copy())
-    protected = blend(copy, faces, where, deltas, rig.attack.budget)
+    protected = blend(copy, faces, where, deltas, bench_setup.attack.budget)
     return Specimen(path, data, photo, faces, where, deltas, protected, encode(protected))
 
 

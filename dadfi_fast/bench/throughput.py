@@ -12,18 +12,18 @@ import cv2
 import numpy as np
 
 from dadfi_fast.attacks.generator import GeneratorAttack
-from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.backends.base import Backend
-from dadfi_fast.bench import decoders, engines, generator, stages, whole
+from dadfi_fast.backends.generator_file import GeneratorFile
+from dadfi_fast.bench import decoders, end_to_end, generator, stages, worker_pools
 from dadfi_fast.bench.photos import gather
 from dadfi_fast.bench.pillow import PillowPool
-from dadfi_fast.bench.rig import Rig
-from dadfi_fast.bench.rounds import Case, Key, run_rounds
 from dadfi_fast.bench.rows import Row, ratio, summarise
+from dadfi_fast.bench.setup import BenchSetup
+from dadfi_fast.bench.timing import Case, Key, run_rounds
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.crop import crops
-from dadfi_fast.protect.memory import keep
+from dadfi_fast.protect.malloc import tune_malloc
 from dadfi_fast.protect.pipeline import DISK_THREADS
 from dadfi_fast.protect.prefetch import pools
 from dadfi_fast.types import Budget, Float32
@@ -76,11 +76,11 @@ class Throughput:
 
     def _engines(self, rates: dict[Key, list[float]]) -> Iterator[Row]:
         """Every way to share the work out, against one process."""
-        alone = rates.get((engines.CASE, engines.LOCAL), [])
+        alone = rates.get((worker_pools.CASE, worker_pools.LOCAL), [])
         for case in self.cases:
-            if case.name == engines.CASE and case.provider != engines.LOCAL:
-                provider = f"{case.provider} / {engines.LOCAL}"
-                yield ratio(engines.CASE, rates[case.key], alone, provider=provider, config=case.config)
+            if case.name == worker_pools.CASE and case.provider != worker_pools.LOCAL:
+                provider = f"{case.provider} / {worker_pools.LOCAL}"
+                yield ratio(worker_pools.CASE, rates[case.key], alone, provider=provider, config=case.config)
 
     def _overlap(self, disk: Case, rates: dict[Key, list[float]]) -> Iterator[Row]:
         """The time of a photo from disk to disk, against that of the stages, each of which had all cores to itself.
@@ -113,7 +113,7 @@ class Setup:
     """What a benchmark runs on."""
 
     photos: Path  # a folder of pictures; they are repeated to ``count``
-    artifact: Artifact  # the generator
+    artifact: GeneratorFile  # the generator
     detector: Detector
     backend: str = "auto"
     device: str = "cpu"  # or cuda, cuda:N
@@ -130,7 +130,7 @@ def prepare(setup: Setup, scratch: Path) -> Iterator[Throughput]:
         NothingToDo: there is no picture in ``setup.photos``.
         BackendMissing: the named backend cannot run here.
     """
-    keep()  # as in a run of protect
+    tune_malloc()  # as in a run of protect
     backends = generator.contestants(setup.artifact, name=setup.backend, device=setup.device)
     material = gather(setup.photos, scratch / "in", count=setup.count)
     # every photo is to cost the whole way, also one without a face
@@ -145,7 +145,7 @@ def prepare(setup: Setup, scratch: Path) -> Iterator[Throughput]:
     # beside the other stages the generator has some of the cores; alone it has all
     beside = type(backends.chosen)(setup.artifact, device=setup.device, threads=config.generator_threads)
     together, alone = (
-        Rig(config, setup.detector, GeneratorAttack(each, Budget())) for each in (beside, backends.chosen)
+        BenchSetup(config, setup.detector, GeneratorAttack(each, Budget())) for each in (beside, backends.chosen)
     )
     every = stages.specimens(material, alone)
     cut = np.concatenate([crops(each.photo.pixels, each.where) for each in every])[: max(generator.BATCHES)]
@@ -157,10 +157,10 @@ def prepare(setup: Setup, scratch: Path) -> Iterator[Throughput]:
         pillow = stack.enter_context(PillowPool(config.threads))
         timed = (
             *generator.cases(backends, cut),
-            *whole.cases(material, together, threads, pillow),
+            *end_to_end.cases(material, together, threads, pillow),
             *stages.cases(every, alone, threads),
             *decoders.cases(material, config, threads),
-            *(engines.cases(material, together, stack) if setup.engines else ()),
+            *(worker_pools.cases(material, together, stack) if setup.engines else ()),
         )
         yield Throughput(timed, backends, cut)
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from dadfi_fast.errors import UsageError
-from dadfi_fast.table import Table
+from dadfi_fast.registry import Registry
 from dadfi_fast.types import LEVELS, UInt8
 
 #: Original and protected picture, both [H, W, 3], to the two that are compared.
@@ -44,7 +44,7 @@ def parse(text: str) -> Condition:
 
 
 #: Kind -> the treatment for its value; raises ValueError where the value will not do.
-KINDS: Table[Callable[[float], Treatment]] = Table("condition")
+KINDS: Registry[Callable[[float], Treatment]] = Registry("condition")
 
 
 @KINDS.add("jpeg")

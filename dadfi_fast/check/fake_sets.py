@@ -8,13 +8,13 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 
-from dadfi_fast.check.adversary import Crop
+from dadfi_fast.check.callbacks import Callback
 from dadfi_fast.check.conditions import WRITTEN
+from dadfi_fast.check.distances import Float64
 from dadfi_fast.check.inception import Inception
-from dadfi_fast.check.inspection import Key
-from dadfi_fast.check.trial import Float64
-from dadfi_fast.check.watch import Watch
-from dadfi_fast.deepfakes.portable import DeepfakeModel
+from dadfi_fast.check.preprocess import Crop
+from dadfi_fast.check.runner import Key
+from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
 from dadfi_fast.metrics.frechet import frechet_distance
 from dadfi_fast.types import LEVELS, Float32, UInt8
 
@@ -22,7 +22,7 @@ from dadfi_fast.types import LEVELS, Float32, UInt8
 _Sets: TypeAlias = tuple[list[Float32], list[Float32]]
 
 
-class FakeSets(Watch):
+class FakeSets(Callback):
     """Keeps the Inception features of the first ``count`` fakes of every model, and of what became of them.
 
     The two sets are of the same pictures and edits, rounded to levels, so that where nothing was protected their

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dadfi_fast.check.report.chart import BRIGHTEST
-from dadfi_fast.check.traces import NOTICED, Traces
-from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.check.result import CheckResult
+from dadfi_fast.check.visibility import NOTICED, Visibility
 from dadfi_fast.errors import DiskError
 from dadfi_fast.metrics.defence import SUCCESS, success
 
@@ -24,7 +24,7 @@ WIDTH, ROW = 6.4, 0.28
 FORMATS: Final = ("png", "svg")
 
 
-def write_figures(verdict: Verdict, traces: Traces, folder: Path, *, sizes: Mapping[str, int]) -> list[Path]:
+def write_figures(verdict: CheckResult, traces: Visibility, folder: Path, *, sizes: Mapping[str, int]) -> list[Path]:
     """Write ``success``, ``distances``, ``spectrum`` and ``visibility``, each as PNG and SVG; the paths.
 
     Args:
@@ -49,7 +49,7 @@ def write_figures(verdict: Verdict, traces: Traces, folder: Path, *, sizes: Mapp
         raise DiskError(f"{folder} cannot be written to ({error}); name another folder with --figures") from error
 
 
-def draw_success(figure: Figure, verdict: Verdict) -> None:
+def draw_success(figure: Figure, verdict: CheckResult) -> None:
     """Share of broken fakes (SR_mask) for each condition, a bar a model, with k of K beside it."""
     models, conditions = verdict.models, verdict.conditions
     rows = len(models) * len(conditions)
@@ -72,7 +72,7 @@ def draw_success(figure: Figure, verdict: Verdict) -> None:
     figure.legend(loc="outside lower center", ncols=min(len(models), 4), frameon=False)
 
 
-def draw_distances(figure: Figure, verdict: Verdict) -> None:
+def draw_distances(figure: Figure, verdict: CheckResult) -> None:
     """How many fakes of the files as written have which d_mask, with the threshold."""
     figure.set_size_inches(WIDTH, 3.2)
     axis = figure.subplots()
@@ -88,7 +88,7 @@ def draw_distances(figure: Figure, verdict: Verdict) -> None:
     axis.legend(frameon=False)
 
 
-def draw_spectrum(figure: Figure, traces: Traces, sizes: Mapping[str, int]) -> None:
+def draw_spectrum(figure: Figure, traces: Visibility, sizes: Mapping[str, int]) -> None:
     """Energy of the change by fineness, and what each model can see of it."""
     figure.set_size_inches(WIDTH, 3.2)
     axis = figure.subplots()
@@ -108,7 +108,7 @@ def draw_spectrum(figure: Figure, traces: Traces, sizes: Mapping[str, int]) -> N
     axis.legend(frameon=False)
 
 
-def draw_visibility(figure: Figure, traces: Traces) -> None:
+def draw_visibility(figure: Figure, traces: Visibility) -> None:
     """The mean colour difference by place in the face's crop."""
     figure.set_size_inches(4.4, 4)
     axis = figure.subplots()

@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from dadfi_fast.check.adversary import Crop
+from dadfi_fast.check.callbacks import Callback
 from dadfi_fast.check.conditions import WRITTEN
-from dadfi_fast.check.inspection import Key
-from dadfi_fast.check.sample import Pair
-from dadfi_fast.check.trial import Float64
-from dadfi_fast.check.watch import Watch
-from dadfi_fast.deepfakes.portable import DeepfakeModel
+from dadfi_fast.check.distances import Float64
+from dadfi_fast.check.pairs import Pair
+from dadfi_fast.check.preprocess import Crop
+from dadfi_fast.check.runner import Key
+from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
 from dadfi_fast.types import LEVELS, Float32, UInt8
 
 #: Bytes that all pictures of a page may have, as base64 with the markup around them.
@@ -99,7 +99,7 @@ class Shots:
         return pictures * 4 // 3 + MARKUP[1] + len(self.fakes) * MARKUP[0]
 
 
-class Gallery(Watch):
+class Gallery(Callback):
     """Keeps thumbnails of the pictures as written, within a budget: the best protected photos lose theirs first.
 
     Args:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dadfi_fast.card import Card, cards, folders
 from dadfi_fast.deepfakes.edits import FAMILIES
-from dadfi_fast.deepfakes.portable import CLASSIFIERS, AttributeModel, DeepfakeModel
+from dadfi_fast.deepfakes.onnx_model import CLASSIFIERS, AttributeModel, DeepfakeModel
 from dadfi_fast.errors import WeightsError
-from dadfi_fast.table import Table
+from dadfi_fast.model_card import Card, cards, folders
+from dadfi_fast.registry import Registry
 
 
-def deepfake_cards(folder: Path | None = None) -> Table[Card]:
+def deepfake_cards(folder: Path | None = None) -> Registry[Card]:
     """The cards of the deepfake models in ``folder``; of those that ship and those that were added where None.
 
     Of two models with one name the first counts, which is the one that ships.
     """
-    table: Table[Card] = Table("deepfake model")
+    table: Registry[Card] = Registry("deepfake model")
     for card in _cards(folder):
         if card.family in FAMILIES and card.name not in table:
             table.add(card.name)(card)

@@ -19,7 +19,7 @@ import numpy as np
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.evaluate.edit_accuracy import Bool, scaled
-from dadfi_fast.evaluate.laboratory import Laboratory
+from dadfi_fast.evaluate.protocol import Protocol
 from dadfi_fast.faces.resample import resize
 from dadfi_fast.metrics.defence import edit_mask, mask_distance, success
 from dadfi_fast.training.data import load_faces
@@ -29,16 +29,16 @@ SIZE: Final = 256
 BATCH: Final = 16
 
 
-def success_unwritten(attack: Attack, lab: Laboratory) -> dict[str, float]:
-    """The share of broken fakes of each model of ``lab``, by its name, on the pictures of ``lab``."""
-    pixels = load_faces([lab.originals.folder], image_size=SIZE).pixels
+def success_unwritten(attack: Attack, protocol: Protocol) -> dict[str, float]:
+    """The share of broken fakes of each model of ``protocol``, by its name, on the pictures of ``protocol``."""
+    pixels = load_faces([protocol.originals.folder], image_size=SIZE).pixels
     broken: dict[str, list[Bool]] = defaultdict(list)
     for start in range(0, len(pixels), BATCH):
         x = scaled(pixels[start : start + BATCH])
         x_adv = x + attack(x)
-        for model in lab.models:
+        for model in protocol.models:
             before, after = (resize(side, model.image_size) for side in (x, x_adv))
-            for edit in model.edits(lab.labels(x, model.attributes)):
+            for edit in model.edits(protocol.labels(x, model.attributes)):
                 y = model.fake(before, edit)
                 distance = mask_distance(y, model.fake(after, edit), edit_mask(before, y))
                 broken[model.name].append(success(distance))

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 from dadfi_fast.check.conditions import WRITTEN, Condition, parse
 from dadfi_fast.check.fake_sets import FakeSets
 from dadfi_fast.check.inception import Inception
-from dadfi_fast.check.verdict import Verdict
-from dadfi_fast.evaluate.contestants import facts, gather, informed
+from dadfi_fast.check.result import CheckResult
+from dadfi_fast.evaluate.cmua_comparison import BETTER, judged, words
+from dadfi_fast.evaluate.compared_methods import facts, gather, informed
 from dadfi_fast.evaluate.experiment import Result, Row, Setup
-from dadfi_fast.evaluate.judgement import BETTER, judged, words
-from dadfi_fast.evaluate.laboratory import Laboratory, laboratory, noise_before
-from dadfi_fast.evaluate.matrix import Matrix, matrices
+from dadfi_fast.evaluate.heat_map import HeatMap, heat_maps
 from dadfi_fast.evaluate.methods import Method
+from dadfi_fast.evaluate.protocol import Protocol, noise_before, open_protocol
 from dadfi_fast.evaluate.visibility import SEEN, SEEN_TEXT, visibility, visibility_after
 from dadfi_fast.metrics.perceptual import need_flip
 
@@ -72,53 +72,53 @@ def run(setup: Setup) -> Result:
     """
     need_flip()
     network = Inception() if setup.fid else None
-    with laboratory(setup) as lab:
-        contestants = gather(lab)
+    with open_protocol(setup) as protocol:
+        compared = gather(protocol)
         conditions = [condition.name for condition in CONDITIONS]
-        pieces = [
-            lab.piece(
+        units = [
+            protocol.unit(
                 method.name,
-                partial(_judged, lab, informed(lab, contestants, method), network),
+                partial(_judged, protocol, informed(protocol, compared, method), network),
                 method,
-                **facts(lab, method),
+                **facts(protocol, method),
                 conditions=conditions,
             )
-            for method in contestants.methods
+            for method in compared.methods
         ]
-        controls = partial(_judged, lab, lab.unchanged(), network, noise=True)
-        pieces.append(lab.piece("null and noise", controls, conditions=conditions))
-        rows = judged(lab.measured("comparison", pieces))
-    answer = words(rows, {method.name: method.card for method in contestants.methods if method.card})
-    text, draw = TEXT + SEEN_TEXT + contestants.text, partial(_draw, rows=rows)
-    return Result("comparison", rows, COLUMNS, text, draw, answer, arrays=contestants.arrays)
+        controls = partial(_judged, protocol, protocol.unchanged(), network, noise=True)
+        units.append(protocol.unit("null and noise", controls, conditions=conditions))
+        rows = judged(protocol.measured("comparison", units))
+    answer = words(rows, {method.name: method.card for method in compared.methods if method.card})
+    text, draw = TEXT + SEEN_TEXT + compared.text, partial(_draw, rows=rows)
+    return Result("comparison", rows, COLUMNS, text, draw, answer, arrays=compared.arrays)
 
 
-def _judged(lab: Laboratory, method: Method, network: Inception | None, *, noise: bool = False) -> Iterator[Row]:
+def _judged(protocol: Protocol, method: Method, network: Inception | None, *, noise: bool = False) -> Iterator[Row]:
     """The rows of a method, and of noise on the same originals where that is asked for."""
     plain = (WRITTEN, *CONDITIONS)
-    noisy = [noise_before(lab.setup.strength, condition) for condition in plain] if noise else []
+    noisy = [noise_before(protocol.setup.strength, condition) for condition in plain] if noise else []
     kept = [WRITTEN.name, *(condition.name for condition in noisy[:1])]
-    sets = FakeSets(network, count=lab.setup.fid, conditions=kept)
-    with lab.written(method) as pairs:
-        verdict = lab.check(pairs, conditions=[*CONDITIONS, *noisy], watchers=[sets])
-        seen = visibility(verdict, pairs)
+    sets = FakeSets(network, count=protocol.setup.fid, conditions=kept)
+    with protocol.written(method) as pairs:
+        result = protocol.check(pairs, conditions=[*CONDITIONS, *noisy], watchers=[sets])
+        seen = visibility(result, pairs)
         noise_seen = visibility_after(noisy[0], pairs) if noise else {}
-    yield from _rows(lab, method, verdict, sets, plain, seen)
+    yield from _rows(protocol, method, result, sets, plain, seen)
     if noise:
-        yield from _rows(lab, Method(PLAIN_NOISE, method.attack), verdict, sets, noisy, noise_seen)
+        yield from _rows(protocol, Method(PLAIN_NOISE, method.attack), result, sets, noisy, noise_seen)
 
 
 def _rows(
-    lab: Laboratory,
+    protocol: Protocol,
     method: Method,
-    verdict: Verdict,
+    result: CheckResult,
     sets: FakeSets,
     conditions: Sequence[Condition],
     seen: Mapping[str, Any],
 ) -> Iterator[Row]:
     first = conditions[0].name
-    for model in verdict.models:
-        scores = [verdict.scores(model, condition.name) for condition in conditions]
+    for model in result.models:
+        scores = [result.scores(model, condition.name) for condition in conditions]
         others = zip(CONDITIONS, scores[1:], strict=True)
         yield {
             "method": method.name,
@@ -131,8 +131,8 @@ def _rows(
             "fid": round(sets.distance(model, first), 4),
             "fid_n": sets.n(model, first) or None,
             **seen,
-            **facts(lab, method),
-            **lab.facts(method, [model]),
+            **facts(protocol, method),
+            **protocol.facts(method, [model]),
         }
 
 
@@ -142,13 +142,13 @@ def _draw(figure: Figure, *, rows: Sequence[Row]) -> None:
     models = list(dict.fromkeys(row["model"] for row in rows))
     by_place = {(row["method"], row["model"]): row for row in rows}
 
-    def matrix(title: str, key: str) -> Matrix:
-        return Matrix(title, [[by_place[method, model][key] for model in models] for method in methods], 1)
+    def matrix(title: str, key: str) -> HeatMap:
+        return HeatMap(title, [[by_place[method, model][key] for model in models] for method in methods], 1)
 
     shown = [matrix("SR_mask", "sr_mask"), *(matrix(c.name, f"sr_mask_{c.name}") for c in CONDITIONS)]
     labels = [f"{method}{_worded(row)}" for method, row in methods.items()]
     plain = [[False] * len(models)] * len(methods)
-    matrices(figure, shown, rows=labels, columns=models, marked=plain, mark="")
+    heat_maps(figure, shown, rows=labels, columns=models, marked=plain, mark="")
 
 
 def _worded(row: Row) -> str:

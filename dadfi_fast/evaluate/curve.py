@@ -10,17 +10,17 @@ import numpy as np
 import torch
 
 from dadfi_fast.deepfakes.edits import Aim
-from dadfi_fast.deepfakes.portable import AttributeModel
+from dadfi_fast.deepfakes.onnx_model import AttributeModel
 from dadfi_fast.evaluate.edit_accuracy import edit_accuracy
 from dadfi_fast.training.data import Faces
-from dadfi_fast.training.surrogates.surrogate import SurrogateTrainer
+from dadfi_fast.training.deepfakes.trainer import DeepfakeTrainer
 from dadfi_fast.types import Float32
 
 
 class InTraining:
-    """A trainer's averaged generator, seen as `dadfi_fast.deepfakes.portable.DeepfakeModel` is."""
+    """A trainer's averaged generator, seen as `dadfi_fast.deepfakes.onnx_model.DeepfakeModel` is."""
 
-    def __init__(self, trainer: SurrogateTrainer) -> None:
+    def __init__(self, trainer: DeepfakeTrainer) -> None:
         self.image_size, self._rule, self._device = trainer.config.image_size, trainer.rule, trainer.device
         self.attributes, self.edit_names = self._rule.attributes, self._rule.names
         self._generator = trainer.kept.eval()
@@ -48,7 +48,7 @@ class Curve:
         judge: the attribute classifier.
     """
 
-    def __init__(self, trainer: SurrogateTrainer, faces: Faces, judge: AttributeModel, folder: Path) -> None:
+    def __init__(self, trainer: DeepfakeTrainer, faces: Faces, judge: AttributeModel, folder: Path) -> None:
         self._trainer, self._faces, self._judge, self._path = trainer, faces, judge, folder / "curve.jsonl"
 
     def point(self, number: int) -> dict[str, float]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dadfi_fast.deepfakes.edits import Aim
-from dadfi_fast.deepfakes.portable import AttributeModel
+from dadfi_fast.deepfakes.onnx_model import AttributeModel
 from dadfi_fast.faces.resample import resize
 from dadfi_fast.types import LEVELS, Float32, UInt8
 
@@ -17,7 +17,7 @@ Bool: TypeAlias = NDArray[np.bool_]
 
 
 class Editing(Protocol):
-    """What is used of a model here; see `dadfi_fast.deepfakes.portable.DeepfakeModel`, which is one."""
+    """What is used of a model here; see `dadfi_fast.deepfakes.onnx_model.DeepfakeModel`, which is one."""
 
     @property
     def image_size(self) -> int:

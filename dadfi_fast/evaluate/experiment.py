@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dadfi_fast import __version__
-from dadfi_fast.backends.artifact import DEFAULT
+from dadfi_fast.backends.generator_file import DEFAULT
 from dadfi_fast.device import machine
 from dadfi_fast.errors import DiskError
-from dadfi_fast.table import Table, late
+from dadfi_fast.registry import Registry, lazy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ NAMED: Final = ("data", "split", "n", "models", "generator", "machine", "seed", 
 
 
 @dataclass(frozen=True)
-class Course:
+class Progress:
     """Is told how an experiment gets on."""
 
     tick: Callable[[int], object] = lambda count: None  # so many pictures were just protected, checked or timed
@@ -62,7 +62,7 @@ class Setup:
     command: str = ""  # what the user typed
     out: Path | None = None  # where what is finished is kept for the next run; nowhere where None
     fresh: bool = False  # measure everything anew, whatever is there
-    course: Course = field(default_factory=Course)
+    progress: Progress = field(default_factory=Progress)
 
     def facts(self) -> dict[str, Any]:
         """What every row says of the run itself."""
@@ -183,12 +183,12 @@ def _array(path: Path, array: Float32) -> Path:
 
 
 #: The experiments by name; an entry gives the function that runs it.
-EXPERIMENTS: Table[Callable[[], Callable[[Setup], Result]]] = Table("experiment")
-EXPERIMENTS.add("plausibility")(late("dadfi_fast.evaluate.plausibility", "run"))
-EXPERIMENTS.add("validity")(late("dadfi_fast.evaluate.validity", "run"))
-EXPERIMENTS.add("robustness")(late("dadfi_fast.evaluate.robustness", "run"))
-EXPERIMENTS.add("whole-photo")(late("dadfi_fast.evaluate.whole_photo", "run"))
-EXPERIMENTS.add("speed")(late("dadfi_fast.evaluate.speed", "run"))
-EXPERIMENTS.add("comparison")(late("dadfi_fast.evaluate.comparison", "run"))
-EXPERIMENTS.add("single-model")(late("dadfi_fast.evaluate.single_model", "run"))
-EXPERIMENTS.add("no-fine-tuning")(late("dadfi_fast.evaluate.no_fine_tuning", "run"))
+EXPERIMENTS: Registry[Callable[[], Callable[[Setup], Result]]] = Registry("experiment")
+EXPERIMENTS.add("plausibility")(lazy("dadfi_fast.evaluate.plausibility", "run"))
+EXPERIMENTS.add("validity")(lazy("dadfi_fast.evaluate.validity", "run"))
+EXPERIMENTS.add("robustness")(lazy("dadfi_fast.evaluate.robustness", "run"))
+EXPERIMENTS.add("whole-photo")(lazy("dadfi_fast.evaluate.whole_photo", "run"))
+EXPERIMENTS.add("speed")(lazy("dadfi_fast.evaluate.speed", "run"))
+EXPERIMENTS.add("comparison")(lazy("dadfi_fast.evaluate.comparison", "run"))
+EXPERIMENTS.add("single-model")(lazy("dadfi_fast.evaluate.single_model", "run"))
+EXPERIMENTS.add("no-fine-tuning")(lazy("dadfi_fast.evaluate.no_fine_tuning", "run"))

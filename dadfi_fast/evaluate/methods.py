@@ -11,12 +11,12 @@ import numpy as np
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.attacks.generator import GeneratorAttack
-from dadfi_fast.backends.artifact import load_artifact
-from dadfi_fast.backends.choice import choose
-from dadfi_fast.card import Card, read_card
+from dadfi_fast.backends.generator_file import load_generator_file
+from dadfi_fast.backends.registry import choose
 from dadfi_fast.device import cores
 from dadfi_fast.errors import UsageError
 from dadfi_fast.evaluate.experiment import Setup
+from dadfi_fast.model_card import Card, read_card
 from dadfi_fast.types import Budget, Float32
 
 #: The names of the controls: the unchanged picture, written and read as a protected one is, and uniform noise.
@@ -73,7 +73,7 @@ def generators(setup: Setup) -> list[Method]:
     kind, _ = choose(setup.backend, device=device)
     found = []
     for label, name in map(_parted, setup.generators):
-        artifact = load_artifact(name)
+        artifact = load_generator_file(name)
         backend = kind(artifact, device=device, threads=cores())
         card = read_card(artifact.onnx.with_suffix(".md"))
         found.append(Method(label or artifact.name, GeneratorAttack(backend, budget), card, backend.describe))

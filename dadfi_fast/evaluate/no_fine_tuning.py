@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from dadfi_fast.card import Card
 from dadfi_fast.errors import UsageError
 from dadfi_fast.evaluate.experiment import Result, Row, Setup
 from dadfi_fast.evaluate.methods import generators
 from dadfi_fast.evaluate.single_model import COLUMNS, TEXT, draw, measure
+from dadfi_fast.model_card import Card
 
 #: The setting that stands for fine-tuning on a generator's card, in its table ``settings``.
 WEIGHT: Final = "lambda_y"

@@ -25,12 +25,12 @@ from dadfi_fast.check.fake_sets import levels
 from dadfi_fast.check.inception import Inception
 from dadfi_fast.deepfakes import registry
 from dadfi_fast.deepfakes.edits import Aim
-from dadfi_fast.deepfakes.portable import AttributeModel, DeepfakeModel
+from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
+from dadfi_fast.evaluate.bar_chart import Panel, bars
+from dadfi_fast.evaluate.contact_sheet import Column, draw_sheet
 from dadfi_fast.evaluate.edit_accuracy import Hits, hits, scaled
 from dadfi_fast.evaluate.experiment import Result, Row, Setup
-from dadfi_fast.evaluate.pictures import Pictures
-from dadfi_fast.evaluate.plot import Panel, bars
-from dadfi_fast.evaluate.sheet import Column, sheet
+from dadfi_fast.evaluate.sampled_arrays import SampledArrays
 from dadfi_fast.metrics.defence import edit_mask
 from dadfi_fast.metrics.frechet import frechet_distance
 from dadfi_fast.types import LEVELS, Float32, UInt8
@@ -79,11 +79,11 @@ def run(setup: Setup) -> Result:
     network = Inception() if setup.fid else None
     judge, folder = registry.load_attributes(), setup.models_dir
     models = registry.load_models(setup.models, folder=folder) if folder else registry.load_models(setup.models)
-    pictures = Pictures(setup, columns=[name for model in models for name in _attributes(model)], judge=judge)
+    pictures = SampledArrays(setup, columns=[name for model in models for name in _attributes(model)], judge=judge)
     reals = Reals(pictures, network, count=min(setup.fid, len(pictures) // 2))
     rows: list[Row] = []
     for model in models:
-        found = measure(model, judge, pictures, reals, tick=setup.course.tick)
+        found = measure(model, judge, pictures, reals, tick=setup.progress.tick)
         facts = {"models": {model.name: model.card.sha256}, "judge": {judge.card.name: judge.card.sha256}}
         rows += [
             each.row(model, reals) | facts | {"generator": None} | pictures.facts() | setup.facts() for each in found
@@ -114,7 +114,7 @@ class Reals:
         network: gives the features; None where no distance is asked for.
     """
 
-    def __init__(self, pictures: Pictures, network: Inception | None, *, count: int) -> None:
+    def __init__(self, pictures: SampledArrays, network: Inception | None, *, count: int) -> None:
         self.network = network if count > 1 else None
         self.count = count if self.network else 0
         self._pictures = pictures
@@ -174,7 +174,7 @@ class Found:
 
 
 def measure(
-    model: DeepfakeModel, judge: AttributeModel, pictures: Pictures, reals: Reals, *, tick: Callable[[int], object]
+    model: DeepfakeModel, judge: AttributeModel, pictures: SampledArrays, reals: Reals, *, tick: Callable[[int], object]
 ) -> list[Found]:
     """Run every picture through every edit of ``model``; ``tick`` is called with the number of fakes made."""
     pixels, labels = pictures.at(model.image_size), pictures.labels(model.attributes)
@@ -195,14 +195,14 @@ def measure(
     return found
 
 
-def contact_sheet(model: DeepfakeModel, pictures: Pictures, *, count: int = ON_SHEET) -> UInt8:
+def contact_sheet(model: DeepfakeModel, pictures: SampledArrays, *, count: int = ON_SHEET) -> UInt8:
     """The first ``count`` pictures and all their edits; + and - say where an edit adds or takes away: [H, W, 3]."""
     pixels, labels = pictures.at(model.image_size)[:count], pictures.labels(model.attributes)[:count]
     columns = [Column("original", pixels)]
     for name, edit, aim in zip(model.edit_names, model.edits(labels), model.wanted(labels), strict=True):
         marks = _marks(aim, pictures.labels([aim[0]])[:count, 0])
         columns.append(Column(name, levels(model.fake(scaled(pixels), edit)), marks))
-    return sheet(columns)
+    return draw_sheet(columns)
 
 
 def _marks(aim: Aim, own: Float32) -> list[str]:

@@ -11,19 +11,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dadfi_fast.check.conditions import WRITTEN, Condition, parse
-from dadfi_fast.check.sample import Pair
-from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.check.pairs import Pair
+from dadfi_fast.check.result import CheckResult
 from dadfi_fast.evaluate.experiment import Result, Row, Setup
-from dadfi_fast.evaluate.finished import Piece
-from dadfi_fast.evaluate.laboratory import PNG, Form, Laboratory, laboratory, noise_before
-from dadfi_fast.evaluate.matrix import Matrix, matrices
+from dadfi_fast.evaluate.heat_map import HeatMap, heat_maps
 from dadfi_fast.evaluate.methods import NOISE, NULL, Method, generators
+from dadfi_fast.evaluate.protocol import PNG, Form, Protocol, noise_before, open_protocol
+from dadfi_fast.evaluate.result_cache import Unit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: What is said of files besides, by what was found, the files, and what is done to them first.
-See: TypeAlias = Callable[[Verdict, Sequence[Pair], Condition], dict[str, Any]]
+See: TypeAlias = Callable[[CheckResult, Sequence[Pair], Condition], dict[str, Any]]
 #: What happens to the written file; `WRITTEN` comes first.
 CONDITIONS: Final = tuple(map(parse, ("jpeg:95", "jpeg:90", "jpeg:75", "jpeg:50", "resize:0.5", "blur:3")))
 COLUMNS: Final = {
@@ -56,25 +56,25 @@ def run(setup: Setup) -> Result:
         DataError: the pictures cannot be read.
     """
     methods = generators(setup)
-    with laboratory(setup) as lab:
-        rows = lab.measured("robustness", pieces(lab, methods, PNG))
+    with open_protocol(setup) as protocol:
+        rows = protocol.measured("robustness", units(protocol, methods, PNG))
     return Result("robustness", rows, COLUMNS, TEXT, partial(draw, rows=rows), answer(rows))
 
 
-def pieces(lab: Laboratory, methods: Sequence[Method], form: Form, *, see: See | None = None) -> list[Piece]:
+def units(protocol: Protocol, methods: Sequence[Method], form: Form, *, see: See | None = None) -> list[Unit]:
     """What is measured: every method and the controls, written in this ``form`` and with what ``see`` says of them."""
     every = [condition.name for condition in (WRITTEN, *CONDITIONS)]
-    named = partial(lab.piece, form=asdict(form), conditions=every)
-    own = [named(each.name, partial(_protected, lab, each, form, see), each) for each in methods]
-    return [*own, named("null and noise", partial(controls, lab, form, see=see))]
+    named = partial(protocol.unit, form=asdict(form), conditions=every)
+    own = [named(each.name, partial(_protected, protocol, each, form, see), each) for each in methods]
+    return [*own, named("null and noise", partial(controls, protocol, form, see=see))]
 
 
-def _protected(lab: Laboratory, method: Method, form: Form, see: See | None) -> Iterator[Row]:
-    with lab.written(method, form) as pairs:
-        verdict = lab.check(pairs, conditions=CONDITIONS)
-        seen = see(verdict, pairs, WRITTEN) if see else {}
-    for row in figures(method.name, verdict):
-        yield row | seen | lab.facts(method, [row["model"]])
+def _protected(protocol: Protocol, method: Method, form: Form, see: See | None) -> Iterator[Row]:
+    with protocol.written(method, form) as pairs:
+        result = protocol.check(pairs, conditions=CONDITIONS)
+        seen = see(result, pairs, WRITTEN) if see else {}
+    for row in figures(method.name, result):
+        yield row | seen | protocol.facts(method, [row["model"]])
 
 
 def answer(rows: Sequence[Row]) -> str:
@@ -88,15 +88,15 @@ def answer(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def figures(method: str, verdict: Verdict, names: Sequence[tuple[str, str]] = ()) -> Iterator[dict[str, Any]]:
+def figures(method: str, result: CheckResult, names: Sequence[tuple[str, str]] = ()) -> Iterator[dict[str, Any]]:
     """A row for every model and condition.
 
     Args:
         names: conditions, as the verdict and as the rows call them; all those of the verdict where empty.
     """
-    for model in verdict.models:
-        for condition, shown in names or zip(verdict.conditions, verdict.conditions, strict=True):
-            scores = verdict.scores(model, condition)
+    for model in result.models:
+        for condition, shown in names or zip(result.conditions, result.conditions, strict=True):
+            scores = result.scores(model, condition)
             yield {
                 "method": method,
                 "model": model,
@@ -105,23 +105,23 @@ def figures(method: str, verdict: Verdict, names: Sequence[tuple[str, str]] = ()
                 "d_mask": scores.d_mask,
                 "d_pix": scores.d_pix,
                 "n_empty": scores.n_empty,
-                "sr_all": verdict.sr_all(condition),
+                "sr_all": result.sr_all(condition),
             }
 
 
-def controls(lab: Laboratory, form: Form, *, see: See | None) -> list[Row]:
+def controls(protocol: Protocol, form: Form, *, see: See | None) -> list[Row]:
     """The rows of the unchanged pictures, written in this ``form`` and with what ``see`` says of them, and of noise."""
     every = (WRITTEN, *CONDITIONS)
-    noisy = [noise_before(lab.setup.strength, condition) for condition in every]
-    with lab.written(lab.unchanged(), form) as pairs:
-        verdict = lab.check(pairs, conditions=[*CONDITIONS, *noisy])
+    noisy = [noise_before(protocol.setup.strength, condition) for condition in every]
+    with protocol.written(protocol.unchanged(), form) as pairs:
+        result = protocol.check(pairs, conditions=[*CONDITIONS, *noisy])
         first = {NULL: WRITTEN, NOISE: noisy[0]}
-        seen = {name: see(verdict, pairs, condition) if see else {} for name, condition in first.items()}
+        seen = {name: see(result, pairs, condition) if see else {} for name, condition in first.items()}
     names = {NULL: [each.name for each in every], NOISE: [each.name for each in noisy]}
     return [
-        row | seen[method] | lab.facts(models=[row["model"]])
+        row | seen[method] | protocol.facts(models=[row["model"]])
         for method, own in names.items()
-        for row in figures(method, verdict, list(zip(own, names[NULL], strict=True)))
+        for row in figures(method, result, list(zip(own, names[NULL], strict=True)))
     ]
 
 
@@ -131,16 +131,16 @@ def draw(figure: Figure, *, rows: Sequence[Row]) -> None:
     conditions = list(dict.fromkeys(row["condition"] for row in rows))
     by_place = {(row["method"], row["condition"], row["model"]): row for row in rows}
 
-    def matrix(method: str, key: str, limit: float | None) -> Matrix:
+    def matrix(method: str, key: str, limit: float | None) -> HeatMap:
         values = [[by_place[method, condition, model][key] for model in models] for condition in conditions]
         every = [by_place[method, condition, models[0]]["sr_all"] for condition in conditions]
         if key == "sr_mask":
             values = [[*line, last] for line, last in zip(values, every, strict=True)]
-        return Matrix(f"{method}\n{COLUMNS[key]}", values, limit)
+        return HeatMap(f"{method}\n{COLUMNS[key]}", values, limit)
 
     methods = [method for method in dict.fromkeys(row["method"] for row in rows) if method != NULL]
     most = max((row["d_mask"] for row in rows if row["d_mask"] == row["d_mask"]), default=0)
     shown = [matrix(method, "sr_mask", 1) for method in methods]
     shown += [matrix(method, "d_mask", max(most, 1e-9)) for method in methods]
     plain = [[False] * (len(models) + 1)] * len(conditions)
-    matrices(figure, shown, rows=conditions, columns=[*models, ALL], marked=plain, mark="")
+    heat_maps(figure, shown, rows=conditions, columns=[*models, ALL], marked=plain, mark="")

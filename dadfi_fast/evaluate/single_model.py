@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from dadfi_fast.card import Card
 from dadfi_fast.check.conditions import WRITTEN
-from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.check.result import CheckResult
 from dadfi_fast.evaluate.experiment import Result, Row, Setup
-from dadfi_fast.evaluate.laboratory import Laboratory, laboratory, noise_before
-from dadfi_fast.evaluate.matrix import Matrix, matrices
+from dadfi_fast.evaluate.heat_map import HeatMap, heat_maps
 from dadfi_fast.evaluate.methods import NOISE, NULL, Method, generators
+from dadfi_fast.evaluate.protocol import Protocol, noise_before, open_protocol
+from dadfi_fast.model_card import Card
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,32 +63,32 @@ def measure(experiment: str, setup: Setup, methods: Sequence[Method] = (), told:
         told: what rows say besides of a generator.
     """
     methods = methods or generators(setup)
-    with laboratory(setup) as lab:
+    with open_protocol(setup) as protocol:
         cards = [each.card.extra if each.card else {} for each in methods]
         own = [
-            lab.piece(each.name, partial(_protected, lab, each, told), each, card=card)
+            protocol.unit(each.name, partial(_protected, protocol, each, told), each, card=card)
             for each, card in zip(methods, cards, strict=True)
         ]
-        return lab.measured(experiment, [*own, lab.piece("null and noise", partial(_controls, lab))])
+        return protocol.measured(experiment, [*own, protocol.unit("null and noise", partial(_controls, protocol))])
 
 
-def _protected(lab: Laboratory, method: Method, told: Told) -> Iterator[Row]:
-    hashes = {model.name: model.card.sha256 for model in lab.models}
-    with lab.written(method) as pairs:
-        verdict = lab.check(pairs)
+def _protected(protocol: Protocol, method: Method, told: Told) -> Iterator[Row]:
+    hashes = {model.name: model.card.sha256 for model in protocol.models}
+    with protocol.written(method) as pairs:
+        result = protocol.check(pairs)
     assert method.card is not None
-    for model in verdict.models:
+    for model in result.models:
         facts = _seen(method.card, hashes[model]) | told(method.card)
-        yield {**_figures(method.name, model, verdict), **facts, **lab.facts(method, [model])}
+        yield {**_figures(method.name, model, result), **facts, **protocol.facts(method, [model])}
 
 
-def _controls(lab: Laboratory) -> Iterator[Row]:
-    noise = noise_before(lab.setup.strength, WRITTEN)
-    with lab.written(lab.unchanged()) as pairs:
-        verdict = lab.check(pairs, conditions=[noise])
+def _controls(protocol: Protocol) -> Iterator[Row]:
+    noise = noise_before(protocol.setup.strength, WRITTEN)
+    with protocol.written(protocol.unchanged()) as pairs:
+        result = protocol.check(pairs, conditions=[noise])
     for name, condition in ((NULL, WRITTEN.name), (NOISE, noise.name)):
-        for model in verdict.models:
-            yield {**_figures(name, model, verdict, condition), **lab.facts(models=[model])}
+        for model in result.models:
+            yield {**_figures(name, model, result, condition), **protocol.facts(models=[model])}
 
 
 def answer(rows: Sequence[Row]) -> str:
@@ -123,8 +123,8 @@ def _mean_of(shares: Sequence[float]) -> str:
     return f"{np.mean(shares):.3f} (mean of {len(shares)})" if shares else "- (none)"
 
 
-def _figures(method: str, model: str, verdict: Verdict, condition: str = WRITTEN.name) -> dict[str, Any]:
-    scores = verdict.scores(model, condition)
+def _figures(method: str, model: str, result: CheckResult, condition: str = WRITTEN.name) -> dict[str, Any]:
+    scores = result.scores(model, condition)
     return {
         "method": method,
         "model": model,
@@ -152,9 +152,11 @@ def draw(figure: Figure, *, rows: Sequence[Row]) -> None:
     models = list(dict.fromkeys(row["model"] for row in rows))
     by_place = {(row["method"], row["model"]): row for row in rows}
 
-    def matrix(title: str, key: str, limit: float | None = None) -> Matrix:
-        return Matrix(title, [[by_place[method, model][key] for model in models] for method in methods], limit)
+    def matrix(title: str, key: str, limit: float | None = None) -> HeatMap:
+        return HeatMap(title, [[by_place[method, model][key] for model in models] for method in methods], limit)
 
     marked = [[by_place[method, model].get("black_box") == "yes" for model in models] for method in methods]
     shown = [matrix("SR_mask", "sr_mask", 1), matrix("d_pix", "d_pix")]
-    matrices(figure, shown, rows=methods, columns=models, marked=marked, mark="a model that the generator has not seen")
+    heat_maps(
+        figure, shown, rows=methods, columns=models, marked=marked, mark="a model that the generator has not seen"
+    )

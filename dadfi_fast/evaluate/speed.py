@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dadfi_fast.attacks.base import Calls
-from dadfi_fast.attacks.choice import ATTACKS
-from dadfi_fast.evaluate.contestants import facts, gather
+from dadfi_fast.attacks.registry import ATTACKS
+from dadfi_fast.evaluate.bar_chart import Panel, bars
+from dadfi_fast.evaluate.compared_methods import facts, gather
 from dadfi_fast.evaluate.experiment import Result, Row, Setup
-from dadfi_fast.evaluate.laboratory import Laboratory, laboratory
 from dadfi_fast.evaluate.methods import Method
-from dadfi_fast.evaluate.plot import Panel, bars
+from dadfi_fast.evaluate.protocol import Protocol, open_protocol
 from dadfi_fast.types import Float32
 
 if TYPE_CHECKING:
@@ -82,14 +82,14 @@ def run(setup: Setup) -> Result:
         UsageError: a name is unknown, or something that a named method needs is missing.
         DataError: the pictures cannot be read.
     """
-    with laboratory(setup) as lab:
-        contestants = gather(lab)
-        crops = lab.crops(count=PICTURES)
-        timed = [Timed(method, batch) for batch in BATCHES for method in contestants.methods]
-        measure(timed, crops, lab.labels(crops, contestants.columns), setup)
-        rows = [*_rows(timed, lab), _rest(lab)]
+    with open_protocol(setup) as protocol:
+        compared = gather(protocol)
+        crops = protocol.crops(count=PICTURES)
+        timed = [Timed(method, batch) for batch in BATCHES for method in compared.methods]
+        measure(timed, crops, protocol.labels(crops, compared.columns), setup)
+        rows = [*_rows(timed, protocol), _rest(protocol)]
     draw = partial(_draw, rows=rows[:-1])
-    return Result("speed", rows, COLUMNS, TEXT + contestants.text, draw, answer(rows), arrays=contestants.arrays)
+    return Result("speed", rows, COLUMNS, TEXT + compared.text, draw, answer(rows), arrays=compared.arrays)
 
 
 def answer(rows: Sequence[Row]) -> str:
@@ -108,16 +108,16 @@ def measure(timed: Sequence[Timed], crops: Float32, labels: Float32, setup: Setu
     """Time every case once in each round, after one call of each that does not count."""
     rounds = []
     for each in timed:
-        setup.course.stage(f"{each.method.name}, batch {each.batch}, to warm up")
+        setup.progress.stage(f"{each.method.name}, batch {each.batch}, to warm up")
         took = _call(each, crops[: each.batch], labels[: each.batch])
         parts = _parts(len(crops), each.batch)
         rounds.append((each, parts[: max(1, int(ENOUGH / took))] if took else parts))
-    setup.course.plan(ROUNDS * sum(each.batch * len(parts) for each, parts in rounds))
+    setup.progress.plan(ROUNDS * sum(each.batch * len(parts) for each, parts in rounds))
     for number in range(ROUNDS):
         for each, parts in rounds if number % 2 else reversed(rounds):
-            setup.course.stage(f"{each.method.name}, batch {each.batch}, round {number + 1} of {ROUNDS}")
+            setup.progress.stage(f"{each.method.name}, batch {each.batch}, round {number + 1} of {ROUNDS}")
             _round(each, [(crops[part], labels[part]) for part in parts])
-            setup.course.tick(each.batch * len(parts))
+            setup.progress.tick(each.batch * len(parts))
 
 
 def _parts(count: int, batch: int) -> list[Index]:
@@ -143,7 +143,7 @@ def _call(each: Timed, crops: Float32, labels: Float32) -> float:
     return time.perf_counter() - start
 
 
-def _rows(timed: Sequence[Timed], lab: Laboratory) -> Iterator[Row]:
+def _rows(timed: Sequence[Timed], protocol: Protocol) -> Iterator[Row]:
     for each in timed:
         rivals = [float(np.mean(t.rounds)) for t in timed if t.batch == each.batch and t.method.name in ITERATIVE]
         mean, spent = float(np.mean(each.rounds)), each.method.attack.spent
@@ -159,18 +159,18 @@ def _rows(timed: Sequence[Timed], lab: Laboratory) -> Iterator[Row]:
             "spent_gradients": spent.gradients,
             "spent_queries": spent.queries,
             "rounds": len(each.rounds),
-            **facts(lab),
-            **lab.facts(each.method),
+            **facts(protocol),
+            **protocol.facts(each.method),
             "n": each.pictures // len(each.rounds),
         }
 
 
-def _rest(lab: Laboratory) -> Row:
+def _rest(protocol: Protocol) -> Row:
     """What a picture costs where the attack costs nothing."""
     start = time.perf_counter()
-    with lab.written(lab.unchanged()) as pairs:
+    with protocol.written(protocol.unchanged()) as pairs:
         ms = 1000 * (time.perf_counter() - start) / len(pairs)
-    return {"method": REST, "ms": ms, **facts(lab), **lab.facts()}
+    return {"method": REST, "ms": ms, **facts(protocol), **protocol.facts()}
 
 
 def _draw(figure: Figure, *, rows: Sequence[Row]) -> None:

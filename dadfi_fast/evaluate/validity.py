@@ -16,12 +16,12 @@ from dadfi_fast.attacks.noise import Noise
 from dadfi_fast.check.conditions import WRITTEN
 from dadfi_fast.check.fake_sets import FakeSets
 from dadfi_fast.check.inception import Inception
-from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.check.result import CheckResult
+from dadfi_fast.evaluate.bar_chart import Panel, bars
 from dadfi_fast.evaluate.cmua_formula import success_unwritten
 from dadfi_fast.evaluate.experiment import Result, Row, Setup
-from dadfi_fast.evaluate.laboratory import Laboratory, laboratory, noise_before
 from dadfi_fast.evaluate.methods import NOISE, NULL, Method, Unchanged, generators
-from dadfi_fast.evaluate.plot import Panel, bars
+from dadfi_fast.evaluate.protocol import Protocol, noise_before, open_protocol
 from dadfi_fast.types import Budget
 
 if TYPE_CHECKING:
@@ -83,26 +83,28 @@ def run(setup: Setup) -> Result:
     """
     network = Inception() if setup.fid else None
     methods = generators(setup)
-    with laboratory(setup) as lab:
-        pieces = [lab.piece(each.name, partial(_protected, lab, each, network), each) for each in methods]
-        rows = lab.measured("validity", [*pieces, lab.piece("null and noise", partial(_controls, lab, network))])
+    with open_protocol(setup) as protocol:
+        units = [protocol.unit(each.name, partial(_protected, protocol, each, network), each) for each in methods]
+        rows = protocol.measured(
+            "validity", [*units, protocol.unit("null and noise", partial(_controls, protocol, network))]
+        )
     columns, text = (COLUMNS | CMUA, TEXT + CMUA_TEXT) if setup.cmua_compat else (COLUMNS, TEXT)
     return Result("validity", rows, columns | PAPER, text, partial(_draw, rows=rows), answer(rows))
 
 
-def _protected(lab: Laboratory, method: Method, network: Inception | None) -> Iterator[Row]:
-    sets = FakeSets(network, count=lab.setup.fid)
-    with lab.written(method) as pairs:
-        verdict = lab.check(pairs, watchers=[sets])
-    unwritten = _unwritten(method.attack, lab)
-    family = {model.name: model.family for model in lab.models}
-    for model in verdict.models:
+def _protected(protocol: Protocol, method: Method, network: Inception | None) -> Iterator[Row]:
+    sets = FakeSets(network, count=protocol.setup.fid)
+    with protocol.written(method) as pairs:
+        result = protocol.check(pairs, watchers=[sets])
+    unwritten = _unwritten(method.attack, protocol)
+    family = {model.name: model.family for model in protocol.models}
+    for model in result.models:
         yield {
             "method": method.name,
-            **figures(verdict, model, sets),
+            **figures(result, model, sets),
             **unwritten[model],
             "paper": REPORTED.get(family[model]),
-            **lab.facts(method, [model]),
+            **protocol.facts(method, [model]),
         }
 
 
@@ -123,9 +125,9 @@ def answer(rows: Sequence[Row]) -> str:
     return "\n\n".join(lines)
 
 
-def figures(verdict: Verdict, model: str, sets: FakeSets, condition: str = WRITTEN.name) -> dict[str, Any]:
+def figures(result: CheckResult, model: str, sets: FakeSets, condition: str = WRITTEN.name) -> dict[str, Any]:
     """What a row says of one model under one condition."""
-    scores, joined = verdict.scores(model, condition), verdict.distances(model, condition)
+    scores, joined = result.scores(model, condition), result.distances(model, condition)
     return {
         "model": model,
         "n_edits": scores.n_edits,
@@ -141,31 +143,31 @@ def figures(verdict: Verdict, model: str, sets: FakeSets, condition: str = WRITT
     }
 
 
-def _controls(lab: Laboratory, network: Inception | None) -> list[Row]:
-    noise = noise_before(lab.setup.strength, WRITTEN)
+def _controls(protocol: Protocol, network: Inception | None) -> list[Row]:
+    noise = noise_before(protocol.setup.strength, WRITTEN)
     names = {NULL: WRITTEN.name, NOISE: noise.name}
-    sets = FakeSets(network, count=lab.setup.fid, conditions=list(names.values()))
-    with lab.written(lab.unchanged()) as pairs:
-        verdict = lab.check(pairs, conditions=[noise], watchers=[sets])
-    budget = Budget(lab.setup.strength)
-    unwritten = {NULL: _unwritten(Unchanged(budget), lab), NOISE: _unwritten(Noise(budget), lab)}
+    sets = FakeSets(network, count=protocol.setup.fid, conditions=list(names.values()))
+    with protocol.written(protocol.unchanged()) as pairs:
+        result = protocol.check(pairs, conditions=[noise], watchers=[sets])
+    budget = Budget(protocol.setup.strength)
+    unwritten = {NULL: _unwritten(Unchanged(budget), protocol), NOISE: _unwritten(Noise(budget), protocol)}
     return [
         {
             "method": name,
-            **figures(verdict, model, sets, condition),
+            **figures(result, model, sets, condition),
             **unwritten[name][model],
             "paper": None,
-            **lab.facts(models=[model]),
+            **protocol.facts(models=[model]),
         }
         for name, condition in names.items()
-        for model in verdict.models
+        for model in result.models
     ]
 
 
-def _unwritten(attack: Attack, lab: Laboratory) -> dict[str, dict[str, float]]:
+def _unwritten(attack: Attack, protocol: Protocol) -> dict[str, dict[str, float]]:
     """For each model what rows say besides where CMUA's way of counting is asked for."""
-    shares = success_unwritten(attack, lab) if lab.setup.cmua_compat else {}
-    return {model.name: {key: shares[model.name] for key in CMUA if shares} for model in lab.models}
+    shares = success_unwritten(attack, protocol) if protocol.setup.cmua_compat else {}
+    return {model.name: {key: shares[model.name] for key in CMUA if shares} for model in protocol.models}
 
 
 def _draw(figure: Figure, *, rows: Sequence[Row]) -> None:

@@ -8,10 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from dadfi_fast.check.adversary import read
 from dadfi_fast.check.conditions import Condition
-from dadfi_fast.check.sample import Pair
-from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.check.pairs import Pair
+from dadfi_fast.check.preprocess import read
+from dadfi_fast.check.result import CheckResult
 from dadfi_fast.metrics import quality
 from dadfi_fast.metrics.perceptual import flip
 from dadfi_fast.types import UInt8
@@ -26,17 +26,17 @@ SEEN_TEXT: Final = """\
 """
 
 
-def visibility(verdict: Verdict, pairs: Sequence[Pair]) -> dict[str, float]:
-    """How far the files ``pairs``, of which ``verdict`` tells, are from their originals; see `SEEN_TEXT`.
+def visibility(result: CheckResult, pairs: Sequence[Pair]) -> dict[str, float]:
+    """How far the files ``pairs``, of which ``result`` tells, are from their originals; see `SEEN_TEXT`.
 
     Raises:
         BackendMissing: FLIP is not installed.
     """
     return {
-        "psnr": _mean(sample.psnr for sample in verdict.samples),
-        "ssim": _mean(sample.ssim for sample in verdict.samples),
+        "psnr": _mean(sample.psnr for sample in result.samples),
+        "ssim": _mean(sample.ssim for sample in result.samples),
         "flip": _mean(flip(read(pair.original), read(pair.protected)) for pair in pairs),
-        "linf": max(sample.linf for sample in verdict.samples),
+        "linf": max(sample.linf for sample in result.samples),
     }
 
 

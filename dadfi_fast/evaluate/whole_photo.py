@@ -10,12 +10,12 @@ from functools import partial
 from typing import Any, Final
 
 from dadfi_fast.check.conditions import WRITTEN, Condition
-from dadfi_fast.check.sample import Pair
-from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.check.pairs import Pair
+from dadfi_fast.check.result import CheckResult
 from dadfi_fast.evaluate.experiment import Result, Setup
-from dadfi_fast.evaluate.laboratory import Form, laboratory
 from dadfi_fast.evaluate.methods import generators
-from dadfi_fast.evaluate.robustness import COLUMNS, answer, draw, pieces
+from dadfi_fast.evaluate.protocol import Form, open_protocol
+from dadfi_fast.evaluate.robustness import COLUMNS, answer, draw, units
 from dadfi_fast.evaluate.visibility import SEEN, SEEN_TEXT, visibility, visibility_after
 from dadfi_fast.metrics.perceptual import need_flip
 
@@ -44,12 +44,12 @@ def run(setup: Setup) -> Result:
     """
     need_flip()
     methods = generators(setup)
-    with laboratory(setup) as lab:
-        rows = lab.measured("whole-photo", pieces(lab, methods, AS_PROTECT, see=_seen))
+    with open_protocol(setup) as protocol:
+        rows = protocol.measured("whole-photo", units(protocol, methods, AS_PROTECT, see=_seen))
     columns = COLUMNS | SEEN | {"n_written": "n written"}
     return Result("whole-photo", rows, columns, TEXT + SEEN_TEXT, partial(draw, rows=rows), answer(rows))
 
 
-def _seen(verdict: Verdict, pairs: Sequence[Pair], condition: Condition) -> dict[str, Any]:
-    seen = visibility(verdict, pairs) if condition is WRITTEN else visibility_after(condition, pairs)
+def _seen(result: CheckResult, pairs: Sequence[Pair], condition: Condition) -> dict[str, Any]:
+    seen = visibility(result, pairs) if condition is WRITTEN else visibility_after(condition, pairs)
     return seen | {"n_written": len(pairs)}

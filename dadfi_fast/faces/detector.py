@@ -12,7 +12,7 @@ import numpy as np
 
 from dadfi_fast.errors import BackendMissing, UsageError
 from dadfi_fast.faces.shrink import shrinking
-from dadfi_fast.table import Table, late
+from dadfi_fast.registry import Registry, lazy
 from dadfi_fast.types import Face, UInt8
 
 #: Coarse to fine: the longer side, in pixels, of the copy that is searched, and the share of it above which a face
@@ -181,12 +181,12 @@ def _shared(a: Face, b: Face) -> float:
 
 
 #: Name -> what imports the detector. In the order in which ``auto`` tries them.
-DETECTORS: Table[Callable[[], type[Detector]]] = Table("detector")
+DETECTORS: Registry[Callable[[], type[Detector]]] = Registry("detector")
 
 
-DETECTORS.add("libfacedetection")(late("dadfi_fast.faces.libfacedetection", "LibFaceDetection"))
-DETECTORS.add("yunet")(late("dadfi_fast.faces.yunet", "YuNet"))
-DETECTORS.add("none")(late("dadfi_fast.faces.none", "Whole"))
+DETECTORS.add("libfacedetection")(lazy("dadfi_fast.faces.libfacedetection", "LibFaceDetection"))
+DETECTORS.add("yunet")(lazy("dadfi_fast.faces.yunet", "YuNet"))
+DETECTORS.add("none")(lazy("dadfi_fast.faces.none", "Whole"))
 
 
 def choose_detector(

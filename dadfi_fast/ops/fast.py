@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dadfi_fast.table import Table, late
+from dadfi_fast.registry import Registry, lazy
 
 #: By where they run: what loads the function that makes them known there. "source": the one that gives their digest.
-KERNELS: Table[Callable[[], Any]] = Table("kind of kernels")
+KERNELS: Registry[Callable[[], Any]] = Registry("kind of kernels")
 
-KERNELS.add("cuda")(late("dadfi_fast.kernels.default", "offer"))
-KERNELS.add("tensorrt")(late("dadfi_fast.kernels.tensorrt_plugin", "register"))
-KERNELS.add("source")(late("dadfi_fast.kernels.loader", "source_digest"))
+KERNELS.add("cuda")(lazy("dadfi_fast.kernels.default", "offer"))
+KERNELS.add("tensorrt")(lazy("dadfi_fast.kernels.tensorrt_plugin", "register"))
+KERNELS.add("source")(lazy("dadfi_fast.kernels.loader", "source_digest"))

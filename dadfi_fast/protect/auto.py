@@ -17,16 +17,16 @@ import numpy as np
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.faces.detector import Detector
+from dadfi_fast.images.decode import open_picture
+from dadfi_fast.protect.batching import perturb
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.crop import SIZE
-from dadfi_fast.protect.decode import open_picture
-from dadfi_fast.protect.hops import Hops, Loaded, Marked, Seen, chain, hop
 from dadfi_fast.protect.manifest import NAME
-from dadfi_fast.protect.outcome import Entry
-from dadfi_fast.protect.perturb import perturb
 from dadfi_fast.protect.pipeline import PIXELS_A_THREAD, quiet_codecs
 from dadfi_fast.protect.prefetch import Pools, pools, prefetch
-from dadfi_fast.protect.write import OutFolder
+from dadfi_fast.protect.results import Entry
+from dadfi_fast.protect.stages import Loaded, Marked, Seen, Stages, chain, stage
+from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.types import Float32
 
 #: Inputs that must be left for a trial: with fewer a run takes seconds, and there is less to gain than the trial takes.
@@ -81,7 +81,7 @@ def settle(
         return Settings(batch, workers, f"the usual ones: a trial is for {FEWEST} files or more")
     start = time.perf_counter()
     with TemporaryDirectory(prefix="dadfi-trial-") as folder, quiet_codecs():
-        trial = Trial(Hops(config, detector, attack.budget, OutFolder(Path(folder))), attack, start + SECONDS)
+        trial = Trial(Stages(config, detector, attack.budget, OutFolder(Path(folder))), attack, start + SECONDS)
         if not trial.read(first()):
             return Settings(batch, workers, "the usual ones: no face in the first files to try them on")
         batch = config.batch or trial.batch(batch)
@@ -95,13 +95,13 @@ class Trial:
     """The first photos of a run, held in memory, and what was found out on them.
 
     Args:
-        hops: of the run; nothing is staged.
+        stages: of the run; nothing is staged.
         attack: of the run.
         until: nothing new is begun after this time, on the clock of `time.perf_counter`.
     """
 
-    def __init__(self, hops: Hops, attack: Attack, until: float) -> None:
-        self._hops, self._attack, self._until = hops, attack, until
+    def __init__(self, stages: Stages, attack: Attack, until: float) -> None:
+        self._stages, self._attack, self._until = stages, attack, until
         self._files: list[tuple[Entry, bytes]] = []
         self._crops: Float32 = np.empty((0, 3, SIZE, SIZE), np.float32)
         self._seconds = 0.0  # of one thread for one photo, but for the generator
@@ -112,7 +112,7 @@ class Trial:
             if self._files and (len(self._files) == PHOTOS or self._late(share=0.25)):
                 break
             start = time.perf_counter()
-            seen = chain(*_see(self._hops))(hop("read", Entry, self._hops.read)(entry))
+            seen = chain(*_see(self._stages))(stage("read", Entry, self._stages.read)(entry))
             if isinstance(seen, Seen):
                 self._files.append((seen.entry, seen.loaded.data))
                 self._crops = np.concatenate([self._crops, seen.crops])
@@ -122,7 +122,7 @@ class Trial:
     def batch(self, usual: int) -> int:
         """Crops a call."""
         best, rates = usual, self._crops_a_second(usual)
-        for size in LARGER[self._hops.config.device.partition(":")[0]]:
+        for size in LARGER[self._stages.config.device.partition(":")[0]]:
             if self._late(share=0.5) or not faster(found := self._crops_a_second(size), rates):
                 break
             best, rates = size, found
@@ -148,8 +148,8 @@ class Trial:
 
     def _photos_a_second(self, photos: int, workers: int, batch: int) -> float:
         files = list(islice(cycle(self._files), photos))
-        with pools(compute=workers, disk=1, generator=self._hops.config.generator_calls) as threads:
-            work = in_memory(files, self._hops, self._attack, threads, workers=workers, batch=batch)
+        with pools(compute=workers, disk=1, generator=self._stages.config.generator_calls) as threads:
+            work = in_memory(files, self._stages, self._attack, threads, workers=workers, batch=batch)
             return photos / _timed(lambda: sum(1 for _ in work))
 
     def _late(self, *, share: float = 1.0) -> bool:
@@ -158,29 +158,29 @@ class Trial:
 
 
 def in_memory(
-    files: Iterable[tuple[Entry, bytes]], hops: Hops, attack: Attack, threads: Pools, *, workers: int, batch: int
+    files: Iterable[tuple[Entry, bytes]], stages: Stages, attack: Attack, threads: Pools, *, workers: int, batch: int
 ) -> Iterator[Any]:
-    """Encoded bytes to encoded bytes, through the hops of a run, with as much of it side by side; nothing is written.
+    """Encoded bytes to encoded bytes, through the stages of a run, with as much of it side by side; nothing is written.
 
     Args:
         files: inputs with what is in them.
-        hops: of the run.
+        stages: of the run.
         attack: perturbs crops; called from this thread, or where ``threads`` say.
         threads: where the rest runs.
         workers: how many of them compute.
         batch: crops a call.
     """
-    config = hops.config
+    config = stages.config
 
     def load(file: tuple[Entry, bytes]) -> Loaded:
         return Loaded(
             file[0], file[1], "", open_picture(file[1], max_pixels=config.max_pixels, animated=config.animated)
         )
 
-    see = chain(load, *_see(hops))
+    see = chain(load, *_see(stages))
     seen = prefetch(files, see, pool=threads.compute, ahead=batch + 2 * workers)
     marked = perturb(seen, attack, batch=batch, heaviest=PIXELS_A_THREAD * workers, pool=threads.generator)
-    return prefetch(marked, hop("encode", Marked, hops.encode), pool=threads.compute, ahead=batch + workers)
+    return prefetch(marked, stage("encode", Marked, stages.encode), pool=threads.compute, ahead=batch + workers)
 
 
 def faster(ones: Sequence[float], others: Sequence[float]) -> bool:
@@ -197,8 +197,12 @@ def left(config: ProtectConfig, total: int) -> int:
         return max(0, total - sum(1 for _ in file))
 
 
-def _see(hops: Hops) -> tuple[Callable[[Any], Any], ...]:
-    return hop("decode", Loaded, hops.decode), hop("detect", Seen, hops.detect), hop("crop", Seen, hops.crop)
+def _see(stages: Stages) -> tuple[Callable[[Any], Any], ...]:
+    return (
+        stage("decode", Loaded, stages.decode),
+        stage("detect", Seen, stages.detect),
+        stage("crop", Seen, stages.crop),
+    )
 
 
 def _timed(work: Callable[[], object]) -> float:

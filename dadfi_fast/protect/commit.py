@@ -1,4 +1,4 @@
-"""The last hop: a row into the manifest, then the file under its final name; see `dadfi_fast.protect.manifest`.
+"""The last stage: a row into the manifest, then the file under its final name; see `dadfi_fast.protect.manifest`.
 
 On disk that is done photo by photo. Into a store it is done in groups: the rows of a group first, as one object, then
 its files, side by side. Each upload puts the whole file under its final name in one step, so there a temporary name
@@ -15,13 +15,13 @@ from typing import Any, Final, Protocol
 
 from dadfi_fast.errors import DiskError, PhotoError
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.hops import Staged
 from dadfi_fast.protect.manifest import Facts, Row, row_of
 from dadfi_fast.protect.meter import Meter
-from dadfi_fast.protect.outcome import Failed, Outcome
-from dadfi_fast.protect.resume import free, has_its_row
-from dadfi_fast.protect.storage import OutStore
-from dadfi_fast.protect.write import OutFolder
+from dadfi_fast.protect.results import Failed, Outcome
+from dadfi_fast.protect.resume import free_target, is_recorded
+from dadfi_fast.protect.stages import Staged
+from dadfi_fast.storage.disk import OutFolder
+from dadfi_fast.storage.object_store import OutStore
 
 #: A group of files that are uploaded together: at most so many, and so many bytes.
 GROUP: Final = 32
@@ -41,13 +41,13 @@ class Journal(Protocol):
     def append(self, row: Row, *, again: bool = False) -> None:
         """Add a row; ``again``: it replaces one about the same source."""
 
-    def take_back(self, row: Row) -> None:
+    def undo_last(self, row: Row) -> None:
         """Remove the row that was appended last."""
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Make the rows so far last; in a store they are uploaded."""
 
-    def abandon(self) -> None:
+    def rollback(self) -> None:
         """Some of the files of the last rows are missing: the next run finds out which."""
 
 
@@ -78,7 +78,7 @@ def _renamed(item: Staged | Outcome, journal: Journal, out: OutFolder, config: P
         return _noted(item, journal)
     again = journal.find(item.entry.name) is not None
     try:
-        outcome = replace(item.outcome, target=free(item.outcome.target, config))
+        outcome = replace(item.outcome, target=free_target(item.outcome.target, config))
     except PhotoError as error:
         out.discard(item.temporary)
         return _noted(Failed(item.entry, "write", error), journal)
@@ -87,10 +87,10 @@ def _renamed(item: Staged | Outcome, journal: Journal, out: OutFolder, config: P
     try:
         out.commit(item.temporary, outcome.target)
     except DiskError:
-        journal.take_back(row)
+        journal.undo_last(row)
         raise
     except PhotoError as error:  # a folder has that name, for one
-        journal.take_back(row)
+        journal.undo_last(row)
         out.discard(item.temporary)
         return _noted(Failed(item.entry, "write", error), journal)
     return outcome
@@ -98,7 +98,7 @@ def _renamed(item: Staged | Outcome, journal: Journal, out: OutFolder, config: P
 
 def _noted(outcome: Outcome, journal: Journal) -> Outcome:
     """An outcome without a file; what has its row needs none."""
-    if not has_its_row(outcome):
+    if not is_recorded(outcome):
         journal.append(row_of(outcome, journal.facts), again=journal.find(outcome.entry.name) is not None)
     return outcome
 
@@ -140,7 +140,7 @@ def _named(item: Any, journal: Journal, out: OutStore, config: ProtectConfig) ->
     if not isinstance(item, Staged):
         return item, again
     try:
-        outcome = replace(item.outcome, target=free(item.outcome.target, config))
+        outcome = replace(item.outcome, target=free_target(item.outcome.target, config))
     except PhotoError as error:
         return Failed(item.entry, "write", error), again
     out.claim(outcome.target)
@@ -151,14 +151,14 @@ def _upload(group: list[tuple[Any, bool]], journal: Journal, out: OutStore, mete
     start = time.perf_counter()
     outcomes = [item.outcome if isinstance(item, Staged) else item for item, _ in group]
     for outcome, (_, again) in zip(outcomes, group, strict=True):
-        if not has_its_row(outcome):
+        if not is_recorded(outcome):
             journal.append(row_of(outcome, journal.facts), again=again)
-    journal.settle()
+    journal.flush()
     files = {n: (item.outcome.target, item.temporary) for n, (item, _) in enumerate(group) if isinstance(item, Staged)}
     try:
         refused = out.upload(files)
     except BaseException:
-        journal.abandon()
+        journal.rollback()
         raise
     for n, error in refused.items():
         outcomes[n] = Failed(outcomes[n].entry, "write", error)

@@ -10,7 +10,7 @@ from typing import Final
 
 from dadfi_fast.device import cores
 from dadfi_fast.errors import UsageError
-from dadfi_fast.protect.places import Place
+from dadfi_fast.storage.paths import AnyPath
 
 #: The weakest and the strongest perturbation, on the [-1, 1] scale.
 STRENGTH: Final = (0.01, 0.1)
@@ -34,7 +34,7 @@ class ProtectConfig:
     """
 
     sources: tuple[str, ...]  # files, folders, globs; paths or URLs
-    out: Place
+    out: AnyPath
     strength: float = 0.05  # largest change, on the [-1, 1] scale
     detector: str = "libfacedetection"  # which one was chosen; the object itself is handed to `protect`
     small_faces: str = "auto"  # see `faces.detector.Detector`
@@ -52,7 +52,7 @@ class ProtectConfig:
     verify: float = 0.05  # share of the written files that are decoded again and measured
     batch: int | None = None  # face crops a call of the generator; None picks
     workers: int | None = None  # threads that decode and encode; None picks
-    decoder: str = "cpu"  # or dali; see `dadfi_fast.protect.decode.choice`
+    decoder: str = "cpu"  # or dali; see `dadfi_fast.protect.gpu.decoder`
     device: str = "cpu"  # where the generator runs, and photos are decoded for it
 
     def __post_init__(self) -> None:

@@ -5,8 +5,8 @@ leaves one row too many, the last: it is found out at the next start, as the tar
 taken out. So every file that has its final name has its row, no row is without its file, and a stranger's file under a
 target's name is never taken for ours.
 
-A part of a manifest, which one process writes for its share of the inputs, is a manifest of another name; see
-`dadfi_fast.protect.parts`, and `dadfi_fast.protect.manifest_store` for output folders in a store.
+A shard of a manifest, which one process writes for its share of the inputs, is a manifest of another name; see
+`dadfi_fast.protect.distributed.manifest_shards`, and `dadfi_fast.protect.manifest_store` for output folders in a store.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from typing import Any, Final
 import numpy as np
 
 from dadfi_fast.errors import DiskError, PhotoError, UsageError
-from dadfi_fast.protect.outcome import NO_PICTURE, Copied, Done, Entry, Failed, Outcome, Quality, Skipped, Written
-from dadfi_fast.protect.places import Place
-from dadfi_fast.protect.write import disk
+from dadfi_fast.protect.results import NO_PICTURE, Copied, Done, Entry, Failed, Outcome, Quality, Skipped, Written
+from dadfi_fast.storage.disk import disk_errors
+from dadfi_fast.storage.paths import AnyPath
 from dadfi_fast.types import Face
 
 NAME: Final = "dadfi-manifest.jsonl"
@@ -61,19 +61,19 @@ class Manifest:
     """
 
     def __init__(
-        self, out: Path, facts: Facts, *, look: bool = False, name: str = NAME, files: Place | None = None
+        self, out: Path, facts: Facts, *, read_only: bool = False, name: str = NAME, files: AnyPath | None = None
     ) -> None:
-        self.path, self.facts, self._files, self._look = out / name, facts, files or out, look
-        path = self.path if not look or self.path.exists() else os.devnull
-        flags = os.O_RDONLY if look else os.O_RDWR | os.O_CREAT
-        with disk(self.path):
+        self.path, self.facts, self._files, self._read_only = out / name, facts, files or out, read_only
+        path = self.path if not read_only or self.path.exists() else os.devnull
+        flags = os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT
+        with disk_errors(self.path):
             self._descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
         try:
-            if not look:
+            if not read_only:
                 _lock(self._descriptor, out)
             # Opened a second time, as reading and appending must not share a place in the file.
             self._file = Path(path).open("rb")  # noqa: SIM115
-            self._keys, self._places, self._end = self._index()
+            self._keys, self._offsets, self._end = self._index()
             self._superseded = len(self._keys) != len(np.unique(self._keys))
         except BaseException:
             os.close(self._descriptor)
@@ -85,7 +85,7 @@ class Manifest:
         last = int(np.searchsorted(self._keys, key, side="right"))
         while last > 0 and self._keys[last - 1] == key:
             last -= 1
-            self._file.seek(int(self._places[last]))
+            self._file.seek(int(self._offsets[last]))
             row: Row = json.loads(self._file.readline())
             if row["source"] == source:  # and not one of the same hash
                 return row
@@ -98,7 +98,7 @@ class Manifest:
             DiskError: the disk is full; the file ends with the last whole row.
         """
         line = json.dumps(row, allow_nan=False).encode() + b"\n"
-        with disk(self.path):
+        with disk_errors(self.path):
             try:
                 # At the end that we know of: an append that was cut short by a full disk is written over.
                 os.lseek(self._descriptor, self._end, os.SEEK_SET)
@@ -111,22 +111,22 @@ class Manifest:
         self._superseded |= again
 
     def merge(self, row: Row, *, again: bool = False) -> None:
-        """Add a row that stands in a part already."""
+        """Add a row that stands in a shard already."""
         self.append(row, again=again)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Nothing: a row is in the file once it is appended."""
 
-    def abandon(self) -> None:
+    def rollback(self) -> None:
         """Nothing: only the last row can be without its file, and it is taken back."""
 
     def rows(self) -> Iterator[Row]:
         """The rows of earlier runs."""
-        for place in np.sort(self._places):
-            self._file.seek(int(place))
+        for offset in np.sort(self._offsets):
+            self._file.seek(int(offset))
             yield json.loads(self._file.readline())
 
-    def take_back(self, row: Row) -> None:
+    def undo_last(self, row: Row) -> None:
         """Remove the row that was appended last, as its file could not be renamed."""
         self._end -= len(json.dumps(row, allow_nan=False).encode()) + 1
         os.ftruncate(self._descriptor, self._end)
@@ -134,8 +134,8 @@ class Manifest:
     def close(self) -> None:
         """Flush to the disk; where rows were replaced, leave only the last one of each input."""
         try:
-            with disk(self.path):
-                if self._look:
+            with disk_errors(self.path):
+                if self._read_only:
                     return
                 if self._superseded:
                     self._compact()
@@ -147,31 +147,31 @@ class Manifest:
 
     def _index(self) -> tuple[np.ndarray[Any, np.dtype[np.uint64]], np.ndarray[Any, np.dtype[np.uint64]], int]:
         """Hashes and places of all rows, in order of hash and then of place; and where the last whole row ends."""
-        keys, places, end = array("Q"), array("Q"), 0
+        keys, offsets, end = array("Q"), array("Q"), 0
         last: Row = {}
-        for place, line, row in _rows(self._file):
+        for offset, line, row in _rows(self._file):
             keys.append(_key(row["source"]))
-            places.append(place)
-            last, end = row, place + len(line)
+            offsets.append(offset)
+            last, end = row, offset + len(line)
         if last and not is_there(last, self._files):
-            end = places.pop()
+            end = offsets.pop()
             keys.pop()
-        if not self._look:
+        if not self._read_only:
             os.ftruncate(self._descriptor, end)
         all_keys = np.frombuffer(keys, np.uint64) if keys else np.empty(0, np.uint64)
-        all_places = np.frombuffer(places, np.uint64) if places else np.empty(0, np.uint64)
+        all_places = np.frombuffer(offsets, np.uint64) if offsets else np.empty(0, np.uint64)
         order = np.argsort(all_keys, kind="stable")
         return all_keys[order], all_places[order], end
 
     def _compact(self) -> None:
         """Write the file anew without replaced rows, and put it in place in one step."""
         self._file.seek(0)
-        newest = {row["source"]: place for place, _, row in _rows(self._file)}
+        newest = {row["source"]: offset for offset, _, row in _rows(self._file)}
         self._file.seek(0)
         temporary = self.path.with_name(f".dadfi-{os.getpid()}-manifest.partial")
         with temporary.open("wb") as file:
-            for place, line, row in _rows(self._file):
-                if newest[row["source"]] == place:
+            for offset, line, row in _rows(self._file):
+                if newest[row["source"]] == offset:
                     file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -180,22 +180,22 @@ class Manifest:
 
 def _rows(file: Any) -> Iterator[tuple[int, bytes, Row]]:
     """Place, line and content of every whole row; torn and foreign lines are passed over."""
-    place = 0
+    offset = 0
     for line in file:
         try:
             row = json.loads(line) if line.endswith(b"\n") else None
         except ValueError:
             row = None
         if isinstance(row, dict) and isinstance(row.get("source"), str):
-            yield place, line, row
-        place += len(line)
+            yield offset, line, row
+        offset += len(line)
 
 
 def _key(source: str) -> int:
     return int.from_bytes(hashlib.blake2b(source.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
-def is_there(row: Row, out: Place) -> bool:
+def is_there(row: Row, out: AnyPath) -> bool:
     """Whether the file that a row tells of is there, and is that file."""
     if row.get("status") not in ("written", "copied"):
         return True
@@ -252,7 +252,7 @@ def row_of(outcome: Outcome, facts: Facts) -> Row:
         row["reason"] = "; ".join(outcome.notes) or None
     elif isinstance(outcome, Failed):
         kind = type(outcome.error).__name__
-        row["error"] = {"hop": outcome.hop, "type": kind, "message": str(outcome.error) or kind}
+        row["error"] = {"hop": outcome.stage, "type": kind, "message": str(outcome.error) or kind}
     else:
         row["reason"] = "; ".join((outcome.reason, *getattr(outcome, "notes", ())))
         row["linf"] = 0 if isinstance(outcome, Copied) else None

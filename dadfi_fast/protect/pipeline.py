@@ -1,4 +1,4 @@
-"""A folder of photos in, a folder of protected photos out: the hops, one after the other."""
+"""A folder of photos in, a folder of protected photos out: the stages, one after the other."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from PIL import Image
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.faces.detector import Detector
+from dadfi_fast.protect.batching import perturb
 from dadfi_fast.protect.commit import Journal, committed
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.find import find
-from dadfi_fast.protect.front import front
-from dadfi_fast.protect.hops import Encoded, Hops, Loaded, Marked, Ready, Seen, chain, hop
+from dadfi_fast.protect.discover import discover
+from dadfi_fast.protect.distributed.manifest_shards import open_manifest
+from dadfi_fast.protect.gpu.stages import apply_gpu_stages
 from dadfi_fast.protect.interrupt import interruptible
 from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.meter import Meter
-from dadfi_fast.protect.outcome import Done, Entry, Failed, Outcome, Skipped
-from dadfi_fast.protect.parts import open_manifest
-from dadfi_fast.protect.perturb import perturb
 from dadfi_fast.protect.prefetch import Pools, pools, prefetch
+from dadfi_fast.protect.results import Done, Entry, Failed, Outcome, Skipped
 from dadfi_fast.protect.resume import remaining
-from dadfi_fast.protect.storage import open_out
+from dadfi_fast.protect.stages import Encoded, Loaded, Marked, Ready, Seen, Stages, chain, stage
 from dadfi_fast.protect.summary import Summary
+from dadfi_fast.storage.object_store import open_out
 
 #: Threads that read and flush files. A flush takes milliseconds of waiting, during which others get on.
 DISK_THREADS: Final = 6
@@ -67,7 +67,7 @@ def protect(
         UsageError: a source does not exist, or lies in the output folder; or another run writes there.
         NothingToDo: a glob matches nothing.
     """
-    entries = filter(only, find(config.sources, config.out, form=config.format))
+    entries = filter(only, discover(config.sources, config.out, form=config.format))
     summary, meter = Summary(), meter or meter_for(config)
     with ExitStack() as stack:
         stack.enter_context(quiet_codecs())
@@ -78,8 +78,8 @@ def protect(
         stack.callback(out.close)
         stop = stack.enter_context(interruptible())
         left = remaining(_until(entries, stop), manifest, config)
-        hops = Hops(config, detector, attack.budget, out)
-        done = stack.enter_context(closing(work(left, hops, attack, journal=manifest, meter=meter)))
+        stages = Stages(config, detector, attack.budget, out)
+        done = stack.enter_context(closing(work(left, stages, attack, journal=manifest, meter=meter)))
         for outcome in done:
             summary.add(outcome)
             tick(outcome)
@@ -89,13 +89,13 @@ def protect(
 
 
 def work(
-    items: Iterable[Any], hops: Hops, attack: Attack, *, journal: Journal, meter: Meter
+    items: Iterable[Any], stages: Stages, attack: Attack, *, journal: Journal, meter: Meter
 ) -> Generator[Outcome, None, None]:
-    """Inputs through all hops, up to their rows in ``journal`` and their files; outcomes in the order of the inputs.
+    """Inputs through all stages, up to their rows in ``journal`` and their files; outcomes in the order of the inputs.
 
     Args:
         items: inputs, and outcomes of those that need no work.
-        hops: of this run.
+        stages: of this run.
         attack: perturbs crops; called from this thread, on a GPU from `ProtectConfig.generator_calls` others.
         journal: where the rows go.
         meter: is told what the stages take.
@@ -103,10 +103,10 @@ def work(
     Raises:
         DiskError: the output folder cannot be written to, or the disk is full; what is written is kept.
     """
-    config = hops.config
+    config = stages.config
     with pools(compute=config.threads, disk=DISK_THREADS, generator=config.generator_calls) as threads:
-        staged = _staged(items, hops, attack, threads, meter)
-        yield from committed(staged, journal=journal, out=hops.out, config=config, meter=meter)
+        staged = _staged(items, stages, attack, threads, meter)
+        yield from committed(staged, journal=journal, out=stages.out, config=config, meter=meter)
 
 
 def meter_for(config: ProtectConfig) -> Meter:
@@ -114,9 +114,9 @@ def meter_for(config: ProtectConfig) -> Meter:
     return Meter(compute=config.threads, disk=DISK_THREADS, generators=config.generator_calls)
 
 
-def _staged(entries: Iterable[Any], hops: Hops, attack: Attack, threads: Pools, meter: Meter) -> Iterator[Any]:
+def _staged(entries: Iterable[Any], stages: Stages, attack: Attack, threads: Pools, meter: Meter) -> Iterator[Any]:
     """find -> read -> decode, detect, crop -> perturb -> blend, encode -> stage."""
-    config = hops.config
+    config = stages.config
     workers, batch = config.threads, config.crops_a_batch
     heaviest = PIXELS_A_THREAD * workers
     compute, disk = threads.compute, threads.disk
@@ -124,20 +124,20 @@ def _staged(entries: Iterable[Any], hops: Hops, attack: Attack, threads: Pools, 
     def pixels(item: Any) -> int:
         return item.pixels if isinstance(item, Loaded | Marked) else 0
 
-    read = hop("read", Entry, hops.read, meter)
+    read = stage("read", Entry, stages.read, meter)
     see = chain(
-        hop("decode", Loaded, hops.decode, meter),
-        hop("detect", Seen, hops.detect, meter),
-        hop("crop", Seen, hops.crop, meter),
-        hop("encode", Ready, hops.finish, meter),
+        stage("decode", Loaded, stages.decode, meter),
+        stage("detect", Seen, stages.detect, meter),
+        stage("crop", Seen, stages.crop, meter),
+        stage("encode", Ready, stages.finish, meter),
     )
-    encode, stage = hop("encode", Marked, hops.encode, meter), hop("write", Encoded, hops.stage, meter)
+    encode, write = stage("encode", Marked, stages.encode, meter), stage("write", Encoded, stages.write, meter)
     loaded = prefetch(entries, read, pool=disk, ahead=2 * workers, weight=_size, heaviest=BYTES_AHEAD)
-    begun = front(loaded, hops, attack, meter)
+    begun = apply_gpu_stages(loaded, stages, attack, meter)
     seen = prefetch(begun, see, pool=compute, ahead=batch + 2 * workers, weight=pixels, heaviest=heaviest)
     marked = perturb(seen, attack, batch=batch, heaviest=heaviest, pool=threads.generator, meter=meter)
     encoded = prefetch(marked, encode, pool=compute, ahead=batch + workers, weight=pixels, heaviest=heaviest)
-    return prefetch(encoded, stage, pool=disk, ahead=DISK_THREADS)
+    return prefetch(encoded, write, pool=disk, ahead=DISK_THREADS)
 
 
 def _size(item: Entry | Failed | Skipped | Done) -> int:

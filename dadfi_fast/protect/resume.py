@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dadfi_fast.errors import PhotoError
+from dadfi_fast.images.naming import candidates
+from dadfi_fast.images.tag import ALREADY
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.manifest import Manifest, Row
-from dadfi_fast.protect.mark import ALREADY
-from dadfi_fast.protect.naming import candidates
-from dadfi_fast.protect.outcome import Done, Entry, Failed, Skipped
+from dadfi_fast.protect.results import Done, Entry, Failed, Skipped
 
 
 def remaining(
@@ -86,7 +86,7 @@ def _is_same(row: Row, entry: Entry) -> bool:
     return digest.hexdigest() == str(row["sha256_source"])
 
 
-def free(target: str, config: ProtectConfig) -> str:
+def free_target(target: str, config: ProtectConfig) -> str:
     """``target``, or with ``--on-exists rename`` the first name after it that is free.
 
     Raises:
@@ -105,6 +105,6 @@ def free(target: str, config: ProtectConfig) -> str:
         raise _unnameable(target, error) from error
 
 
-def has_its_row(item: Any) -> bool:
+def is_recorded(item: Any) -> bool:
     """Whether it needs neither work nor a row: the manifest has one that stays."""
     return isinstance(item, Done) or (isinstance(item, Skipped) and item.recorded)

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from dadfi_fast.protect.mark import ALREADY
+from dadfi_fast.images.tag import ALREADY
 from dadfi_fast.protect.meter import Stage, bottleneck
-from dadfi_fast.protect.outcome import Copied, Done, Failed, Outcome, Skipped, Written
+from dadfi_fast.protect.results import Copied, Done, Failed, Outcome, Skipped, Written
 
 #: Failures that are kept word for word; all of them stand in the manifest.
 SHOWN: Final = 20
@@ -28,7 +28,7 @@ class Summary:
     faces: int = 0
     linf: int = 0  # the largest, in levels
     interrupted: bool = False
-    failures: list[tuple[str, str]] = field(default_factory=list)  # the first `SHOWN`: source, "hop: message"
+    failures: list[tuple[str, str]] = field(default_factory=list)  # the first `SHOWN`: source, "stage: message"
     started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
     stages: list[Stage] = field(default_factory=list)  # at the end of the run
@@ -87,4 +87,4 @@ class Summary:
         self.failed += 1
         if len(self.failures) < SHOWN:
             message = str(outcome.error) or type(outcome.error).__name__
-            self.failures.append((outcome.entry.name, f"{outcome.hop}: {message}"))
+            self.failures.append((outcome.entry.name, f"{outcome.stage}: {message}"))

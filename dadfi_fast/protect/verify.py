@@ -16,10 +16,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
-from dadfi_fast import heif
 from dadfi_fast.errors import PhotoError, UnsafePhoto
-from dadfi_fast.protect import xmp
-from dadfi_fast.protect.outcome import Entry, Quality
+from dadfi_fast.images import heif, xmp
+from dadfi_fast.protect.results import Entry, Quality
 from dadfi_fast.types import UInt8
 
 #: A photo of which less is left (dB) is another picture: no codec and no perturbation is that strong.

@@ -12,8 +12,8 @@ from typing import Final, TypeAlias
 
 from dadfi_fast.errors import NothingToDo
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.find import find
-from dadfi_fast.protect.outcome import Entry, Failed
+from dadfi_fast.protect.discover import discover
+from dadfi_fast.protect.results import Entry, Failed
 
 #: How programs call files that they are still writing.
 UNFINISHED: Final = (".part", ".partial", ".crdownload", ".download", ".tmp", ".temp", ".filepart", "~")
@@ -67,7 +67,7 @@ class Watcher:
     def _listed(self) -> dict[str, _Stamp]:
         config = self._config
         try:
-            entries = [_entry(item) for item in find(config.sources, config.out, form=config.format)]
+            entries = [_entry(item) for item in discover(config.sources, config.out, form=config.format)]
         except NothingToDo:  # a glob that matches nothing yet
             return {}
         return {entry.name: (entry.size, entry.mtime_ns) for entry in entries}

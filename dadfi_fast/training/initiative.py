@@ -18,12 +18,12 @@ from torch.nn import functional as F
 
 from dadfi_fast.deepfakes.base import Editor
 from dadfi_fast.deepfakes.stargan import Generator
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.training import distributed
 from dadfi_fast.training.config import TrainConfig
 from dadfi_fast.training.data import Faces
 from dadfi_fast.training.loop import Losses
-from dadfi_fast.training.step import DadfiTrainer
+from dadfi_fast.training.trainer import DadfiTrainer
 
 
 class InitiativeTrainer(DadfiTrainer):

@@ -41,7 +41,7 @@ class Trainer(Protocol):
     def report(self, folder: Path, number: int) -> None:
         """Write what a person looks at (a contact sheet) after step ``number``."""
 
-    def settled(self) -> bool:
+    def converged(self) -> bool:
         """Whether further steps are of no use."""
 
 
@@ -93,7 +93,7 @@ def run(
 
         def over() -> bool:
             late = progress().minutes - past.minutes >= max_minutes
-            return distributed.any_of_all(late or stop.is_set() or (first and trainer.settled()))
+            return distributed.any_of_all(late or stop.is_set() or (first and trainer.converged()))
 
         while done < steps and not over():
             losses = trainer.step(done, step_rng(seed, done * distributed.world() + distributed.rank()))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 
 from dadfi_fast.attacks.distortion import masked_distortion
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.metrics.defence import SUCCESS
 from dadfi_fast.models.generator import Generator
 from dadfi_fast.training.augment import resized
 from dadfi_fast.training.data import Faces
-from dadfi_fast.training.journey import compressed, direct
+from dadfi_fast.training.transforms import compressed, direct
 
 
 @torch.no_grad()
@@ -29,8 +29,8 @@ def validate(
         x = resized(faces.batch(index).to(device), image_size)
         delta = generator(x)
         squares.append(delta.square().mean())
-        journeys = {"png": direct(image_size), "jpeg75": compressed(image_size, 75, len(x))}
-        seen = {way: journey.protected(x, delta) for way, journey in journeys.items()}
+        transforms = {"png": direct(image_size), "jpeg75": compressed(image_size, 75, len(x))}
+        seen = {way: transform.protected(x, delta) for way, transform in transforms.items()}
         for target in targets:
             source = target.model.resize(x)
             for edit in target.edits(faces.labels[index]).to(device):

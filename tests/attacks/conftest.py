@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dadfi_fast.deepfakes.base import Editor
 from dadfi_fast.deepfakes.edits import Targets
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.types import Float32
 
 NAMES = ("Male", "Young")

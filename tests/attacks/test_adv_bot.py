@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dadfi_fast.attacks.adv_bot import BANDS, AdvBot, box, cosines, pattern
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.types import Budget, Float32
 
 

@@ -5,7 +5,7 @@ import torch
 
 from dadfi_fast.attacks.aimed import project, uniform, unit
 from dadfi_fast.attacks.pgd import PGD
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.errors import UsageError
 from dadfi_fast.types import Budget
 

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from dadfi_fast.attacks.anti_forgery import SCALE, AntiForgery
-from dadfi_fast.attacks.lab import to_lab
+from dadfi_fast.attacks.cielab import to_lab
 from dadfi_fast.attacks.noise import Noise
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.types import Budget, Float32
 
 

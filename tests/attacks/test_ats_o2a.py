@@ -4,7 +4,7 @@ import numpy as np
 
 from dadfi_fast.attacks.ats_o2a import AtsO2A
 from dadfi_fast.attacks.base import Calls
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.metrics.defence import SUCCESS
 from dadfi_fast.types import Budget, Float32
 

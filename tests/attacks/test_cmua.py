@@ -6,7 +6,7 @@ import pytest
 from dadfi_fast.attacks.base import Calls
 from dadfi_fast.attacks.cmua import Watermark, train_watermark
 from dadfi_fast.attacks.fusion import FACTORS, fuse, tune
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.types import Budget, Float32
 
 

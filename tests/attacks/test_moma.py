@@ -5,7 +5,7 @@ import pytest
 
 from dadfi_fast.attacks.memetic import search
 from dadfi_fast.attacks.moma import Genome, Moma, Stage
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.types import Budget, Float32
 
 OFF = Stage("i-fgsm", "masked", 1, 0)

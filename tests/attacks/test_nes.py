@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from dadfi_fast.attacks.nes import NES
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.types import Budget, Float32
 
 

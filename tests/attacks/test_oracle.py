@@ -5,7 +5,7 @@ import torch
 
 from dadfi_fast.attacks.base import Calls
 from dadfi_fast.attacks.oracle import Oracle, turn
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.types import Float32
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dadfi_fast.attacks.pgd import FGSM, IFGSM, PGD, per_image, universal
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.types import Budget, Float32
 
 

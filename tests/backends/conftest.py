@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dadfi_fast.backends import trt
-from dadfi_fast.backends.artifact import Artifact, load_artifact
+from dadfi_fast.backends.generator_file import GeneratorFile, load_generator_file
+from dadfi_fast.backends.tensorrt import build
 from dadfi_fast.types import Float32
 
 
 @pytest.fixture(scope="session")
-def generator() -> Artifact:
-    return load_artifact()
+def generator() -> GeneratorFile:
+    return load_generator_file()
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def pictures() -> Float32:
 
 
 @pytest.fixture
-def flavour(monkeypatch: pytest.MonkeyPatch) -> trt.Flavour:
+def flavour(monkeypatch: pytest.MonkeyPatch) -> build.Flavour:
     """A TensorRT whose module is `_module`: it builds for the GPU that is there, and runs on the processor."""
-    made = trt.Flavour("tensorrt", ("fake_tensorrt",), (10, 16), "pip install it", ahead_of_time=False)
+    made = build.Flavour("tensorrt", ("fake_tensorrt",), (10, 16), "pip install it", ahead_of_time=False)
     module = _module()
-    monkeypatch.setattr(trt.Flavour, "load", lambda self: module)
-    monkeypatch.setattr(trt.Flavour, "installed", property(lambda self: True))
+    monkeypatch.setattr(build.Flavour, "load", lambda self: module)
+    monkeypatch.setattr(build.Flavour, "installed", property(lambda self: True))
     return made
 
 

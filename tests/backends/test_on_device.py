@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from dadfi_fast.backends.artifact import Artifact
-from dadfi_fast.backends.lane import WARM_UP, Lane
+from dadfi_fast.backends.cuda_graph import WARM_UP, GraphRunner
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.backends.torch import Torch
 from dadfi_fast.types import Float32
 
@@ -27,27 +27,27 @@ class Counting:
 
 
 @pytest.fixture
-def backend(generator: Artifact) -> Torch:
+def backend(generator: GeneratorFile) -> Torch:
     return Torch(generator, threads=1, precision="f32")
 
 
 def test_a_lane_is_warm_before_its_first_batch() -> None:
     forward = Counting()
-    lane = Lane(forward, (1, 3, 16, 16), "cpu", graph=True)
+    lane = GraphRunner(forward, (1, 3, 16, 16), "cpu", graph=True)
     assert forward.calls == WARM_UP
     crops = np.full((1, 3, 16, 16), 3, np.float32)
     assert np.array_equal(lane(crops), 2 * crops)
 
 
 def test_what_a_lane_put_out_is_the_callers() -> None:
-    lane = Lane(Counting(), (1, 3, 16, 16), "cpu", graph=True)
+    lane = GraphRunner(Counting(), (1, 3, 16, 16), "cpu", graph=True)
     first = lane(np.ones((1, 3, 16, 16), np.float32))
     lane(np.zeros((1, 3, 16, 16), np.float32))
     assert first.min() == 2
 
 
 def test_launch_runs_on_what_lies_in_the_lane() -> None:
-    lane = Lane(Counting(), (1, 3, 16, 16), "cpu", graph=True)
+    lane = GraphRunner(Counting(), (1, 3, 16, 16), "cpu", graph=True)
     lane.crops.fill_(0.5)
     assert lane.launch() is lane.delta
     assert torch.equal(lane.delta, torch.ones(1, 3, 16, 16))
@@ -111,13 +111,13 @@ def test_threads_do_not_share_a_lane(backend: Torch, monkeypatch: pytest.MonkeyP
 class TestOnAGpu:
     @pytest.mark.parametrize(("precision", "levels"), [("f32", 0.05), ("f16", 0.5), ("bf16", 3.0)])
     def test_agrees_with_the_processor(
-        self, generator: Artifact, backend: Torch, pictures: Float32, precision: str, levels: float
+        self, generator: GeneratorFile, backend: Torch, pictures: Float32, precision: str, levels: float
     ) -> None:
         there = Torch(generator, device="cuda", precision=precision)
         for _ in range(2):  # the second time from the captured graph alone
             assert np.abs(there(pictures) - backend(pictures)).max() * 127.5 <= levels
 
-    def test_a_graph_is_captured_and_replayed(self, generator: Artifact, pictures: Float32) -> None:
+    def test_a_graph_is_captured_and_replayed(self, generator: GeneratorFile, pictures: Float32) -> None:
         there = Torch(generator, device="cuda")
         lane = there.lane(pictures.shape)
         lane.crops.copy_(torch.from_numpy(pictures))
@@ -125,7 +125,7 @@ class TestOnAGpu:
         lane.crops.zero_()
         assert not torch.equal(lane.launch(), once)
 
-    def test_resident_crops(self, generator: Artifact, pictures: Float32) -> None:
+    def test_resident_crops(self, generator: GeneratorFile, pictures: Float32) -> None:
         there = Torch(generator, device="cuda")
         delta = there.resident(torch.from_numpy(pictures).cuda())
         assert delta.is_cuda

@@ -13,7 +13,7 @@ pytest.importorskip("openvino")
 #: Networks come and go in the order that breaks Ctrl-C where each has a core of its own.
 SCRIPT = """
 import os, signal, sys
-from dadfi_fast.deepfakes.runtime import load
+from dadfi_fast.deepfakes.session import load
 kept = [load(sys.argv[1], threads=1) for _ in range(3)]
 while kept:
     kept.pop(0)

@@ -18,13 +18,13 @@ BARE = "import openvino"
 BACKEND = """
 import sys
 from pathlib import Path
-from dadfi_fast.backends.artifact import Artifact
-from dadfi_fast.backends.choice import BACKENDS
-toy = Artifact("toy", Path(sys.argv[1]) / "fragile.onnx", None, "", 0.05, "s")
+from dadfi_fast.backends.generator_file import GeneratorFile
+from dadfi_fast.backends.registry import BACKENDS
+toy = GeneratorFile("toy", Path(sys.argv[1]) / "fragile.onnx", None, "", 0.05, "s")
 BACKENDS["openvino"]()(toy, threads=1)
 """
 DEEPFAKE = """
-from dadfi_fast.deepfakes.runtime import load
+from dadfi_fast.deepfakes.session import load
 import sys
 from pathlib import Path
 load(Path(sys.argv[1]) / "fragile.onnx", threads=1)

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.types import UInt8
 
 
 @pytest.fixture(scope="session")
-def toy_generator(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+def toy_generator(tmp_path_factory: pytest.TempPathFactory) -> GeneratorFile:
     """``delta = 0.05 * tanh(crops)``."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -26,7 +26,7 @@ def toy_generator(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path = tmp_path_factory.mktemp("generator") / "toy.onnx"
     path.write_bytes(model.SerializeToString())
-    return Artifact("toy", path, None, hashlib.sha256(path.read_bytes()).hexdigest(), 0.05, "s")
+    return GeneratorFile("toy", path, None, hashlib.sha256(path.read_bytes()).hexdigest(), 0.05, "s")
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 
 from dadfi_fast.bench.decoders import cases, ratios
 from dadfi_fast.bench.photos import gather
-from dadfi_fast.bench.rounds import run_rounds
+from dadfi_fast.bench.timing import run_rounds
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.decode import dali
+from dadfi_fast.protect.gpu import dali
 from dadfi_fast.protect.prefetch import pools
 
 

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from dadfi_fast.attacks.generator import GeneratorAttack
-from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.backends.base import Backend
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.bench.defence import CONTROL, Setup, files, measure
 from dadfi_fast.bench.photos import gather
-from dadfi_fast.bench.rig import Rig
 from dadfi_fast.bench.rows import Row
+from dadfi_fast.bench.setup import BenchSetup
 from dadfi_fast.check.conditions import parse
 from dadfi_fast.deepfakes.registry import load_attributes, load_models
 from dadfi_fast.errors import NothingToDo
@@ -42,7 +42,9 @@ class Checker(Backend):
 
 
 @pytest.fixture
-def prepare(tmp_path: Path, toy_generator: Artifact, toy_weights: Path, smooth: Callable[[int, int], UInt8]) -> Prepare:
+def prepare(
+    tmp_path: Path, toy_generator: GeneratorFile, toy_weights: Path, smooth: Callable[[int, int], UInt8]
+) -> Prepare:
     """Two smooth photos, the models ``fragile`` and ``sturdy``, and a generator of checkerboards."""
     source = tmp_path / "source"
     source.mkdir()
@@ -57,10 +59,10 @@ def prepare(tmp_path: Path, toy_generator: Artifact, toy_weights: Path, smooth: 
         config = ProtectConfig(
             sources=(str(photos.folder),), out=tmp_path / "out", detector=find.name, no_face="skip", verify=0.0
         )
-        rig = Rig(config, find, GeneratorAttack(Checker(toy_generator), Budget()))
+        bench_setup = BenchSetup(config, find, GeneratorAttack(Checker(toy_generator), Budget()))
         models = load_models(("fragile", "sturdy"), folder=toy_weights, threads=1)
         classifier = load_attributes(folder=toy_weights, threads=1)
-        return Setup(photos, rig, models, classifier, [parse("blur:31")])
+        return Setup(photos, bench_setup, models, classifier, [parse("blur:31")])
 
     return make
 
@@ -79,7 +81,7 @@ def test_the_pattern_breaks_the_fragile_model_until_it_is_blurred_and_noise_brea
     assert rows["fragile written", CONTROL, "d_mask"].p80 < 0.05
 
 
-def test_the_rows_say_what_they_are_of(prepare: Prepare, toy_generator: Artifact) -> None:
+def test_the_rows_say_what_they_are_of(prepare: Prepare, toy_generator: GeneratorFile) -> None:
     setup, ticks = prepare(), []
     rows = named(measure(setup, tick=lambda: ticks.append(None)))
     assert len(ticks) == files(setup.photos) == 4

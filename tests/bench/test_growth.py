@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from dadfi_fast.attacks.generator import GeneratorAttack
-from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.backends.onnxruntime import OnnxRuntime
 from dadfi_fast.bench import growth
 from dadfi_fast.bench.photos import pictures
-from dadfi_fast.bench.rig import Rig
+from dadfi_fast.bench.setup import BenchSetup
 from dadfi_fast.errors import NothingToDo
 from dadfi_fast.faces.detector import choose_detector
 from dadfi_fast.protect.config import ProtectConfig
@@ -22,11 +22,11 @@ from dadfi_fast.types import Budget, UInt8
 
 
 @pytest.fixture
-def rig(toy_generator: Artifact, tmp_path: Path) -> Rig:
+def bench_setup(toy_generator: GeneratorFile, tmp_path: Path) -> BenchSetup:
     """The usual detector and a generator that costs nothing."""
     detector, _ = choose_detector()
     config = ProtectConfig(sources=("in",), out=tmp_path / "out", no_face="whole", verify=0.0)
-    return Rig(config, detector, GeneratorAttack(OnnxRuntime(toy_generator, threads=1), Budget()))
+    return BenchSetup(config, detector, GeneratorAttack(OnnxRuntime(toy_generator, threads=1), Budget()))
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +39,9 @@ def portraits(tmp_path_factory: pytest.TempPathFactory) -> list[UInt8]:
 
 
 @pytest.fixture
-def face(portraits: list[UInt8], rig: Rig) -> UInt8:
+def face(portraits: list[UInt8], bench_setup: BenchSetup) -> UInt8:
     """The larger face of the two."""
-    return growth.portrait(portraits, rig.detector)
+    return growth.portrait(portraits, bench_setup.detector)
 
 
 def row(name: str, x: float, y: float) -> dict[str, Any]:
@@ -60,24 +60,26 @@ def test_errors_count_relative_to_the_cost() -> None:
     assert growth.fit(rows, "faces").base == pytest.approx(10, abs=1)  # 65 where all errors weigh alike
 
 
-def test_the_portrait_is_the_largest_face(face: UInt8, rig: Rig) -> None:
-    (found,) = rig.detector(face)
+def test_the_portrait_is_the_largest_face(face: UInt8, bench_setup: BenchSetup) -> None:
+    (found,) = bench_setup.detector(face)
     assert max(found.width, found.height) / max(face.shape) == pytest.approx(1 / growth.MARGIN, rel=0.2)
     with pytest.raises(NothingToDo, match="no face"):
-        growth.portrait([np.zeros((50, 50, 3), np.uint8)], rig.detector)
+        growth.portrait([np.zeros((50, 50, 3), np.uint8)], bench_setup.detector)
 
 
-def test_rows_by_megapixels(face: UInt8, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_by_megapixels(
+    face: UInt8, bench_setup: BenchSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(growth.OVER, "megapixels", (0.1, 1))  # type: ignore[index]
-    small, large = growth.by_megapixels(face, rig, tmp_path / "s", repeats=2)
+    small, large = growth.by_megapixels(face, bench_setup, tmp_path / "s", repeats=2)
     assert (small.n, small.unit, small.config["faces_found"]) == (2, "core-ms/photo", 1)
     assert 0 < small.p50 < large.p50 and small.config["kilobytes"] < large.config["kilobytes"]
 
 
 @pytest.mark.slow
-def test_rows_by_faces(face: UInt8, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_by_faces(face: UInt8, bench_setup: BenchSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(growth.OVER, "faces", (3, 16))  # type: ignore[index]
-    found = list(growth.by_faces(face, rig, tmp_path / "s", repeats=1))
+    found = list(growth.by_faces(face, bench_setup, tmp_path / "s", repeats=1))
     assert [(each.config["faces"], each.config["faces_found"]) for each in found] == [(3, 3), (16, 16)]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dadfi_fast.backends.artifact import Artifact, load_artifact
+from dadfi_fast.backends.generator_file import GeneratorFile, load_generator_file
 from dadfi_fast.backends.onnxruntime import OnnxRuntime
 from dadfi_fast.backends.torch import Torch
 from dadfi_fast.bench import providers
@@ -14,8 +14,8 @@ from dadfi_fast.types import LEVELS, Float32
 
 
 @pytest.fixture(scope="module")
-def generator() -> Artifact:
-    return load_artifact()
+def generator() -> GeneratorFile:
+    return load_generator_file()
 
 
 @pytest.fixture
@@ -29,26 +29,26 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
 
 
-def test_what_is_compiled_is_the_same_network(generator: Artifact, crops: Float32) -> None:
+def test_what_is_compiled_is_the_same_network(generator: GeneratorFile, crops: Float32) -> None:
     compiled, plain = providers.Compiled(generator, threads=1), Torch(generator, threads=1)
     assert compiled.describe == "torch.compile-cpu f32"
     assert np.abs(compiled(crops) - plain(crops)).max() * LEVELS < 0.01
 
 
-def test_what_is_compiled_has_no_operation_that_a_compiler_cannot_see(generator: Artifact) -> None:
+def test_what_is_compiled_has_no_operation_that_a_compiler_cannot_see(generator: GeneratorFile) -> None:
     compiled = providers.Compiled(generator, threads=1)
     program = torch.export.export(compiled.generator, (torch.zeros(1, 3, 16, 16),))
     assert "dadfi" not in str(program.graph)
 
 
-def test_int8_is_nearly_the_same_generator(generator: Artifact, crops: Float32, tmp_path: Path) -> None:
+def test_int8_is_nearly_the_same_generator(generator: GeneratorFile, crops: Float32, tmp_path: Path) -> None:
     made = providers.quantised(generator, crops, tmp_path)
     apart = np.abs(OnnxRuntime(made, threads=1)(crops) - OnnxRuntime(generator, threads=1)(crops)) * LEVELS
     assert 0 < np.sqrt(np.square(apart).mean()) < 2
     assert made.onnx.stat().st_size < generator.onnx.stat().st_size
 
 
-def test_everything_that_runs_here_is_in_the_field(generator: Artifact, crops: Float32, tmp_path: Path) -> None:
+def test_everything_that_runs_here_is_in_the_field(generator: GeneratorFile, crops: Float32, tmp_path: Path) -> None:
     found = providers.field(generator, crops, tmp_path, label="g")
     names = [each.describe for each in found.runners]
     assert names[0].startswith("openvino-cpu ")
@@ -62,14 +62,14 @@ def test_everything_that_runs_here_is_in_the_field(generator: Artifact, crops: F
     assert found.missing == ()
 
 
-def test_what_cannot_run_is_told(generator: Artifact, crops: Float32, tmp_path: Path) -> None:
-    lone = Artifact("lone", generator.onnx, None, generator.sha256, generator.lim, generator.preset)
+def test_what_cannot_run_is_told(generator: GeneratorFile, crops: Float32, tmp_path: Path) -> None:
+    lone = GeneratorFile("lone", generator.onnx, None, generator.sha256, generator.lim, generator.preset)
     found = providers.field(lone, crops, tmp_path, label="g")
     assert len([why for why in found.missing if "safetensors is missing" in why]) == 4
     assert not [each for each in found.runners if each.name.startswith("torch")]
 
 
-def test_rows_and_ratios(generator: Artifact, crops: Float32) -> None:
+def test_rows_and_ratios(generator: GeneratorFile, crops: Float32) -> None:
     fast, exact = OnnxRuntime(generator, threads=1), Torch(generator, threads=1)
     ticks: list[None] = []
     fields = [providers.Field(label, (fast, exact), ()) for label in ("g", "h")]

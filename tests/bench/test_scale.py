@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from dadfi_fast.bench import scale
-from dadfi_fast.bench.many import DAMAGES, Many, make
 from dadfi_fast.bench.scale import Sample, memory, protect_command, rates, start_up, thinned, watch, wrong
+from dadfi_fast.bench.synthetic import DAMAGES, SyntheticPhotos, make
 from dadfi_fast.errors import DadfiError
 from dadfi_fast.protect.manifest import NAME
 
@@ -23,9 +23,9 @@ Rows = list[dict[str, Any]]
 
 
 @pytest.fixture
-def ran(tmp_path: Path) -> tuple[Many, Path, Rows]:
+def ran(tmp_path: Path) -> tuple[SyntheticPhotos, Path, Rows]:
     """What was made, the output of a faultless run on it, and its rows."""
-    made = Many(tmp_path / "in", 10, 2, 32, 0)
+    made = SyntheticPhotos(tmp_path / "in", 10, 2, 32, 0)
     out = tmp_path / "out"
     (out / "0000").mkdir(parents=True)
     rows: Rows = []
@@ -39,13 +39,13 @@ def ran(tmp_path: Path) -> tuple[Many, Path, Rows]:
     return made, out, rows
 
 
-def judged(made: Many, out: Path, rows: Rows) -> list[str]:
+def judged(made: SyntheticPhotos, out: Path, rows: Rows) -> list[str]:
     """Why which rows are wrong."""
     (out / NAME).write_text("".join(json.dumps(row) + "\n" for row in rows))
     return [f"{each.name[-9:]}: {each.why}" for each in wrong(made, out)]
 
 
-def test_a_faultless_run(ran: tuple[Many, Path, Rows]) -> None:
+def test_a_faultless_run(ran: tuple[SyntheticPhotos, Path, Rows]) -> None:
     assert judged(*ran) == []
 
 
@@ -65,7 +65,7 @@ def test_a_faultless_run(ran: tuple[Many, Path, Rows]) -> None:
     ],
 )
 def test_whatever_is_wrong_is_found(
-    ran: tuple[Many, Path, Rows], spoil: Callable[[Rows, Path], object], expected: str
+    ran: tuple[SyntheticPhotos, Path, Rows], spoil: Callable[[Rows, Path], object], expected: str
 ) -> None:
     made, out, rows = ran
     spoil(rows, out)

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dadfi_fast.backends.artifact import Artifact, load_artifact
 from dadfi_fast.backends.base import Backend
-from dadfi_fast.bench import engines, generator, stages
+from dadfi_fast.backends.generator_file import GeneratorFile, load_generator_file
+from dadfi_fast.bench import generator, stages, worker_pools
 from dadfi_fast.bench.generator import Contestants, contestants, largest_difference
-from dadfi_fast.bench.rounds import Case
 from dadfi_fast.bench.throughput import Setup, Throughput, prepare
+from dadfi_fast.bench.timing import Case
 from dadfi_fast.errors import BackendMissing
 from dadfi_fast.faces.detector import choose_detector
 from dadfi_fast.types import Float32
@@ -33,14 +33,14 @@ class Constant(Backend):
         return np.full_like(crops, self.value)
 
 
-def constant(artifact: Artifact, name: str, value: float) -> Constant:
+def constant(artifact: GeneratorFile, name: str, value: float) -> Constant:
     made = Constant(artifact)
     made.name, made.describe, made.value = name, f"{name}-cpu", value  # type: ignore[misc, attr-defined]
     return made
 
 
 @pytest.fixture
-def setup(folder: Path, toy_generator: Artifact) -> Setup:
+def setup(folder: Path, toy_generator: GeneratorFile) -> Setup:
     detector, _ = choose_detector("none")
     return Setup(photos=folder, artifact=toy_generator, detector=detector, count=4, workers=1)
 
@@ -70,11 +70,11 @@ def test_every_case_has_its_row(setup: Setup, tmp_path: Path) -> None:
     assert [row.config["share"] for row in slowest] == [max(shares)]
 
 
-def test_engines_are_compared_with_one_process(toy_generator: Artifact) -> None:
+def test_engines_are_compared_with_one_process(toy_generator: GeneratorFile) -> None:
     ours = constant(toy_generator, "ours", 0.0)
-    cases = [Case(engines.CASE, name, "", lambda: 1) for name in (engines.LOCAL, "2 processes")]
+    cases = [Case(worker_pools.CASE, name, "", lambda: 1) for name in (worker_pools.LOCAL, "2 processes")]
     bench = Throughput(tuple(cases), Contestants(ours, (), ()), np.zeros((1, 3, 32, 32), np.float32))
-    rates = {(engines.CASE, engines.LOCAL): [10.0, 5.0], (engines.CASE, "2 processes"): [8.0, 4.0]}
+    rates = {(worker_pools.CASE, worker_pools.LOCAL): [10.0, 5.0], (worker_pools.CASE, "2 processes"): [8.0, 4.0]}
     (row,) = bench._engines(rates)
     assert (row.provider, row.p50) == ("2 processes / one process", pytest.approx(0.8))
 
@@ -84,12 +84,12 @@ def test_engines_are_timed_where_they_are_asked_for(
     setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "ray" else spec(name, *more))
-    with prepare(replace(setup, artifact=load_artifact(), engines=True), tmp_path / "scratch") as bench:
-        timed = [case for case in bench.cases if case.name == engines.CASE]
-        assert [(case.provider, case.work()) for case in timed] == [(engines.LOCAL, 4), ("2 processes", 4)]
+    with prepare(replace(setup, artifact=load_generator_file(), engines=True), tmp_path / "scratch") as bench:
+        timed = [case for case in bench.cases if case.name == worker_pools.CASE]
+        assert [(case.provider, case.work()) for case in timed] == [(worker_pools.LOCAL, 4), ("2 processes", 4)]
 
 
-def test_overlap_is_the_time_of_a_run_against_that_of_its_stages(toy_generator: Artifact) -> None:
+def test_overlap_is_the_time_of_a_run_against_that_of_its_stages(toy_generator: GeneratorFile) -> None:
     ours = constant(toy_generator, "ours", 0.0)
     cases = [Case(name, "x", "", lambda: 1) for name in ("disk", "stage decode", "stage encode")]
     bench = Throughput(tuple(cases), Contestants(ours, (), ()), np.zeros((1, 3, 32, 32), np.float32))
@@ -123,7 +123,7 @@ def test_a_large_photo_is_enough_for_the_stages(setup: Setup, tmp_path: Path, mo
         assert next(case for case in bench.cases if case.name == "stage blend").work() == 1
 
 
-def test_the_generator_is_timed_on_every_backend_that_is_there(toy_generator: Artifact) -> None:
+def test_the_generator_is_timed_on_every_backend_that_is_there(toy_generator: GeneratorFile) -> None:
     found = contestants(toy_generator, name="onnxruntime")
     assert found.chosen.name == "onnxruntime"
     assert [each.name for each in found.others] == ["openvino"]
@@ -151,7 +151,7 @@ def test_a_backend_that_is_named_and_missing_is_an_error(
         pass
 
 
-def test_backends_are_compared_with_torch(toy_generator: Artifact) -> None:
+def test_backends_are_compared_with_torch(toy_generator: GeneratorFile) -> None:
     ours, torch = constant(toy_generator, "ours", 0.01), constant(toy_generator, "torch", 0.03)
     crops = np.zeros((1, 3, 32, 32), np.float32)
     assert largest_difference(ours, torch, crops) == pytest.approx(0.02 * 127.5, rel=1e-5)

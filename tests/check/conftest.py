@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dadfi_fast.check.adversary import Find
-from dadfi_fast.check.sample import Pair
-from dadfi_fast.check.verdict import Verdict, check_files
-from dadfi_fast.deepfakes.portable import AttributeModel, DeepfakeModel
+from dadfi_fast.check.pairs import Pair
+from dadfi_fast.check.preprocess import Find
+from dadfi_fast.check.result import CheckResult, check_files
+from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 from dadfi_fast.deepfakes.registry import load_attributes, load_models
 from dadfi_fast.types import Face
 
@@ -52,7 +52,7 @@ def put(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
 
 
 @pytest.fixture(scope="session")
-def check(toys: tuple[list[DeepfakeModel], AttributeModel]) -> Callable[..., Verdict]:
+def check(toys: tuple[list[DeepfakeModel], AttributeModel]) -> Callable[..., CheckResult]:
     """Checks pairs with the toy models; the whole picture is one face unless ``find`` says otherwise."""
 
     def whole(pixels: np.ndarray) -> list[Face]:
@@ -62,7 +62,7 @@ def check(toys: tuple[list[DeepfakeModel], AttributeModel]) -> Callable[..., Ver
 
     def run(
         pairs: list[Pair], *, models: list[DeepfakeModel] | None = None, find: Find = whole, **more: Any
-    ) -> Verdict:
+    ) -> CheckResult:
         known, classifier = toys
         return check_files(pairs, models=models or known, classifier=classifier, detector=find, **more)
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dadfi_fast.check import verdict
+from dadfi_fast.check import result
 from dadfi_fast.check.conditions import parse
 from dadfi_fast.check.gallery import BUDGET, FACES, GAIN, PLANNED, SIZES, Gallery, Size, plan
-from dadfi_fast.check.sample import Pair
+from dadfi_fast.check.pairs import Pair
 from dadfi_fast.types import Face
 
 Put = Callable[..., Pair]
@@ -107,13 +107,13 @@ def test_few_photos_are_shown_large() -> None:
 
 def test_nobody_looks_on_unless_asked(put: Put, check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    measure = verdict.measure
+    measure = result.measure
 
     def spy(crops: Any, **more: Any) -> Any:
         seen.append((more["see"], {size for crop in crops for size in crop.original}))
         return measure(crops, **more)
 
-    monkeypatch.setattr(verdict, "measure", spy)
+    monkeypatch.setattr(result, "measure", spy)
     check([put("a")])
     assert seen == [(None, {32})]  # no callback, and no crop beyond the models' own size
     check([put("a")], watchers=[Gallery(SMALL)])

@@ -19,15 +19,15 @@ import setuptools
 from dadfi_fast import __version__
 from dadfi_fast.check.conditions import parse
 from dadfi_fast.check.gallery import Gallery, plan
+from dadfi_fast.check.manifest_summary import ManifestSummary, Unprotected
+from dadfi_fast.check.pairs import Pair
 from dadfi_fast.check.report import chart
 from dadfi_fast.check.report import page as page_module
 from dadfi_fast.check.report.facts import Setting
 from dadfi_fast.check.report.file import prepare, write
 from dadfi_fast.check.report.markup import Markup, escape, join, tag
 from dadfi_fast.check.report.page import page
-from dadfi_fast.check.sample import Pair
-from dadfi_fast.check.scope import Left, Scope
-from dadfi_fast.check.traces import Traces
+from dadfi_fast.check.visibility import Visibility
 from dadfi_fast.errors import DiskError, UsageError
 from dadfi_fast.types import Face
 
@@ -118,11 +118,11 @@ def html(put: Callable[..., Pair], check: Callable[..., Any], toys: tuple[Any, A
     torn = put("torn <b>.jpg")
     torn.protected.write_bytes(b"<script>alert(2)</script>")
     models, classifier = toys
-    gallery, traces = Gallery(plan(6, 10)), Traces()
+    gallery, traces = Gallery(plan(6, 10)), Visibility()
     conditions = [parse("jpeg:75"), parse("noise:0.05")]
     verdict = check([*pairs, torn], find=find, watchers=[gallery, traces], conditions=conditions)
-    left = (Left("<script>alert(3)</script>.jpg", "copied unprotected", "no face found"),)
-    scope = Scope(left, ("generator sha256 0123abc, options f00, openvino-cpu: the fastest",))
+    left = (Unprotected("<script>alert(3)</script>.jpg", "copied unprotected", "no face found"),)
+    scope = ManifestSummary(left, ("generator sha256 0123abc, options f00, openvino-cpu: the fastest",))
     others = [type(models[0].card)(**{**vars(models[0].card), "name": "unused-model"})]
     return page(
         verdict, gallery, traces, Setting(models, classifier, "none (as told)", "dadfi-fast check", others, scope)
@@ -321,7 +321,7 @@ def test_a_page_can_be_made_of_pictures_without_a_single_edit(
 ) -> None:
     """Mid-grey pictures, of which the fragile model's edit that clears everything leaves the picture alone."""
     models, classifier = toys
-    gallery, traces = Gallery(plan(1, 5)), Traces()
+    gallery, traces = Gallery(plan(1, 5)), Visibility()
     verdict = check([put("grey", level=127)], models=models[:1], watchers=[gallery, traces])
     made = parsed(page(verdict, gallery, traces, Setting(models[:1], classifier, "none", "")))
     assert "there is no manifest" in made.all("dl")[-1].text
@@ -336,7 +336,7 @@ def test_a_long_list_ends(
     models, classifier = toys
     one, other = put("bare", safe=False), put("safe")
     pairs = [one, *(Pair(f"{i}", other.original, other.protected) for i in range(9))]
-    gallery, traces = Gallery(plan(len(pairs), 5), budget=60_000), Traces()
+    gallery, traces = Gallery(plan(len(pairs), 5), budget=60_000), Visibility()
     verdict = check(pairs, models=models[:1], watchers=[gallery, traces])
     text = page(verdict, gallery, traces, Setting(models[:1], classifier, "none", ""))
     assert text.count("<article") == 6

@@ -60,7 +60,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[throughput.Setup]:
         return Bench()
 
     monkeypatch.setattr(throughput, "prepare", prepare)
-    monkeypatch.setattr("dadfi_fast.backends.artifact.load_artifact", lambda name: name)
+    monkeypatch.setattr("dadfi_fast.backends.generator_file.load_generator_file", lambda name: name)
     return seen
 
 

@@ -12,8 +12,8 @@ from click.testing import Result
 from PIL import Image
 
 from dadfi_fast.bench import scale
-from dadfi_fast.bench.many import Many
 from dadfi_fast.bench.scale import Sample, Wrong
+from dadfi_fast.bench.synthetic import SyntheticPhotos
 
 Command = Callable[..., Result]
 
@@ -56,5 +56,5 @@ def test_a_wrong_row_is_an_error(command: Command, faults: list[Wrong]) -> None:
 
 
 def test_what_protect_is_called_with(tmp_path: Path) -> None:
-    words = scale.protect_command(Many(tmp_path / "in", 1, 0, 32, 0), tmp_path / "out", "--workers", "1")
+    words = scale.protect_command(SyntheticPhotos(tmp_path / "in", 1, 0, 32, 0), tmp_path / "out", "--workers", "1")
     assert words[1:4] == ["-m", "dadfi_fast.cli", "protect"] and words[-2:] == ["--workers", "1"]

@@ -73,7 +73,7 @@ class Network:
 
 
 def test_the_frechet_distance_comes_with_its_n(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dadfi_fast.check.verdict.Inception", Network)
+    monkeypatch.setattr("dadfi_fast.check.result.Inception", Network)
     assert "FID" not in check(folders, "--models", "fragile").stdout
     lines = check(folders, "--models", "fragile", "--fid", "6").stdout.splitlines()
     assert lines[-2].startswith("Frechet distance (FID) of the fakes: fragile") and "(n = 6)" in lines[-2]

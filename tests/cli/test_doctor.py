@@ -12,13 +12,13 @@ import pytest
 from click.testing import Result
 
 from dadfi_fast import device
-from dadfi_fast.backends.choice import BACKENDS
+from dadfi_fast.backends.registry import BACKENDS
 from dadfi_fast.cli import doctor_machine, doctor_parts, doctor_speed
 from dadfi_fast.cli.doctor_machine import Finding
 from dadfi_fast.cli.doctor_portrait import portrait
 from dadfi_fast.faces.detector import DETECTORS, choose_detector
-from dadfi_fast.protect.jpeg import with_metadata
-from dadfi_fast.protect.mark import marked
+from dadfi_fast.images.jpeg import with_metadata
+from dadfi_fast.images.tag import tagged
 from dadfi_fast.types import Metadata
 
 Command = Callable[..., Result]
@@ -75,7 +75,7 @@ def test_it_ends_with_the_speed_to_expect(command: Command, tmp_path: Path) -> N
 @pytest.mark.usefixtures("weights", "short")
 def test_the_users_photo_is_measured(command: Command, examples: Path, tmp_path: Path) -> None:
     photo = tmp_path / "group.jpg"  # one that is protected already is measured as well
-    photo.write_bytes(with_metadata((examples / "group.jpg").read_bytes(), Metadata(xmp=marked(None, strength=0.05))))
+    photo.write_bytes(with_metadata((examples / "group.jpg").read_bytes(), Metadata(xmp=tagged(None, strength=0.05))))
     done = command("doctor", "--photo", photo, "--scratch", tmp_path, "--json", "--quiet")
     speed = json.loads(done.stdout)["speed"]
     assert not done.stderr and speed["photo"] == str(photo)
@@ -92,7 +92,7 @@ def test_a_photo_that_is_none_is_wrong_usage(command: Command, tmp_path: Path) -
 
 
 def test_the_drawn_face_is_found() -> None:
-    from dadfi_fast.protect.decode import decode, open_picture
+    from dadfi_fast.images.decode import decode, open_picture
 
     photo = decode(open_picture(portrait(), max_pixels=10**7), Path("drawn"))
     (face,) = choose_detector()[0](photo.pixels)
@@ -161,7 +161,7 @@ def test_damaged_weights_are_noticed(command: Command, weights: Path) -> None:
 
 
 def test_a_codec_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dadfi_fast import heif
+    from dadfi_fast.images import heif
 
     heif.register.cache_clear()
     monkeypatch.setitem(sys.modules, "pillow_heif", None)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from dadfi_fast.backends import cuda, trt
+from dadfi_fast.backends import cuda
+from dadfi_fast.backends.tensorrt import build
 from dadfi_fast.export import parity
 
 Command = Callable[..., Result]
@@ -130,7 +131,7 @@ def test_wrong_usage(command: Command, tmp_path: Path, options: tuple[str, ...],
     assert why in result.stderr
 
 
-@pytest.mark.skipif(trt.TENSORRT.installed, reason="tensorrt is installed")
+@pytest.mark.skipif(build.TENSORRT.installed, reason="tensorrt is installed")
 def test_what_is_not_installed_is_told(command: Command, tmp_path: Path) -> None:
     result = command("export", "--to", "tensorrt", "--out", tmp_path)
     assert result.exit_code == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from dadfi_fast import card
+from dadfi_fast import model_card
 from dadfi_fast.cli import models
 from dadfi_fast.cli.main import main
 
@@ -20,8 +20,8 @@ def weights(toy_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """A copy of what ships that may be damaged; the user has added nothing."""
     copy = tmp_path / "weights"
     shutil.copytree(toy_weights, copy)
-    monkeypatch.setattr(card, "WEIGHTS", copy)
-    monkeypatch.setenv(card.MODELS_VARIABLE, str(tmp_path / "models"))
+    monkeypatch.setattr(model_card, "WEIGHTS", copy)
+    monkeypatch.setenv(model_card.MODELS_VARIABLE, str(tmp_path / "models"))
     return copy
 
 
@@ -116,14 +116,14 @@ def test_added_models_are_verified(added: Path) -> None:
 
 
 def test_without_models_there_is_nothing_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(card, "WEIGHTS", tmp_path)
-    monkeypatch.setenv(card.MODELS_VARIABLE, str(tmp_path / "models"))
+    monkeypatch.setattr(model_card, "WEIGHTS", tmp_path)
+    monkeypatch.setenv(model_card.MODELS_VARIABLE, str(tmp_path / "models"))
     for word in ("list", "verify"):
         assert run(word).exit_code == 3
 
 
 def test_the_models_that_ship_are_what_their_cards_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(card.MODELS_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(model_card.MODELS_VARIABLE, str(tmp_path))
     assert run("verify").exit_code == 0
 
 

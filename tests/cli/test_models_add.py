@@ -13,10 +13,10 @@ import torch
 from click.testing import Result
 from PIL import Image
 
-from dadfi_fast import card
+from dadfi_fast import model_card
 from dadfi_fast.cli import models_add
 from dadfi_fast.deepfakes import stargan, stargan2
-from dadfi_fast.deepfakes.portable import DeepfakeModel
+from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
 from dadfi_fast.errors import WeightsError
 
 Command = Callable[..., Result]
@@ -25,7 +25,7 @@ Command = Callable[..., Result]
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's data folder, which is not there yet."""
-    monkeypatch.setenv(card.MODELS_VARIABLE, str(tmp_path / "models"))
+    monkeypatch.setenv(model_card.MODELS_VARIABLE, str(tmp_path / "models"))
     return tmp_path / "models"
 
 
@@ -80,8 +80,8 @@ def test_an_added_model_is_known_from_then_on(command: Command, added: Path, tmp
     assert row["licence"] == "MIT (github.com/yunjey/stargan)"
     assert command("models", "verify", "mine").stdout == "mine: ok\n"
 
-    facts = card.read_card(added / "mine.md")
-    original = {"file": "original/G.ckpt", "sha256": card.sha256(source), "bytes": source.stat().st_size}
+    facts = model_card.read_card(added / "mine.md")
+    original = {"file": "original/G.ckpt", "sha256": model_card.sha256(source), "bytes": source.stat().st_size}
     assert facts.extra["original"] == original and facts.extra["published"] is False
     model = DeepfakeModel(facts)
     pixels = np.random.default_rng(0).uniform(-1, 1, (2, 3, 64, 64)).astype(np.float32)
@@ -96,9 +96,9 @@ def test_a_name_is_given_once(command: Command, added: Path, tmp_path: Path) -> 
     words = ("models", "add", "mine", other, "--image-size", 32, "--attributes", "Male, Young,Bald")
     result = command(*words)
     assert result.exit_code == 2 and "there is a model called mine" in result.stderr
-    assert card.read_card(added / "mine.md").image_size == 64
+    assert model_card.read_card(added / "mine.md").image_size == 64
     assert command(*words, "--half", "--force").exit_code == 0
-    facts = card.read_card(added / "mine.md")
+    facts = model_card.read_card(added / "mine.md")
     assert facts.image_size == 32 and facts.extra["labels"] == ["Male", "Young", "Bald"]
     assert [p.name for p in (added / "original").iterdir()] == ["other.ckpt"]
     assert sorted(p.name for p in added.parent.iterdir()) == ["mine"]
@@ -112,7 +112,7 @@ def test_references_become_styles(command: Command, home: Path, tmp_path: Path) 
     file, man = stargan2_file(tmp_path / "nets_ema.ckpt"), picture(tmp_path / "man.png")
     result = command("models", "add", "v2", file, "--reference", folder, "--reference", man)
     assert result.exit_code == 0, result.stderr
-    facts = card.read_card(home / "v2" / "v2.md")
+    facts = model_card.read_card(home / "v2" / "v2.md")
     names = [style["name"] for style in facts.extra["styles"] if "reference" in style["name"]]
     assert names == ["female reference 1", "female reference 2", "male reference 1"]
     assert facts.extra["references"] == ["women", "man.png"]

@@ -205,15 +205,15 @@ def test_a_disk_error_is_told(protect: Command, folder: Path) -> None:
 
 
 def test_interrupted(protect: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dadfi_fast.protect.hops import Hops
+    from dadfi_fast.protect.stages import Stages
 
-    read = Hops.read
+    read = Stages.read
 
-    def interrupt(hops: Hops, entry: Any) -> Any:
+    def interrupt(hops: Stages, entry: Any) -> Any:
         os.kill(os.getpid(), signal.SIGINT)
         return read(hops, entry)
 
-    monkeypatch.setattr(Hops, "read", interrupt)
+    monkeypatch.setattr(Stages, "read", interrupt)
     result = protect("--workers", 1)
     assert result.exit_code == 130 and "interrupted" in result.stderr
 

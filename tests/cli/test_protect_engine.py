@@ -19,10 +19,10 @@ from dadfi_fast.cli.protect_engine import Engine, gpus, shared
 from dadfi_fast.cli.protect_sample import Sample
 from dadfi_fast.errors import UsageError
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.engines.processes import Processes
+from dadfi_fast.protect.distributed.processes import Processes
 from dadfi_fast.protect.manifest import NAME
-from dadfi_fast.protect.outcome import Copied, Done, Entry, Written
-from dadfi_fast.protect.places import Remote, remote
+from dadfi_fast.protect.results import Copied, Done, Entry, Written
+from dadfi_fast.storage.paths import RemotePath, parse_url
 from dadfi_fast.types import UInt8
 
 Command = Callable[..., Result]
@@ -95,7 +95,7 @@ def test_who_works(
 
 
 def test_memory_is_of_one_process(memory: str) -> None:
-    config = ProtectConfig(sources=("in",), out=remote(f"{memory}/out"))
+    config = ProtectConfig(sources=("in",), out=parse_url(f"{memory}/out"))
     with pytest.raises(UsageError, match="in the memory of one process"):
         Engine(processes=2).crew(config, lambda _: None)  # type: ignore[arg-type,return-value]
 
@@ -158,7 +158,7 @@ def test_into_a_store(protect: Command, memory: str) -> None:
     result = protect("--json", out=f"{memory}/out")
     assert result.exit_code == 0 and json.loads(result.stdout)["out"] == f"{memory}/out"
     assert json.loads(result.stdout)["written"] == 5
-    out = remote(f"{memory}/out")
+    out = parse_url(f"{memory}/out")
     assert len((out / NAME).read_bytes().splitlines()) == 5
     assert json.loads(protect("--json", out=f"{memory}/out").stdout)["done"] == 5
 
@@ -174,10 +174,10 @@ def test_by_two_processes(protect: Command, tmp_path: Path) -> None:
 
 
 def test_the_sample_comes_here(memory: str, tmp_path: Path) -> None:
-    out = remote(f"{memory}/out")
+    out = parse_url(f"{memory}/out")
     for name in (NAME, "0.jpg", "1.jpg", "2.jpg"):
         out.store.system.pipe_file((out / name).key, name.encode())
-    source = remote(f"{memory}/in")
+    source = parse_url(f"{memory}/in")
     source.store.system.pipe_file((source / "0.jpg").key, b"original")
     (tmp_path / "1.jpg").write_bytes(b"on disk")
 
@@ -194,4 +194,4 @@ def test_the_sample_comes_here(memory: str, tmp_path: Path) -> None:
         assert [pair.original.read_bytes() for pair in pairs] == [b"original", b"on disk"]
         assert [pair.protected.read_bytes() for pair in pairs] == [b"0.jpg", b"1.jpg"]
         assert pairs[1].original == tmp_path / "1.jpg" and (folder / NAME).read_bytes() == NAME.encode()
-    assert not folder.exists() and isinstance(out, Remote)
+    assert not folder.exists() and isinstance(out, RemotePath)

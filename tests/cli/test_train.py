@@ -17,15 +17,15 @@ from click.testing import Result
 from PIL import Image
 from safetensors.torch import load_file
 
-from dadfi_fast.backends.artifact import load_artifact
-from dadfi_fast.backends.choice import choose
-from dadfi_fast.card import read_card
+from dadfi_fast.backends.generator_file import load_generator_file
+from dadfi_fast.backends.registry import choose
 from dadfi_fast.cli.train import journal
 from dadfi_fast.deepfakes.edits import ATTRIBUTES
-from dadfi_fast.deepfakes.portable import DeepfakeModel
+from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
 from dadfi_fast.deepfakes.stargan import Generator
 from dadfi_fast.errors import UsageError
 from dadfi_fast.export.release import release_deepfake
+from dadfi_fast.model_card import read_card
 from dadfi_fast.training.widen import widen
 
 Command = Callable[..., Result]
@@ -78,7 +78,7 @@ def test_train_writes_a_generator_that_a_backend_runs(
     result = command("train", *data, *TINY, "--models-dir", models, "--steps", 2, "--out", out)
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(out / "generator-s.onnx")
-    artifact = load_artifact(str(out / "generator-s.onnx"))
+    artifact = load_generator_file(str(out / "generator-s.onnx"))
     crops = np.random.default_rng(0).uniform(-1, 1, (1, 3, 32, 32)).astype(np.float32)
     deltas = [choose(name)[0](artifact, precision="f32")(crops) for name in ("torch", "openvino")]
     np.testing.assert_allclose(deltas[0], deltas[1], atol=1e-4)

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from dadfi_fast.backends.artifact import Artifact, load_artifact
+from dadfi_fast.backends.generator_file import GeneratorFile, load_generator_file
 from dadfi_fast.deepfakes.base import Editor
 from dadfi_fast.deepfakes.edits import ATTRIBUTES, Targets
 from dadfi_fast.deepfakes.stargan import Generator as StarGAN
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.export.release import release_generator
 from dadfi_fast.models.generator import Generator
 
 
 @pytest.fixture(scope="session")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> GeneratorFile:
     """Preset s with random weights whose perturbation uses the whole range."""
     folder: Path = tmp_path_factory.mktemp("generator")
     torch.manual_seed(3)
@@ -25,7 +25,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     with torch.no_grad():
         generator.up[-1].weight.mul_(4)
     release_generator(generator, folder, name="generator-test", run={"command": "none"}, text="Random weights.")
-    return load_artifact(str(folder / "generator-test.onnx"))
+    return load_generator_file(str(folder / "generator-test.onnx"))
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dadfi_fast.attacks.choice import Means
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.attacks.registry import AttackInputs
+from dadfi_fast.deepfakes.torch_model import Target
 from tests.contracts.test_attacks import CASES, LABELS, Case, crops, means
 from tests.pretend import pretend_device
 
@@ -20,7 +20,7 @@ __all__ = ["means"]
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case.queries or case.name == "cmua"], ids=lambda case: case.name
 )
-def test_the_models_may_be_elsewhere(case: Case, means: Callable[..., Means]) -> None:
+def test_the_models_may_be_elsewhere(case: Case, means: Callable[..., AttackInputs]) -> None:
     here = case.make(means(case)).aim(LABELS)(crops())
     with pretend_device() as device:
         away = replace(means(case), targets=[_moved(target, device) for target in means(case).targets])

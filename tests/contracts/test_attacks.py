@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from dadfi_fast.attacks.base import Attack, Calls
-from dadfi_fast.attacks.choice import ATTACKS, Means, make
 from dadfi_fast.attacks.cmua import Watermark
 from dadfi_fast.attacks.distortion import masked_distortion
 from dadfi_fast.attacks.generator import GeneratorAttack
 from dadfi_fast.attacks.moma import Moma, Stage
 from dadfi_fast.attacks.nes import NES
 from dadfi_fast.attacks.noise import Noise
-from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.attacks.registry import ATTACKS, AttackInputs, make
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.backends.torch import Torch
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.errors import UsageError
 from dadfi_fast.protect.blend import limit
 from dadfi_fast.types import LEVELS, Budget, Float32
@@ -41,9 +41,9 @@ class Case:
     gradients: bool = False
     queries: bool = False
     options: dict[str, Any] = field(default_factory=dict)
-    own: Callable[[Means], Attack] | None = None  # for what is in no table
+    own: Callable[[AttackInputs], Attack] | None = None  # for what is in no table
 
-    def make(self, means: Means) -> Attack:
+    def make(self, means: AttackInputs) -> Attack:
         return self.own(means) if self.own else make(self.name, means)
 
 
@@ -104,13 +104,13 @@ def disturbed(targets: list[Target], x: Float32, delta: Float32) -> float:
 
 
 @pytest.fixture
-def means(targets: list[Target], artifact: Artifact) -> Callable[..., Means]:
+def means(targets: list[Target], artifact: GeneratorFile) -> Callable[..., AttackInputs]:
     """What a case is made from, at a strength."""
     backend = Torch(artifact)
 
-    def made(case: Case, eps: float = 0.05) -> Means:
+    def made(case: Case, eps: float = 0.05) -> AttackInputs:
         generators = dict.fromkeys(("initiative", "mse", "dadfi"), backend)
-        return Means(Budget(eps), targets, [(crops(1), LABELS)], generators, seed=1, options=case.options)
+        return AttackInputs(Budget(eps), targets, [(crops(1), LABELS)], generators, seed=1, options=case.options)
 
     return made
 
@@ -121,7 +121,7 @@ def test_every_attack_is_in_the_table() -> None:
 
 @each
 @pytest.mark.parametrize("eps", [0.01, 0.1])
-def test_stays_within_the_budget_and_uses_it(case: Case, eps: float, means: Callable[..., Means]) -> None:
+def test_stays_within_the_budget_and_uses_it(case: Case, eps: float, means: Callable[..., AttackInputs]) -> None:
     x = crops()
     delta = case.make(means(case, eps)).aim(LABELS)(x)
     assert delta.shape == x.shape and delta.dtype == np.float32
@@ -132,7 +132,7 @@ def test_stays_within_the_budget_and_uses_it(case: Case, eps: float, means: Call
 
 @each
 def test_the_same_seed_gives_the_same_result_and_leaves_the_pictures_alone(
-    case: Case, means: Callable[..., Means]
+    case: Case, means: Callable[..., AttackInputs]
 ) -> None:
     x, labels = crops(), LABELS.copy()
     one, two = (case.make(means(case)).aim(labels)(x) for _ in range(2))
@@ -141,19 +141,19 @@ def test_the_same_seed_gives_the_same_result_and_leaves_the_pictures_alone(
 
 
 @each
-def test_is_finite_at_the_ends_of_the_range(case: Case, means: Callable[..., Means]) -> None:
+def test_is_finite_at_the_ends_of_the_range(case: Case, means: Callable[..., AttackInputs]) -> None:
     x = np.stack([np.full((3, SIZE, SIZE), value, np.float32) for value in (-1, 1)])
     assert np.isfinite(case.make(means(case)).aim(LABELS)(x)).all()
 
 
 @each
-def test_a_picture_of_another_size_is_taken(case: Case, means: Callable[..., Means]) -> None:
+def test_a_picture_of_another_size_is_taken(case: Case, means: Callable[..., AttackInputs]) -> None:
     x = crops(size=40)
     assert case.make(means(case)).aim(LABELS)(x).shape == x.shape
 
 
 @each
-def test_calls_are_counted(case: Case, means: Callable[..., Means]) -> None:
+def test_calls_are_counted(case: Case, means: Callable[..., AttackInputs]) -> None:
     made = means(case)
     with passes(made.targets) as making:
         attack = case.make(made)
@@ -168,7 +168,7 @@ def test_calls_are_counted(case: Case, means: Callable[..., Means]) -> None:
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case.gradients or case.name == "cmua"], ids=lambda case: case.name
 )
-def test_what_follows_gradients_disturbs_more_than_noise(case: Case, means: Callable[..., Means]) -> None:
+def test_what_follows_gradients_disturbs_more_than_noise(case: Case, means: Callable[..., AttackInputs]) -> None:
     made, x = means(case), crops()
     control = Noise(made.budget, seed=1)(x)
     assert disturbed(made.targets, x, case.make(made).aim(LABELS)(x)) > 1.5 * disturbed(made.targets, x, control)
@@ -177,15 +177,15 @@ def test_what_follows_gradients_disturbs_more_than_noise(case: Case, means: Call
 @pytest.mark.parametrize("name", ["pgd", "cmua", "moma", "mse"])
 def test_says_what_is_missing(name: str) -> None:
     with pytest.raises(UsageError, match=rf"attack {name} needs"):
-        make(name, Means(Budget()))
+        make(name, AttackInputs(Budget()))
 
 
 def test_says_that_pictures_are_missing(targets: list[Target]) -> None:
     with pytest.raises(UsageError, match="needs pictures to train on"):
-        make("cmua", Means(Budget(), targets))
+        make("cmua", AttackInputs(Budget(), targets))
 
 
-def test_strength_scales_the_perturbation(artifact: Artifact) -> None:
+def test_strength_scales_the_perturbation(artifact: GeneratorFile) -> None:
     x = crops()
     weak, trained = (GeneratorAttack(Torch(artifact), Budget(eps))(x) for eps in (0.02, artifact.lim))
     np.testing.assert_allclose(weak, trained * 0.02 / artifact.lim, atol=1e-7)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dadfi_fast.backends.artifact import Artifact
 from dadfi_fast.backends.base import Backend
-from dadfi_fast.backends.choice import BACKENDS
+from dadfi_fast.backends.generator_file import GeneratorFile
+from dadfi_fast.backends.registry import BACKENDS
 from dadfi_fast.errors import UsageError
 from dadfi_fast.types import LEVELS, Float32
 
@@ -21,7 +21,7 @@ CASES = [
 ]
 
 
-def make(name: str, artifact: Artifact, precision: str) -> Backend:
+def make(name: str, artifact: GeneratorFile, precision: str) -> Backend:
     backend = BACKENDS[name]()
     assert backend.missing() is None  # the extra `test` brings them all: one that is not compared is a fault
     return backend(artifact, threads=2, precision=precision)
@@ -44,7 +44,7 @@ class TestContract:
         ids=str,
     )
     def test_agrees_with_torch(
-        self, name: str, precision: str, levels: float, shape: tuple[int, ...], artifact: Artifact
+        self, name: str, precision: str, levels: float, shape: tuple[int, ...], artifact: GeneratorFile
     ) -> None:
         x = crops(*shape)
         delta = make(name, artifact, precision)(x)
@@ -53,35 +53,35 @@ class TestContract:
         assert np.abs(truth).max() > 0.5 * artifact.lim  # the comparison is not of zeros
         assert np.abs(delta - truth).max() * LEVELS <= levels
 
-    def test_keeps_the_bound(self, name: str, precision: str, levels: float, artifact: Artifact) -> None:
+    def test_keeps_the_bound(self, name: str, precision: str, levels: float, artifact: GeneratorFile) -> None:
         x = np.sign(crops(2, 3, 32, 32))  # the hardest contrast that a picture can have
         assert np.abs(make(name, artifact, precision)(x)).max() <= artifact.lim
 
     def test_one_picture_does_not_touch_another(
-        self, name: str, precision: str, levels: float, artifact: Artifact
+        self, name: str, precision: str, levels: float, artifact: GeneratorFile
     ) -> None:
         backend, x = make(name, artifact, precision), crops(3, 3, 32, 32)
         together, alone = backend(x), backend(x[1:2])
         assert np.abs(together[1:2] - alone).max() * LEVELS <= max(levels, 0.01)
 
-    def test_results_are_the_callers(self, name: str, precision: str, levels: float, artifact: Artifact) -> None:
+    def test_results_are_the_callers(self, name: str, precision: str, levels: float, artifact: GeneratorFile) -> None:
         backend = make(name, artifact, precision)
         first = backend(crops(1, 3, 32, 32, seed=1))
         kept = first.copy()
         backend(crops(1, 3, 32, 32, seed=2))
         assert np.array_equal(first, kept)
 
-    def test_describes_itself(self, name: str, precision: str, levels: float, artifact: Artifact) -> None:
+    def test_describes_itself(self, name: str, precision: str, levels: float, artifact: GeneratorFile) -> None:
         assert make(name, artifact, precision).describe == f"{name}-cpu {precision}"
 
     def test_refuses_a_device_that_it_has_not(
-        self, name: str, precision: str, levels: float, artifact: Artifact
+        self, name: str, precision: str, levels: float, artifact: GeneratorFile
     ) -> None:
         make(name, artifact, precision)
         with pytest.raises(UsageError, match="runs on"):
             BACKENDS[name]()(artifact, device="tpu")
 
-    def test_refuses_what_is_no_crop(self, name: str, precision: str, levels: float, artifact: Artifact) -> None:
+    def test_refuses_what_is_no_crop(self, name: str, precision: str, levels: float, artifact: GeneratorFile) -> None:
         with pytest.raises(AssertionError, match="float32"):
             make(name, artifact, precision)(crops(1, 3, 32, 32).astype(np.float64))
 

@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from dadfi_fast.errors import PhotoError
-from dadfi_fast.protect import icc
-from dadfi_fast.protect.decode import decode, open_picture, recognise
-from dadfi_fast.protect.decode.pillow import PillowDecoder
-from dadfi_fast.protect.decode.simplejpeg import JpegDecoder
-from dadfi_fast.protect.hops import Loaded
-from dadfi_fast.protect.jpeg import read_header, with_metadata
+from dadfi_fast.images import icc
+from dadfi_fast.images.decode import decode, open_picture, recognise
+from dadfi_fast.images.decode.pillow import PillowDecoder
+from dadfi_fast.images.decode.simplejpeg import JpegDecoder
+from dadfi_fast.images.jpeg import read_header, with_metadata
 from dadfi_fast.protect.meter import Meter
-from dadfi_fast.protect.outcome import Entry
+from dadfi_fast.protect.results import Entry
+from dadfi_fast.protect.stages import Loaded
 from dadfi_fast.types import Metadata, Photo
 
 #: How far the pixels of two decoders may be apart, in levels.
@@ -38,9 +38,9 @@ def by_pillow(data: bytes) -> Photo:
 
 
 def by_dali(data: bytes) -> Photo:
-    """Through DALI, in the middle of a batch of others; what it refuses, the next hop's decoder tells."""
-    from dadfi_fast.protect.decode.dali import Dali, Decoded
-    from dadfi_fast.protect.feed import Feed
+    """Through DALI, in the middle of a batch of others; what it refuses, the next stage's decoder tells."""
+    from dadfi_fast.protect.gpu.dali import Dali, Decoded
+    from dadfi_fast.protect.gpu.dali_stage import DaliStage
 
     files = [picture(size=(30, 50)), data, picture(size=(61, 20))]
     entries = [Entry(Path("x"), "x", "x", len(file), 0) for file in files]
@@ -48,7 +48,7 @@ def by_dali(data: bytes) -> Photo:
         Loaded(entry, file, "", open_picture(file, max_pixels=10**8))
         for entry, file in zip(entries, files, strict=True)
     ]
-    found = list(Feed(Dali(threads=1, batch=4), Meter(compute=1, disk=1))(items))
+    found = list(DaliStage(Dali(threads=1, batch=4), Meter(compute=1, disk=1))(items))
     assert [item.entry for item in found] == entries
     assert isinstance(found[0].decoder, Decoded) and isinstance(found[2].decoder, Decoded)
     return decode(found[1].decoder, Path("x"))

@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import nn
 
-from dadfi_fast.card import read_card
 from dadfi_fast.deepfakes.base import Editor
-from dadfi_fast.deepfakes.portable import DeepfakeModel
-from dadfi_fast.deepfakes.target import load_target
+from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
+from dadfi_fast.deepfakes.torch_model import load_target
 from dadfi_fast.export.release import release_deepfake
+from dadfi_fast.model_card import read_card
 
 sys.path.insert(0, str(Path(__file__).parent))
 from deepfakes import FAMILIES, Family, shaken

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dadfi_fast.card import sha256, write_card
 from dadfi_fast.deepfakes import registry
+from dadfi_fast.model_card import sha256, write_card
 
 #: By level of their grey: what the table says of them, Black_Hair to Young.
 LABELS = {
@@ -132,11 +132,11 @@ def differentiable(monkeypatch: pytest.MonkeyPatch) -> None:
     from torch import Tensor, nn
     from torch.nn import functional as F
 
-    from dadfi_fast.card import Card
     from dadfi_fast.deepfakes.base import Editor
     from dadfi_fast.deepfakes.edits import ATTRIBUTES, Targets
-    from dadfi_fast.deepfakes.target import Target
-    from dadfi_fast.evaluate import contestants
+    from dadfi_fast.deepfakes.torch_model import Target
+    from dadfi_fast.evaluate import compared_methods
+    from dadfi_fast.model_card import Card
 
     class Toy(nn.Module):
         def __init__(self, gain: float) -> None:
@@ -154,7 +154,7 @@ def differentiable(monkeypatch: pytest.MonkeyPatch) -> None:
             for card in cards
         ]
 
-    monkeypatch.setattr(contestants, "load_targets", load)
+    monkeypatch.setattr(compared_methods, "load_targets", load)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.evaluate import validity
 from dadfi_fast.evaluate.cmua_formula import success_unwritten
-from dadfi_fast.evaluate.laboratory import laboratory
+from dadfi_fast.evaluate.protocol import open_protocol
 from dadfi_fast.metrics.defence import edit_mask, mask_distance, success
 from dadfi_fast.types import Budget, Float32
 
@@ -38,8 +38,8 @@ class Stripes(Attack):
     ],
 )
 def test_success_of_each_model(asked: Asked, eps: float, broken: float) -> None:
-    with laboratory(asked()) as lab:
-        assert success_unwritten(Stripes(Budget(eps)), lab) == {"fragile": broken, "sturdy": 0}
+    with open_protocol(asked()) as protocol:
+        assert success_unwritten(Stripes(Budget(eps)), protocol) == {"fragile": broken, "sturdy": 0}
 
 
 def test_the_switch_adds_a_column(asked: Asked) -> None:

@@ -15,9 +15,9 @@ pytest.importorskip("torch")
 pytest.importorskip("flip_evaluator")
 
 from dadfi_fast.evaluate import comparison
+from dadfi_fast.evaluate.cmua_comparison import BETTER
 from dadfi_fast.evaluate.comparison import PLAIN_NOISE
 from dadfi_fast.evaluate.experiment import NAMED, Result
-from dadfi_fast.evaluate.judgement import BETTER
 from dadfi_fast.types import Float32, UInt8
 
 Asked = Callable[..., Any]

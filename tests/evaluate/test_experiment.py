@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from dadfi_fast.errors import DiskError, UsageError
+from dadfi_fast.evaluate.bar_chart import Panel, bars
 from dadfi_fast.evaluate.experiment import EXPERIMENTS, NAMED, Result, Setup, markdown, write
-from dadfi_fast.evaluate.plot import Panel, bars
 
 NAN = float("nan")
 

@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 
 from dadfi_fast.deepfakes import registry
 from dadfi_fast.evaluate import plausibility
-from dadfi_fast.evaluate.experiment import Course, Result, Setup
+from dadfi_fast.evaluate.experiment import Progress, Result, Setup
 from dadfi_fast.evaluate.plausibility import Reals, kept
 from dadfi_fast.types import LEVELS, Float32, UInt8
 
@@ -58,7 +58,7 @@ def by_edit(result: Result) -> dict[str, dict[str, Any]]:
 def test_edit_accuracy_and_its_control(archive: Path, table: Path) -> None:
     """The model adds 0.5: the dark pictures (70 to 90) turn bright, which the judge calls Blond_Hair and Young."""
     ticks: list[int] = []
-    rows = by_edit(measured(archive, table, course=Course(tick=ticks.append)))
+    rows = by_edit(measured(archive, table, progress=Progress(tick=ticks.append)))
     found = {edit: (row["edit_accuracy"], row["unedited"], row["n_asked"]) for edit, row in rows.items()}
     assert found == {
         "Black_Hair": (0, 0, 3),  # the three bright ones stay bright

@@ -10,10 +10,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from dadfi_fast.card import read_card
 from dadfi_fast.errors import UsageError
 from dadfi_fast.evaluate import no_fine_tuning, single_model
 from dadfi_fast.evaluate.experiment import NAMED, Result
+from dadfi_fast.model_card import read_card
 
 Asked = Callable[..., Any]
 

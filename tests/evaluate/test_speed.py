@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.evaluate import speed
-from dadfi_fast.evaluate.experiment import NAMED, Course, Result
+from dadfi_fast.evaluate.experiment import NAMED, Progress, Result
 from dadfi_fast.evaluate.methods import Method
 from dadfi_fast.evaluate.speed import ROUNDS, Timed, measure
 from dadfi_fast.types import Budget, Float32
@@ -139,7 +139,7 @@ def test_slow_methods_get_fewer_pictures(
     clock, planned, ticks = [0.0], list[int](), list[int]()
     monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
     attack = Slow(clock, cost)
-    setup = asked(course=Course(plan=planned.append, tick=ticks.append))
+    setup = asked(progress=Progress(plan=planned.append, tick=ticks.append))
     measure([Timed(Method("slow", attack), 1)], np.zeros((3, 1, 2, 2), np.float32), np.zeros((3, 1), np.float32), setup)
     assert len(attack.seen) == 1 + calls * ROUNDS
     assert planned == [sum(ticks)] == [calls * ROUNDS]

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("torch")
 
 from dadfi_fast.evaluate import validity
-from dadfi_fast.evaluate.experiment import NAMED, Course, Result
+from dadfi_fast.evaluate.experiment import NAMED, Progress, Result
 from dadfi_fast.types import Float32, UInt8
 
 Asked = Callable[..., Any]
@@ -95,7 +95,7 @@ def test_the_answer_in_words(found: Result) -> None:
 
 def test_the_same_again_is_taken_from_what_is_finished(asked: Asked, tmp_path: Path, stripes: Path) -> None:
     ticks: list[int] = []
-    setup = asked(out=tmp_path, course=Course(tick=ticks.append))
+    setup = asked(out=tmp_path, progress=Progress(tick=ticks.append))
     first = validity.run(setup)
     assert sum(ticks) == 2 * 2 * 3  # two pieces, each protects and checks three pictures
     again = validity.run(replace(setup, command="the same in other words"))

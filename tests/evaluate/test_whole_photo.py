@@ -13,9 +13,9 @@ from PIL import Image
 pytest.importorskip("torch")
 pytest.importorskip("flip_evaluator")
 
-from dadfi_fast.check.adversary import read
+from dadfi_fast.check.preprocess import read
 from dadfi_fast.errors import NothingToDo
-from dadfi_fast.evaluate import laboratory, whole_photo
+from dadfi_fast.evaluate import protocol, whole_photo
 from dadfi_fast.evaluate.experiment import NAMED, Result
 from dadfi_fast.types import Face, UInt8
 
@@ -34,7 +34,7 @@ class TwoFaces:
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two bright photos and a dark one, as JPEG."""
-    monkeypatch.setattr(laboratory, "choose_detector", lambda name, model: (TwoFaces(), "a test"))
+    monkeypatch.setattr(protocol, "choose_detector", lambda name, model: (TwoFaces(), "a test"))
     folder = tmp_path / "photos"
     folder.mkdir()
     for level in (20, 90, 160):
@@ -72,7 +72,7 @@ def test_protection_and_what_it_looks_like(found: Result) -> None:
 
 def test_the_format_is_kept(asked: Asked, photos: Path) -> None:
     setup = asked(sources=(photos,))
-    with laboratory.laboratory(setup) as lab, lab.written(lab.unchanged(), whole_photo.AS_PROTECT) as pairs:
+    with protocol.open_protocol(setup) as opened, opened.written(opened.unchanged(), whole_photo.AS_PROTECT) as pairs:
         assert [pair.protected.suffix for pair in pairs] == [".jpg", ".jpg"]
         assert all(read(pair.protected).shape == (64, 128, 3) for pair in pairs)
 

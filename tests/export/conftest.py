@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from dadfi_fast.backends.artifact import Artifact, load_artifact
+from dadfi_fast.backends.generator_file import GeneratorFile, load_generator_file
 from dadfi_fast.export.release import release_generator
 from dadfi_fast.models.generator import Generator
 
 
 @pytest.fixture(scope="session")
-def released(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+def released(tmp_path_factory: pytest.TempPathFactory) -> GeneratorFile:
     """``toy``: preset s, lim 0.04."""
     folder: Path = tmp_path_factory.mktemp("released")
     torch.manual_seed(0)
     run = {"command": "none", "seed": 7}
     release_generator(Generator("s", lim=0.04), folder, name="toy", run=run, text="Random weights.")
-    return load_artifact(str(folder / "toy.onnx"))
+    return load_generator_file(str(folder / "toy.onnx"))

@@ -9,18 +9,19 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from dadfi_fast.backends import cuda, trt
-from dadfi_fast.backends.artifact import Artifact
+from dadfi_fast.backends import cuda
 from dadfi_fast.backends.base import Backend
-from dadfi_fast.backends.half import half, is_half
+from dadfi_fast.backends.float16 import is_float16, to_float16
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.backends.onnxruntime import OnnxRuntime
 from dadfi_fast.backends.openvino import OpenVINO
-from dadfi_fast.card import read_card
+from dadfi_fast.backends.tensorrt import build
 from dadfi_fast.errors import UsageError
 from dadfi_fast.export import generator
 from dadfi_fast.export.fused import fuse
 from dadfi_fast.export.targets import export
 from dadfi_fast.kernels.loader import source_digest
+from dadfi_fast.model_card import read_card
 from dadfi_fast.ops import node
 from dadfi_fast.ops.node import DOMAIN
 from dadfi_fast.types import LEVELS
@@ -90,7 +91,7 @@ def test_what_is_fused(nodes: list[onnx.NodeProto], outputs: tuple[str, ...], fo
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_the_generator(released: Artifact) -> None:
+def test_the_generator(released: GeneratorFile) -> None:
     made = fuse(released.onnx.read_bytes())
     counted = Counter(kinds(made))
     assert counted["InstanceNormRelu"] == 9 and counted["InstanceNormResidual"] == 4
@@ -104,7 +105,7 @@ def test_the_generator(released: Artifact) -> None:
 @pytest.mark.parametrize("kind", [OnnxRuntime, OpenVINO])
 @pytest.mark.parametrize(("narrow", "levels"), [(False, 0.001), (True, 0.25)])
 def test_runtimes_without_the_kernel_run_its_meaning(
-    released: Artifact, tmp_path: Path, kind: type[Backend], narrow: bool, levels: float
+    released: GeneratorFile, tmp_path: Path, kind: type[Backend], narrow: bool, levels: float
 ) -> None:
     made = generator.write(generator.read(str(released.onnx)), tmp_path, narrow=narrow, fused=True)
     assert made.onnx.name == ("toy-fused-f16.onnx" if narrow else "toy-fused.onnx") and made.safetensors is None
@@ -113,8 +114,8 @@ def test_runtimes_without_the_kernel_run_its_meaning(
     assert np.abs(one - other).max() * LEVELS < levels
 
 
-def test_half_keeps_weight_and_bias_wide_and_planes_narrow(released: Artifact) -> None:
-    read = onnx.load_from_string(half(fuse(released.onnx.read_bytes())))
+def test_half_keeps_weight_and_bias_wide_and_planes_narrow(released: GeneratorFile) -> None:
+    read = onnx.load_from_string(to_float16(fuse(released.onnx.read_bytes())))
     weights = {each.name: each.data_type for each in read.graph.initializer}
     made = {name: each for each in read.graph.node for name in each.output}
     for each in read.graph.node:
@@ -123,53 +124,53 @@ def test_half_keeps_weight_and_bias_wide_and_planes_narrow(released: Artifact) -
             assert "Cast" not in {made[name].op_type for name in each.input if name in made}, "nothing is widened"
 
 
-def test_without_the_nodes_it_is_the_file_that_was_fused(released: Artifact) -> None:
+def test_without_the_nodes_it_is_the_file_that_was_fused(released: GeneratorFile) -> None:
     """OpenVINO gets that; what it makes of the generator goes by its operators."""
     made = node.plain(fuse(released.onnx.read_bytes()))
     assert kinds(made) == kinds(released.onnx.read_bytes())
     onnx.checker.check_model(onnx.load_from_string(made), full_check=True)
-    narrow = node.plain(half(fuse(released.onnx.read_bytes())))
+    narrow = node.plain(to_float16(fuse(released.onnx.read_bytes())))
     assert "Cast" in kinds(narrow) and not node.used(narrow)
 
 
-def test_what_tensorrt_is_given_has_the_nodes_without_their_meaning(released: Artifact) -> None:
+def test_what_tensorrt_is_given_has_the_nodes_without_their_meaning(released: GeneratorFile) -> None:
     made = fuse(released.onnx.read_bytes())
     bare = onnx.load_from_string(node.bare(made))
     assert not bare.functions and kinds(node.bare(made)) == kinds(made)
     assert node.used(made) and not node.used(released.onnx.read_bytes())
 
 
-def test_nothing_is_fused_twice(released: Artifact) -> None:
+def test_nothing_is_fused_twice(released: GeneratorFile) -> None:
     with pytest.raises(UsageError, match="no instance norm that could be fused"):
         fuse(fuse(released.onnx.read_bytes()))
 
 
-def test_the_card_says_so(released: Artifact, tmp_path: Path) -> None:
+def test_the_card_says_so(released: GeneratorFile, tmp_path: Path) -> None:
     made = generator.write(generator.read(str(released.onnx)), tmp_path, fused=True)
     assert read_card(made.onnx.with_suffix(".md")).extra["nodes"] == "norm, ReLU and addition in one"
 
 
 @pytest.mark.parametrize("to", ["openvino", "tensorrt-rtx"])
-def test_others_take_no_kernels(released: Artifact, tmp_path: Path, to: str) -> None:
+def test_others_take_no_kernels(released: GeneratorFile, tmp_path: Path, to: str) -> None:
     with pytest.raises(UsageError, match=f"--fused is for onnx and tensorrt: {to} takes no"):
         export(to, str(released.onnx), folder=tmp_path, fused=True)
 
 
 def test_an_engine_is_built_from_the_fused_file(
-    released: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    released: GeneratorFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[bytes] = []
 
-    def build(flavour: trt.Flavour, model: bytes, **_: object) -> trt.Built:
+    def compiled(flavour: build.Flavour, model: bytes, **_: object) -> build.Built:
         built.append(model)
-        return trt.Built(b"engine", b"")
+        return build.Built(b"engine", b"")
 
-    monkeypatch.setattr(trt.Flavour, "missing", lambda self: None)
-    monkeypatch.setattr(trt, "version", lambda flavour: "tensorrt 11.4")
-    monkeypatch.setattr(trt, "build", build)
+    monkeypatch.setattr(build.Flavour, "missing", lambda self: None)
+    monkeypatch.setattr(build, "version", lambda flavour: "tensorrt 11.4")
+    monkeypatch.setattr(build, "build", compiled)
     monkeypatch.setattr(cuda, "gpu", lambda device="cuda": cuda.Gpu("NVIDIA H100", (9, 0), "13.0"))
     written = export("tensorrt", str(released.onnx), folder=tmp_path, fused=True)
     assert written.artifact.onnx == tmp_path / "toy-fused.onnx" and written.backends == ("tensorrt",)
-    assert node.used(built[0]) and is_half(onnx.load_from_string(built[0]))
+    assert node.used(built[0]) and is_float16(onnx.load_from_string(built[0]))
     facts = json.loads(written.files[0].with_suffix(".json").read_text())
     assert facts["kernels"] == source_digest() and facts["generator"] == written.artifact.sha256

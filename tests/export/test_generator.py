@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 import pytest
 
-from dadfi_fast.backends.artifact import Artifact, load_artifact
+from dadfi_fast.backends.generator_file import GeneratorFile, load_generator_file
 from dadfi_fast.backends.onnxruntime import OnnxRuntime
 from dadfi_fast.backends.torch import Torch
-from dadfi_fast.card import amend_card, read_card, sha256
 from dadfi_fast.errors import DiskError, UsageError, WeightsError
 from dadfi_fast.export import generator
+from dadfi_fast.model_card import amend_card, read_card, sha256
 from dadfi_fast.types import LEVELS, Float32
 
 
@@ -27,7 +27,7 @@ def crops() -> Float32:
 
 
 @pytest.fixture
-def alone(released: Artifact, tmp_path: Path) -> Path:
+def alone(released: GeneratorFile, tmp_path: Path) -> Path:
     """Weights without an ONNX file; the card names the weights."""
     folder = tmp_path / "alone"
     folder.mkdir()
@@ -39,20 +39,20 @@ def alone(released: Artifact, tmp_path: Path) -> Path:
     return weights
 
 
-def test_what_is_written_is_a_generator_again(released: Artifact, tmp_path: Path, crops: Float32) -> None:
+def test_what_is_written_is_a_generator_again(released: GeneratorFile, tmp_path: Path, crops: Float32) -> None:
     made = generator.write(generator.read(str(released.onnx)), tmp_path / "new" / "folder")
     assert (made.name, made.lim, made.preset) == ("toy", 0.04, "s")
     assert np.array_equal(OnnxRuntime(made, threads=1)(crops), OnnxRuntime(released, threads=1)(crops))
     assert np.array_equal(Torch(made, threads=1)(crops), Torch(released, threads=1)(crops))
 
 
-def test_the_file_says_what_it_is(released: Artifact, tmp_path: Path) -> None:
+def test_the_file_says_what_it_is(released: GeneratorFile, tmp_path: Path) -> None:
     made = generator.write(generator.read(str(released.onnx)), tmp_path)
     wanted = {"dadfi.generator": released.sha256, "dadfi.lim": "0.04", "dadfi.preset": "s", "dadfi.range": "[-1, 1]"}
     assert facts(made.onnx) == wanted
 
 
-def test_the_card_says_where_it_came_from_and_keeps_the_rest(released: Artifact, tmp_path: Path) -> None:
+def test_the_card_says_where_it_came_from_and_keeps_the_rest(released: GeneratorFile, tmp_path: Path) -> None:
     made = generator.write(generator.read(str(released.onnx)), tmp_path, narrow=True)
     card = read_card(made.onnx.with_suffix(".md"))
     assert card.name == "toy-f16" and card.sha256 == sha256(made.onnx)
@@ -62,7 +62,7 @@ def test_the_card_says_where_it_came_from_and_keeps_the_rest(released: Artifact,
     assert "Random weights." in card.path.read_text()
 
 
-def test_half_is_the_same_within_a_quarter_of_a_level(released: Artifact, tmp_path: Path, crops: Float32) -> None:
+def test_half_is_the_same_within_a_quarter_of_a_level(released: GeneratorFile, tmp_path: Path, crops: Float32) -> None:
     made = generator.write(generator.read(str(released.onnx)), tmp_path, narrow=True)
     assert made.safetensors is None  # torch would run them in float32
     assert made.onnx.stat().st_size < 0.6 * released.onnx.stat().st_size
@@ -70,13 +70,13 @@ def test_half_is_the_same_within_a_quarter_of_a_level(released: Artifact, tmp_pa
     assert 0 < apart.max() < 0.25
 
 
-def test_half_is_not_exported_again(released: Artifact, tmp_path: Path) -> None:
+def test_half_is_not_exported_again(released: GeneratorFile, tmp_path: Path) -> None:
     made = generator.write(generator.read(str(released.onnx)), tmp_path, narrow=True)
     with pytest.raises(UsageError, match="float16 already"):
         generator.read(str(made.onnx))
 
 
-def test_weights_alone_become_a_file(alone: Path, released: Artifact, tmp_path: Path, crops: Float32) -> None:
+def test_weights_alone_become_a_file(alone: Path, released: GeneratorFile, tmp_path: Path, crops: Float32) -> None:
     made = generator.write(generator.read(str(alone)), tmp_path / "out")
     assert facts(made.onnx)["dadfi.generator"] == sha256(alone)
     assert np.abs(OnnxRuntime(made, threads=1)(crops) - Torch(released, threads=1)(crops)).max() * LEVELS < 0.01
@@ -84,11 +84,11 @@ def test_weights_alone_become_a_file(alone: Path, released: Artifact, tmp_path: 
 
 def test_weights_alone_are_not_run(alone: Path) -> None:
     with pytest.raises(UsageError, match=f"make it: dadfi-fast export --to onnx --generator {alone}"):
-        load_artifact(str(alone))
+        load_generator_file(str(alone))
 
 
-def test_weights_beside_their_file_are_that_generator(released: Artifact) -> None:
-    assert load_artifact(str(released.safetensors)) == released
+def test_weights_beside_their_file_are_that_generator(released: GeneratorFile) -> None:
+    assert load_generator_file(str(released.safetensors)) == released
 
 
 def test_changed_weights_are_refused(alone: Path) -> None:
@@ -97,20 +97,20 @@ def test_changed_weights_are_refused(alone: Path) -> None:
         generator.read(str(alone))
 
 
-def test_a_generator_is_not_written_over_itself(released: Artifact) -> None:
+def test_a_generator_is_not_written_over_itself(released: GeneratorFile) -> None:
     before = sha256(released.onnx)
     with pytest.raises(UsageError, match="the generator itself; name another folder"):
         generator.write(generator.read(str(released.onnx)), released.onnx.parent)
     assert sha256(released.onnx) == before
 
 
-def test_a_folder_that_cannot_be_made_is_told(released: Artifact, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_told(released: GeneratorFile, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DiskError, match="cannot write"):
         generator.write(generator.read(str(released.onnx)), tmp_path / "file" / "out")
 
 
-def test_facts_that_a_file_had_before_are_replaced(released: Artifact, tmp_path: Path) -> None:
+def test_facts_that_a_file_had_before_are_replaced(released: GeneratorFile, tmp_path: Path) -> None:
     once = generator.write(generator.read(str(released.onnx)), tmp_path / "once")
     twice = generator.write(generator.read(str(once.onnx)), tmp_path / "twice")
     assert facts(twice.onnx)["dadfi.generator"] == once.sha256

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dadfi_fast.backends.artifact import Artifact, load_artifact
 from dadfi_fast.backends.base import Backend
+from dadfi_fast.backends.generator_file import GeneratorFile, load_generator_file
 from dadfi_fast.backends.onnxruntime import OnnxRuntime
 from dadfi_fast.backends.openvino import OpenVINO
 from dadfi_fast.backends.torch import Torch
-from dadfi_fast.card import cards
 from dadfi_fast.errors import BackendMissing, UsageError
 from dadfi_fast.export import generator, parity
+from dadfi_fast.model_card import cards
 from dadfi_fast.types import LEVELS, Float32
 
 
@@ -36,24 +36,24 @@ class Constant(Backend):
         return np.full_like(crops, self.value)
 
 
-def constant(artifact: Artifact, levels: float, precision: str = "f32") -> Constant:
+def constant(artifact: GeneratorFile, levels: float, precision: str = "f32") -> Constant:
     made = Constant(artifact, precision=precision)
     made.value = levels / LEVELS
     return made
 
 
 class TestCompare:
-    def test_figures_are_in_levels(self, released: Artifact) -> None:
+    def test_figures_are_in_levels(self, released: GeneratorFile) -> None:
         grey = np.zeros((1, 3, 16, 16), np.float32)  # 127.5 levels: half a level either way is another whole one
         found = parity.compare(constant(released, 3), constant(released, 1), [grey, grey])
         assert (found.largest, found.rms) == (pytest.approx(2, rel=1e-4), pytest.approx(2, rel=1e-4))
         assert (found.pixels, found.backend, found.against) == (1.0, "constant-cpu f32", "constant-cpu f32")
 
-    def test_differences_that_a_file_cannot_hold_change_no_pixel(self, released: Artifact) -> None:
+    def test_differences_that_a_file_cannot_hold_change_no_pixel(self, released: GeneratorFile) -> None:
         whole = np.full((1, 3, 16, 16), 1 / LEVELS - 1, np.float32)
         assert parity.compare(constant(released, 0.4), constant(released, 0), [whole]).pixels == 0
 
-    def test_the_largest_of_all_batches_counts(self, released: Artifact) -> None:
+    def test_the_largest_of_all_batches_counts(self, released: GeneratorFile) -> None:
         backend = Torch(released, threads=1)
         flat, busy = np.zeros((1, 3, 16, 16), np.float32), parity.pictures(1, size=32)
         both = parity.compare(backend, constant(released, 0), [flat, busy])
@@ -72,7 +72,7 @@ class TestCompare:
         ],
     )
     def test_limits_go_by_precision(
-        self, released: Artifact, levels: float, precision: str, judged: str | None, within: bool
+        self, released: GeneratorFile, levels: float, precision: str, judged: str | None, within: bool
     ) -> None:
         grey = np.zeros((1, 3, 16, 16), np.float32)
         backend = constant(released, levels, precision)
@@ -82,7 +82,7 @@ class TestCompare:
 @pytest.mark.parametrize("name", [card.name for card in cards() if card.family == "generator"])
 def test_all_that_run_a_generator_that_ships_agree(name: str) -> None:
     """Any two, within the limits of the one that is less exact."""
-    running, missing = parity.runners(load_artifact(name), ("onnxruntime", "openvino", "torch"))
+    running, missing = parity.runners(load_generator_file(name), ("onnxruntime", "openvino", "torch"))
     assert [each.precision for each in running] == ["f32", "f32", "bf16", "f32", "bf16"] and missing == []
     crops = [parity.pictures(2)]
     for one, other in itertools.combinations(running, 2):
@@ -94,7 +94,7 @@ def test_all_that_run_a_generator_that_ships_agree(name: str) -> None:
 
 class TestLayers:
     @pytest.mark.parametrize("kind", [OnnxRuntime, OpenVINO])
-    def test_every_layer_agrees(self, released: Artifact, kind: type[Backend]) -> None:
+    def test_every_layer_agrees(self, released: GeneratorFile, kind: type[Backend]) -> None:
         crops = parity.pictures(1, size=32)
         found = parity.layers(kind(released, threads=1, precision="f32"), Torch(released, threads=1), crops)
         names = [layer.name for layer in found]
@@ -103,20 +103,20 @@ class TestLayers:
         assert all(layer.largest < 1e-3 * layer.peak for layer in found)
         assert all(layer.peak > 0.5 for layer in found[:-1])  # they are not zeros that agree
 
-    def test_the_layer_that_differs_is_found(self, released: Artifact) -> None:
+    def test_the_layer_that_differs_is_found(self, released: GeneratorFile) -> None:
         other = Torch(released, threads=1)
         other.generator.blocks[1].second.bias.data += 0.5
         found = parity.layers(OnnxRuntime(released, threads=1), other, parity.pictures(1, size=32))
         wrong = [layer.name for layer in found if layer.largest > 1e-2 * layer.peak]
         assert wrong[0] == "blocks.1.second"
 
-    def test_a_file_in_half_can_be_looked_into(self, released: Artifact, tmp_path: Path) -> None:
+    def test_a_file_in_half_can_be_looked_into(self, released: GeneratorFile, tmp_path: Path) -> None:
         half = generator.write(generator.read(str(released.onnx)), tmp_path, narrow=True)
         crops = parity.pictures(1, size=32)
         found = parity.layers(OnnxRuntime(half, threads=1), Torch(released, threads=1), crops)
         assert all(0 < layer.largest < 2e-2 * layer.peak for layer in found)
 
-    def test_engines_cannot_be_looked_into(self, released: Artifact) -> None:
+    def test_engines_cannot_be_looked_into(self, released: GeneratorFile) -> None:
         closed = constant(released, 0)
         closed.devices = {"cuda": ("f16",)}  # type: ignore[misc]
         with pytest.raises(UsageError, match="inside its engine"):
@@ -124,7 +124,7 @@ class TestLayers:
 
 
 class TestRunners:
-    def test_each_precision_is_a_runner(self, released: Artifact) -> None:
+    def test_each_precision_is_a_runner(self, released: GeneratorFile) -> None:
         found, missing = parity.runners(released, ("openvino", "onnxruntime", "torch"))
         assert [each.describe for each in found] == [
             "openvino-cpu f32",
@@ -135,23 +135,25 @@ class TestRunners:
         ]
         assert missing == []
 
-    def test_what_cannot_run_says_why(self, released: Artifact) -> None:
+    def test_what_cannot_run_says_why(self, released: GeneratorFile) -> None:
         found, missing = parity.runners(replace(released, safetensors=None), ("torch",))
         assert found == [] and missing[0].startswith("torch: ") and "safetensors is missing" in missing[0]
 
-    def test_one_precision_on_demand(self, released: Artifact) -> None:
+    def test_one_precision_on_demand(self, released: GeneratorFile) -> None:
         found, _ = parity.runners(released, ("openvino",), precision="f32")
         assert [each.describe for each in found] == ["openvino-cpu f32"]
 
 
 class TestReference:
-    def test_it_is_torch(self, released: Artifact) -> None:
+    def test_it_is_torch(self, released: GeneratorFile) -> None:
         assert parity.reference(released).describe == "torch-cpu f32"
 
-    def test_without_weights_for_torch_it_is_the_next(self, released: Artifact) -> None:
+    def test_without_weights_for_torch_it_is_the_next(self, released: GeneratorFile) -> None:
         assert parity.reference(replace(released, safetensors=None)).describe == "onnxruntime-cpu f32"
 
-    def test_without_anything_it_says_what_mends_it(self, released: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_anything_it_says_what_mends_it(
+        self, released: GeneratorFile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for kind in (Torch, OnnxRuntime, OpenVINO):
             monkeypatch.setattr(kind, "missing", classmethod(lambda cls: "gone"))
         with pytest.raises(BackendMissing, match="pip install"):

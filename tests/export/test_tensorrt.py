@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from dadfi_fast.backends import cuda, engines, trt
-from dadfi_fast.backends.artifact import Artifact, load_artifact
-from dadfi_fast.card import cards
+from dadfi_fast.backends import cuda
+from dadfi_fast.backends.generator_file import GeneratorFile, load_generator_file
+from dadfi_fast.backends.tensorrt import build, cache
 from dadfi_fast.errors import BackendMissing, UsageError
 from dadfi_fast.export import tensorrt
 from dadfi_fast.export.generator import read, write
+from dadfi_fast.model_card import cards
 
 SHIPPED = [card.name for card in cards() if card.family == "generator"]
 
@@ -22,7 +23,7 @@ def test_a_generator_that_ships_is_built_for_cards_that_are_not_here(name: str, 
     """From its exported file, not from the one that ships."""
     exported = write(read(name), tmp_path / "onnx")
     cards = ("sm80", "sm89", "sm120")
-    paths = tensorrt.write(trt.TENSORRT_RTX, exported, architectures=cards, folder=tmp_path / "engines")
+    paths = tensorrt.write(build.TENSORRT_RTX, exported, architectures=cards, folder=tmp_path / "engines")
     assert len(set(paths)) == 3
     for path, card in zip(paths, cards, strict=True):
         facts = json.loads(path.with_suffix(".json").read_text())
@@ -33,37 +34,37 @@ def test_a_generator_that_ships_is_built_for_cards_that_are_not_here(name: str, 
 
 @pytest.mark.extras("tensorrt-rtx")
 def test_an_engine_that_is_there_is_not_built_again(
-    released: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    released: GeneratorFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = tensorrt.write(trt.TENSORRT_RTX, released, architectures=("sm89",), folder=tmp_path)
-    monkeypatch.setattr(trt, "build", None)  # would fail if called
-    assert tensorrt.write(trt.TENSORRT_RTX, released, architectures=("sm89",), folder=tmp_path) == first
+    first = tensorrt.write(build.TENSORRT_RTX, released, architectures=("sm89",), folder=tmp_path)
+    monkeypatch.setattr(build, "build", None)  # would fail if called
+    assert tensorrt.write(build.TENSORRT_RTX, released, architectures=("sm89",), folder=tmp_path) == first
 
 
 @pytest.mark.extras("tensorrt-rtx")
-def test_an_architecture_that_is_none(released: Artifact, tmp_path: Path) -> None:
+def test_an_architecture_that_is_none(released: GeneratorFile, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="it knows sm75"):
-        tensorrt.write(trt.TENSORRT_RTX, released, architectures=("sm90",), folder=tmp_path)
+        tensorrt.write(build.TENSORRT_RTX, released, architectures=("sm90",), folder=tmp_path)
 
 
 @pytest.mark.extras("tensorrt-rtx")
 @pytest.mark.skipif(cuda.missing() is None, reason="there is a GPU")
-def test_without_a_gpu_cards_must_be_named(released: Artifact, tmp_path: Path) -> None:
+def test_without_a_gpu_cards_must_be_named(released: GeneratorFile, tmp_path: Path) -> None:
     with pytest.raises(BackendMissing, match="or name GPUs with --arch"):
-        tensorrt.write(trt.TENSORRT_RTX, released, folder=tmp_path)
+        tensorrt.write(build.TENSORRT_RTX, released, folder=tmp_path)
 
 
 def test_what_is_not_installed_is_told() -> None:
-    flavour = trt.Flavour("x", ("no_such_module_",), (1, 0), "pip install x", ahead_of_time=True)
+    flavour = build.Flavour("x", ("no_such_module_",), (1, 0), "pip install x", ahead_of_time=True)
     with pytest.raises(BackendMissing, match="x is not installed; run: pip install x"):
-        tensorrt.write(flavour, load_artifact(), architectures=("sm89",))
+        tensorrt.write(flavour, load_generator_file(), architectures=("sm89",))
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not trt.TENSORRT.installed, reason="tensorrt is not installed")
-def test_tensorrt_builds_for_the_gpu_that_is_here(released: Artifact, tmp_path: Path) -> None:
-    (path,) = tensorrt.write(trt.TENSORRT, released, folder=tmp_path)
+@pytest.mark.skipif(not build.TENSORRT.installed, reason="tensorrt is not installed")
+def test_tensorrt_builds_for_the_gpu_that_is_here(released: GeneratorFile, tmp_path: Path) -> None:
+    (path,) = tensorrt.write(build.TENSORRT, released, folder=tmp_path)
     facts = json.loads(path.with_suffix(".json").read_text())
     assert facts["target"].endswith(cuda.gpu().architecture)
     assert list(path.parent.glob("*.timings"))
-    assert path.suffix == engines.SUFFIX
+    assert path.suffix == cache.SUFFIX

@@ -8,7 +8,7 @@ import pytest
 from dadfi_fast.faces import align
 from dadfi_fast.faces.align import Square
 from dadfi_fast.faces.shrink import shrink
-from dadfi_fast.protect.decode import upright
+from dadfi_fast.images.decode import upright
 from dadfi_fast.types import LEVELS, UInt8
 
 torch = pytest.importorskip("torch", reason="torch is not installed")

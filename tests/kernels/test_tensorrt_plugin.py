@@ -22,8 +22,8 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 from torch import Tensor
 
-from dadfi_fast.backends.artifact import load_artifact
-from dadfi_fast.backends.half import half
+from dadfi_fast.backends.float16 import to_float16
+from dadfi_fast.backends.generator_file import load_generator_file
 from dadfi_fast.backends.onnxruntime import OnnxRuntime
 from dadfi_fast.errors import BackendMissing
 from dadfi_fast.export.fused import fuse
@@ -137,7 +137,7 @@ def test_weight_and_bias_may_stay_float32(trt: Any, library: ctypes.CDLL) -> Non
 @pytest.mark.parametrize(("narrow", "last"), [(False, "LINEAR"), (True, "LINEAR"), (True, "HWC8")], ids=str)
 def test_the_exported_file_runs_on_them(trt: Any, library: ctypes.CDLL, narrow: bool, last: str) -> None:
     """The file that TensorRT is given, node by node: ours by the kernel that it would launch, others by ONNX's own."""
-    plain = load_artifact()
+    plain = load_generator_file()
     fused = fuse(plain.onnx.read_bytes())
     built: dict[tuple[str, int], Kernel] = {}
 
@@ -151,7 +151,7 @@ def test_the_exported_file_runs_on_them(trt: Any, library: ctypes.CDLL, narrow: 
 
         return type(name, (OpRun,), {"op_domain": DOMAIN, "_run": _run})
 
-    model = onnx.load_from_string(bare(half(fused) if narrow else fused))
+    model = onnx.load_from_string(bare(to_float16(fused) if narrow else fused))
     ours = ReferenceEvaluator(model, new_ops=[node_of(name, call) for name, call in NODES.items()])
     crops = np.random.default_rng(0).uniform(-1, 1, (1, 3, 20, 28)).astype(np.float32)
     (delta,) = ours.run(None, {"crops": crops})

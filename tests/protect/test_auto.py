@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from dadfi_fast.attacks.generator import GeneratorAttack
-from dadfi_fast.backends.artifact import load_artifact
-from dadfi_fast.backends.choice import choose
+from dadfi_fast.backends.generator_file import load_generator_file
+from dadfi_fast.backends.registry import choose
 from dadfi_fast.protect import auto
 from dadfi_fast.protect.auto import FEWEST, Settings, Trial, faster, settle
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.find import find
-from dadfi_fast.protect.hops import Hops
-from dadfi_fast.protect.write import OutFolder
+from dadfi_fast.protect.discover import discover
+from dadfi_fast.protect.stages import Stages
+from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.types import Budget, Float32
 from tests.protect.conftest import MIDDLE, Boxes, Stripes
 
@@ -37,15 +37,17 @@ def settled(folder: Path, *, left: int = FEWEST, detector: Boxes = MIDDLE, **opt
     """The settings for a run on ``folder``."""
     config = ProtectConfig(sources=(str(folder),), out=folder.parent / "out", **options)
     attack = Stripes(Budget(config.strength))
-    return settle(config, left=left, first=lambda: find(config.sources, config.out), detector=detector, attack=attack)
+    return settle(
+        config, left=left, first=lambda: discover(config.sources, config.out), detector=detector, attack=attack
+    )
 
 
 def trial(tmp_path: Path, *, attack: Stripes | None = None, until: float = float("inf"), **options: Any) -> Trial:
     """A trial on the pictures in the folder ``in``."""
     config = ProtectConfig(sources=(str(tmp_path / "in"),), out=tmp_path / "out", **options)
-    hops = Hops(config, MIDDLE, Budget(), OutFolder(tmp_path / "scratch"))
-    made = Trial(hops, attack or Stripes(Budget()), until)
-    assert made.read(find(config.sources, config.out))
+    stages = Stages(config, MIDDLE, Budget(), OutFolder(tmp_path / "scratch"))
+    made = Trial(stages, attack or Stripes(Budget()), until)
+    assert made.read(discover(config.sources, config.out))
     return made
 
 
@@ -171,7 +173,7 @@ def test_files_are_the_same_whatever_is_chosen(
 ) -> None:
     files: dict[str, bytes | None] = {f"{n}.jpg": encoded(size=(40 + 9 * n, 60), quality=90) for n in range(7)}
     photos(files | {"x.png": encoded("PNG")})
-    generator = load_artifact()
+    generator = load_generator_file()
     found = []
     for batch, workers, threads in ((1, 1, 1), (3, 2, 2), (4, 3, 1), (8, 2, 1)):
         attack = GeneratorAttack(choose()[0](generator, threads=threads), Budget())

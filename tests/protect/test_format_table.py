@@ -18,10 +18,9 @@ import pytest
 import tifffile
 from PIL import Image, IptcImagePlugin
 
-from dadfi_fast import heif
-from dadfi_fast.protect import icc, jpeg, png, tiff
-from dadfi_fast.protect.iptc import resources_of
-from dadfi_fast.protect.trailer import find_trailer
+from dadfi_fast.images import heif, icc, jpeg, png, tiff
+from dadfi_fast.images.iptc import resources_of
+from dadfi_fast.images.trailer import find_trailer
 from dadfi_fast.types import Metadata
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "formats.md"
@@ -147,7 +146,7 @@ def with_alpha(form: str, *, deep: bool = False) -> bytes:
     if form == "GIF":
         return saved(form, Image.fromarray(colour).quantize(16), transparency=3)
     if form == "BMP":
-        from dadfi_fast.protect.bmp import with_alpha as written
+        from dadfi_fast.images.bmp import with_alpha as written
 
         return written(colour, fade, None)
     if deep:

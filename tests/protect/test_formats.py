@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from dadfi_fast import heif
 from dadfi_fast.errors import PhotoError
+from dadfi_fast.images import heif
+from dadfi_fast.images.decode import open_picture, recognise
 from dadfi_fast.protect.crop import squares
-from dadfi_fast.protect.decode import open_picture, recognise
 from dadfi_fast.types import Face, UInt8
 
 Make = Callable[..., bytes]

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from dadfi_fast.errors import PhotoError
-from dadfi_fast.protect import icc
-from dadfi_fast.protect.decode import decode, open_picture
+from dadfi_fast.images import icc
+from dadfi_fast.images.decode import decode, open_picture
 from dadfi_fast.types import Photo, UInt8
 
 Smooth = Callable[[int, int], UInt8]
@@ -155,7 +155,7 @@ def test_a_subsampling_without_a_name(tmp_path: Path, smooth: Smooth) -> None:
 
 
 def test_iptc_and_comments_are_read() -> None:
-    from dadfi_fast.protect.iptc import PREFIX, iptc_of, resources_of
+    from dadfi_fast.images.iptc import PREFIX, iptc_of, resources_of
 
     resources = resources_of(b"\x1c\x02\x19\x00\x05alpha") or b""
     whole = within(

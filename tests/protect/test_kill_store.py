@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dadfi_fast.protect.manifest import NAME
-from dadfi_fast.protect.places import Remote, remote
+from dadfi_fast.storage.paths import RemotePath, parse_url
 
 PHOTOS = 60
 #: Seconds after which a run that has written nothing is taken for one that never will.
@@ -30,7 +30,7 @@ from dadfi_fast.protect import commit
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.pipeline import protect
-from dadfi_fast.protect.places import place
+from dadfi_fast.storage.paths import parse_path
 from dadfi_fast.types import Budget
 
 class Slow(Attack):
@@ -39,7 +39,8 @@ class Slow(Attack):
         return np.full_like(crops, self.budget.eps)
 
 commit.GROUP = 4
-config = ProtectConfig(sources=(sys.argv[1],), out=place(sys.argv[2]), detector="none", workers=2, batch=2, verify=0)
+out = parse_path(sys.argv[2])
+config = ProtectConfig(sources=(sys.argv[1],), out=out, detector="none", workers=2, batch=2, verify=0)
 print("ready", flush=True)
 summary = protect(config, detector=Whole(), attack=Slow(Budget()), facts=Facts(config.fingerprint, "toy", "toy"))
 print(summary.written, summary.done, flush=True)
@@ -51,7 +52,7 @@ print(summary.written, summary.done, flush=True)
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_killed_again_and_again(s3: str, photos: Callable[..., Path]) -> None:
     names = [f"{n % 4}/{n:02}.jpg" for n in range(PHOTOS)]
-    source, out = photos(dict.fromkeys(names)), remote(f"{s3}/out")
+    source, out = photos(dict.fromkeys(names)), parse_url(f"{s3}/out")
     command = [sys.executable, "-c", SCRIPT, str(source), str(out)]
     moments, kills = random.Random(5), 0
     there: dict[str, object] = {}
@@ -77,13 +78,13 @@ def test_killed_again_and_again(s3: str, photos: Callable[..., Path]) -> None:
         assert hashlib.sha256((out / row["target"]).read_bytes()).hexdigest() == row["sha256_target"]
 
 
-def _written(out: Remote) -> dict[str, object]:
+def _written(out: RemotePath) -> dict[str, object]:
     """The photos that are there, and when they came."""
     found = out.store.system.find(out.key, detail=True, refresh=True)
     return {key: info["LastModified"] for key, info in found.items() if key.endswith(".jpg")}
 
 
-def _wait_for_more(out: Remote, than: int) -> None:
+def _wait_for_more(out: RemotePath, than: int) -> None:
     end = time.monotonic() + PATIENCE
     while len(_written(out)) <= than:
         assert time.monotonic() < end, "the run writes nothing"

@@ -14,7 +14,7 @@ import pytest
 
 from dadfi_fast.errors import DiskError, UsageError
 from dadfi_fast.protect.manifest import NAME, Facts, Manifest, row_of
-from dadfi_fast.protect.outcome import Copied, Entry, Failed, Quality, Skipped, Written
+from dadfi_fast.protect.results import Copied, Entry, Failed, Quality, Skipped, Written
 from dadfi_fast.types import Face
 
 FACTS = Facts("config", "generator", "toy: because")
@@ -165,7 +165,7 @@ def test_a_row_can_be_taken_back(tmp_path: Path, manifest: Manifest) -> None:
     manifest.append(written(tmp_path, "a.jpg"))
     row = written(tmp_path, "b.jpg")
     manifest.append(row)
-    manifest.take_back(row)
+    manifest.undo_last(row)
     assert [row["source"] for row in lines(tmp_path)] == ["a.jpg"]
 
 
@@ -176,11 +176,11 @@ def test_one_run_at_a_time(tmp_path: Path, manifest: Manifest) -> None:
 
 
 def test_looking_changes_nothing(tmp_path: Path) -> None:
-    with closing(Manifest(tmp_path / "nowhere", FACTS, look=True)) as none:
+    with closing(Manifest(tmp_path / "nowhere", FACTS, read_only=True)) as none:
         assert none.find("a.jpg") is None
     assert not (tmp_path / "nowhere").exists()
     (tmp_path / NAME).write_bytes(b'{"source": "a.jpg", "status": "failed"}\n{"torn')
-    with closing(Manifest(tmp_path, FACTS, look=True)) as seen:
+    with closing(Manifest(tmp_path, FACTS, read_only=True)) as seen:
         assert seen.find("a.jpg") == {"source": "a.jpg", "status": "failed"}
     assert (tmp_path / NAME).read_bytes().endswith(b'{"torn')
 

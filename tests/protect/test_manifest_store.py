@@ -10,54 +10,54 @@ from typing import Any
 import pytest
 
 from dadfi_fast.errors import DiskError, UsageError
-from dadfi_fast.protect.lease import BEAT, DEAD, Lease
-from dadfi_fast.protect.lease import NAME as LOCK
+from dadfi_fast.protect.distributed.manifest_shards import open_manifest
 from dadfi_fast.protect.manifest import NAME, Facts, Manifest, row_of
-from dadfi_fast.protect.manifest_store import PARTS, StoreManifest, StorePart, new_run, parts, recovered
-from dadfi_fast.protect.outcome import Entry, Failed, Skipped, Written
-from dadfi_fast.protect.parts import open_manifest
-from dadfi_fast.protect.places import Remote, remote
+from dadfi_fast.protect.manifest_store import SHARDS, StoreManifest, StoreShard, new_run, recovered, shards
+from dadfi_fast.protect.results import Entry, Failed, Skipped, Written
+from dadfi_fast.storage.lease import BEAT, DEAD, Lease
+from dadfi_fast.storage.lease import NAME as LOCK
+from dadfi_fast.storage.paths import RemotePath, parse_url
 
 FACTS = Facts("config", "generator", "toy: because")
 
 
 @pytest.fixture
-def out(memory: str) -> Remote:
+def out(memory: str) -> RemotePath:
     """An empty folder."""
-    return remote(f"{memory}/out")
+    return parse_url(f"{memory}/out")
 
 
 def row(name: str, content: bytes = b"x") -> dict[str, Any]:
     """A row of a written file."""
-    entry = Entry(remote(f"memory:///in/{name}"), name, name, 7, 9)
+    entry = Entry(parse_url(f"memory:///in/{name}"), name, name, 7, 9)
     return row_of(Written(entry, name, (), 6, "s", hashlib.sha256(content).hexdigest()), FACTS)
 
 
-def put(out: Remote, name: str, content: bytes = b"x") -> None:
+def put(out: RemotePath, name: str, content: bytes = b"x") -> None:
     """A file."""
     out.store.system.pipe_file((out / name).key, content)
 
 
-def files(out: Remote) -> list[str]:
+def files(out: RemotePath) -> list[str]:
     """All files, relative."""
     return sorted(name[len(out.key) + 1 :] for name in out.store.system.find(out.key))
 
 
-def sources(out: Remote) -> list[str]:
+def sources(out: RemotePath) -> list[str]:
     """The inputs that the manifest knows."""
     return [json.loads(line)["source"] for line in (out / NAME).read_bytes().splitlines()]
 
 
-def test_rows_go_up_in_parts_and_become_one_file(out: Remote) -> None:
+def test_rows_go_up_in_parts_and_become_one_file(out: RemotePath) -> None:
     with closing(open_manifest(out, FACTS)) as manifest:
         assert isinstance(manifest, StoreManifest)
         for group in (("a.jpg", "b.jpg"), ("c.jpg",)):
             for name in group:
                 manifest.append(row(name))
-            manifest.settle()
+            manifest.flush()
             for name in group:
                 put(out, name)
-        assert len(parts(out)) == 2 and not (out / NAME).exists()
+        assert len(shards(out)) == 2 and not (out / NAME).exists()
         manifest.append(row("d.jpg"))  # a part of its own at the end
         put(out, "d.jpg")
     assert sources(out) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
@@ -66,18 +66,18 @@ def test_rows_go_up_in_parts_and_become_one_file(out: Remote) -> None:
         assert again.find("c.jpg") == row("c.jpg") and again.find("e.jpg") is None
 
 
-def killed(out: Remote, *groups: dict[str, bool]) -> None:
+def killed(out: RemotePath, *groups: dict[str, bool]) -> None:
     """What a killed run leaves: parts, and those files that had gone up."""
-    part = StorePart(out, FACTS, name=f"{new_run()}-main")
+    part = StoreShard(out, FACTS, name=f"{new_run()}-main")
     for group in groups:
         for name, there in group.items():
             part.append(row(name))
             if there:
                 put(out, name)
-        part.settle()
+        part.flush()
 
 
-def test_a_killed_run_is_taken_over(out: Remote) -> None:
+def test_a_killed_run_is_taken_over(out: RemotePath) -> None:
     killed(out, {"a.jpg": True, "b.jpg": True}, {"c.jpg": False, "d.jpg": True})
     with closing(StoreManifest(out, FACTS)) as manifest:
         assert [manifest.find(name) is not None for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg")] == [
@@ -86,29 +86,29 @@ def test_a_killed_run_is_taken_over(out: Remote) -> None:
             False,
             True,
         ]
-        assert len(parts(out)) == 2  # until the manifest is there
-    assert sources(out) == ["a.jpg", "b.jpg", "d.jpg"] and parts(out) == []
+        assert len(shards(out)) == 2  # until the manifest is there
+    assert sources(out) == ["a.jpg", "b.jpg", "d.jpg"] and shards(out) == []
 
 
-def test_a_strangers_file_is_not_taken_for_ours(out: Remote) -> None:
+def test_a_strangers_file_is_not_taken_for_ours(out: RemotePath) -> None:
     killed(out, {"a.jpg": False})
     put(out, "a.jpg", b"another one")
     with closing(StoreManifest(out, FACTS)) as manifest:
         assert manifest.find("a.jpg") is None
 
 
-def test_rows_of_both_kinds_are_known(out: Remote) -> None:
+def test_rows_of_both_kinds_are_known(out: RemotePath) -> None:
     with closing(StoreManifest(out, FACTS)) as first:
         first.append(row("a.jpg"))
         put(out, "a.jpg")
     killed(out, {"b.jpg": True})
-    with closing(open_manifest(out, FACTS, look=True)) as seen:
+    with closing(open_manifest(out, FACTS, read_only=True)) as seen:
         assert seen.find("a.jpg") and seen.find("b.jpg")
-    assert len(parts(out)) == 1 and sources(out) == ["a.jpg"] and LOCK not in files(out)  # looking changes nothing
+    assert len(shards(out)) == 1 and sources(out) == ["a.jpg"] and LOCK not in files(out)  # looking changes nothing
 
 
-def test_the_last_row_of_an_input_stays(out: Remote) -> None:
-    entry = Entry(remote("memory:///in/a.jpg"), "a.jpg", "a.jpg", 7, 9)
+def test_the_last_row_of_an_input_stays(out: RemotePath) -> None:
+    entry = Entry(parse_url("memory:///in/a.jpg"), "a.jpg", "a.jpg", 7, 9)
     with closing(StoreManifest(out, FACTS)) as first:
         first.append(row_of(Failed(entry, "read", OSError("gone")), FACTS))
     with closing(StoreManifest(out, FACTS)) as second:
@@ -117,48 +117,48 @@ def test_the_last_row_of_an_input_stays(out: Remote) -> None:
     assert sources(out) == ["a.jpg"] and json.loads((out / NAME).read_bytes())["status"] == "written"
 
 
-def test_other_runs_parts_stay(out: Remote) -> None:
+def test_other_runs_parts_stay(out: RemotePath) -> None:
     """Of a worker that outlives its run: the next one reads them."""
     with closing(StoreManifest(out, FACTS)) as manifest:
-        manifest.append(row_of(Skipped(Entry(remote("memory:///n"), "n", "n", 1, 1), "no picture"), FACTS))
+        manifest.append(row_of(Skipped(Entry(parse_url("memory:///n"), "n", "n", 1, 1), "no picture"), FACTS))
         killed(out, {"late.jpg": True})
-    assert len(parts(out)) == 1 and (out / PARTS).name == PARTS
+    assert len(shards(out)) == 1 and (out / SHARDS).name == SHARDS
     with closing(StoreManifest(out, FACTS)) as manifest:
         assert manifest.find("late.jpg") is not None
 
 
-def test_parts_that_were_not_taken_over_stay(out: Remote) -> None:
+def test_parts_that_were_not_taken_over_stay(out: RemotePath) -> None:
     """The run ended by a fault while workers had reported, or not yet."""
     with closing(StoreManifest(out, FACTS)) as manifest:
         for number, name in enumerate(("a.jpg", "b.jpg")):
-            with closing(StorePart(out, FACTS, name=f"{manifest.run}-00000{number}")) as part:
+            with closing(StoreShard(out, FACTS, name=f"{manifest.run}-00000{number}")) as part:
                 part.append(row(name))
                 put(out, name)
         manifest.merge(row("a.jpg"))
         manifest.merged(f"{manifest.run}-000000")
-    assert sources(out) == ["a.jpg"] and [part.name for part in parts(out)] == [f"{manifest.run}-000001-000000.jsonl"]
+    assert sources(out) == ["a.jpg"] and [part.name for part in shards(out)] == [f"{manifest.run}-000001-000000.jsonl"]
     with closing(StoreManifest(out, FACTS)) as manifest:
         assert manifest.find("b.jpg") is not None
 
 
-def test_what_was_given_up_is_left_to_the_next_run(out: Remote) -> None:
+def test_what_was_given_up_is_left_to_the_next_run(out: RemotePath) -> None:
     with closing(StoreManifest(out, FACTS)) as manifest:
         manifest.append(row("a.jpg"))
         manifest.append(row("b.jpg"))
-        manifest.settle()
+        manifest.flush()
         put(out, "a.jpg")
-        manifest.abandon()  # the store was gone before b.jpg was there
-    assert not (out / NAME).exists() and len(parts(out)) == 1
-    assert [each["source"] for each in recovered(out, parts(out))] == ["a.jpg"]
+        manifest.rollback()  # the store was gone before b.jpg was there
+    assert not (out / NAME).exists() and len(shards(out)) == 1
+    assert [each["source"] for each in recovered(out, shards(out))] == ["a.jpg"]
 
 
-def test_nothing_to_say_writes_nothing(out: Remote) -> None:
+def test_nothing_to_say_writes_nothing(out: RemotePath) -> None:
     put(out, "other")
     StoreManifest(out, FACTS).close()
     assert files(out) == ["other"]
 
 
-def test_one_run_at_a_time(out: Remote) -> None:
+def test_one_run_at_a_time(out: RemotePath) -> None:
     with (
         closing(StoreManifest(out, FACTS)),
         pytest.raises(UsageError, match=r"another run is writing to memory:///shop/out: process \d+ on "),
@@ -176,7 +176,7 @@ def test_one_run_at_a_time(out: Remote) -> None:
         ({"host": None, "process": None, "beat": 0.0}, False),  # here, and alive
     ],
 )
-def test_runs_that_are_dead_do_not_count(out: Remote, found: dict[str, Any], may: bool) -> None:
+def test_runs_that_are_dead_do_not_count(out: RemotePath, found: dict[str, Any], may: bool) -> None:
     import os
     import socket
     import time
@@ -195,10 +195,10 @@ def test_runs_that_are_dead_do_not_count(out: Remote, found: dict[str, Any], may
             Lease(out)
 
 
-def test_a_run_gives_signs_of_life(out: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_gives_signs_of_life(out: RemotePath, monkeypatch: pytest.MonkeyPatch) -> None:
     import time
 
-    monkeypatch.setattr("dadfi_fast.protect.lease.BEAT", 0.01)
+    monkeypatch.setattr("dadfi_fast.storage.lease.BEAT", 0.01)
     with closing(Lease(out)):
         first = (out / LOCK).read_bytes()
         end = time.monotonic() + 5
@@ -208,7 +208,7 @@ def test_a_run_gives_signs_of_life(out: Remote, monkeypatch: pytest.MonkeyPatch)
     assert DEAD > 3 * BEAT  # one sign that gets lost does no harm
 
 
-def test_a_store_that_is_gone_is_told(out: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_is_gone_is_told(out: RemotePath, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = StoreManifest(out, FACTS)
     manifest.append(row("a.jpg"))
 

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from dadfi_fast.errors import DiskError, UsageError
-from dadfi_fast.protect import icc
-from dadfi_fast.protect.jpeg import read_header, with_metadata
+from dadfi_fast.images import icc
+from dadfi_fast.images.jpeg import read_header, with_metadata
 from dadfi_fast.protect.manifest import NAME
 from dadfi_fast.types import Metadata, UInt8
 
@@ -284,7 +284,7 @@ def test_interrupted_twice_it_stops_at_once(photos: Fill, run: Run, stripes: Any
 
 
 def test_look_ahead_is_bounded(photos: Fill, run: Run, stripes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dadfi_fast.protect import decode
+    from dadfi_fast.images import decode
 
     photos({f"{n:03}.jpg": None for n in range(120)})
     opened, made, ahead = [0], [0], [0]
@@ -298,7 +298,7 @@ def test_look_ahead_is_bounded(photos: Fill, run: Run, stripes: Any, monkeypatch
         ahead[0] = max(ahead[0], opened[0] - made[0])
         made[0] += 4
 
-    monkeypatch.setattr("dadfi_fast.protect.hops.open_picture", counted)
+    monkeypatch.setattr("dadfi_fast.protect.stages.open_picture", counted)
     summary, _ = run(attack=stripes(during=during), batch=4, workers=2, verify=0)
     assert summary.written == 120
     assert ahead[0] <= 2 * 2 + (4 + 2 * 2) + 4 + 4

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dadfi_fast.errors import PhotoError
-from dadfi_fast.protect.decode import HEAD, open_picture, recognise
+from dadfi_fast.images.decode import HEAD, open_picture, recognise
 
 
 def tiff(*directories: dict[int, int], sub: dict[int, int] | None = None, order: str = "<") -> bytes:

@@ -13,10 +13,10 @@ import pytest
 
 from dadfi_fast.errors import DiskError, UsageError
 from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.dry_run import dry_run
 from dadfi_fast.protect.manifest import NAME, Facts
-from dadfi_fast.protect.places import Place, Remote, remote
-from dadfi_fast.protect.plan import plan
-from dadfi_fast.protect.storage import OutStore
+from dadfi_fast.storage.object_store import OutStore
+from dadfi_fast.storage.paths import AnyPath, RemotePath, parse_url
 
 Make = Callable[..., bytes]
 Fill = Callable[[dict[str, bytes | None]], Path]
@@ -24,16 +24,16 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture(params=["memory", pytest.param("s3", marks=[pytest.mark.slow, pytest.mark.extras("s3")])])
-def shop(request: pytest.FixtureRequest) -> Iterator[Remote]:
+def shop(request: pytest.FixtureRequest) -> Iterator[RemotePath]:
     """A store, empty."""
-    yield remote(request.getfixturevalue(request.param))
+    yield parse_url(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
-def inside(shop: Remote, photos: Fill) -> Callable[[dict[str, bytes | None]], Remote]:
+def inside(shop: RemotePath, photos: Fill) -> Callable[[dict[str, bytes | None]], RemotePath]:
     """Puts files into the store's folder ``in``, and into the folder ``in`` on disk."""
 
-    def fill(files: dict[str, bytes | None]) -> Remote:
+    def fill(files: dict[str, bytes | None]) -> RemotePath:
         folder = photos(files)
         for name in files:
             shop.store.system.pipe_file((shop / "in" / name).key, (folder / name).read_bytes())
@@ -42,7 +42,7 @@ def inside(shop: Remote, photos: Fill) -> Callable[[dict[str, bytes | None]], Re
     return fill
 
 
-def files(folder: Place) -> dict[str, bytes]:
+def files(folder: AnyPath) -> dict[str, bytes]:
     """Everything but the manifest."""
     if isinstance(folder, Path):
         found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -57,7 +57,7 @@ def untimed(rows: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**row, "seconds": None, "stat": row["stat"][0]} for row in rows.values()]
 
 
-def test_the_same_as_on_a_disk(inside: Any, shop: Remote, run: Run, encoded: Make, tmp_path: Path) -> None:
+def test_the_same_as_on_a_disk(inside: Any, shop: RemotePath, run: Run, encoded: Make, tmp_path: Path) -> None:
     source = inside(
         {
             "a.jpg": None,
@@ -92,7 +92,7 @@ def test_the_same_as_on_a_disk(inside: Any, shop: Remote, run: Run, encoded: Mak
     ],
 )
 def test_files_that_are_there(
-    inside: Any, shop: Remote, run: Run, policy: str, status: str, target: str | None
+    inside: Any, shop: RemotePath, run: Run, policy: str, status: str, target: str | None
 ) -> None:
     source, out = inside({"a.jpg": None}), shop / "out"
     shop.store.system.pipe_file((out / "a.jpg").key, b"mine")
@@ -102,7 +102,7 @@ def test_files_that_are_there(
     assert set(files(out)) == {"a.jpg"} | ({target} if target else set())
 
 
-def test_renamed_side_by_side(inside: Any, shop: Remote, run: Run) -> None:
+def test_renamed_side_by_side(inside: Any, shop: RemotePath, run: Run) -> None:
     """Names that are only claimed count as well: all of these go up in one group."""
     source, out = inside({"a.jpg": None, "a-2.jpg": None, "a-3.jpg": None}), shop / "out"
     shop.store.system.pipe_file((out / "a.jpg").key, b"mine")
@@ -111,7 +111,7 @@ def test_renamed_side_by_side(inside: Any, shop: Remote, run: Run) -> None:
     assert len(set(targets)) == 3 and set(files(out)) == {"a.jpg", *targets} and files(out)["a.jpg"] == b"mine"
 
 
-def test_out_within_source(inside: Any, shop: Remote, run: Run) -> None:
+def test_out_within_source(inside: Any, shop: RemotePath, run: Run) -> None:
     source = inside({"a.jpg": None, "sub/b.jpg": None})
     for written, done in ((2, 0), (0, 2)):
         summary, rows = run(source, out=source / "sub" / "protected")
@@ -121,7 +121,7 @@ def test_out_within_source(inside: Any, shop: Remote, run: Run) -> None:
 
 
 def test_a_store_that_goes_away_ends_the_run_and_keeps_what_is_written(
-    inside: Any, shop: Remote, run: Run, monkeypatch: pytest.MonkeyPatch
+    inside: Any, shop: RemotePath, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dadfi_fast.protect.commit.GROUP", 4)
     names = {f"{n:02}.jpg": None for n in range(18)}
@@ -152,7 +152,7 @@ def test_a_store_that_goes_away_ends_the_run_and_keeps_what_is_written(
     assert set(files(out)) == set(names)
 
 
-def test_interrupted_it_finishes_what_is_under_way(inside: Any, shop: Remote, run: Run, stripes: Any) -> None:
+def test_interrupted_it_finishes_what_is_under_way(inside: Any, shop: RemotePath, run: Run, stripes: Any) -> None:
     source, out = inside({f"{n:03}.jpg": None for n in range(90)}), shop / "out"
     attack = stripes(during=lambda call: os.kill(os.getpid(), signal.SIGINT) if call == 2 else None)
     summary, rows = run(source, out=out, attack=attack, batch=4)
@@ -163,7 +163,7 @@ def test_interrupted_it_finishes_what_is_under_way(inside: Any, shop: Remote, ru
 
 
 def test_a_name_that_the_store_does_not_take(
-    inside: Any, shop: Remote, run: Run, monkeypatch: pytest.MonkeyPatch
+    inside: Any, shop: RemotePath, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import errno
 
@@ -183,7 +183,7 @@ def test_a_name_that_the_store_does_not_take(
     assert set(files(out)) == {"b.jpg"} and rows["b.jpg"]["status"] == "written"
 
 
-def test_the_time_of_uploads_is_told(inside: Any, shop: Remote, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_of_uploads_is_told(inside: Any, shop: RemotePath, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are what a run to a far store waits for."""
     source, put = inside({f"{n}.jpg": None for n in range(6)}), OutStore.upload
 
@@ -197,9 +197,9 @@ def test_the_time_of_uploads_is_told(inside: Any, shop: Remote, run: Run, monkey
     assert write.photos == 6 and 2 < write.rate < 6 and write.load > 0.3
 
 
-def test_a_dry_run_writes_nothing(inside: Any, shop: Remote) -> None:
+def test_a_dry_run_writes_nothing(inside: Any, shop: RemotePath) -> None:
     source = inside({"a.jpg": None, "n.txt": b"hi"})
     config = ProtectConfig(sources=(str(source),), out=shop / "out")
-    rows = list(plan(config, Facts(config.fingerprint, "toy", "")))
+    rows = list(dry_run(config, Facts(config.fingerprint, "toy", "")))
     assert [(row["source"], row["action"]) for row in rows] == [("a.jpg", "protect"), ("n.txt", "skip")]
     assert files(shop / "out") == {}

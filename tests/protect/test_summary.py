@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dadfi_fast.protect.mark import ALREADY
-from dadfi_fast.protect.outcome import Copied, Done, Entry, Failed, Skipped, Written
+from dadfi_fast.images.tag import ALREADY
+from dadfi_fast.protect.results import Copied, Done, Entry, Failed, Skipped, Written
 from dadfi_fast.protect.summary import SHOWN, Summary
 from dadfi_fast.types import Face
 

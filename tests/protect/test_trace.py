@@ -15,9 +15,9 @@ import pytest
 
 from dadfi_fast.errors import DiskError
 from dadfi_fast.protect import trace as module
-from dadfi_fast.protect.hops import hop
 from dadfi_fast.protect.meter import STAGES, Meter
-from dadfi_fast.protect.outcome import Entry, Failed
+from dadfi_fast.protect.results import Entry, Failed
+from dadfi_fast.protect.stages import stage
 from dadfi_fast.protect.trace import Trace
 
 Events = list[dict[str, Any]]
@@ -99,7 +99,7 @@ def test_a_fault_ends_its_span(tmp_path: Path) -> None:
 
     with Trace(tmp_path / "t.json") as trace:
         meter = Meter(compute=1, disk=1, trace=trace)
-        assert isinstance(hop("read", Entry, fail, meter)(entry("a.jpg")), Failed)
+        assert isinstance(stage("read", Entry, fail, meter)(entry("a.jpg")), Failed)
     assert [event["name"] for event in spans(tmp_path / "t.json")] == ["read"]
 
 
@@ -112,7 +112,7 @@ def test_ranges_for_nvidias_profilers(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "nvtx", stand_in)
     with Trace(tmp_path / "t.json", ranges=True) as trace:
         meter = Meter(compute=1, disk=1, trace=trace)
-        hop("read", Entry, lambda item: item, meter)(entry("a.jpg"))
+        stage("read", Entry, lambda item: item, meter)(entry("a.jpg"))
         meter.add("decode", 0.1)  # nothing was begun, so nothing ends
     assert calls == [("push", "read", "dadfi-fast"), ("pop", "dadfi-fast")]
     assert len(spans(tmp_path / "t.json")) == 2
@@ -121,7 +121,7 @@ def test_ranges_for_nvidias_profilers(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_without_nvtx_there_are_no_ranges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nvtx", None)
     with Trace(tmp_path / "t.json", ranges=True) as trace:
-        hop("read", Entry, lambda item: item, Meter(compute=1, disk=1, trace=trace))(entry("a.jpg"))
+        stage("read", Entry, lambda item: item, Meter(compute=1, disk=1, trace=trace))(entry("a.jpg"))
     assert len(spans(tmp_path / "t.json")) == 1
 
 
@@ -133,7 +133,7 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full disk to offer")
 def test_a_full_disk_ends_the_run_and_is_no_photos_fault() -> None:
     trace = Trace(Path("/dev/full"))
-    work = hop("read", Entry, lambda item: item, Meter(compute=1, disk=1, trace=trace))
+    work = stage("read", Entry, lambda item: item, Meter(compute=1, disk=1, trace=trace))
     with pytest.raises(DiskError, match="No space left on device"):
         for number in range(5000):
             assert isinstance(work(entry(f"{number}.jpg")), Entry)

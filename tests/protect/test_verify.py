@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from dadfi_fast.errors import PhotoError
-from dadfi_fast.protect.outcome import Entry, Quality
+from dadfi_fast.protect.results import Entry, Quality
 from dadfi_fast.protect.verify import is_drawn, measure
 from dadfi_fast.types import UInt8
 
@@ -54,7 +54,7 @@ def test_a_reader_of_its_own_finds_what_ours_gets_wrong(
     photos: Callable[..., Path], run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both sides used to be read by the decoder that made the file, so that nothing it did looked wrong."""
-    from dadfi_fast.protect.decode.simplejpeg import JpegDecoder
+    from dadfi_fast.images.decode.simplejpeg import JpegDecoder
 
     buffer = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)

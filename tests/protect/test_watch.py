@@ -13,7 +13,7 @@ import pytest
 
 from dadfi_fast.errors import UsageError
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.find import find
+from dadfi_fast.protect.discover import discover
 from dadfi_fast.protect.interrupt import SIGNALS, interruptible
 from dadfi_fast.protect.watch import UNFINISHED, Watcher, rounds
 
@@ -28,7 +28,7 @@ def config(tmp_path: Path) -> ProtectConfig:
 def ready(watcher: Watcher, config: ProtectConfig) -> set[str]:
     """What the next look finds ready."""
     count = watcher.look()
-    items = [item for item in find(config.sources, config.out) if watcher.is_ready(item)]
+    items = [item for item in discover(config.sources, config.out) if watcher.is_ready(item)]
     assert len(items) == count
     return {item.name if hasattr(item, "name") else item.entry.name for item in items}
 
@@ -82,7 +82,7 @@ def test_what_changes_after_the_look_is_not_ready(config: ProtectConfig) -> None
     watcher = Watcher(config, rest=5)
     assert watcher.look() == 1
     write(config, "a.jpg", b"more", age=30)
-    assert not any(watcher.is_ready(item) for item in find(config.sources, config.out))
+    assert not any(watcher.is_ready(item) for item in discover(config.sources, config.out))
 
 
 @pytest.mark.parametrize("suffix", UNFINISHED)

@@ -9,7 +9,7 @@ import torch
 from dadfi_fast.deepfakes.base import Editor
 from dadfi_fast.deepfakes.edits import ATTRIBUTES, Targets
 from dadfi_fast.deepfakes.stargan import Generator
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.training.data import Faces
 
 

@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 import torch
 
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.evaluate.curve import InTraining
 from dadfi_fast.export.release import release_deepfake, release_generator
 from dadfi_fast.training.data import Faces
+from dadfi_fast.training.deepfakes.attributes import AttributesConfig, AttributesTrainer, accuracy
 from dadfi_fast.training.initiative import InitiativeTrainer
 from dadfi_fast.training.loop import run
-from dadfi_fast.training.step import DadfiTrainer
-from dadfi_fast.training.surrogates.attributes import AttributesConfig, AttributesTrainer, accuracy
+from dadfi_fast.training.trainer import DadfiTrainer
 from tests.pretend import There, pretend_device
-from tests.training.test_step import TINY
-from tests.training.test_surrogates import FAMILIES, _recorded
+from tests.training.test_deepfakes import FAMILIES, _recorded
+from tests.training.test_trainer import TINY
 
 
 @pytest.fixture

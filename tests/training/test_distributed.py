@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import multiprocessing
 
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.training import distributed
 from dadfi_fast.training.config import TrainConfig
 from dadfi_fast.training.data import Faces
 from dadfi_fast.training.loop import run
-from dadfi_fast.training.step import DadfiTrainer
+from dadfi_fast.training.trainer import DadfiTrainer
 
 TINY = TrainConfig(image_size=16, stored_size=32, batch=2, lambda_y=0.0, lambda_distortion=8.0, bf16=False)
 
@@ -58,14 +58,14 @@ def test_alone_nothing_is_shared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scores", "settled"),
+    ("scores", "converged"),
     [
         ([0.1, 0.2, 0.3, 0.3], False),  # one checkpoint without gain
         ([0.1, 0.3, 0.3, 0.2], True),  # two
         ([0.3], False),
     ],
 )
-def test_a_run_ends_when_nothing_is_gained(scores: list[float], settled: bool, faces: Faces, target: Target) -> None:
+def test_a_run_ends_when_nothing_is_gained(scores: list[float], converged: bool, faces: Faces, target: Target) -> None:
     trainer = DadfiTrainer(replace(TINY, patience=2), faces, [target])
     trainer.scores = scores
-    assert trainer.settled() == settled
+    assert trainer.converged() == converged

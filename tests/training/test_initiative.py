@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dadfi_fast.deepfakes.target import Target
+from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.training.config import load_config
 from dadfi_fast.training.data import Faces
 from dadfi_fast.training.initiative import InitiativeTrainer

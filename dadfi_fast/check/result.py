@@ -1,0 +1,216 @@
+"""The verdict: a sample of written files against the deepfake models, and what the figures say."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from dadfi_fast.check.callbacks import Callback, show
+from dadfi_fast.check.conditions import WRITTEN, Condition
+from dadfi_fast.check.distances import Distances, See, measure
+from dadfi_fast.check.fake_sets import FakeSets
+from dadfi_fast.check.file_result import FileResult, finite
+from dadfi_fast.check.inception import Inception
+from dadfi_fast.check.pairs import Pair, draw
+from dadfi_fast.check.preprocess import Find
+from dadfi_fast.check.runner import Runner
+from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
+from dadfi_fast.deepfakes.registry import load_attributes, load_models
+from dadfi_fast.errors import DadfiError, NothingToDo
+from dadfi_fast.metrics.defence import SUCCESS, Scores, score, success
+
+#: Why a Frechet distance is null, and what is said of one.
+NO_FID: Final = "not asked for; check --fid N measures it, with N fakes in each of the two sets"
+TOO_FEW: Final = "fewer than two fakes: there is nothing to compare"
+
+
+@dataclass(frozen=True, eq=False)
+class CheckResult:
+    """What `check_files` found; at least one sample."""
+
+    #: Heads of `rows`.
+    COLUMNS: ClassVar = ("condition", "model", "edits", "d_pix", "d_mask", "SR", "SR_mask", "empty masks", "SR_all")
+
+    samples: tuple[FileResult, ...]
+    failures: tuple[tuple[Pair, str], ...]  # pairs that could not be compared, and why
+    models: tuple[str, ...]
+    conditions: tuple[str, ...]  # the first is the picture as written
+    n_pairs: int  # that the sample was drawn from
+    seed: int
+    fakes: FakeSets | None = None  # for the Frechet distance, where it was asked for
+
+    def scores(self, model: str, condition: str = WRITTEN.name) -> Scores:
+        """The figures of one model."""
+        joined = self.distances(model, condition)
+        return score(joined.pix, joined.mask)
+
+    def success(self, model: str) -> float:
+        """SR_mask of one model on the files as written."""
+        return self.scores(model).sr_mask
+
+    def sr_all(self, condition: str = WRITTEN.name) -> float:
+        """Share of pictures where every model fails at every edit of every face."""
+        return float(np.mean([sample.looks[condition].protected for sample in self.samples]))
+
+    def beaten(self, model: str, condition: str = WRITTEN.name) -> int:
+        """The samples in which every fake by ``model`` is broken: each edit of each face that changed anything."""
+        masks = (sample.looks[condition].distances[model].mask for sample in self.samples)
+        return sum(bool((success(mask) | np.isnan(mask)).all() and not np.isnan(mask).all()) for mask in masks)
+
+    def worst(self) -> list[FileResult]:
+        """The samples, those with the least broken fakes first."""
+        return sorted(self.samples, key=lambda sample: np.nan_to_num(sample.looks[WRITTEN.name].weakest, nan=-1.0))
+
+    def rows(self) -> Iterator[tuple[str | int | float, ...]]:
+        """A table row for each condition and model, under `COLUMNS`."""
+        for condition in self.conditions:
+            for model in self.models:
+                s = self.scores(model, condition)
+                figures = (s.d_pix, s.d_mask, s.sr, s.sr_mask, s.n_empty, self.sr_all(condition))
+                yield (condition, model, s.n_edits, *figures)
+
+    def sentence(self) -> str:
+        """What `rows` say of the files as written, in words."""
+        count = len(self.samples)
+        safe = sum(sample.looks[WRITTEN.name].protected for sample in self.samples)
+        shares = ", ".join(f"{model} {self.success(model):.1%}" for model in self.models)
+        photos = ", ".join(f"{model} {self.beaten(model)} of {count}" for model in self.models)
+        fakes = f"fakes that are visibly broken (SR_mask): {shares}"
+        return f"{fakes}\nphotos with every fake broken: {photos}; by all models at once (SR_all): {safe} of {count}"
+
+    def fid(self, model: str, condition: str = WRITTEN.name) -> tuple[float | None, int | None]:
+        """The Frechet distance of one model's two sets of fakes, and n, the fakes in each; None where there is none."""
+        if self.fakes is None or not (n := self.fakes.n(model, condition)):
+            return None, None
+        return finite(self.fakes.distance(model, condition)), n
+
+    def fid_sentence(self) -> str:
+        """The Frechet distances of the files as written, in words; empty where none was asked for."""
+        found = [(model, *self.fid(model)) for model in self.models] if self.fakes else []
+        shown = [f"{model} {distance:.4g} (n = {n})" for model, distance, n in found if distance is not None]
+        if not found:
+            return ""
+        figures = ", ".join(shown) or TOO_FEW
+        return f"Frechet distance (FID) of the fakes: {figures}; to be compared with figures of the same n only"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict as ``check --json`` prints it: figures that do not exist are None."""
+        differing = [sample.psnr for sample in self.samples if math.isfinite(sample.psnr)]
+        seen = [sample.looks[WRITTEN.name] for sample in self.samples]
+        return {
+            "n": len(self.samples),
+            **self._condition(WRITTEN.name),
+            "psnr": _mean(differing),
+            "ssim": _mean([sample.ssim for sample in self.samples if not math.isnan(sample.ssim)]),
+            "linf_max": max(sample.linf for sample in self.samples),
+            "n_pairs": self.n_pairs,
+            "n_failed": len(self.failures),
+            "n_identical": len(self.samples) - len(differing),
+            "n_faces": sum(each.faces for each in seen if each.found),
+            "n_no_face": sum(not each.found for each in seen),
+            "seed": self.seed,
+            "threshold": SUCCESS,
+            "fid_reason": self._no_fid(),
+            "conditions": {name: self._condition(name) for name in self.conditions[1:]},
+            "failures": [{"target": pair.name, "error": why} for pair, why in self.failures],
+        }
+
+    def _condition(self, name: str) -> dict[str, Any]:
+        return {"models": {model: self._model(model, name) for model in self.models}, "sr_all": self.sr_all(name)}
+
+    def _model(self, model: str, condition: str) -> dict[str, Any]:
+        s, joined = self.scores(model, condition), self.distances(model, condition)
+        fid, n = self.fid(model, condition)
+        return {
+            "n_edits": s.n_edits,
+            "d_pix": s.d_pix,
+            "d_mask": finite(s.d_mask),
+            "sr": s.sr,
+            "sr_mask": s.sr_mask,
+            "n_empty": s.n_empty,
+            "fid": fid,
+            "fid_n": n,
+            "d_original": float(joined.original.mean()),
+            "d_original_null": float(joined.null.mean()),
+        }
+
+    def _no_fid(self) -> str | None:
+        if self.fakes is None:
+            return NO_FID
+        return TOO_FEW if all(self.fid(model)[0] is None for model in self.models) else None
+
+    def distances(self, model: str, condition: str = WRITTEN.name) -> Distances:
+        """What one model made of all faces of all samples, in their order."""
+        return Distances.join([sample.looks[condition].distances[model] for sample in self.samples])
+
+
+def check_files(
+    pairs: Sequence[Pair | tuple[Path, Path]],
+    *,
+    models: Sequence[DeepfakeModel] | None = None,
+    classifier: AttributeModel | None = None,
+    detector: Find | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    conditions: Sequence[Condition] = (),
+    watchers: Sequence[Callback] = (),
+    fid: int = 0,
+    tick: Callable[[], object] = lambda: None,
+) -> CheckResult:
+    """Run written files through deepfake models, beside their originals.
+
+    Args:
+        pairs: (original, protected), or what `find_pairs` gives.
+        models: deepfake models; all that are there where None.
+        classifier: says which attributes a photo has; the bundled one where None.
+        detector: how the adversary finds faces; the default one where None.
+        sample: check this many pairs, drawn at random; all where None.
+        seed: of the drawing.
+        conditions: what else is done to the protected picture first; each gives figures of its own.
+        watchers: are shown the pictures while they are there.
+        fid: fakes in each of the two sets of a Frechet distance, as far as there are so many; 0: it is not measured.
+        tick: called after every pair.
+
+    Raises:
+        NothingToDo: there are no pairs.
+        DadfiError: none of the pairs could be compared.
+        WeightsError: a model is missing or damaged.
+        BackendMissing: a Frechet distance is asked for and its network is not installed.
+    """
+    fakes = FakeSets(Inception(), count=fid, conditions=[each.name for each in (WRITTEN, *conditions)]) if fid else None
+    watchers = [*watchers, fakes] if fakes else watchers
+    known = list(dict.fromkeys(pair if isinstance(pair, Pair) else Pair(pair[1].name, *pair) for pair in pairs))
+    drawn = draw(known, n=sample, seed=seed)
+    if not drawn:
+        raise NothingToDo("there is no file to check")
+    models = load_models() if models is None else models
+    classifier = load_attributes() if classifier is None else classifier
+    every = {condition.name: condition for condition in (WRITTEN, *conditions)}
+    sizes = {classifier.image_size, *(model.image_size for model in models), *(watch.size for watch in watchers)}
+    see: See | None = functools.partial(show, watchers) if watchers else None
+    inspection = Runner(detector or _default_detector(), list(every.values()), sizes)
+    for batch in inspection.batches(drawn, tick=tick):
+        for watch in watchers:
+            watch.crops(batch)
+        found = measure([crop for _, crop in batch], models=models, classifier=classifier, see=see)
+        inspection.enter([key for key, _ in batch], found)
+    samples, failures = inspection.samples(), tuple(inspection.failures)
+    if not samples:
+        raise DadfiError(f"none of the {len(drawn)} files could be compared; the first: {failures[0][1]}")
+    return CheckResult(samples, failures, tuple(model.name for model in models), tuple(every), len(known), seed, fakes)
+
+
+def _default_detector() -> Find:
+    from dadfi_fast.faces.detector import choose_detector
+
+    return choose_detector("auto")[0]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None

@@ -1,0 +1,149 @@
+"""What phones put behind a JPEG: a film (motion photo), a depth or gain map, further pictures.
+
+A decoder stops where the picture ends, so nothing of this is seen, and all of it shows the face as it was. Further
+pictures are listed in an APP2 segment of their own, the multi-picture index, by places that count from within that
+segment. Source: CIPA DC-007 (Multi-Picture Format), section 5.2.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from dadfi_fast.errors import PhotoError
+from dadfi_fast.images.jpeg import APP1, APP2, EOI, XMP, Segment, segments
+from dadfi_fast.images.previews import pictures
+
+INDEX: Final = b"MPF\0"
+_ENTRIES: Final = 0xB002
+_ENTRY: Final = 16  # bytes: attribute, size, place (4 each), two links (2 each)
+#: What may follow a picture without meaning anything.
+_PADDING: Final = b"\0\xff \t\r\n"
+#: A marker within the scans that is neither a stuffed byte, nor a restart, nor a fill byte.
+_MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+#: How XMP lists what follows: Google's container, and motion photos of before.
+_LISTS: Final = (b"Container:Directory", b"Camera:MotionPhoto", b"Camera:MicroVideo")
+_FILM: Final = re.compile(rb"ftyp(mp4|isom|iso\d|qt  |avc1|3gp|M4V|mmp4)")
+
+
+@dataclass(frozen=True)
+class Trailer:
+    """What stands behind the picture of a JPEG file."""
+
+    data: bytes
+    place: int  # where it began in the file
+    index: Segment | None  # the multi-picture index, where the file has one
+
+    @property
+    def what(self) -> str:
+        """For people: ``a film (2.3 MB)``."""
+        parts = ["a film"] if _FILM.search(self.data) else []
+        if (count := self._pictures()) > 0:
+            parts.append("a further picture" if count == 1 else f"{count} further pictures")
+        return f"{' and '.join(parts) or 'data'} ({len(self.data) / 1e6:.1f} MB)"
+
+    @property
+    def is_pictures(self) -> bool:
+        """Whether further pictures or maps are in it, which lie as the stored picture does; a film says how it lies."""
+        return self.index is not None or next(pictures(self.data), None) is not None
+
+    def behind(self, encoded: bytes) -> bytes:
+        """An encoder's file with this behind it, and the index made right for it."""
+        if self.index is None:
+            return encoded + self.data
+        at = next(s.start for s in segments(encoded) if not (0xE0 <= s.marker <= 0xEF or s.marker == 0xFE))
+        size = len(encoded) + 4 + len(self.index.payload)
+        payload = self._moved(at + 4 + len(INDEX), size)
+        segment = struct.pack(">BBH", 0xFF, APP2, len(payload) + 2) + payload
+        return encoded[:at] + segment + encoded[at:] + self.data
+
+    def _pictures(self) -> int:
+        if self.index is None:
+            return 0
+        try:
+            return len(_Index(bytearray(self.index.payload)).entries()) - 1
+        except struct.error:
+            return 0
+
+    def _moved(self, header: int, size: int) -> bytes:
+        """The index for a file whose first picture has ``size`` bytes and whose index has its header at ``header``."""
+        assert self.index is not None
+        block = _Index(bytearray(self.index.payload))
+        before = self.index.start + 4 + len(INDEX)
+        try:
+            for number, at in enumerate(block.entries()):
+                place = block.read(at + 8)
+                if number == 0:
+                    block.write(at + 4, size)
+                elif before + place >= self.place:
+                    block.write(at + 8, size + before + place - self.place - header)
+        except struct.error:
+            return self.index.payload
+        return bytes(block.data)
+
+
+class _Index:
+    """A multi-picture index: a small TIFF directory behind the name."""
+
+    def __init__(self, payload: bytearray) -> None:
+        self.data = payload
+        self._order = "<" if payload[4:6] == b"II" else ">"
+
+    def read(self, at: int, kind: str = "I") -> int:
+        value: int = struct.unpack_from(self._order + kind, self.data, at)[0]
+        return value
+
+    def write(self, at: int, value: int) -> None:
+        struct.pack_into(self._order + "I", self.data, at, value)
+
+    def entries(self) -> list[int]:
+        """Where the entry of each picture stands; only those that are there, whatever the index says."""
+        field = self._field(_ENTRIES)
+        if field is None:
+            return []
+        first = len(INDEX) + self.read(field + 8)
+        size = min(self.read(field + 4), len(self.data) - first)
+        return [first + _ENTRY * number for number in range(size // _ENTRY)]
+
+    def _field(self, tag: int) -> int | None:
+        directory = len(INDEX) + self.read(len(INDEX) + 4)
+        fields = (directory + 2 + 12 * number for number in range(self.read(directory, "H")))
+        return next((field for field in fields if self.read(field, "H") == tag), None)
+
+
+def find_trailer(data: bytes) -> Trailer | None:
+    """What stands behind the picture in a JPEG file; None where nothing does, or only padding.
+
+    Searching the compressed pixels for their end would take a millisecond a megabyte. A file that ends as a picture
+    does and names nothing that follows, neither in an index nor in its XMP, is taken for the picture alone.
+    """
+    try:
+        header = list(segments(data))
+    except PhotoError:
+        return None
+    index = next((s for s in header if s.marker == APP2 and s.payload.startswith(INDEX)), None)
+    named = index is not None or any(_names_more(s) for s in header)
+    if not named and data[-64:].rstrip(_PADDING).endswith(b"\xff\xd9"):
+        return None
+    end = _end(data, header[-1].end)
+    if not end or not data[end:].strip(_PADDING):
+        return None
+    return Trailer(data[end:], end, index)
+
+
+def _names_more(segment: Segment) -> bool:
+    """Whether this is an XMP packet with a list of what follows."""
+    packet = segment.payload
+    return segment.marker == APP1 and packet.startswith(XMP) and any(name in packet for name in _LISTS)
+
+
+def _end(data: bytes, at: int) -> int:
+    """Where the picture ends, by way of all its scans (there may be tables between them); 0 where it never does."""
+    while found := _MARKER.search(data, at):
+        marker = data[found.start() + 1]
+        if marker == EOI:
+            return found.end()
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return 0

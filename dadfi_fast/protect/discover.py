@@ -1,0 +1,182 @@
+"""Which files are protected: files, folders with all that is in them, and globs; in a fixed order, one by one.
+
+Sources in a store are found in the same order as on a disk; see `dadfi_fast.storage.listing`.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any, Final
+
+from dadfi_fast.errors import NothingToDo, UsageError
+from dadfi_fast.images.naming import Namer
+from dadfi_fast.protect.results import Entry, Failed
+from dadfi_fast.storage import listing
+from dadfi_fast.storage.paths import AnyPath, RemotePath, parse_path
+
+#: Files that systems leave in folders of pictures: passed over without a word.
+JUNK: Final = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", ".picasa.ini", ".localized"})
+JUNK_FOLDERS: Final = frozenset({"__macosx", "@eadir", ".git", ".svn", ".hg", ".thumbnails", ".trashes"})
+#: How the names of our own files and folders begin: the manifest, its parts and temporary files.
+OURS: Final = ("dadfi-manifest", ".dadfi-")
+
+
+@dataclass(frozen=True)
+class Root:
+    """One SOURCE: a folder, or files whose places are mirrored from ``folder`` on."""
+
+    folder: AnyPath
+    files: tuple[AnyPath, ...] | None  # None: all that is in the folder
+
+
+def discover(sources: Sequence[str], out: AnyPath, *, form: str = "keep") -> Iterator[Entry | Failed]:
+    """Every input with its place under ``out``; a folder that cannot be read is a failure of its own.
+
+    Raises:
+        UsageError: a source does not exist, or writing to ``out`` could touch an input.
+        NothingToDo: a glob matches nothing.
+    """
+    roots = [_root(source) for source in dict.fromkeys(sources)]
+    for root in roots:
+        _refuse_overlap(root, out)
+    return _entries(roots, _Kept(out), form)
+
+
+def _entries(roots: Sequence[Root], kept: _Kept, form: str) -> Iterator[Entry | Failed]:
+    absolute = len({root.folder.resolve() for root in roots}) > 1
+    namer = Namer(form, forget=len(roots) == 1 and roots[0].files is None)
+    for root in roots:
+        for relative, files in _listed(root, kept):
+            if isinstance(files, OSError):
+                at = root.folder / relative
+                yield Failed(Entry(at, _name(at, root, absolute), "", 0, 0), "find", files)
+                continue
+            targets = namer.assign(relative.as_posix(), [path.name for path in files])
+            for path, target in zip(files, targets, strict=True):
+                yield _entry(path, _name(path, root, absolute), target, named=root.files is not None)
+
+
+def _entry(path: AnyPath, name: str, target: str, *, named: bool) -> Entry | Failed:
+    if isinstance(path, RemotePath):
+        return Entry(path, name, target, path.size or 0, path.mtime_ns, named)
+    try:
+        facts = path.stat()
+    except OSError as error:  # deleted since it was listed
+        return Failed(Entry(path, name, target, 0, 0), "find", error)
+    return Entry(path, name, target, facts.st_size, facts.st_mtime_ns, named)
+
+
+def _name(path: AnyPath, root: Root, absolute: bool) -> str:
+    return path.absolute().as_posix() if absolute else _below(path, root.folder)
+
+
+def _below(path: Any, folder: Any) -> str:
+    """The way from a folder to what lies in it, on a disk or in a store."""
+    return str(path.relative_to(folder).as_posix())
+
+
+def _root(source: str) -> Root:
+    path = parse_path(source)
+    if isinstance(path, RemotePath):
+        return Root(*listing.root(path, is_junk=_is_junk))
+    source = str(path)  # what a file:// URL stands for
+    if path.is_dir():
+        return Root(path, None)
+    if path.is_file():
+        return Root(path.parent, (path,))
+    if glob.has_magic(source):
+        return _glob(source)
+    raise UsageError(f"{source} does not exist; SOURCE is a file, a folder or a glob such as 'photos/**/*.jpg'")
+
+
+def _glob(pattern: str) -> Root:
+    parts = PurePath(pattern).parts
+    fixed = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+    files = sorted(Path(each) for each in glob.iglob(pattern, recursive=True))  # noqa: PTH207 (one string, ** in it)
+    files = [path for path in files if path.is_file() and not _is_junk(path.name)]
+    if not files:
+        raise NothingToDo(f"no file matches {pattern}")
+    return Root(Path(*parts[:fixed]), tuple(files))
+
+
+def _refuse_overlap(root: Root, out: AnyPath) -> None:
+    """Nothing below ``out`` may be an input: a target could be another input's name."""
+    folder, target = root.folder.resolve(), out.resolve()
+    if type(folder) is not type(target):  # one on a disk, one in a store
+        return
+    if folder == target and root.files is None:
+        raise UsageError(f"--out {out} is the folder to be protected; name another, inputs are never written to")
+    paths: tuple[Any, ...] = (folder,) if root.files is None else tuple(file.resolve() for file in root.files)
+    for path in paths:
+        if path.is_relative_to(target):
+            raise UsageError(f"{path} lies in --out {out}; name another folder, inputs are never written to")
+
+
+class _Kept:
+    """Which folders are entered: no junk, not the output folder by whatever path, none that the way leads through."""
+
+    def __init__(self, out: AnyPath) -> None:
+        self._out = out
+
+    def enter(self, folder: os.DirEntry[str], way: frozenset[tuple[int, int]]) -> tuple[int, int] | None:
+        if _is_junk_folder(folder.name):
+            return None
+        here = _identity(folder.path)
+        # The output folder is looked up now: the run may have made it after the walk began.
+        out = None if isinstance(self._out, RemotePath) else _identity(self._out)
+        return None if here is None or here in way or here == out else here
+
+    def enter_remote(self, folder: RemotePath) -> bool:
+        """The same of a folder in a store."""
+        return not _is_junk_folder(folder.name) and folder != self._out
+
+
+def _identity(path: str | Path) -> tuple[int, int] | None:
+    try:
+        facts = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
+def _listed(root: Root, kept: _Kept) -> Iterator[tuple[PurePosixPath, Sequence[AnyPath] | OSError]]:
+    """Folders (relative) and the files in each, in name order, one folder in memory at a time."""
+    if root.files is None and isinstance(root.folder, RemotePath):
+        yield from listing.walk(root.folder, PurePosixPath(), enter=kept.enter_remote, is_junk=_is_junk)
+        return
+    if root.files is None:
+        assert isinstance(root.folder, Path)
+        start = _identity(root.folder)
+        yield from _walk(root.folder, PurePosixPath(), kept, frozenset({start} if start else ()))
+        return
+    for path in root.files:
+        yield PurePosixPath(_below(path.parent, root.folder)), [path]
+
+
+def _walk(
+    folder: Path, relative: PurePosixPath, kept: _Kept, way: frozenset[tuple[int, int]]
+) -> Iterator[tuple[PurePosixPath, list[Path] | OSError]]:
+    try:
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+        # What is neither file nor folder (a socket, a dangling link) is not there for us; opening a pipe would hang.
+        files = [folder / entry.name for entry in entries if entry.is_file() and not _is_junk(entry.name)]
+        below = [(entry.name, here) for entry in entries if entry.is_dir() and (here := kept.enter(entry, way))]
+    except OSError as error:
+        yield relative, error
+        return
+    yield relative, files
+    for name, here in below:
+        yield from _walk(folder / name, relative / name, kept, way | {here})
+
+
+def _is_junk_folder(name: str) -> bool:
+    return name.lower() in JUNK_FOLDERS or name.startswith(OURS)
+
+
+def _is_junk(name: str) -> bool:
+    return name.lower() in JUNK or name.startswith("._") or name.startswith(OURS)

@@ -1,0 +1,162 @@
+"""What one of several workers does: its tasks, through all stages, with its own shard of the manifest."""
+
+from __future__ import annotations
+
+import glob
+import pickle
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from dadfi_fast.attacks.base import Attack
+from dadfi_fast.errors import DadfiError, PhotoError, UsageError
+from dadfi_fast.faces.detector import Detector
+from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.distributed.manifest_shards import open_shard
+from dadfi_fast.protect.malloc import tune_malloc
+from dadfi_fast.protect.manifest import Facts
+from dadfi_fast.protect.pipeline import meter_for, work
+from dadfi_fast.protect.results import Failed, Outcome
+from dadfi_fast.protect.stages import Stages
+from dadfi_fast.storage.object_store import open_out
+from dadfi_fast.storage.paths import parse_path
+
+#: Decoding and encoding take four times as long as the generator does, and run beside it.
+_THREADS_TO_ONE_OF_THE_GENERATOR: Final = 4
+
+
+@dataclass(frozen=True, eq=False)
+class WorkerContext:
+    """What a worker works with."""
+
+    detector: Detector
+    attack: Attack
+    facts: Facts
+
+
+#: Makes a worker's context in the worker itself; it is pickled on its way there.
+ContextFactory: TypeAlias = Callable[[ProtectConfig], WorkerContext]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorContextFactory:
+    """Makes the context that the options of ``protect`` name; the device is that of the config it is called with.
+
+    Raises:
+        UsageError: the generator is another one here, or not there.
+        BackendMissing: the backend or the detector cannot run here.
+    """
+
+    generator: str  # its name, or a file that must be at the same place on every machine
+    sha256: str  # of the generator where the run was started
+    backend: str
+    detector: str
+    detector_model: Path | None
+
+    def __call__(self, config: ProtectConfig) -> WorkerContext:
+        from dadfi_fast.attacks.generator import GeneratorAttack
+        from dadfi_fast.backends.generator_file import load_generator_file
+        from dadfi_fast.backends.registry import choose
+        from dadfi_fast.faces.detector import choose_detector
+        from dadfi_fast.protect.auto import Settings
+        from dadfi_fast.types import Budget
+
+        artifact = load_generator_file(self.generator)
+        if artifact.sha256 != self.sha256:
+            raise UsageError(f"{self.generator} is another file on this machine; install the same dadfi-fast on all")
+        backend, why = choose(self.backend, device=config.device)
+        threads = max(1, config.threads // _THREADS_TO_ONE_OF_THE_GENERATOR)
+        attack = GeneratorAttack(backend(artifact, device=config.device, threads=threads), Budget(config.strength))
+        detector, _ = choose_detector(self.detector, model=self.detector_model, small_faces=config.small_faces)
+        numbers = Settings(config.crops_a_batch, config.threads, "").numbers
+        facts = Facts(config.fingerprint, artifact.sha256, f"{attack.backend.describe}: {why}; {numbers}")
+        return WorkerContext(detector, attack, facts)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Some of the inputs, one after the other."""
+
+    shard: str  # name of the shard of the manifest
+    items: tuple[Any, ...]  # inputs, and outcomes of those that need no work
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What became of a task; of fewer inputs than it had where the run was told to stop."""
+
+    outcomes: tuple[Outcome, ...]
+    facts: Facts  # what their rows say of the worker
+    stages: dict[str, tuple[int, float]]  # photos and seconds of each stage
+    fault: DadfiError | None = None  # of the run: the disk is full, the store is gone
+
+
+class Worker:
+    """Works on one task after the other; made once in its process.
+
+    Args:
+        config: of the run, with the threads and the device of this worker.
+        factory: makes its context.
+        known: a file of the run in the output folder, which must be seen from here.
+
+    Raises:
+        DadfiError: it cannot work here; the message says what mends it.
+    """
+
+    def __init__(self, config: ProtectConfig, factory: ContextFactory, known: str) -> None:
+        tune_malloc()
+        self._config = replace(config, on_exists="overwrite")  # the run has settled which target each input gets
+        if isinstance(config.out, Path) and not (config.out / known).exists():
+            raise UsageError(
+                f"--out {config.out} is another folder on this machine; name one that all machines share, or a URL"
+            )
+        for source in config.sources:
+            folder = parse_path(source)
+            if isinstance(folder, Path) and not glob.has_magic(source) and not folder.exists():
+                raise UsageError(f"{source} is not on this machine; name a folder that all machines share, or a URL")
+        self._context = factory(config)
+
+    @property
+    def describe(self) -> str:
+        """What runs here, and why."""
+        return self._context.facts.backend
+
+    def do(self, task: Task, stop: threading.Event) -> TaskResult:
+        """Work on a task; ``stop`` lets the photos that are under way get finished and takes no more."""
+        context, meter, out = self._context, meter_for(self._config), open_out(self._config.out)
+        stages = Stages(self._config, context.detector, context.attack.budget, out)
+        outcomes: list[Outcome] = []
+        fault = None
+        with closing(open_shard(self._config.out, context.facts, task.shard)) as shard:
+            try:
+                with closing(
+                    work(_until(task.items, stop), stages, context.attack, journal=shard, meter=meter)
+                ) as done:
+                    outcomes.extend(map(_portable, done))
+            except DadfiError as error:
+                fault = error
+            finally:
+                out.close()
+        return TaskResult(tuple(outcomes), context.facts, meter.totals(), fault)
+
+
+def _until(items: Iterable[Any], stop: threading.Event) -> Iterator[Any]:
+    for item in items:
+        if stop.is_set():
+            return
+        yield item
+
+
+def _portable(outcome: Outcome) -> Outcome:
+    """With an error that can be sent to another process: some can be pickled and not be read again."""
+    if not isinstance(outcome, Failed):
+        return outcome
+    try:
+        pickle.loads(pickle.dumps(outcome.error))
+    except Exception:
+        kind = type(outcome.error).__name__
+        return replace(outcome, error=PhotoError(str(outcome.error) or kind))
+    return outcome

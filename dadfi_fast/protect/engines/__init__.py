@@ -1,1 +1,0 @@
-"""Where shares of a run are worked on: in processes of this machine, or on a Ray cluster."""

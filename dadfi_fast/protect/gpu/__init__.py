@@ -1,0 +1,1 @@
+"""Decoding, and the whole pipeline, on a GPU."""

@@ -1,0 +1,132 @@
+"""JPEG by nvImageCodec, from pixels that lie on an NVIDIA GPU: what crosses the bus is the encoded stream.
+
+On a processor the same calls go to the OpenCV that nvImageCodec brings along, which is how the tests run them; on a GPU
+they go to nvJPEG, and have never run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from dadfi_fast.backends import cuda
+from dadfi_fast.errors import BackendMissing, PhotoError
+from dadfi_fast.images.encode import JpegSettings
+from dadfi_fast.images.jpeg import read_header
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Ours -> the name in nvImageCodec's `ChromaSubsampling`.
+_SAMPLING: Final = {name: f"CSS_{name.replace(':', '')}" for name in ("4:4:4", "4:4:0", "4:2:2", "4:2:0", "4:1:1")}
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A photo to be encoded."""
+
+    pixels: Tensor  # [H, W, 3] uint8 RGB, contiguous, on the encoder's device
+    how: JpegSettings
+
+
+def missing(device: str = "cpu") -> str | None:
+    """Why nvImageCodec cannot run on ``device``, and what mends it; None if it can. Loads no framework."""
+    if importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.nvimgcodec") is None:
+        return "nvImageCodec is not installed; run: pip install 'dadfi-fast[dali]'"
+    return None if device == "cpu" else cuda.missing(device)
+
+
+def takes(how: JpegSettings) -> bool:
+    """The rule: baseline, with the tables of a quality from 1 to 100. All others are for the processor's codec.
+
+    nvImageCodec takes a quality and no tables; and a progressive file is written by Pillow, scan by scan as it was.
+    """
+    return how.quality is not None and not how.progressive and (how.grey or how.subsampling in _SAMPLING)
+
+
+class NvImageCodec:
+    """Encodes many photos at once; made once a run.
+
+    Args:
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: of the processor, for what the encoder does there.
+
+    Raises:
+        BackendMissing: nvImageCodec is not installed, or there is no such device.
+    """
+
+    def __init__(self, *, device: str = "cpu", threads: int = 1) -> None:
+        if (why := missing(device)) is not None:
+            raise BackendMissing(f"nvImageCodec cannot run: {why}")
+        os.environ.setdefault("PYNVIMGCODEC_VERBOSITY", "0")  # it writes to stderr what comes back as None, too
+        from nvidia import nvimgcodec
+
+        self._library, self._device = nvimgcodec, device
+        kinds = nvimgcodec.BackendKind
+        # On a GPU no other encoder may step in, which would fetch the pixels: that is for our own codec to do.
+        on_card = [nvimgcodec.Backend(kind) for kind in (kinds.GPU_ONLY, kinds.HYBRID_CPU_GPU, kinds.HW_GPU_ONLY)]
+        self._encoder = nvimgcodec.Encoder(
+            device_id=nvimgcodec.NVIMGCODEC_DEVICE_CPU_ONLY if device == "cpu" else cuda.number(device),
+            max_num_cpu_threads=threads,
+            backends=None if device == "cpu" else on_card,
+        )
+
+    def __call__(self, jobs: Sequence[Job]) -> list[bytes | None]:
+        """The JPEG streams, without metadata; None for a photo that is left to the processor's codec.
+
+        That is one that `takes` excludes, that nvImageCodec refuses, or that comes out with other tables, sampling or
+        size than it was to have: every stream's header is read again. Photos go together that have the same settings
+        and a like size (within a factor of two), so that buffers on the card are made for one size at a time.
+        """
+        classes: dict[Any, list[int]] = defaultdict(list)
+        for place, job in enumerate(jobs):
+            if takes(job.how):
+                classes[_class(job)].append(place)
+        found: list[bytes | None] = [None] * len(jobs)
+        for places in classes.values():
+            for place, stream in zip(places, self._encoded([jobs[n] for n in places]), strict=True):
+                found[place] = stream if stream is not None and _settings_match(stream, jobs[place]) else None
+        return found
+
+    def _encoded(self, jobs: Sequence[Job]) -> list[bytes | None]:
+        how = jobs[0].how
+        colours = [job.pixels[..., :1].contiguous() if how.grey else job.pixels for job in jobs]
+        arrays = [each.numpy() if self._device == "cpu" else each for each in colours]
+        streams = self._encoder.encode(arrays, "jpeg", params=self._parameters(how), cuda_stream=self._stream())
+        return [None if stream is None else bytes(memoryview(stream)) for stream in streams]
+
+    def _parameters(self, how: JpegSettings) -> Any:
+        library = self._library
+        sampling = "CSS_GRAY" if how.grey else _SAMPLING[how.subsampling]
+        return library.EncodeParams(
+            quality_type=library.QualityType.QUALITY,
+            quality_value=how.quality,
+            chroma_subsampling=getattr(library.ChromaSubsampling, sampling),
+            jpeg_encode_params=library.JpegEncodeParams(progressive=False, optimized_huffman=False),
+        )
+
+    def _stream(self) -> int:
+        """The stream on which the pixels are made, which the encoder waits for."""
+        from dadfi_fast.backends.on_device import stream_handle
+
+        return stream_handle(self._device)
+
+
+def _class(job: Job) -> tuple[int | None, str, bool, int]:
+    how = job.how
+    return how.quality, how.subsampling, how.grey, (job.pixels.shape[0] * job.pixels.shape[1]).bit_length()
+
+
+def _settings_match(stream: bytes, job: Job) -> bool:
+    """Whether the stream has the tables, sampling and size that were asked for."""
+    try:
+        header = read_header(stream)
+    except PhotoError:
+        return False
+    sampling = len(header.sampling) == 1 if job.how.grey else header.subsampling == job.how.subsampling
+    size = (header.height, header.width) == tuple(job.pixels.shape[:2])
+    return size and sampling and not header.progressive and header.tables == job.how.tables[: len(header.tables)]

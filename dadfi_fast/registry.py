@@ -1,0 +1,69 @@
+"""Tables of named entries (backends, detectors, attacks, recipes), with an error that names the nearest entry."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+from dadfi_fast.errors import UsageError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Name -> entry, in order of registration.
+
+    Example::
+
+        BACKENDS: Table[type[Backend]] = Table("backend")
+
+        @BACKENDS.add("openvino")
+        class OpenVINO(Backend): ...
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+
+    def add(self, name: str) -> _Adder[T]:
+        """A decorator that enters what it decorates as ``name``."""
+        assert name not in self._entries, f"{self.kind} {name} is entered twice"
+        return _Adder(self._entries, name)
+
+    def __getitem__(self, name: str) -> T:
+        """The entry ``name``.
+
+        Raises:
+            UsageError: there is none; the message lists the names and the nearest one.
+        """
+        if name in self._entries:
+            return self._entries[name]
+        near = difflib.get_close_matches(name, self._entries, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise UsageError(f"no {self.kind} is called {name!r}{hint} There are: {', '.join(self._entries)}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+
+def lazy(module: str, name: str) -> Callable[[], Any]:
+    """An entry that is imported when it is called: listing a table then loads no framework."""
+
+    def load() -> Any:
+        return getattr(importlib.import_module(module), name)
+
+    return load
+
+
+class _Adder(Generic[T]):
+    def __init__(self, entries: dict[str, T], name: str) -> None:
+        self.entries, self.name = entries, name
+
+    def __call__(self, entry: T) -> T:
+        self.entries[self.name] = entry
+        return entry

@@ -1,0 +1,1 @@
+"""Where files are read from and written to: disks and object stores."""

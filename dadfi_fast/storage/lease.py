@@ -1,0 +1,83 @@
+"""One run at a time on an output folder in a store, which has no locks: an object that says who is at work."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import Any, Final
+
+from dadfi_fast.errors import UsageError
+from dadfi_fast.storage.paths import RemotePath, storage_errors
+
+NAME: Final = "dadfi-manifest.lock"
+#: Seconds between two signs of life, and how old the last one may be before the run counts as dead.
+BEAT: Final = 15.0
+DEAD: Final = 60.0
+
+
+class Lease:
+    """Keeps other runs away while this one gives signs of life.
+
+    Two runs that begin within the same second may miss each other: a store has no step that both looks and writes.
+    A run that was killed is told by its process where it ran on this machine, else by its silence.
+
+    Args:
+        out: the output folder.
+
+    Raises:
+        UsageError: another run writes there.
+        DiskError: the store cannot be reached.
+    """
+
+    def __init__(self, out: RemotePath) -> None:
+        self._place = out / NAME
+        self._refuse(out)
+        self._beat()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._live, name="dadfi-lease", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Let others in."""
+        self._over.set()
+        self._thread.join()
+        with suppress(Exception):  # else the next run waits a minute
+            self._place.store.system.rm_file(self._place.key)
+
+    def _refuse(self, out: RemotePath) -> None:
+        with storage_errors(self._place, to="be read"):
+            if not self._place.store.system.exists(self._place.key):
+                return
+            found = json.loads(self._place.read_bytes())
+        if (silent := time.time() - float(found["beat"])) < DEAD and not _is_dead(found):
+            raise UsageError(
+                f"another run is writing to {out}: process {found['process']} on {found['host']}; wait for it, or name"
+                f" another --out. If it was killed, wait {DEAD - silent:.0f} s"
+            )
+
+    def _beat(self) -> None:
+        sign = {"host": socket.gethostname(), "process": os.getpid(), "beat": time.time()}
+        with storage_errors(self._place, to="be written"):
+            self._place.store.system.pipe_file(self._place.key, json.dumps(sign).encode())
+
+    def _live(self) -> None:
+        while not self._over.wait(BEAT):
+            with suppress(Exception):  # where the store is gone, the run finds out by itself
+                self._beat()
+
+
+def _is_dead(found: dict[str, Any]) -> bool:
+    """Whether the process ran on this machine and is no more; False where that cannot be said."""
+    if found["host"] != socket.gethostname() or os.name == "nt":
+        return False
+    try:
+        os.kill(int(found["process"]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,153 @@
+"""What the trainers of all deepfake models share: networks, optimizers, averages, state, drawing of batches."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dadfi_fast.deepfakes.edits import Edits
+from dadfi_fast.training.contact_sheet import save_sheet
+from dadfi_fast.training.data import Faces
+from dadfi_fast.training.device import autocast, torch_device
+from dadfi_fast.training.loop import Losses
+
+#: Pictures on a contact sheet.
+SHEET = 8
+#: Settings that a card states elsewhere.
+_OF_THE_RUN = ("image_size", "steps", "seed", "device")
+
+
+@dataclass(frozen=True)
+class DeepfakeConfig:
+    """Settings that every family has."""
+
+    image_size: int = 64
+    batch: int = 16
+    ema: float = 0.998
+    steps: int = 6000
+    decay_from: float = 0.6  # share of the steps after which the learning rate falls linearly to 0
+    bf16: bool = True
+    device: str = "auto"  # cpu, cuda, cuda:N; auto takes a GPU where there is one
+    seed: int = 0
+
+
+class DeepfakeTrainer(ABC):
+    """A step at a time; see `dadfi_fast.training.loop.Trainer`.
+
+    A subclass makes its networks and optimizers in ``__init__`` (seeded by the config), names them in `parts`, and
+    fills in `step`, `kept` and `rule`.
+    """
+
+    #: Attributes that hold networks and optimizers; they make up the state.
+    parts: Sequence[str] = ()
+
+    def __init__(self, config: DeepfakeConfig, faces: Faces) -> None:
+        assert faces.labels is not None
+        self.config, self.faces, self.labels = config, faces, faces.labels
+        self.device = torch_device(config.device)
+        torch.manual_seed(config.seed)
+
+    @abstractmethod
+    def step(self, number: int, rng: torch.Generator) -> Losses:
+        """Do step ``number`` drawing only from ``rng``; returns the losses."""
+
+    @property
+    @abstractmethod
+    def kept(self) -> nn.Module:
+        """The averaged generator: called with pictures [B, 3, S, S] and edits [B, E]."""
+
+    @property
+    @abstractmethod
+    def rule(self) -> Edits:
+        """Which edits the model can be asked for."""
+
+    def facts(self) -> dict[str, Any]:
+        """What the card of the model says of its edits and sizes."""
+        own = {name: value for name, value in asdict(self.config).items() if name not in _OF_THE_RUN}
+        return {"labels": list(self.rule.attributes), "settings": own}
+
+    def state(self) -> dict[str, Any]:
+        return {part: getattr(self, part).state_dict() for part in self.parts} | {"config": asdict(self.config)}
+
+    def load(self, state: dict[str, Any]) -> None:
+        for part in self.parts:
+            getattr(self, part).load_state_dict(state[part])
+
+    @torch.no_grad()
+    def report(self, folder: Path, number: int) -> None:
+        """Write a contact sheet: the first pictures, and each of their edits."""
+        index = torch.arange(min(SHEET, len(self.faces)))
+        x, kept = self.faces.batch(index).to(self.device), self.kept.eval()
+        edits = torch.from_numpy(self.rule(self.labels[index].numpy())).to(self.device)
+        fakes = [kept(x, edit) for edit in edits]
+        save_sheet(folder / f"sheet-{number:06d}.png", [x, *fakes])
+
+    def converged(self) -> bool:
+        """Never: the steps are the schedule's."""
+        return False
+
+    def optimizer(self, module: nn.Module, lr: float, **settings: Any) -> torch.optim.Adam:
+        """Adam for ``module``, its rate scheduled by `schedule`."""
+        made = torch.optim.Adam(module.parameters(), lr, **settings)
+        made.param_groups[0]["initial_lr"] = lr
+        return made
+
+    def schedule(self, number: int, *optimizers: torch.optim.Optimizer) -> None:
+        """Full rate until ``decay_from`` of the steps, then linearly to 0."""
+        share = min(1.0, (1.0 - number / self.config.steps) / (1.0 - self.config.decay_from))
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * share
+
+    def draw(self, rng: torch.Generator, index: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """A batch of pictures, half of them flipped, and their labels; pictures ``index`` [B] where given."""
+        if index is None:
+            index = torch.randint(len(self.faces), (self.config.batch,), generator=rng)
+        x = self.faces.batch(index)
+        flip = torch.rand(len(index), 1, 1, 1, generator=rng) < 0.5
+        return torch.where(flip, x.flip(3), x).to(self.device), self.labels[index].to(self.device)
+
+    def autocast(self) -> torch.autocast:
+        return autocast(self.device, bf16=self.config.bf16)
+
+    @torch.no_grad()
+    def average(self, number: int, mean: nn.Module, now: nn.Module) -> None:
+        """Move the running average ``mean`` towards ``now``: weights, and the running statistics with them."""
+        keep = min(self.config.ema, (1 + number) / (10 + number))
+        for old, new in zip(mean.state_dict().values(), now.state_dict().values(), strict=True):
+            if old.is_floating_point():
+                old.lerp_(new, 1 - keep)
+            else:
+                old.copy_(new)
+
+
+def averaged(module: nn.Module) -> nn.Module:
+    """A copy of ``module`` to keep its running average in; it is in evaluation mode and has no gradient."""
+    return copy.deepcopy(module).eval().requires_grad_(False)
+
+
+def descend(loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
+    """One step of ``optimizers`` down the gradient of ``loss``."""
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    for optimizer in optimizers:
+        optimizer.step()
+
+
+def summed_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy summed over attributes, mean over the batch (StarGAN's official release)."""
+    return F.binary_cross_entropy_with_logits(logits.float(), labels, reduction="sum") / len(labels)
+
+
+def mean_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy, mean over attributes and batch (STGAN's official release)."""
+    return F.binary_cross_entropy_with_logits(logits.float(), labels)

@@ -1,0 +1,257 @@
+"""DADFI's training step: generator against two recognizers and the deepfake models (PeerJ CS 10:e2356, Fig. 2)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from dadfi_fast.attacks.distortion import masked_distortion
+from dadfi_fast.attacks.pgd import Fake, per_image, universal
+from dadfi_fast.deepfakes.torch_model import Target
+from dadfi_fast.errors import DataError
+from dadfi_fast.metrics.defence import SUCCESS
+from dadfi_fast.models.generator import Bound, Generator
+from dadfi_fast.models.recognizer import Recognizer
+from dadfi_fast.training import distributed, losses
+from dadfi_fast.training.augment import framed, resized
+from dadfi_fast.training.config import TrainConfig
+from dadfi_fast.training.contact_sheet import save_sheet
+from dadfi_fast.training.data import Faces
+from dadfi_fast.training.device import autocast, torch_device
+from dadfi_fast.training.loop import Losses, step_rng
+from dadfi_fast.training.query_gradient import query_gradient
+from dadfi_fast.training.recognition import Pair, recognize
+from dadfi_fast.training.transforms import Transform, direct, draw
+from dadfi_fast.training.validate import validate
+
+_PARTS = ("generator", "ide_x", "ide_y", "g_opt", "d_opt")
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What one model makes of a batch."""
+
+    broken: Tensor  # [B, 3, S, S], the fake of the protected pictures
+    taught: Tensor | None  # [B, 3, S, S], that of the pictures with the basic perturbation; None where Ide_y is unused
+    distortion: Tensor  # [B], d_mask
+
+
+class DadfiTrainer:
+    """Trains ``Gen`` with ``Ide_x`` and ``Ide_y``; see `dadfi_fast.training.loop.Trainer`.
+
+    Args:
+        config: the recipe.
+        faces: training pictures with the labels that the models' edits are made from.
+        targets: the deepfake models, frozen.
+        validation: labelled pictures that are not trained on; their figures go to ``validation.jsonl``.
+    """
+
+    def __init__(
+        self, config: TrainConfig, faces: Faces, targets: list[Target], *, validation: Faces | None = None
+    ) -> None:
+        assert faces.labels is not None and targets
+        self.config, self.faces, self.labels, self.targets = config, faces, faces.labels, targets
+        self.validation = validation
+        self.device = torch_device(config.device)
+        for target in targets:
+            target.model.to(self.device)
+        torch.manual_seed(config.seed)
+        self.generator = Generator(config.preset, lim=config.lim, bound=cast(Bound, config.bound)).to(self.device)
+        self.ide_x, self.ide_y = Recognizer().to(self.device), Recognizer().to(self.device)
+        betas, eps = (config.beta1, config.beta2), config.epsilon
+        self.g_opt = torch.optim.Adam(self.generator.parameters(), config.lr, betas, eps)
+        judges = [*self.ide_x.parameters(), *self.ide_y.parameters()]
+        self.d_opt = torch.optim.Adam(judges, config.lr_recognizers, betas, eps)
+        self.perturbations: list[Tensor] = []  # adv_i, one a model, [3, S, S]
+        self.scores: list[float] = []  # at each checkpoint, of the model that is broken least
+        self.shares = torch.full((len(targets),), 1 / len(targets))  # how often each model is trained against
+
+    def prepare(self) -> None:
+        """Compute the universal basic perturbations adv_i (Eq. 11), if the objective uses them and no checkpoint had
+        them."""
+        c = self.config
+        if self.perturbations or not c.lambda_y or c.teacher != "universal":
+            return
+        for number, target in enumerate(self.targets):
+            rng = step_rng(c.seed + 1, number)
+            batches = (self._teacher_batch(target, rng) for _ in range(c.teacher_batches))
+            self.perturbations.append(universal(batches, rng=rng, **self._climb()))
+
+    def step(self, number: int, rng: torch.Generator) -> Losses:
+        self._schedule(number)
+        distributed.follow_first(self.shares)
+        x, labels = self._draw(rng)
+        edits = {model: self._one_edit_each(self.targets[model], labels, rng) for model in self._asked(rng)}
+        transform = draw(self.config, x, rng, strength=self._strength(number))
+        crop = transform.crop(x)
+        with self._autocast():
+            delta = self.generator(crop).float()
+        answers = [self._answer(model, x, delta, edit, transform, rng) for model, edit in edits.items()]
+        terms = recognize(self._pairs(crop, delta, answers), self.d_opt, half=self._autocast)
+        short = [losses.shortfall(answer.distortion, self.config.distortion_goal) for answer in answers]
+        distortion = torch.cat([answer.distortion for answer in answers])
+        terms |= {
+            "hinge": self.config.mu * losses.hinge(delta, self.config.lim),
+            "distortion": self.config.lambda_distortion * torch.stack(short).sum(),
+            "visible": self.config.lambda_visible * self._visibility(crop, delta),
+        }
+        self.g_opt.zero_grad(set_to_none=True)
+        torch.stack([t for k, t in terms.items() if not k.startswith("d_")]).sum().backward()
+        distributed.average_gradients(self.generator.parameters())
+        self.g_opt.step()
+        rms = delta.detach().square().mean().sqrt().item()
+        share = (distortion > SUCCESS).float().mean().item()
+        figures = {"d_mask": distortion.mean().item(), "sr_mask": share, "rms": rms}
+        return {k: v.item() for k, v in terms.items()} | figures
+
+    def state(self) -> dict[str, Any]:
+        parts = {p: getattr(self, p).state_dict() for p in _PARTS}
+        hashes = {t.name: t.sha256 for t in self.targets}
+        found = {"marks": self.perturbations, "shares": self.shares, "scores": self.scores}
+        return parts | found | {"config": asdict(self.config), "targets": hashes}
+
+    def load(self, state: dict[str, Any]) -> None:
+        if state["targets"] != {t.name: t.sha256 for t in self.targets}:
+            raise DataError("the checkpoint was made against other deepfake models; train into another --out folder")
+        for part in _PARTS:
+            getattr(self, part).load_state_dict(state[part])
+        self.perturbations = [perturbation.to(self.device) for perturbation in state["marks"]]
+        self.shares, self.scores = state["shares"], state["scores"]
+
+    @torch.no_grad()
+    def report(self, folder: Path, number: int) -> None:
+        index = torch.arange(min(6, len(self.faces)))
+        x = resized(self.faces.batch(index).to(self.device), self.config.image_size)
+        delta = self.generator(x)
+        columns, size = [x, (x + delta).clamp(-1, 1), 10 * delta], self.config.image_size
+        for target in self.targets:
+            edit = target.edits(self.labels[index])[1].to(self.device)
+            seen = direct(size).protected(x, delta)
+            columns += [resized(target.fake(picture, edit), size) for picture in (x, seen)]
+        save_sheet(folder / f"sheet-{number:06d}.png", [resized(c, 128) for c in columns])
+        if self.validation is not None:
+            figures = validate(self.generator, self.targets, self.validation, image_size=size)
+            self._prefer_laggards(figures)
+            self.scores.append(min(figures[f"{target.name} jpeg75"] for target in self.targets))
+            with (folder / "validation.jsonl").open("a") as file:
+                file.write(json.dumps({"step": number, **figures, "shares": self.shares.tolist()}) + "\n")
+
+    def converged(self) -> bool:
+        """Whether the model that is broken least after JPEG 75 was not broken more for ``patience`` checkpoints."""
+        patience = self.config.patience
+        return 0 < patience < len(self.scores) and max(self.scores[-patience:]) <= max(self.scores[:-patience])
+
+    def _prefer_laggards(self, figures: dict[str, float]) -> None:
+        """Dynamic strength: train more against the models that are broken less often after JPEG.
+
+        The paper adjusts the strength by what the models answer to queries; here the answers on the validation split
+        say how often each of them is asked.
+        """
+        if self.config.dynamic:
+            missed = torch.tensor([1.1 - figures[f"{target.name} jpeg75"] for target in self.targets])
+            weight = missed**self.config.dynamic
+            self.shares = weight / weight.sum()
+
+    def _visibility(self, x: Tensor, delta: Tensor) -> Tensor:
+        c = self.config
+        seen = losses.sensitivity(x) if c.masking else None
+        goal = losses.rms_of_psnr(c.psnr_goal)
+        return losses.visibility(delta, goal, sensitivity=seen, chroma=c.chroma_weight)
+
+    def _asked(self, rng: torch.Generator) -> Sequence[int]:
+        """The numbers of the models that this step is against."""
+        if self.config.joint:
+            return range(len(self.targets))
+        return [int(torch.multinomial(self.shares, 1, generator=rng))]
+
+    def _answer(
+        self, model: int, x: Tensor, delta: Tensor, edit: Tensor, transform: Transform, rng: torch.Generator
+    ) -> _Answer:
+        """What model number ``model`` makes of the photo ``x`` protected by ``delta``."""
+        target, clean = self.targets[model], transform.clean(x)
+        broken = self._broken(target, transform.protected(x, delta), edit, rng)
+        with torch.no_grad():
+            fake = self._fake(target, clean, edit)
+        distortion = masked_distortion(fake, broken, target.model.resize(clean))
+        return _Answer(broken, self._taught(model, x, transform, edit, rng), distortion)
+
+    def _pairs(self, x: Tensor, delta: Tensor, answers: Sequence[_Answer]) -> list[Pair]:
+        """What the recognizers tell apart in this step."""
+        c = self.config
+        pairs = [Pair(c.lambda_x, "x", self.ide_x, x, (x + delta).clamp(-1, 1))] if c.lambda_x else []
+        for answer in answers:
+            if answer.taught is not None:
+                pairs.append(Pair(c.lambda_y, "y", self.ide_y, answer.taught, answer.broken))
+        return pairs
+
+    def _taught(
+        self, number: int, x: Tensor, transform: Transform, edit: Tensor, rng: torch.Generator
+    ) -> Tensor | None:
+        """mod_i(x + adv_i), the "real" side of Ide_y, on the same way as the protected picture."""
+        target = self.targets[number]
+        if not self.config.lambda_y:
+            return None
+        if self.config.teacher == "per-image":
+            basic = per_image(x, partial(self._broken, target, edit=edit, rng=rng), rng=rng, **self._climb())
+        else:
+            basic = self.perturbations[number].expand_as(x)
+        with torch.no_grad():
+            return self._fake(target, transform.protected(x, basic), edit)
+
+    def _teacher_batch(self, target: Target, rng: torch.Generator) -> tuple[Tensor, Fake]:
+        x, labels = self._draw(rng)
+        edit = self._one_edit_each(target, labels, rng)
+        return x, partial(self._broken, target, edit=edit, rng=rng)
+
+    def _climb(self) -> dict[str, Any]:
+        """How the basic perturbations are made: the settings of `universal` and `per_image`."""
+        c = self.config
+        return {"eps": c.lim, "steps": c.teacher_steps, "step": c.teacher_step, "momentum": c.teacher_momentum}
+
+    def _fake(self, target: Target, pictures: Tensor, edit: Tensor) -> Tensor:
+        """The model's output; only the networks run in half precision, never a photo's way to them."""
+        pictures = target.model.resize(pictures)
+        with self._autocast():
+            return target.fake(pictures, edit).float()
+
+    def _broken(self, target: Target, pictures: Tensor, edit: Tensor, rng: torch.Generator) -> Tensor:
+        """The model's output for protected pictures, with the gradient that the recipe allows."""
+        c = self.config
+        if c.gradient == "white-box":
+            return self._fake(target, pictures, edit)
+        pictures = target.model.resize(pictures)
+        asked = partial(self._fake, target, edit=edit)
+        return query_gradient(asked, pictures, directions=c.query_directions, sigma=c.query_sigma, rng=rng)
+
+    def _draw(self, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        c, index = self.config, torch.randint(len(self.faces), (self.config.batch,), generator=rng)
+        x = self.faces.batch(index).to(self.device)
+        return framed(x, c.image_size, rng, zoom=c.zoom, shift=c.shift), self.labels[index]
+
+    def _one_edit_each(self, target: Target, labels: Tensor, rng: torch.Generator) -> Tensor:
+        """Of all edits of pictures with ``labels`` [B, A] one for each picture, drawn anew: [B, D]."""
+        edits = target.edits(labels)
+        kinds, count = edits.shape[:2]
+        return edits[torch.randint(kinds, (count,), generator=rng), torch.arange(count)].to(self.device)
+
+    def _strength(self, number: int) -> float:
+        """How rough the way to the adversary is by now: from the direct one, without a start from which it learns."""
+        c = self.config
+        return min(1.0, number / (c.ease * c.steps)) if c.ease else 1.0
+
+    def _schedule(self, number: int) -> None:
+        c = self.config
+        left = min(1.0, (1 - number / c.steps) / max(1 - c.decay_from, 1e-9)) if c.decay_from < 1 else 1.0
+        for optimizer, rate in ((self.g_opt, c.lr), (self.d_opt, c.lr_recognizers)):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * left
+
+    def _autocast(self) -> torch.autocast:
+        return autocast(self.device, bf16=self.config.bf16)

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dadfi_fast.backends.generator_file import load_generator_file
+from dadfi_fast.errors import UsageError, WeightsError
+from dadfi_fast.model_card import sha256, write_card
+
+FACTS = {"name": "g", "family": "generator", "file": "g.onnx", "image_size": 0, "parameters": 1, "licence": "none"}
+
+
+def lay_out(folder: Path, **facts: object) -> str:
+    onnx = folder / "g.onnx"
+    onnx.write_bytes(b"weights")
+    write_card(folder / "g.md", FACTS | {"sha256": sha256(onnx), "lim": 0.05, "preset": "s"} | facts, "Text.")
+    return str(onnx)
+
+
+def test_a_file_with_its_card(tmp_path: Path) -> None:
+    artifact = load_generator_file(lay_out(tmp_path))
+    assert (artifact.name, artifact.lim, artifact.preset, artifact.safetensors) == ("g", 0.05, "s", None)
+    (tmp_path / "g.safetensors").touch()
+    assert load_generator_file(str(tmp_path / "g.onnx")).safetensors == tmp_path / "g.safetensors"
+
+
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+    path = lay_out(tmp_path, sha256="0" * 64)
+    with pytest.raises(WeightsError, match="not the file of its card"):
+        load_generator_file(path)
+
+
+def test_a_file_without_card_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "g.onnx").touch()
+    with pytest.raises(UsageError, match=r"no card g\.md"):
+        load_generator_file(str(tmp_path / "g.onnx"))
+
+
+def test_an_unknown_name_is_told() -> None:
+    with pytest.raises(UsageError, match="generator-x"):
+        load_generator_file("generator-x")

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+
+from dadfi_fast.backends.onnxruntime import OnnxRuntime
+from dadfi_fast.backends.openvino import OpenVINO
+from dadfi_fast.backends.registry import BACKENDS, choose
+from dadfi_fast.backends.torch import Torch
+from dadfi_fast.errors import BackendMissing, UsageError
+
+
+def lacking(monkeypatch: pytest.MonkeyPatch, *backends: type) -> None:
+    for backend in backends:
+        monkeypatch.setattr(backend, "missing", classmethod(lambda cls: f"{cls.name} is not installed; run: pip"))
+
+
+def test_auto_prefers_openvino_on_a_processor() -> None:
+    assert choose("auto")[0] is OpenVINO
+
+
+def test_auto_takes_the_next_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking(monkeypatch, OpenVINO)
+    backend, why = choose("auto")
+    assert backend is OnnxRuntime
+    assert "openvino is not installed" in why
+
+
+def test_auto_with_nothing_installed_says_what_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking(monkeypatch, OpenVINO, OnnxRuntime, Torch)
+    with pytest.raises(BackendMissing, match="run: pip"):
+        choose("auto")
+
+
+def test_a_named_backend_is_never_changed_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking(monkeypatch, OnnxRuntime)
+    with pytest.raises(BackendMissing, match="onnxruntime is not installed"):
+        choose("onnxruntime")
+
+
+def test_a_wrong_name_is_told_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="'openvino'"):
+        choose("openvno")
+
+
+def test_auto_on_a_gpu_passes_over_what_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in BACKENDS:
+        monkeypatch.setattr(BACKENDS[each](), "missing_on", classmethod(lambda cls, device: f"no {cls.name}"))
+    monkeypatch.setattr(Torch, "missing_on", classmethod(lambda cls, device: None))
+    backend, why = choose("auto", device="cuda")
+    assert backend is Torch
+    assert why == (
+        "not measured, the first that runs on cuda; "
+        "openvino does not run on cuda; no tensorrt; no tensorrt-rtx; no onnxruntime"
+    )
+
+
+@pytest.mark.gpu
+def test_auto_on_a_gpu_finds_something() -> None:
+    assert "cuda" in choose("auto", device="cuda")[0].devices
+
+
+def test_a_named_backend_must_run_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Torch, "missing_on", classmethod(lambda cls, device: f"no {device}"))
+    with pytest.raises(BackendMissing, match="backend torch cannot run: no cuda:1"):
+        choose("torch", device="cuda:1")
+
+
+def test_all_entries_load() -> None:
+    assert {BACKENDS[name]().name for name in BACKENDS} == set(BACKENDS)

@@ -1,0 +1,52 @@
+"""What a manifest says of the files that were not protected."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from dadfi_fast.check.manifest_summary import ManifestSummary, Unprotected, read_manifest_summary
+from dadfi_fast.check.pairs import MANIFEST
+
+MAKER = {"generator": "abc", "config": "f00", "backend": "openvino-cpu: the fastest"}
+
+
+def written(folder: Path, *rows: dict[str, object]) -> ManifestSummary:
+    (folder / MANIFEST).write_text("".join(f"{json.dumps({**MAKER, **row})}\n" for row in rows), encoding="utf-8")
+    return read_manifest_summary(folder)
+
+
+def test_each_kind_has_its_reason(tmp_path: Path) -> None:
+    failed = {"hop": "decode", "type": "PhotoError", "message": "it is torn"}
+    scope = written(
+        tmp_path,
+        {"source": "a.jpg", "status": "written"},
+        {"source": "b.jpg", "status": "copied", "reason": "no face found"},
+        {"source": "c.txt", "status": "skipped", "reason": "no picture"},
+        {"source": "d.jpg", "status": "failed", "error": failed},
+        {"source": "e.jpg", "status": "failed", "error": None},
+    )
+    assert scope.left == (
+        Unprotected("b.jpg", "copied unprotected", "no face found"),
+        Unprotected("c.txt", "left out", "no picture"),
+        Unprotected("d.jpg", "failed", "it is torn"),
+        Unprotected("e.jpg", "failed", "no reason given"),
+    )
+    assert scope.makers == ("generator sha256 abc, options f00, openvino-cpu: the fastest",)
+
+
+def test_the_last_row_of_an_input_counts(tmp_path: Path) -> None:
+    scope = written(
+        tmp_path,
+        {"source": "a.jpg", "status": "failed"},
+        {"source": "a.jpg", "status": "written"},
+        {"source": "b.jpg", "status": "written", "generator": "old"},
+        {"source": "b.jpg", "status": "copied", "reason": "no face found"},
+    )
+    assert [left.name for left in scope.left] == ["b.jpg"]
+    assert len(scope.makers) == 2
+
+
+def test_without_a_manifest_nothing_is_known(tmp_path: Path) -> None:
+    assert read_manifest_summary(tmp_path) == ManifestSummary()
+    assert read_manifest_summary(tmp_path / "a.jpg") == ManifestSummary()

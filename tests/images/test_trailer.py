@@ -1,0 +1,142 @@
+"""What phones put behind a JPEG: found, told, and dropped or kept as the user says."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from dadfi_fast.images.jpeg import APP2, segments, with_metadata
+from dadfi_fast.images.trailer import INDEX, Trailer, find_trailer
+from dadfi_fast.types import Metadata
+
+Make = Callable[..., bytes]
+
+FILM = b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 8
+MOTION = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="r"><rdf:Description rdf:about="" dc:rights="mine" '
+    b'GCamera:MotionPhoto="1" GCamera:MotionPhotoVersion="1"><Container:Directory><rdf:Seq><rdf:li/></rdf:Seq>'
+    b"</Container:Directory></rdf:Description></rdf:RDF></x:xmpmeta>"
+)
+
+
+def motion_photo(picture: bytes) -> bytes:
+    """As Google's phones write it."""
+    return with_metadata(picture, Metadata(xmp=MOTION)) + FILM
+
+
+def pictures(first: bytes, *others: bytes, order: str = "<") -> bytes:
+    """Several JPEGs in one file, with their index (CIPA DC-007)."""
+    header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    count = 1 + len(others)
+    fields = struct.pack(order + "HHI4s", 0xB000, 7, 4, b"0100")
+    fields += struct.pack(order + "HHII", 0xB001, 4, 1, count)
+    table_at = 8 + 2 + 36 + 4
+    fields += struct.pack(order + "HHII", 0xB002, 7, 16 * count, table_at)
+    lead = header + struct.pack(order + "H", 3) + fields + bytes(4)
+    length = 2 + len(INDEX) + len(lead) + 16 * count
+    at = 20  # behind SOI and JFIF
+    base, size = at + 4 + len(INDEX), len(first) + 2 + length
+    table, place = struct.pack(order + "IIIHH", 0x20030000, size, 0, 0, 0), size - base
+    for other in others:
+        table += struct.pack(order + "IIIHH", 0, len(other), place, 0, 0)
+        place += len(other)
+    segment = struct.pack(">BBH", 0xFF, APP2, length) + INDEX + lead + table
+    return first[:at] + segment + first[at:] + b"".join(others)
+
+
+def found(data: bytes) -> Trailer:
+    """What is behind the picture; there must be something."""
+    trailer = find_trailer(data)
+    assert trailer is not None
+    return trailer
+
+
+def test_a_film(encoded: Make) -> None:
+    picture = encoded()
+    trailer = found(motion_photo(picture))
+    assert trailer.data == FILM and trailer.what == "a film (0.0 MB)"
+    assert found(picture + FILM).data == FILM  # also where nothing announces it
+
+
+@pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])
+def test_further_pictures(encoded: Make, order: str) -> None:
+    first, *others = (encoded(size=(20 + n, 30)) for n in range(3))
+    data = pictures(first, *others, order=order)
+    assert found(data).data == b"".join(others)
+    assert found(data).what == "2 further pictures (0.0 MB)"
+    with Image.open(io.BytesIO(data)) as image:  # Pillow reads our test file as we do
+        assert image.n_frames == 3  # type: ignore[attr-defined]
+
+
+def test_a_film_behind_further_pictures(encoded: Make) -> None:
+    assert found(pictures(encoded(), encoded()) + FILM).what == "a film and a further picture (0.0 MB)"
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}], ids=str)
+def test_the_end_is_that_of_the_last_scan(encoded: Make, options: dict[str, Any]) -> None:
+    picture = encoded(size=(80, 90), **options)
+    assert found(picture + b"more").place == len(picture)
+
+
+@pytest.mark.parametrize("padding", [b"", b"\0" * 9, b"\0" * 500, b"\xff" * 70, b"\r\n"])
+def test_padding_is_none(encoded: Make, padding: bytes) -> None:
+    assert find_trailer(encoded() + padding) is None
+
+
+def test_an_end_within_a_table_is_none(encoded: Make) -> None:
+    """The bytes of an end may stand in a segment between two scans, whose length says where it ends."""
+    picture = encoded(progressive=True)
+    scan = picture.rindex(b"\xff\xda")
+    comment = struct.pack(">BBH", 0xFF, 0xFE, 6) + b"\xff\xd9\xff\xd9"
+    data = picture[:scan] + comment + picture[scan:]
+    assert found(data + FILM).place == len(data)
+
+
+def test_an_index_that_promises_too_much_is_not_believed(encoded: Make) -> None:
+    data = pictures(encoded(), encoded())
+    at = data.index(struct.pack("<HHI", 0xB002, 7, 32)) + 4
+    trailer = found(data[:at] + b"\xff" * 4 + data[at + 4 :])  # four thousand million bytes of entries
+    assert trailer.what == "a further picture (0.0 MB)" and trailer.behind(encoded()).endswith(trailer.data)
+
+
+@settings(deadline=None)
+@given(noise=st.binary(max_size=300), at=st.integers(0, 3000))
+def test_any_bytes_are_survived(noise: bytes, at: int) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (24, 24), "teal").save(buffer, "JPEG")
+    data = pictures(buffer.getvalue(), buffer.getvalue(), FILM)
+    trailer = find_trailer(data[:at] + noise + data[at + len(noise) :])
+    if trailer is not None:
+        assert trailer.what and len(trailer.behind(buffer.getvalue())) > len(trailer.data)
+
+
+def test_kept_pictures_are_where_the_index_says(encoded: Make, exif_block: Make) -> None:
+    first, *others = (encoded(size=(20 + 10 * n, 30)) for n in range(3))
+    written = with_metadata(encoded(size=(20, 30), quality=100), Metadata(exif=exif_block(turn=1), xmp=b"<x/>"))
+    data = found(pictures(first, *others)).behind(written)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.n_frames == 3  # type: ignore[attr-defined]
+        for number, other in enumerate([written, *others]):
+            image.seek(number)
+            with Image.open(io.BytesIO(other)) as alone:
+                assert np.array_equal(np.asarray(image), np.asarray(alone))
+    at = next(s for s in segments(data) if s.payload.startswith(INDEX))
+    assert struct.unpack_from("<I", at.payload, len(INDEX) + 50 + 4) == (len(data) - sum(map(len, others)),)
+
+
+@pytest.mark.parametrize(("turn", "kept"), [(1, True), (6, False)])
+def test_pictures_behind_a_photo_that_is_turned_would_lie_across(
+    photos: Fill, run: Run, encoded: Make, exif_block: Make, turn: int, kept: bool
+) -> None:
+    first = with_metadata(encoded(), Metadata(exif=exif_block(turn=turn)))
+    photos({"a.jpg": pictures(first, encoded(size=(24, 32)))})
+    _, rows = run(trailer="keep")
+    assert rows["a.jpg"]["reason"].startswith("kept" if kept else "dropped")

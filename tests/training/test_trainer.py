@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from dadfi_fast.deepfakes.torch_model import Target
+from dadfi_fast.errors import DataError
+from dadfi_fast.training.config import TrainConfig
+from dadfi_fast.training.data import Faces
+from dadfi_fast.training.loop import run, step_rng
+from dadfi_fast.training.trainer import DadfiTrainer
+
+TINY = TrainConfig(
+    image_size=32, stored_size=32, batch=4, steps=6, teacher_batches=1, teacher_steps=2, bf16=False,
+    lambda_distortion=8.0, lambda_visible=40.0, transforms=True,
+)  # fmt: skip
+
+
+def trainer(config: TrainConfig, faces: Faces, target: Target) -> DadfiTrainer:
+    made = DadfiTrainer(config, faces, [target], validation=faces)
+    made.prepare()
+    return made
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({}, id="everything"),
+        pytest.param({"bf16": True}, id="half precision"),
+        pytest.param({"transforms": False, "lambda_distortion": 0.0, "lambda_visible": 0.0}, id="the paper"),
+        pytest.param({"lambda_x": 0.0, "lambda_y": 0.0}, id="no recognizers"),
+        pytest.param({"bound": "hinge-only"}, id="hinge only"),
+        pytest.param({"gradient": "query", "query_directions": 2}, id="queries only"),
+        pytest.param({"masking": True, "chroma_weight": 2.0}, id="what an eye sees"),
+        pytest.param({"teacher": "per-image"}, id="a teacher for each picture"),
+        pytest.param({"joint": True}, id="all models at once"),
+    ],
+)
+def test_a_step_is_finite_and_moves_the_generator(change: dict[str, object], faces: Faces, target: Target) -> None:
+    made = trainer(replace(TINY, **change), faces, target)
+    before = {k: v.clone() for k, v in made.generator.state_dict().items()}
+    figures = made.step(0, step_rng(0, 0))
+    assert all(torch.tensor(v).isfinite() for v in figures.values()), figures
+    assert any(not torch.equal(v, before[k]) for k, v in made.generator.state_dict().items())
+
+
+@pytest.mark.parametrize("teacher", ["universal", "per-image"])
+def test_queries_never_differentiate_the_model(teacher: str, faces: Faces, target: Target) -> None:
+    called = []
+
+    class Closed(type(target.model)):  # type: ignore[misc]
+        def fake(self, images: torch.Tensor, edit: torch.Tensor) -> torch.Tensor:
+            called.append(len(images))
+            return super().fake(images, edit).detach()  # nothing of how it came about leaves
+
+    closed = replace(target, model=Closed(target.model.generator, target.model.image_size))
+    change = {"teacher": teacher, "gradient": "query", "query_directions": 1, "lambda_x": 0.0, "lambda_visible": 0.0}
+    made = trainer(replace(TINY, **change), faces, closed)
+    before = {k: v.clone() for k, v in made.generator.state_dict().items()}
+    made.step(0, step_rng(0, 0))
+    assert any(not torch.equal(v, before[k]) for k, v in made.generator.state_dict().items())
+    assert len(called) > 2 * TINY.teacher_steps
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        trainer(replace(TINY, **change | {"gradient": "white-box"}), faces, closed).step(0, step_rng(0, 0))
+
+
+def test_all_models_at_once_are_their_sum(faces: Faces, target: Target) -> None:
+    def step(joint: bool, count: int) -> dict[str, float]:
+        config = replace(TINY, joint=joint, lambda_x=0.0, transforms=False)
+        made = DadfiTrainer(config, faces, [replace(target, name=str(number)) for number in range(count)])
+        made.prepare()
+        made.perturbations = made.perturbations[:1] * count
+        made._one_edit_each = lambda target, labels, rng: target.edits(labels)[0]  # type: ignore[method-assign]
+        return made.step(0, torch.Generator().manual_seed(1))
+
+    one, three = step(joint=True, count=1), step(joint=True, count=3)
+    for term in ("distortion", "loss_y", "d_y"):
+        assert three[term] == pytest.approx(3 * one[term], rel=1e-4)
+    for figure in ("d_mask", "rms", "visible"):
+        assert three[figure] == pytest.approx(one[figure], rel=1e-4)
+
+
+def test_the_deepfake_model_stays_as_it_is(faces: Faces, target: Target) -> None:
+    before = {k: v.clone() for k, v in target.model.state_dict().items()}
+    made = trainer(TINY, faces, target)
+    made.step(0, step_rng(0, 0))
+    assert all(torch.equal(v, before[k]) for k, v in target.model.state_dict().items())
+
+
+def test_training_breaks_the_fakes_more_and_more(faces: Faces, target: Target) -> None:
+    config = replace(TINY, transforms=False, steps=60, decay_from=1.0, lambda_visible=0.0, lambda_x=0.0, lambda_y=0.0)
+    made = trainer(replace(config, lr=5e-3), faces, target)
+    distortions = [made.step(i, step_rng(0, i))["d_mask"] for i in range(60)]
+    assert sum(distortions[-10:]) > 1.5 * sum(distortions[:10])
+
+
+def test_resumed_training_takes_the_same_steps(tmp_path: Path, faces: Faces, target: Target) -> None:
+    whole, first, second = (trainer(TINY, faces, target) for _ in range(3))
+    run(whole, steps=4, seed=0, folder=tmp_path / "whole")
+    run(first, steps=2, seed=0, folder=tmp_path / "parts")
+    run(second, steps=4, seed=0, folder=tmp_path / "parts")
+    for name, value in whole.generator.state_dict().items():
+        assert torch.equal(second.generator.state_dict()[name], value), name
+
+
+def test_the_report_is_a_sheet_and_a_line_of_figures(tmp_path: Path, faces: Faces, target: Target) -> None:
+    run(trainer(TINY, faces, target), steps=1, seed=0, folder=tmp_path)
+    assert (tmp_path / "sheet-000001.png").stat().st_size > 0
+    (line,) = (tmp_path / "validation.jsonl").read_text().splitlines()
+    figures = json.loads(line)
+    assert figures["step"] == 1 and 0 <= figures["tiny png"] <= 1 and figures["psnr"] > 20
+
+
+def test_a_checkpoint_made_against_other_models_is_refused(faces: Faces, target: Target) -> None:
+    state = trainer(TINY, faces, target).state()
+    with pytest.raises(DataError, match="other deepfake models"):
+        trainer(TINY, faces, replace(target, sha256="1" * 64)).load(state)
+
+
+def test_the_model_that_lags_is_asked_more_often(faces: Faces, target: Target) -> None:
+    other = replace(target, name="other")
+    made = DadfiTrainer(replace(TINY, dynamic=1.0), faces, [target, other])
+    assert made.shares.tolist() == [0.5, 0.5]
+    made._prefer_laggards({"tiny jpeg75": 1.0, "other jpeg75": 0.5})
+    assert made.shares.tolist() == pytest.approx([0.1 / 0.7, 0.6 / 0.7])
+    again = DadfiTrainer(replace(TINY, dynamic=1.0), faces, [target, other])
+    again.load(made.state())
+    assert torch.equal(again.shares, made.shares)
