@@ -51,7 +51,7 @@ def _random(preset: str, folder: Path) -> GeneratorFile:
 
     from dadfi_fast.backends.generator_file import GeneratorFile
     from dadfi_fast.export.to_onnx import export_generator
-    from dadfi_fast.model_card import sha256
+    from dadfi_fast.files import sha256
     from dadfi_fast.models.generator import Generator
 
     torch.manual_seed(0)

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from dadfi_fast.files import json_safe
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -36,7 +38,7 @@ def result(text: str) -> None:
 
 def json(value: object) -> None:
     """Print ``value`` on stdout as JSON: NaN becomes null, what JSON does not know (paths) becomes text."""
-    click.echo(_json.dumps(_plain(value), indent=2, ensure_ascii=False, default=str, allow_nan=False))
+    click.echo(_json.dumps(json_safe(value), indent=2, ensure_ascii=False, default=str, allow_nan=False))
 
 
 def message(text: str) -> None:
@@ -199,14 +201,3 @@ def _cell(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _plain(value: object) -> object:
-    """``value`` with NaN and infinities as None, which is what JSON has for them."""
-    if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float) and value - value != 0:
-        return None
-    return value

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dadfi_fast.evaluate.experiment import Result, Setup
 
 #: The experiments that differentiate deepfake models, whose weights they read from their ONNX files.
-DIFFERENTIATE = frozenset({"speed", "comparison"})
+DIFFERENTIATE = frozenset({"speed", "comparison", "ceiling"})
 _PATH = click.Path(exists=True, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -91,6 +91,8 @@ def command(
                     kept as comparison-cmua.npy
     single-model    generators by models: SR_mask and d_pix, with models that a generator has not seen marked
     no-fine-tuning  the same, with generators that were trained without fine-tuning (lambda_y = 0)
+    ceiling         how far full access gets against the models: each alone, one perturbation against all of them,
+                    one for all pictures, for the adversaries A0 to A2; and the share of that a generator reaches
 
     What is finished lies in OUT/finished, method by method: the same command again, or one with more methods, measures
     only what is not there yet. Attacks that are made beforehand (cmua, moma) are kept there, too.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from click.shell_completion import CompletionItem
 from dadfi_fast import __version__
 from dadfi_fast.cli import console, examples
 from dadfi_fast.errors import DadfiError
+from dadfi_fast.registry import did_you_mean
 
 #: What ``--help`` says of each command, so that the list can be shown without importing them. A command is the object
 #: ``command`` in the file ``cli/NAME.py``; names without a file are not listed.
@@ -55,8 +55,7 @@ class LazyGroup(click.Group):
         """The command that ``args`` begin with; an unknown name is told with the nearest known one."""
         name, known = args[0], self.list_commands(ctx)
         if name not in known and not name.startswith("-"):
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, known, sentence=True)
             ctx.fail(f"There is no command {name!r}.{hint} There are: {', '.join(known)}.")
         return super().resolve_command(ctx, args)
 

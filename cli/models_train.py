@@ -23,18 +23,31 @@ CURVE_PICTURES = 256
 @click.option("--test", "tests", type=PATHS, multiple=True, help="Faces to measure the result on (not trained on).")
 @click.option("--judge", type=PATHS, help="Card of the attribute classifier for edit_accuracy [default: what ships].")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of checkpoints and of the result.")
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Compact checkpoint, or card of a deepfake model, to start from; ignored once OUT has a checkpoint.",
+)
 @click.option("--image-size", type=click.IntRange(min=32), default=64, show_default=True, help="Pixels a side.")
 @click.option("--steps", type=click.IntRange(min=1), help="Steps in all [default: the family's].")
 @click.option("--max-minutes", type=click.FloatRange(min=0), default=float("inf"), help="Stop after this long.")
 @click.option("--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps to a checkpoint.")
+@click.option(
+    "--snapshots",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Averaged generators to keep in OUT/snapshots, spread over the last half of the steps.",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Processor threads [default: all].")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything that is drawn.")
 @options.device
 @click.option("--set", "settings", multiple=True, callback=setting, metavar="KEY=VALUE", help="Change one setting.")
 def command(
     family: str, sources: tuple[Path, ...], attributes: Path, tests: tuple[Path, ...], judge: Path | None, out: Path,
-    image_size: int, steps: int | None, max_minutes: float, save_every: int, threads: int | None, seed: int,
-    device: str, settings: dict[str, Any],
+    start: Path | None, image_size: int, steps: int | None, max_minutes: float, save_every: int, snapshots: int,
+    threads: int | None, seed: int, device: str, settings: dict[str, Any],
 ) -> None:  # fmt: skip
     """Train a deepfake model (stargan, stargan2, stgan, stgan-sac) or the attribute classifier (attributes).
 
@@ -50,7 +63,7 @@ def command(
     from dadfi_fast.deepfakes.edits import ATTRIBUTES
     from dadfi_fast.export.release import run_facts
     from dadfi_fast.training.data import load_faces
-    from dadfi_fast.training.loop import run
+    from dadfi_fast.training.loop import CHECKPOINT, run
 
     if threads:
         torch.set_num_threads(threads)
@@ -63,12 +76,19 @@ def command(
     held_out = load_faces(tests, **kind) if tests else None
     console.message(f"{len(faces)} faces; {config.steps} steps of {config.batch}; checkpoints in {out}")
     trainer = make(config, faces)
+    past, begun = _start(trainer, start, resumed=(out / CHECKPOINT).exists())
     curve = _curve(trainer, held_out, judge, out) if family != "attributes" else None
-    limits: dict[str, Any] = {"steps": config.steps, "max_minutes": max_minutes}
-    seen = (lambda number: console.message(f"edit accuracy {curve.point(number)}")) if curve else (lambda number: None)
-    progress = run(trainer, seed=seed, folder=out, save_every=save_every, log=report, saved=seen, **limits)
-    facts = run_facts(command=invocation(), seed=seed, progress=progress, data=sources)
+    limits: dict[str, Any] = {"steps": config.steps, "max_minutes": max_minutes, "past": past}
     name = f"{family}-{image_size}"
+
+    def saved(number: int) -> None:
+        if curve:
+            console.message(f"edit accuracy {curve.point(number)}")
+        if snapshots and family != "attributes":
+            _snapshot(trainer, out / "snapshots", family, name, number, snapshots, {"seed": seed} | begun)
+
+    progress = run(trainer, seed=seed, folder=out, save_every=save_every, log=report, saved=saved, **limits)
+    facts = run_facts(command=invocation(), seed=seed, progress=progress, data=sources) | begun
     if family == "attributes":
         card = _release_attributes(trainer, held_out, out, name, facts)
     else:
@@ -93,6 +113,50 @@ def _family(family: str, changes: dict[str, Any]) -> tuple[Any, Any]:
     except TypeError as error:
         known = ", ".join(settings.__dataclass_fields__)
         raise UsageError(f"{family} has no such setting ({error}); there are: {known}") from error
+
+
+def _start(trainer: Any, source: Path | None, *, resumed: bool) -> tuple[Any, dict[str, Any]]:
+    """Hand the networks in ``source`` to ``trainer``: how far they had come, and what the card says of it."""
+    from dadfi_fast.deepfakes.torch_model import read_weights
+    from dadfi_fast.files import sha256
+    from dadfi_fast.model_card import read_card
+    from dadfi_fast.training import checkpoint
+    from dadfi_fast.training.loop import Progress
+
+    if source is None:
+        return None, {}
+    card = read_card(source) if source.suffix == ".md" else None
+    file = card.file if card else source
+    begun = {"started_from": {"name": card.name if card else source.name, "sha256": sha256(file)}}
+    if resumed:
+        return None, begun
+    if card:
+        trainer.start({"mean": read_weights(file)})
+        return None, begun
+    state = checkpoint.load(file)
+    trainer.start(state)
+    return Progress(state["steps"], state.get("minutes", 0.0)), begun
+
+
+def _snapshot(
+    trainer: Any, folder: Path, family: str, name: str, number: int, count: int, facts: dict[str, Any]
+) -> None:
+    """Write the averaged generator after step ``number`` to ``folder``, and delete those that are one too many."""
+    import copy
+
+    from dadfi_fast.export.release import release_deepfake
+    from dadfi_fast.training.deepfakes.snapshots import thinned
+
+    folder.mkdir(parents=True, exist_ok=True)
+    release_deepfake(
+        copy.deepcopy(trainer.kept).cpu(), folder, name=f"{name}-{number:06d}", family=family,
+        image_size=trainer.config.image_size, edit_size=trainer.rule.size,
+        facts=trainer.facts() | {"steps": number} | facts, text=f"A snapshot of {name} in training.",
+    )  # fmt: skip
+    there = {int(card.stem.rpartition("-")[2]): card for card in sorted(folder.glob(f"{name}-*.md"))}
+    for step in there.keys() - set(thinned(sorted(there), count)):
+        for file in (there[step], there[step].with_suffix(".onnx")):
+            file.unlink()
 
 
 def _curve(trainer: Any, held_out: Any, judge: Path | None, out: Path) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import click
+
+from dadfi_fast.registry import did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
 Names = Callable[[click.Context, click.Parameter, str], list[str]]
@@ -21,8 +22,7 @@ class Choice(click.Choice):  # type: ignore[type-arg]  # older versions of click
         try:
             return str(super().convert(value, param, ctx))
         except click.BadParameter as error:
-            near = difflib.get_close_matches(str(value), self.choices, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(str(value), self.choices, sentence=True)
             raise click.BadParameter(f"{error.message}{hint}", ctx=ctx, param=param) from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +9,7 @@ from typing import Any, Final
 import click
 
 from dadfi_fast.errors import UsageError
+from dadfi_fast.registry import did_you_mean
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -49,8 +49,7 @@ def _known(key: str, names: dict[str, str], path: Path) -> str:
     option = key.replace("_", "-")
     if option in names:
         return names[option]
-    near = difflib.get_close_matches(option, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(option, names)
     raise UsageError(f"{path}: there is no option {key!r}{hint} Keys are options without the dashes in front")
 
 

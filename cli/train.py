@@ -16,10 +16,13 @@ from dadfi_fast.cli import console, options
 from dadfi_fast.errors import UsageError
 
 PATHS = click.Path(exists=True, path_type=Path)
+#: Pictures that a checkpoint is validated on.
+VALIDATED = 64
 #: What the card says of the recipe: what experiments tell generators apart by.
 SETTINGS = (
     "lambda_x", "lambda_y", "lambda_distortion", "lambda_visible", "psnr_goal", "masking", "chroma_weight",
-    "transforms", "dynamic", "gradient", "surrogates",
+    "lambda_flip", "flip_goal", "lambda_ssimulacra2", "ssimulacra2_goal", "distortion_loss", "distortion_goal",
+    "transforms", "crop_share", "crop_zoom", "crop_shift", "pool", "dynamic", "gradient", "surrogates",
 )  # fmt: skip
 
 
@@ -92,12 +95,15 @@ def command(
     }  # fmt: skip
     console.message(f"reading {', '.join(p.name for p in sources)}")
     faces = load_faces(sources, limit=config.limit or None, **kind)
-    held_out = load_faces(validation, limit=200, **kind) if validation else None
+    held_out = load_faces(validation, limit=VALIDATED, **kind) if validation else None
     console.message(f"{len(faces)} faces; {config.steps} steps of {config.batch}; checkpoints in {out}")
     limits: dict[str, Any] = {"steps": config.steps, "max_minutes": max_minutes, "save_every": save_every}
     with distributed.group(), journal(out if tensorboard else None) as log:
-        make = InitiativeTrainer if config.surrogates else DadfiTrainer
-        trainer = make(config, faces, targets, validation=held_out)
+        if config.surrogates:
+            trainer: DadfiTrainer = InitiativeTrainer(config, faces, targets, validation=held_out)
+        else:
+            pools = _pools(config.pool, targets)
+            trainer = DadfiTrainer(config, faces, targets, validation=held_out, pools=pools)
         begun = _start(trainer.generator, start) if start else {}
         trainer.prepare()
         progress = run(trainer, seed=config.seed, folder=out, log=log, **limits)
@@ -106,9 +112,34 @@ def command(
     facts = run_facts(command=invocation(), seed=config.seed, progress=progress, data=sources)
     facts |= begun | {"targets": [{"name": t.name, "sha256": t.sha256} for t in targets]}
     facts["settings"] = {key: getattr(config, key) for key in SETTINGS}
+    if config.pool:
+        facts["pools"] = {t.name: [m.sha256 for m in pool] for t, pool in zip(targets, trainer.pools, strict=True)}
     text = "A DADFI generator. Figures: run `dadfi-fast check` on what it protected."
     card = release_generator(trainer.generator, out, name=name or f"generator-{config.preset}", run=facts, text=text)
     console.result(str(card.file))
+
+
+def _pools(folder: str, targets: list[Any]) -> list[list[Any]] | None:
+    """The snapshots of each of ``targets`` in ``folder``; a model without any stands for itself.
+
+    Raises:
+        UsageError: the folder has none of any model.
+    """
+    from dataclasses import replace
+
+    from dadfi_fast.deepfakes.torch_model import load_target
+    from dadfi_fast.model_card import cards
+
+    if not folder:
+        return None
+    there = cards(Path(folder)) if Path(folder).is_dir() else []
+    pools = []
+    for target in targets:
+        own = [load_target(card) for card in there if card.name.startswith(f"{target.name}-")]
+        pools.append([replace(member, columns=target.columns) for member in own])
+    if not any(pools):
+        raise UsageError(f"{folder} has no card NAME-*.md of any of {', '.join(t.name for t in targets)}")
+    return [pool or [target] for pool, target in zip(pools, targets, strict=True)]
 
 
 def _start(generator: Any, name: str) -> dict[str, Any]:

@@ -6,8 +6,6 @@ in `WEIGHTS`; what ``models add`` took lies in the user's data folder, each mode
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
 import os
 import sys
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dadfi_fast.errors import UsageError, WeightsError
+from dadfi_fast.files import sha256
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -113,20 +112,6 @@ def find_card(name: str, *, family: str | None = None, folder: Path | None = Non
             return card
     names = ", ".join(card.name for card in known) or "none"
     raise UsageError(f"no {family or 'model'} is called {name!r}; there are: {names}")
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file's content."""
-    return _sha256(path, path.stat().st_mtime_ns, path.stat().st_size)
-
-
-@functools.lru_cache(maxsize=64)
-def _sha256(path: Path, _mtime: int, _size: int) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def write_card(path: Path, facts: Mapping[str, Any], text: str) -> None:

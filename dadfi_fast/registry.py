@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from dadfi_fast.errors import UsageError
@@ -40,8 +40,7 @@ class Registry(Generic[T]):
         """
         if name in self._entries:
             return self._entries[name]
-        near = difflib.get_close_matches(name, self._entries, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
+        hint = did_you_mean(name, self._entries) or "."
         raise UsageError(f"no {self.kind} is called {name!r}{hint} There are: {', '.join(self._entries)}")
 
     def __iter__(self) -> Iterator[str]:
@@ -49,6 +48,18 @@ class Registry(Generic[T]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
+
+
+def did_you_mean(name: str, known: Iterable[str], *, sentence: bool = False) -> str:
+    """``; did you mean 'x'?``, x being the nearest of the ``known`` names; empty where none is near.
+
+    Args:
+        name: what was given.
+        known: what there is.
+        sentence: as a sentence of its own, behind a full stop: `` Did you mean 'x'?``.
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"{' Did' if sentence else '; did'} you mean {near[0]!r}?" if near else ""
 
 
 def lazy(module: str, name: str) -> Callable[[], Any]:

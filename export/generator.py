@@ -14,7 +14,8 @@ from dadfi_fast.backends.float16 import is_float16, to_float16
 from dadfi_fast.backends.generator_file import GeneratorFile, generator_card, load_generator_file, stated
 from dadfi_fast.errors import DiskError, UsageError
 from dadfi_fast.export.fused import fuse
-from dadfi_fast.model_card import Card, sha256, write_card
+from dadfi_fast.files import sha256
+from dadfi_fast.model_card import Card, write_card
 
 #: What a file in float16 is called besides.
 HALF: Final = "-f16"

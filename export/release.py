@@ -15,7 +15,8 @@ from dadfi_fast.deepfakes.attributes import AttributeClassifier
 from dadfi_fast.deepfakes.edits import ATTRIBUTES, FAMILIES
 from dadfi_fast.device import processor
 from dadfi_fast.export.to_onnx import export_generator, export_module
-from dadfi_fast.model_card import Card, read_card, sha256, write_card
+from dadfi_fast.files import sha256
+from dadfi_fast.model_card import Card, read_card, write_card
 from dadfi_fast.models.generator import Generator
 from dadfi_fast.training.loop import Progress
 

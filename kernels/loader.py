@@ -13,7 +13,6 @@ import importlib.util
 import io
 import os
 import re
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from dadfi_fast.errors import BackendMissing, DadfiError
+from dadfi_fast.files import atomic_write
 from dadfi_fast.kernels.choice import SIZES
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ SOURCES: Final = {"forward": FOLDER / "instance_norm_residual.cu", "gradients": 
 OLDEST: Final = (8, 0)
 #: The CUDA version that a driver must be for, to load what NVRTC 13 makes.
 OLDEST_DRIVER: Final = 13000
+#: The environment variable that names another folder for compiled kernels.
+VARIABLE: Final = "DADFI_KERNELS_FOLDER"
 _IMPORTING: Final = threading.Lock()
 MEND: Final = "run: pip install 'dadfi-fast[gpu]'"
 
@@ -233,7 +235,9 @@ def fingerprint(dtype: str, capability: tuple[int, int]) -> str:
 
 
 def user_folder() -> Path:
-    """Where compiled kernels are kept, and what is known of them."""
+    """Where compiled kernels are kept, and what is known of them: `VARIABLE` names it, else the user's cache folder."""
+    if named := os.environ.get(VARIABLE):
+        return Path(named).expanduser()
     import platformdirs
 
     return Path(platformdirs.user_cache_path("dadfi-fast", appauthor=False)) / "kernels"
@@ -250,16 +254,9 @@ def read(file: Path) -> bytes | None:
 
 
 def write(file: Path, content: bytes) -> None:
-    """Under a name of its own first: two processes may do this at once."""
+    """With its hash, for `read`; two processes may do this at once."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(hashlib.sha256(content).digest() + content)
-        Path(name).replace(file)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
+    atomic_write(file, hashlib.sha256(content).digest() + content, private=True)
 
 
 def _resources(log: str) -> dict[str, Resources]:

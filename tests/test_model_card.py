@@ -7,7 +7,8 @@ import platformdirs
 import pytest
 
 from dadfi_fast.errors import UsageError, WeightsError
-from dadfi_fast.model_card import MODELS_VARIABLE, WEIGHTS, cards, find_card, folders, read_card, sha256, user_folder
+from dadfi_fast.files import sha256
+from dadfi_fast.model_card import MODELS_VARIABLE, WEIGHTS, cards, find_card, folders, read_card, user_folder
 
 CONTENT = b"weights"
 FACTS = {

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dadfi_fast.errors import UsageError
-from dadfi_fast.registry import Registry
+from dadfi_fast.registry import Registry, did_you_mean
 
 
 @pytest.fixture
@@ -44,3 +44,16 @@ def test_an_unknown_name_is_told_with_what_there_is(colours: Registry[int], name
 def test_a_name_is_entered_once(colours: Registry[int]) -> None:
     with pytest.raises(AssertionError, match="red is entered twice"):
         colours.add("red")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence", "expected"),
+    [
+        ("gren", False, "; did you mean 'green'?"),
+        ("gren", True, " Did you mean 'green'?"),
+        ("violet", False, ""),
+        ("violet", True, ""),
+    ],
+)
+def test_the_nearest_name_is_proposed(name: str, sentence: bool, expected: str) -> None:
+    assert did_you_mean(name, ["green", "red"], sentence=sentence) == expected

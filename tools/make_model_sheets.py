@@ -79,7 +79,7 @@ def page(models: list[DeepfakeModel]) -> str:
             + "s" * isinstance(commands, list)
             + ":\n\n"
             + "".join(f"    {command}\n" for command in ([commands] if isinstance(commands, str) else commands))
-            + f"\n![Edits of {card.name}]({card.name}.png)\n"
+            + f"\n![Edits of {card.name}]({card.name}.jpg)\n"
         )
     return "\n".join(parts)
 
@@ -99,7 +99,7 @@ def write() -> None:
     for model in models:
         labels = classifier.labels(x[classifier.image_size], model.attributes, unknown_as=0)
         picture = draw_sheet(columns(model, x[model.image_size], labels))
-        Image.fromarray(picture).save(SHEETS / f"{model.name}.png", optimize=True)
+        Image.fromarray(picture).save(SHEETS / f"{model.name}.jpg", quality=88, optimize=True)
     (SHEETS / "README.md").write_text(page(models), encoding="utf-8")
 
 

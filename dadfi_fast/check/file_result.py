@@ -12,6 +12,7 @@ import numpy as np
 from dadfi_fast.check.conditions import WRITTEN
 from dadfi_fast.check.distances import Distances
 from dadfi_fast.check.pairs import Pair
+from dadfi_fast.files import json_safe
 from dadfi_fast.metrics.defence import protected
 
 
@@ -54,13 +55,8 @@ class FileResult:
             "original": str(self.pair.original),
             "faces": seen.faces if seen.found else 0,
             "protected": seen.protected,
-            "d_mask_min": finite(seen.weakest),
+            "d_mask_min": json_safe(seen.weakest),
             "linf": self.linf,
-            "psnr": finite(self.psnr),
-            "ssim": finite(self.ssim),
+            "psnr": json_safe(self.psnr),
+            "ssim": json_safe(self.ssim),
         }
-
-
-def finite(value: float) -> float | None:
-    """``value``, or None where it is NaN or infinite, which JSON does not have."""
-    return value if math.isfinite(value) else None

@@ -15,7 +15,7 @@ import numpy as np
 
 from dadfi_fast.backends.openvino_core import core
 from dadfi_fast.errors import BackendMissing, WeightsError
-from dadfi_fast.model_card import sha256
+from dadfi_fast.files import sha256
 from dadfi_fast.types import Float32, UInt8
 
 #: The package that the network comes in, its file there (TorchScript of the network of Heusel et al.), and its hash.

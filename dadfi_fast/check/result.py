@@ -15,7 +15,7 @@ from dadfi_fast.check.callbacks import Callback, show
 from dadfi_fast.check.conditions import WRITTEN, Condition
 from dadfi_fast.check.distances import Distances, See, measure
 from dadfi_fast.check.fake_sets import FakeSets
-from dadfi_fast.check.file_result import FileResult, finite
+from dadfi_fast.check.file_result import FileResult
 from dadfi_fast.check.inception import Inception
 from dadfi_fast.check.pairs import Pair, draw
 from dadfi_fast.check.preprocess import Find
@@ -23,6 +23,7 @@ from dadfi_fast.check.runner import Runner
 from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 from dadfi_fast.deepfakes.registry import load_attributes, load_models
 from dadfi_fast.errors import DadfiError, NothingToDo
+from dadfi_fast.files import json_safe
 from dadfi_fast.metrics.defence import SUCCESS, Scores, score, success
 
 #: Why a Frechet distance is null, and what is said of one.
@@ -88,7 +89,7 @@ class CheckResult:
         """The Frechet distance of one model's two sets of fakes, and n, the fakes in each; None where there is none."""
         if self.fakes is None or not (n := self.fakes.n(model, condition)):
             return None, None
-        return finite(self.fakes.distance(model, condition)), n
+        return json_safe(self.fakes.distance(model, condition)), n
 
     def fid_sentence(self) -> str:
         """The Frechet distances of the files as written, in words; empty where none was asked for."""
@@ -130,7 +131,7 @@ class CheckResult:
         return {
             "n_edits": s.n_edits,
             "d_pix": s.d_pix,
-            "d_mask": finite(s.d_mask),
+            "d_mask": json_safe(s.d_mask),
             "sr": s.sr,
             "sr_mask": s.sr_mask,
             "n_empty": s.n_empty,

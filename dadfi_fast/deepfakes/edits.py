@@ -108,7 +108,7 @@ class Styles(Edits):
 
     def __call__(self, labels: Float32) -> Float32:
         chosen = np.eye(self.size, dtype=np.float32)[:, None]
-        return np.ascontiguousarray(np.broadcast_to(chosen, (self.size, len(labels), self.size)))
+        return np.repeat(chosen, len(labels), axis=1)
 
     def aims(self, labels: Float32) -> list[Aim]:
         return [(attribute, np.full(len(labels), value, np.float32)) for _, attribute, value in self.styles]

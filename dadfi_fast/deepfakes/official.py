@@ -23,7 +23,7 @@ from dadfi_fast.deepfakes.landmarks import MaskedGenerator, load_masks
 from dadfi_fast.deepfakes.tensorflow_checkpoint import read_variables, to_state
 from dadfi_fast.deepfakes.torch_checkpoint import read_tensors
 from dadfi_fast.errors import UsageError, WeightsError
-from dadfi_fast.model_card import sha256
+from dadfi_fast.files import sha256
 from dadfi_fast.types import LEVELS, UInt8
 
 #: sha256 of the files that the authors publish -> the side of the pictures that they work at.

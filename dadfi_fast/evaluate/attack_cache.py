@@ -18,6 +18,7 @@ from dadfi_fast.attacks.registry import AttackInputs
 from dadfi_fast.errors import DiskError
 from dadfi_fast.evaluate.experiment import Setup
 from dadfi_fast.evaluate.result_cache import FOLDER, fingerprint
+from dadfi_fast.files import atomic_file
 
 #: The attacks that are kept.
 MADE: Final = ("cmua", "moma")
@@ -58,11 +59,10 @@ def _save(path: Path, attack: Attack) -> None:
     else:
         what = {"genome": json.dumps([asdict(stage) for stage in attack.genome])}
     spent = np.array([attack.spent.gradients, attack.spent.queries])
-    partial = path.with_suffix(".part.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(partial, spent=spent, **what)
-        partial.replace(path)
+        with atomic_file(path) as file:
+            np.savez(file, spent=spent, **what)
     except OSError as error:
         raise DiskError(f"{path} cannot be written ({error}); name another folder with --out") from error
 

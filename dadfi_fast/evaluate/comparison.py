@@ -22,7 +22,7 @@ from dadfi_fast.evaluate.heat_map import HeatMap, heat_maps
 from dadfi_fast.evaluate.methods import Method
 from dadfi_fast.evaluate.protocol import Protocol, noise_before, open_protocol
 from dadfi_fast.evaluate.visibility import SEEN, SEEN_TEXT, visibility, visibility_after
-from dadfi_fast.metrics.perceptual import need_flip
+from dadfi_fast.metrics.perceptual import need
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,7 +70,7 @@ def run(setup: Setup) -> Result:
         DataError: the pictures cannot be read.
         BackendMissing: FLIP, or the network of the Frechet distance where that is asked for, is not installed.
     """
-    need_flip()
+    need("flip_evaluator")
     network = Inception() if setup.fid else None
     with open_protocol(setup) as protocol:
         compared = gather(protocol)

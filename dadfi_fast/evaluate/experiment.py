@@ -13,6 +13,7 @@ from dadfi_fast import __version__
 from dadfi_fast.backends.generator_file import DEFAULT
 from dadfi_fast.device import machine
 from dadfi_fast.errors import DiskError
+from dadfi_fast.files import json_safe
 from dadfi_fast.registry import Registry, lazy
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Result:
 
     def cells(self) -> Iterator[tuple[object, ...]]:
         """A line of the table for each row; None for a figure that does not exist."""
-        return (tuple(_finite(row.get(key)) for key in self.columns) for row in self.rows)
+        return (tuple(json_safe(row.get(key)) for key in self.columns) for row in self.rows)
 
 
 def write(result: Result, out: Path) -> list[Path]:
@@ -97,7 +98,7 @@ def write(result: Result, out: Path) -> list[Path]:
         DiskError: the folder cannot be written to.
     """
     assert all(key in row for row in result.rows for key in NAMED), result.name
-    document = {"experiment": result.name, "rows": [_finite(dict(row)) for row in result.rows]}
+    document = {"experiment": result.name, "rows": [json_safe(dict(row)) for row in result.rows]}
     paths = [out / f"{result.name}{suffix}" for suffix in (".json", ".md", ".png")]
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -151,15 +152,6 @@ def _cell(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _finite(value: Any) -> Any:
-    """``value`` with None for every NaN in it."""
-    if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and value != value else value
-
-
 def _plot(result: Result, path: Path) -> None:
     from matplotlib.figure import Figure
 
@@ -192,3 +184,4 @@ EXPERIMENTS.add("speed")(lazy("dadfi_fast.evaluate.speed", "run"))
 EXPERIMENTS.add("comparison")(lazy("dadfi_fast.evaluate.comparison", "run"))
 EXPERIMENTS.add("single-model")(lazy("dadfi_fast.evaluate.single_model", "run"))
 EXPERIMENTS.add("no-fine-tuning")(lazy("dadfi_fast.evaluate.no_fine_tuning", "run"))
+EXPERIMENTS.add("ceiling")(lazy("dadfi_fast.evaluate.ceiling", "run"))

@@ -12,7 +12,7 @@ import numpy as np
 from dadfi_fast.deepfakes.onnx_model import AttributeModel
 from dadfi_fast.evaluate.edit_accuracy import scaled
 from dadfi_fast.evaluate.experiment import Setup
-from dadfi_fast.model_card import sha256
+from dadfi_fast.files import sha256
 from dadfi_fast.training.data import Faces, load_faces
 from dadfi_fast.types import Float32, UInt8
 

@@ -15,7 +15,7 @@ import numpy as np
 from dadfi_fast.errors import DataError
 from dadfi_fast.evaluate.experiment import Setup
 from dadfi_fast.evaluate.sampled_arrays import archives, splits
-from dadfi_fast.model_card import sha256
+from dadfi_fast.files import sha256
 from dadfi_fast.training.data import SUFFIXES
 
 #: A picture: the archive or folder that it lies in, and its name there.

@@ -17,7 +17,7 @@ from dadfi_fast.evaluate.methods import generators
 from dadfi_fast.evaluate.protocol import Form, open_protocol
 from dadfi_fast.evaluate.robustness import COLUMNS, answer, draw, units
 from dadfi_fast.evaluate.visibility import SEEN, SEEN_TEXT, visibility, visibility_after
-from dadfi_fast.metrics.perceptual import need_flip
+from dadfi_fast.metrics.perceptual import need
 
 #: What `protect` does unless it is told otherwise.
 AS_PROTECT: Final = Form("keep", "copy")
@@ -42,7 +42,7 @@ def run(setup: Setup) -> Result:
         NothingToDo: there is no face in any of them.
         BackendMissing: FLIP is not installed.
     """
-    need_flip()
+    need("flip_evaluator")
     methods = generators(setup)
     with open_protocol(setup) as protocol:
         rows = protocol.measured("whole-photo", units(protocol, methods, AS_PROTECT, see=_seen))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
+T = TypeVar("T")
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -35,3 +36,11 @@ def interruptible() -> Iterator[threading.Event]:
         yield stop
     finally:
         restore()
+
+
+def until_stopped(items: Iterable[T], stop: threading.Event) -> Iterator[T]:
+    """The items up to the moment at which ``stop`` is set."""
+    for item in items:
+        if stop.is_set():
+            return
+        yield item

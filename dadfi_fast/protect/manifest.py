@@ -25,6 +25,7 @@ from typing import Any, Final
 import numpy as np
 
 from dadfi_fast.errors import DiskError, PhotoError, UsageError
+from dadfi_fast.files import atomic_file
 from dadfi_fast.protect.results import NO_PICTURE, Copied, Done, Entry, Failed, Outcome, Quality, Skipped, Written
 from dadfi_fast.storage.disk import disk_errors
 from dadfi_fast.storage.paths import AnyPath
@@ -168,14 +169,10 @@ class Manifest:
         self._file.seek(0)
         newest = {row["source"]: offset for offset, _, row in _rows(self._file)}
         self._file.seek(0)
-        temporary = self.path.with_name(f".dadfi-{os.getpid()}-manifest.partial")
-        with temporary.open("wb") as file:
+        with atomic_file(self.path, sync=True) as file:
             for offset, line, row in _rows(self._file):
                 if newest[row["source"]] == offset:
                     file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path)  # noqa: PTH105
 
 
 def _rows(file: Any) -> Iterator[tuple[int, bytes, Row]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -20,7 +19,7 @@ from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.discover import discover
 from dadfi_fast.protect.distributed.manifest_shards import open_manifest
 from dadfi_fast.protect.gpu.stages import apply_gpu_stages
-from dadfi_fast.protect.interrupt import interruptible
+from dadfi_fast.protect.interrupt import interruptible, until_stopped
 from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.prefetch import Pools, pools, prefetch
@@ -77,7 +76,7 @@ def protect(
         out.remove_stale()
         stack.callback(out.close)
         stop = stack.enter_context(interruptible())
-        left = remaining(_until(entries, stop), manifest, config)
+        left = remaining(until_stopped(entries, stop), manifest, config)
         stages = Stages(config, detector, attack.budget, out)
         done = stack.enter_context(closing(work(left, stages, attack, journal=manifest, meter=meter)))
         for outcome in done:
@@ -142,13 +141,6 @@ def _staged(entries: Iterable[Any], stages: Stages, attack: Attack, threads: Poo
 
 def _size(item: Entry | Failed | Skipped | Done) -> int:
     return item.size if isinstance(item, Entry) else 0
-
-
-def _until(entries: Iterable[Any], stop: threading.Event) -> Iterator[Any]:
-    for entry in entries:
-        if stop.is_set():
-            return
-        yield entry
 
 
 @contextmanager

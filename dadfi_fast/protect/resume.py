@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dadfi_fast.errors import PhotoError
+from dadfi_fast.files import sha256_of
 from dadfi_fast.images.naming import candidates
 from dadfi_fast.images.tag import ALREADY
 from dadfi_fast.protect.config import ProtectConfig
@@ -80,10 +80,7 @@ def _is_same(row: Row, entry: Entry) -> bool:
     if mtime_ns == entry.mtime_ns:
         return True
     with entry.source.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest() == str(row["sha256_source"])
+        return sha256_of(file) == str(row["sha256_source"])
 
 
 def free_target(target: str, config: ProtectConfig) -> str:

@@ -1,25 +1,27 @@
-"""Checkpoints of a training run: one file, written whole or not at all, holding tensors and plain numbers only."""
+"""Checkpoints of a training run: one file, written whole or not at all, holding tensors and plain numbers only.
+
+A compact checkpoint (`compact`) is small enough to travel: networks as float16, averages in place of what they average,
+no optimizers. A training goes on from it with fresh optimizers.
+"""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dadfi_fast.errors import DataError
+from dadfi_fast.files import atomic_file
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write ``state`` to ``path`` through a temporary file in the same folder, so that a kill leaves the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    with temporary.open("wb") as file:
+    with atomic_file(path, temporary=f"{path.name}.partial", sync=True) as file:  # the next run overwrites what is left
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -33,3 +35,35 @@ def load(path: Path) -> dict[str, Any]:
     except Exception as error:
         raise DataError(f"{path} is no checkpoint of this program ({error}); name another --out folder") from error
     return state
+
+
+#: Networks of a deepfake model's trainer, and the parts that hold their averages.
+AVERAGES: Mapping[str, str] = {"generator": "mean", "mapping": "mean_mapping", "style": "mean_style"}
+
+
+def compact(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What it takes to go on elsewhere from the checkpoint ``state`` of a deepfake model's training.
+
+    Returns:
+        Each network's state dict under its part's name, floating point as float16; ``config``, ``steps``, ``minutes``.
+
+    Raises:
+        DataError: a weight does not fit into float16.
+    """
+    trainer = state["trainer"]
+    averaged = {part for part, mean in AVERAGES.items() if mean in trainer}
+    networks = {
+        part: {name: _half(value, f"{part}.{name}") for name, value in weights.items()}
+        for part, weights in trainer.items()
+        if isinstance(weights, dict) and part != "config" and not part.endswith("_opt") and part not in averaged
+    }
+    return networks | {"config": trainer["config"], "steps": state["steps"], "minutes": state["minutes"]}
+
+
+def _half(value: Tensor, name: str) -> Tensor:
+    if not value.is_floating_point():
+        return value
+    small = value.half()
+    if not small.isfinite().all():
+        raise DataError(f"{name} does not fit into float16; go on from the whole checkpoint instead")
+    return small

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dadfi_fast.errors import UsageError
+from dadfi_fast.registry import did_you_mean
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,6 +24,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "bound": ("tanh", "clamp", "hinge-only"),
     "gradient": ("white-box", "query"),
     "teacher": ("universal", "per-image"),
+    "distortion_loss": ("shortfall", "log"),
 }
 
 
@@ -64,17 +65,26 @@ class TrainConfig:
     lambda_y: float = 1.0
     mu: float = 0.5
     lambda_distortion: float = 0.0  # 0 is the paper
+    distortion_loss: str = "shortfall"  # shortfall: of the root below the goal's; log: weighs by inverse vulnerability
     distortion_goal: float = 0.25  # d_mask at which a fake counts as broken beyond doubt
     lambda_visible: float = 0.0  # 0 is the paper
     psnr_goal: float = 38.5  # dB at which the perturbation counts as invisible
     masking: bool = False  # whether a change counts for less where the picture is busy
     chroma_weight: float = 1.0  # what a change of colour counts for, one of brightness being 1
+    lambda_flip: float = 0.0  # for each unit of FLIP above its goal
+    flip_goal: float = 0.035
+    lambda_ssimulacra2: float = 0.0  # for each point of SSIMULACRA2 below its goal
+    ssimulacra2_goal: float = 80.0
+    seen_count: int = 3  # pictures of a batch that the two look at: they cost more than a deepfake model does
+    seen_side: int = 256  # pixels that those are enlarged to; SSIMULACRA2 wants 256
+    seen_as: int = 512  # pixels of the photo's face that they stand for: sets how far away FLIP's viewer is
     dynamic: float = 0.0  # how strongly models that lag on the validation split are preferred; 0: all alike
 
     # How the models are asked: differentiated, or only called (section "Query-based gradient").
     gradient: str = "white-box"  # white-box, query
     query_directions: int = 16
     query_sigma: float = 0.02  # root mean square of a try
+    pool: str = ""  # folder of snapshots, cards NAME-*.md of each model: one is drawn at each step; none: the model
     surrogates: bool = False  # whether small networks that learn to imitate the models stand in for them
 
     # The basic perturbations adv_i (Eq. 5, 6, 11, 12).
@@ -93,7 +103,12 @@ class TrainConfig:
     blur_share: float = 0.1
     blur_sigma: float = 1.0  # pixels, at most
     crop_share: float = 0.94  # the adversary's crop, in sides of ours (his margin over ours)
-    crop_jitter: float = 0.06
+    crop_zoom: float = 0.06  # his crop is up to this share larger or smaller
+    crop_shift: float = 0.03  # its centre moves by up to this share of the side
+
+    def __post_init__(self) -> None:
+        if self.pool and self.surrogates:
+            raise UsageError("pool and surrogates cannot be combined: surrogates imitate the models themselves")
 
 
 def load_config(recipe: str, changes: Mapping[str, Any]) -> TrainConfig:
@@ -117,8 +132,7 @@ def load_config(recipe: str, changes: Mapping[str, Any]) -> TrainConfig:
 def _value(key: str, value: Any, path: Path) -> Any:
     defaults = {f.name: f.default for f in dataclasses.fields(TrainConfig)}
     if key not in defaults:
-        near = difflib.get_close_matches(key, defaults, n=1)
-        raise UsageError(f"{path.name}: there is no setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        raise UsageError(f"{path.name}: there is no setting {key!r}{did_you_mean(key, defaults)}")
     kind = type(defaults[key])
     if kind is tuple and isinstance(value, list | tuple):
         return tuple(value)

@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from dadfi_fast.training import checkpoint, distributed
 
-Losses = dict[str, float]
+#: By name; tensors without dimensions, still on the device: to read one is to wait for the device.
+Losses = dict[str, Tensor]
+#: The file in a run's folder that it goes on from.
+CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Trainer(Protocol):
     """What the loop drives: one step at a time, with a state that can be put away and taken up again."""
 
     def step(self, number: int, rng: torch.Generator) -> Losses:
-        """Do step ``number`` drawing only from ``rng``; returns the losses as plain numbers."""
+        """Do step ``number`` drawing only from ``rng``; returns the losses, detached and not waited for."""
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
@@ -53,8 +57,9 @@ def run(
     folder: Path,
     max_minutes: float = float("inf"),
     save_every: int = 500,
-    log: Callable[[int, Losses, float], None] = lambda number, losses, rate: None,
+    log: Callable[[int, dict[str, float], float], None] = lambda number, losses, rate: None,
     saved: Callable[[int], None] = lambda number: None,
+    past: Progress | None = None,
 ) -> Progress:
     """Train until ``steps`` or ``max_minutes`` (of this process), whichever is first; resume if ``folder`` has a state.
 
@@ -62,7 +67,8 @@ def run(
     the same steps as an uninterrupted one.
 
     Every 50 steps ``log`` is told the step's number, its losses and the steps per second; after each checkpoint
-    ``saved`` is told its step.
+    ``saved`` is told its step. ``past`` is how far the trainer had come when it was handed over; a state in ``folder``
+    overrides it.
 
     Under torchrun every process takes the same steps with randomness of its own, and the first one writes.
 
@@ -71,7 +77,7 @@ def run(
     Raises:
         KeyboardInterrupt: the run was ended from outside.
     """
-    path, past = folder / "checkpoint.pt", Progress()
+    path, past = folder / CHECKPOINT, past or Progress()
     if path.exists():
         kept = checkpoint.load(path)
         trainer.load(kept["trainer"])
@@ -99,7 +105,7 @@ def run(
             losses = trainer.step(done, step_rng(seed, done * distributed.world() + distributed.rank()))
             done += 1
             if first and (done % 50 == 0 or done == steps):
-                log(done, losses, (done - past.steps) / (time.monotonic() - start))
+                log(done, numbers(losses), (done - past.steps) / (time.monotonic() - start))
             if done % save_every == 0 and done < steps:
                 put_away()
     if done > past.steps:
@@ -107,6 +113,11 @@ def run(
     if stop.is_set():
         raise KeyboardInterrupt
     return progress() if done > past.steps else past
+
+
+def numbers(losses: Losses) -> dict[str, float]:
+    """``losses`` as plain numbers; the device is waited for once, however many there are."""
+    return dict(zip(losses, torch.stack([value.float() for value in losses.values()]).tolist(), strict=True))
 
 
 def step_rng(seed: int, number: int) -> torch.Generator:

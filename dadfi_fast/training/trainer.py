@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -11,20 +11,23 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dadfi_fast.attacks.distortion import masked_distortion
 from dadfi_fast.attacks.pgd import Fake, per_image, universal
 from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.errors import DataError
 from dadfi_fast.metrics.defence import SUCCESS
+from dadfi_fast.metrics.differentiable import flip, ssimulacra2
+from dadfi_fast.metrics.perceptual import PIXELS_A_DEGREE
 from dadfi_fast.models.generator import Bound, Generator
 from dadfi_fast.models.recognizer import Recognizer
 from dadfi_fast.training import distributed, losses
-from dadfi_fast.training.augment import framed, resized
+from dadfi_fast.training.augment import framed, resized, rounded
 from dadfi_fast.training.config import TrainConfig
 from dadfi_fast.training.contact_sheet import save_sheet
 from dadfi_fast.training.data import Faces
-from dadfi_fast.training.device import autocast, torch_device
+from dadfi_fast.training.device import autocast, placed, sent, torch_device
 from dadfi_fast.training.loop import Losses, step_rng
 from dadfi_fast.training.query_gradient import query_gradient
 from dadfi_fast.training.recognition import Pair, recognize
@@ -51,19 +54,24 @@ class DadfiTrainer:
         faces: training pictures with the labels that the models' edits are made from.
         targets: the deepfake models, frozen.
         validation: labelled pictures that are not trained on; their figures go to ``validation.jsonl``.
+        pools: of each model the snapshots, one of which is drawn at each step; the model itself where None.
     """
 
     def __init__(
-        self, config: TrainConfig, faces: Faces, targets: list[Target], *, validation: Faces | None = None
-    ) -> None:
+        self, config: TrainConfig, faces: Faces, targets: list[Target], *, validation: Faces | None = None,
+        pools: Sequence[Sequence[Target]] | None = None,
+    ) -> None:  # fmt: skip
         assert faces.labels is not None and targets
         self.config, self.faces, self.labels, self.targets = config, faces, faces.labels, targets
+        self.pools = pools or [[target] for target in targets]
         self.validation = validation
         self.device = torch_device(config.device)
-        for target in targets:
-            target.model.to(self.device)
+        for target in [*targets, *(member for pool in self.pools for member in pool)]:
+            placed(target.model, self.device)
+        self.pictures = faces.on(self.device)
         torch.manual_seed(config.seed)
-        self.generator = Generator(config.preset, lim=config.lim, bound=cast(Bound, config.bound)).to(self.device)
+        self.generator = Generator(config.preset, lim=config.lim, bound=cast(Bound, config.bound))
+        placed(self.generator, self.device)
         self.ide_x, self.ide_y = Recognizer().to(self.device), Recognizer().to(self.device)
         betas, eps = (config.beta1, config.beta2), config.epsilon
         self.g_opt = torch.optim.Adam(self.generator.parameters(), config.lr, betas, eps)
@@ -95,21 +103,21 @@ class DadfiTrainer:
             delta = self.generator(crop).float()
         answers = [self._answer(model, x, delta, edit, transform, rng) for model, edit in edits.items()]
         terms = recognize(self._pairs(crop, delta, answers), self.d_opt, half=self._autocast)
-        short = [losses.shortfall(answer.distortion, self.config.distortion_goal) for answer in answers]
+        short = [self._shortfall(answer.distortion, self.config.distortion_goal) for answer in answers]
         distortion = torch.cat([answer.distortion for answer in answers])
         terms |= {
             "hinge": self.config.mu * losses.hinge(delta, self.config.lim),
             "distortion": self.config.lambda_distortion * torch.stack(short).sum(),
             "visible": self.config.lambda_visible * self._visibility(crop, delta),
+            **self._perceived(crop, delta),
         }
         self.g_opt.zero_grad(set_to_none=True)
         torch.stack([t for k, t in terms.items() if not k.startswith("d_")]).sum().backward()
         distributed.average_gradients(self.generator.parameters())
         self.g_opt.step()
-        rms = delta.detach().square().mean().sqrt().item()
-        share = (distortion > SUCCESS).float().mean().item()
-        figures = {"d_mask": distortion.mean().item(), "sr_mask": share, "rms": rms}
-        return {k: v.item() for k, v in terms.items()} | figures
+        rms, share = delta.square().mean().sqrt(), (distortion > SUCCESS).float().mean()
+        terms |= {"d_mask": distortion.mean(), "sr_mask": share, "rms": rms}
+        return {name: value.detach() for name, value in terms.items()}
 
     def state(self) -> dict[str, Any]:
         parts = {p: getattr(self, p).state_dict() for p in _PARTS}
@@ -128,7 +136,7 @@ class DadfiTrainer:
     @torch.no_grad()
     def report(self, folder: Path, number: int) -> None:
         index = torch.arange(min(6, len(self.faces)))
-        x = resized(self.faces.batch(index).to(self.device), self.config.image_size)
+        x = resized(self.pictures.batch(index), self.config.image_size)
         delta = self.generator(x)
         columns, size = [x, (x + delta).clamp(-1, 1), 10 * delta], self.config.image_size
         for target in self.targets:
@@ -165,6 +173,24 @@ class DadfiTrainer:
         goal = losses.rms_of_psnr(c.psnr_goal)
         return losses.visibility(delta, goal, sensitivity=seen, chroma=c.chroma_weight)
 
+    @property
+    def _shortfall(self) -> Callable[[Tensor, float], Tensor]:
+        return losses.log_shortfall if self.config.distortion_loss == "log" else losses.shortfall
+
+    def _perceived(self, x: Tensor, delta: Tensor) -> dict[str, Tensor]:
+        """What two unlike metrics see of ``delta`` beyond their goals, on the first pictures of the batch."""
+        c = self.config
+        if not (c.lambda_flip or c.lambda_ssimulacra2):
+            return {}
+        one, other = (
+            resized(p[: c.seen_count], c.seen_side).clamp(-1, 1) for p in (x, rounded((x + delta).clamp(-1, 1)))
+        )
+        away = flip(one, other, pixels_a_degree=PIXELS_A_DEGREE * c.seen_side / c.seen_as)
+        return {
+            "flip": c.lambda_flip * F.relu(away - c.flip_goal).mean(),
+            "ssimulacra2": c.lambda_ssimulacra2 * F.relu(c.ssimulacra2_goal - ssimulacra2(one, other)).mean(),
+        }
+
     def _asked(self, rng: torch.Generator) -> Sequence[int]:
         """The numbers of the models that this step is against."""
         if self.config.joint:
@@ -175,12 +201,17 @@ class DadfiTrainer:
         self, model: int, x: Tensor, delta: Tensor, edit: Tensor, transform: Transform, rng: torch.Generator
     ) -> _Answer:
         """What model number ``model`` makes of the photo ``x`` protected by ``delta``."""
-        target, clean = self.targets[model], transform.clean(x)
+        target, clean = self._member(model, rng), transform.clean(x)
         broken = self._broken(target, transform.protected(x, delta), edit, rng)
         with torch.no_grad():
             fake = self._fake(target, clean, edit)
         distortion = masked_distortion(fake, broken, target.model.resize(clean))
         return _Answer(broken, self._taught(model, x, transform, edit, rng), distortion)
+
+    def _member(self, model: int, rng: torch.Generator) -> Target:
+        """Model number ``model``, or one of its snapshots, drawn anew."""
+        pool = self.pools[model]
+        return pool[int(torch.randint(len(pool), (), generator=rng))]
 
     def _pairs(self, x: Tensor, delta: Tensor, answers: Sequence[_Answer]) -> list[Pair]:
         """What the recognizers tell apart in this step."""
@@ -232,14 +263,14 @@ class DadfiTrainer:
 
     def _draw(self, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         c, index = self.config, torch.randint(len(self.faces), (self.config.batch,), generator=rng)
-        x = self.faces.batch(index).to(self.device)
+        x = self.pictures.batch(index)
         return framed(x, c.image_size, rng, zoom=c.zoom, shift=c.shift), self.labels[index]
 
     def _one_edit_each(self, target: Target, labels: Tensor, rng: torch.Generator) -> Tensor:
         """Of all edits of pictures with ``labels`` [B, A] one for each picture, drawn anew: [B, D]."""
         edits = target.edits(labels)
         kinds, count = edits.shape[:2]
-        return edits[torch.randint(kinds, (count,), generator=rng), torch.arange(count)].to(self.device)
+        return sent(edits[torch.randint(kinds, (count,), generator=rng), torch.arange(count)], self.device)
 
     def _strength(self, number: int) -> float:
         """How rough the way to the adversary is by now: from the direct one, without a start from which it learns."""

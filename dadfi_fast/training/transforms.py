@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dadfi_fast.attacks.adversary import cut
 from dadfi_fast.training.augment import blur, jpeg, resized, rounded
 from dadfi_fast.training.config import TrainConfig
 
@@ -16,7 +17,7 @@ class Transform:
     """What is drawn for one batch; `clean` and `protected` see the same geometry, only `protected` meets the codec."""
 
     side: int  # pixels of the crop in the photo
-    cut: tuple[int, int, int]  # top, left, side of the adversary's crop
+    frames: Tensor | None  # [B, 2, 3], the adversary's crop of each picture; None where it is ours
     quality: Tensor | None  # [B] JPEG quality
     chroma: int  # 2: 4:2:0, 1: 4:4:4
     phase: tuple[int, int]  # where the codec's blocks begin
@@ -41,8 +42,7 @@ class Transform:
         return self._crop(photo)
 
     def _crop(self, photo: Tensor) -> Tensor:
-        top, left, side = self.cut
-        return photo[:, :, top : top + side, left : left + side]
+        return photo if self.frames is None else cut(photo, self.frames, photo.shape[-1])
 
 
 def draw(config: TrainConfig, x: Tensor, rng: torch.Generator, *, strength: float = 1.0) -> Transform:
@@ -63,24 +63,28 @@ def draw(config: TrainConfig, x: Tensor, rng: torch.Generator, *, strength: floa
     sigma = config.blur_sigma * _uniform(0.4, 1.0, rng) if blurred else None
     chroma = 2 if _chance(0.7, rng) else 1
     phase = torch.randint(8 * chroma, (2,), generator=rng).tolist()
-    return Transform(side, _cut(config, side, rng, strength), quality, chroma, (phase[0], phase[1]), sigma)
+    return Transform(side, _frames(config, count, rng, strength), quality, chroma, (phase[0], phase[1]), sigma)
 
 
 def direct(side: int) -> Transform:
     """No transform at all: the whole crop, only rounded to levels."""
-    return Transform(side, (0, 0, side), None, 1, (0, 0), None)
+    return Transform(side, None, None, 1, (0, 0), None)
 
 
 def compressed(side: int, quality: int, count: int) -> Transform:
     """JPEG of one quality, 4:2:0, and nothing else: for validation."""
-    return Transform(side, (0, 0, side), torch.full((count,), quality), 2, (0, 0), None)
+    return Transform(side, None, torch.full((count,), quality), 2, (0, 0), None)
 
 
-def _cut(config: TrainConfig, side: int, rng: torch.Generator, strength: float) -> tuple[int, int, int]:
-    share = config.crop_share * _uniform(1 - config.crop_jitter, 1 + config.crop_jitter, rng)
-    cut = min(side, round(side * (1 - strength * (1 - share))))
-    top, left = (int(_uniform(0, side - cut + 0.999, rng)) for _ in range(2))
-    return top, left, cut
+def _frames(config: TrainConfig, count: int, rng: torch.Generator, strength: float) -> Tensor:
+    """How far each adversary goes from our crop is drawn squared: most cut nearly as we do, some quite otherwise."""
+    far = strength * torch.rand(count, generator=rng).square()
+    about = 2 * torch.rand(count, 3, generator=rng) - 1
+    frames = torch.zeros(count, 2, 3)
+    scale = (1 - strength * (1 - config.crop_share)) * (1 + config.crop_zoom * far * about[:, 0])
+    frames[:, 0, 0], frames[:, 1, 1] = scale, scale
+    frames[:, :, 2] = 2 * config.crop_shift * far[:, None] * about[:, 1:]
+    return frames
 
 
 def _uniform(low: float, high: float, rng: torch.Generator) -> float:

@@ -6,7 +6,8 @@ import pytest
 
 from dadfi_fast.backends.generator_file import load_generator_file
 from dadfi_fast.errors import UsageError, WeightsError
-from dadfi_fast.model_card import sha256, write_card
+from dadfi_fast.files import sha256
+from dadfi_fast.model_card import write_card
 
 FACTS = {"name": "g", "family": "generator", "file": "g.onnx", "image_size": 0, "parameters": 1, "licence": "none"}
 

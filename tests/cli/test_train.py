@@ -23,9 +23,12 @@ from dadfi_fast.cli.train import journal
 from dadfi_fast.deepfakes.edits import ATTRIBUTES
 from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
 from dadfi_fast.deepfakes.stargan import Generator
+from dadfi_fast.deepfakes.torch_model import load_targets, read_weights
 from dadfi_fast.errors import UsageError
 from dadfi_fast.export.release import release_deepfake
+from dadfi_fast.files import sha256
 from dadfi_fast.model_card import read_card
+from dadfi_fast.training import checkpoint
 from dadfi_fast.training.widen import widen
 
 Command = Callable[..., Result]
@@ -174,6 +177,41 @@ def test_models_train_writes_a_model_with_its_curve(
     model = DeepfakeModel(card)
     edits = model.edits(np.zeros((1, len(model.attributes)), np.float32))
     assert model.fake(np.zeros((1, 3, 32, 32), np.float32), edits[0]).shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize("family", TINY_FAMILIES)
+def test_models_train_goes_on_from_a_compact_checkpoint_and_keeps_snapshots(
+    family: str, command: Command, data: list[str], tmp_path: Path
+) -> None:
+    common = [*data, "--image-size", 32, *TINY_FAMILIES[family], "--threads", 1, "--save-every", 1]
+    assert command("models", "train", family, *common, "--steps", 1, "--out", tmp_path / "first").exit_code == 0
+    small = tmp_path / "small.pt"
+    checkpoint.save(small, checkpoint.compact(checkpoint.load(tmp_path / "first" / "checkpoint.pt")))
+    out = tmp_path / "second"
+    arguments = [*common, "--from", small, "--steps", 4, "--snapshots", 2, "--out", out]
+    result = command("models", "train", family, *arguments)
+    assert result.exit_code == 0, result.output
+    card = read_card(out / f"{family}-32.md")
+    assert card.extra["steps"] == 4 and card.extra["started_from"] == {"name": "small.pt", "sha256": sha256(small)}
+    snapshots = [read_card(path) for path in sorted((out / "snapshots").glob("*.md"))]
+    assert [snapshot.extra["steps"] for snapshot in snapshots] == [2, 4]
+    assert len(list((out / "snapshots").glob("*.onnx"))) == 2
+    target = load_targets(snapshots)[0]
+    picture, edit = torch.zeros(1, 3, 32, 32), target.edits(torch.zeros(1, len(target.columns)))[0]
+    assert target.fake(picture, edit).shape == (1, 3, 32, 32)
+
+
+def test_models_train_starts_from_a_model(command: Command, data: list[str], models: Path, tmp_path: Path) -> None:
+    sizes = small(conv_dim=4, critic_dim=4, critic_layers=3, batch=4)
+    arguments = [*data, "--image-size", 32, *sizes, "--threads", 1, "--steps", 1]
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert command("models", "train", "stargan", *arguments, "--out", first).exit_code == 0
+    again = [*arguments, "--set", "lr=0.0", "--from", first / "stargan-32.md", "--out", second]
+    assert command("models", "train", "stargan", *again).exit_code == 0
+    before, after = (read_weights(folder / "stargan-32.onnx") for folder in (first, second))
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    refused = command("models", "train", "stargan", *arguments, "--from", models / "stargan-64.md", "--out", models)
+    assert refused.exit_code != 0 and "cannot start from these weights" in refused.stderr
 
 
 def test_models_train_tells_an_unknown_setting(command: Command, data: list[str], tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from dadfi_fast.deepfakes.edits import ATTRIBUTES
 from dadfi_fast.deepfakes.landmarks import MaskedGenerator, MaskNetwork
 from dadfi_fast.deepfakes.official import STYLE_SEED, Wishes, read_official
 from dadfi_fast.errors import UsageError, WeightsError
-from dadfi_fast.model_card import sha256
+from dadfi_fast.files import sha256
 
 
 @pytest.fixture(scope="module")

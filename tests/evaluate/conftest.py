@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from dadfi_fast.deepfakes import registry
-from dadfi_fast.model_card import sha256, write_card
+from dadfi_fast.files import sha256
+from dadfi_fast.model_card import write_card
 
 #: By level of their grey: what the table says of them, Black_Hair to Young.
 LABELS = {

@@ -13,7 +13,8 @@ from dadfi_fast.backends.onnxruntime import OnnxRuntime
 from dadfi_fast.backends.torch import Torch
 from dadfi_fast.errors import DiskError, UsageError, WeightsError
 from dadfi_fast.export import generator
-from dadfi_fast.model_card import amend_card, read_card, sha256
+from dadfi_fast.files import sha256
+from dadfi_fast.model_card import amend_card, read_card
 from dadfi_fast.types import LEVELS, Float32
 
 

@@ -130,13 +130,3 @@ def test_kept_pictures_are_where_the_index_says(encoded: Make, exif_block: Make)
                 assert np.array_equal(np.asarray(image), np.asarray(alone))
     at = next(s for s in segments(data) if s.payload.startswith(INDEX))
     assert struct.unpack_from("<I", at.payload, len(INDEX) + 50 + 4) == (len(data) - sum(map(len, others)),)
-
-
-@pytest.mark.parametrize(("turn", "kept"), [(1, True), (6, False)])
-def test_pictures_behind_a_photo_that_is_turned_would_lie_across(
-    photos: Fill, run: Run, encoded: Make, exif_block: Make, turn: int, kept: bool
-) -> None:
-    first = with_metadata(encoded(), Metadata(exif=exif_block(turn=turn)))
-    photos({"a.jpg": pictures(first, encoded(size=(24, 32)))})
-    _, rows = run(trailer="keep")
-    assert rows["a.jpg"]["reason"].startswith("kept" if kept else "dropped")

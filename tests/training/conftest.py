@@ -10,7 +10,14 @@ from dadfi_fast.deepfakes.base import Editor
 from dadfi_fast.deepfakes.edits import ATTRIBUTES, Targets
 from dadfi_fast.deepfakes.stargan import Generator
 from dadfi_fast.deepfakes.torch_model import Target
+from dadfi_fast.training import validate
 from dadfi_fast.training.data import Faces
+
+
+@pytest.fixture(autouse=True)
+def a_short_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One picture is enough to see that the JPEG equivalent is measured."""
+    monkeypatch.setattr(validate, "LOOKED_AT", 1)
 
 
 @pytest.fixture

@@ -44,6 +44,12 @@ def test_what_is_broken_or_unseen_adds_nothing() -> None:
     assert losses.visibility(delta, 0.015).item() == pytest.approx(0.005, abs=1e-6)
 
 
+def test_the_logarithm_pulls_at_what_is_broken_least() -> None:
+    distortion = torch.tensor([0.001, 0.01, 0.3], requires_grad=True)
+    (slope,) = torch.autograd.grad(losses.log_shortfall(distortion, 0.12), distortion)
+    assert slope[0] < 4 * slope[1] < 0 and slope[2] == 0  # what is broken beyond the goal no longer pays
+
+
 def test_rms_and_psnr_are_one_scale() -> None:
     rms = losses.rms_of_psnr(38.5)
     assert 10 * math.log10(255**2 / (rms * 127.5) ** 2) == pytest.approx(38.5)

@@ -11,7 +11,7 @@ from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.errors import DataError
 from dadfi_fast.training.config import TrainConfig
 from dadfi_fast.training.data import Faces
-from dadfi_fast.training.loop import run, step_rng
+from dadfi_fast.training.loop import numbers, run, step_rng
 from dadfi_fast.training.trainer import DadfiTrainer
 
 TINY = TrainConfig(
@@ -38,13 +38,16 @@ def trainer(config: TrainConfig, faces: Faces, target: Target) -> DadfiTrainer:
         pytest.param({"masking": True, "chroma_weight": 2.0}, id="what an eye sees"),
         pytest.param({"teacher": "per-image"}, id="a teacher for each picture"),
         pytest.param({"joint": True}, id="all models at once"),
+        pytest.param({"distortion_loss": "log", "distortion_goal": 0.12}, id="by inverse vulnerability"),
+        pytest.param({"lambda_flip": 60.0, "lambda_ssimulacra2": 0.08, "seen_count": 2}, id="what two metrics see"),
+        pytest.param({"crop_share": 1.0, "crop_zoom": 0.1, "crop_shift": 0.05}, id="another crop of each picture"),
     ],
 )
 def test_a_step_is_finite_and_moves_the_generator(change: dict[str, object], faces: Faces, target: Target) -> None:
     made = trainer(replace(TINY, **change), faces, target)
     before = {k: v.clone() for k, v in made.generator.state_dict().items()}
     figures = made.step(0, step_rng(0, 0))
-    assert all(torch.tensor(v).isfinite() for v in figures.values()), figures
+    assert all(v.isfinite() for v in figures.values()), figures
     assert any(not torch.equal(v, before[k]) for k, v in made.generator.state_dict().items())
 
 
@@ -75,7 +78,7 @@ def test_all_models_at_once_are_their_sum(faces: Faces, target: Target) -> None:
         made.prepare()
         made.perturbations = made.perturbations[:1] * count
         made._one_edit_each = lambda target, labels, rng: target.edits(labels)[0]  # type: ignore[method-assign]
-        return made.step(0, torch.Generator().manual_seed(1))
+        return numbers(made.step(0, torch.Generator().manual_seed(1)))
 
     one, three = step(joint=True, count=1), step(joint=True, count=3)
     for term in ("distortion", "loss_y", "d_y"):
@@ -89,6 +92,25 @@ def test_the_deepfake_model_stays_as_it_is(faces: Faces, target: Target) -> None
     made = trainer(TINY, faces, target)
     made.step(0, step_rng(0, 0))
     assert all(torch.equal(v, before[k]) for k, v in target.model.state_dict().items())
+
+
+def test_what_is_seen_beyond_the_goals_costs(faces: Faces, target: Target) -> None:
+    made = trainer(replace(TINY, lambda_flip=60.0, lambda_ssimulacra2=0.08), faces, target)
+    x = faces.batch(torch.arange(4))
+    costs = [made._perceived(x, torch.full_like(x, value)) for value in (0.0, 0.02, 0.05)]
+    assert [cost["flip"].item() for cost in costs[:1]] == [0.0]
+    assert costs[0]["flip"] <= costs[1]["flip"] < costs[2]["flip"]
+    changed = torch.zeros_like(x)
+    changed[TINY.seen_count :] = 0.05
+    assert made._perceived(x, changed)["flip"].item() == 0  # only the first pictures are looked at
+
+
+def test_a_pool_is_drawn_from(faces: Faces, target: Target) -> None:
+    pool = [replace(target, name=f"tiny-{number}") for number in range(3)]
+    made = DadfiTrainer(replace(TINY, lambda_y=0.0), faces, [target], pools=[pool])
+    drawn = {made._member(0, step_rng(0, number)).name for number in range(30)}
+    assert drawn == {"tiny-0", "tiny-1", "tiny-2"}
+    made.step(0, step_rng(0, 0))
 
 
 def test_training_breaks_the_fakes_more_and_more(faces: Faces, target: Target) -> None:
@@ -112,7 +134,9 @@ def test_the_report_is_a_sheet_and_a_line_of_figures(tmp_path: Path, faces: Face
     assert (tmp_path / "sheet-000001.png").stat().st_size > 0
     (line,) = (tmp_path / "validation.jsonl").read_text().splitlines()
     figures = json.loads(line)
-    assert figures["step"] == 1 and 0 <= figures["tiny png"] <= 1 and figures["psnr"] > 20
+    assert figures["step"] == 1 and figures["psnr"] > 20 and 5 <= figures["jpeg_equivalent"] <= 98
+    for way in ("png", "a1", "jpeg75"):
+        assert 0 <= figures[f"tiny {way}"] <= 1 and 0 <= figures[f"tiny {way} d_mask"] <= 4
 
 
 def test_a_checkpoint_made_against_other_models_is_refused(faces: Faces, target: Target) -> None:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +19,7 @@ from dadfi_fast.backends.float16 import to_float16
 from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.backends.tensorrt import build
 from dadfi_fast.errors import DadfiError, DiskError
+from dadfi_fast.files import atomic_write
 from dadfi_fast.ops import node
 from dadfi_fast.ops.fast import KERNELS
 
@@ -107,7 +107,7 @@ def obtain(
     )
     path = store(facts, made.engine, where=where)
     if made.timings:
-        write(timings, made.timings)
+        atomic_write(timings, made.timings, private=True)
     return made.engine, path
 
 
@@ -125,8 +125,9 @@ def store(facts: Facts, engine: bytes, *, where: Path | None = None) -> Path:
     record = {**asdict(facts), "sha256": hashlib.sha256(engine).hexdigest()}
     try:
         where.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write(path, engine)
-        write(path.with_suffix(".json"), json.dumps(record, indent=2).encode())  # last: an engine without is not seen
+        atomic_write(path, engine, private=True)
+        # Last, as an engine without it is not seen.
+        atomic_write(path.with_suffix(".json"), json.dumps(record, indent=2).encode(), private=True)
     except OSError as error:
         raise DiskError(f"cannot write the engine to {where} ({error}); set {VARIABLE} to another folder") from error
     return path
@@ -179,15 +180,3 @@ def _target(flavour: build.Flavour, architecture: str | None, device: str) -> tu
         return architecture.lower(), ""
     gpu = cuda.gpu(device)
     return (gpu.architecture, "") if flavour.ahead_of_time else (f"{gpu.name} {gpu.architecture}", gpu.driver)
-
-
-def write(path: Path, data: bytes) -> None:
-    """Whole or not at all, for the user alone (``mkstemp`` gives mode 0600)."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from dadfi_fast.backends import cuda
 from dadfi_fast.backends.tensorrt import cache
+from dadfi_fast.files import atomic_write
 
 SUFFIX: Final = ".compiled"
 _DIGEST: Final = hashlib.sha256().digest_size
@@ -47,7 +48,7 @@ class RuntimeCache:
             content = bytes(self._cache.serialize())
             if content != self._written:
                 with contextlib.suppress(OSError):
-                    cache.write(self.file, hashlib.sha256(content).digest() + content)
+                    atomic_write(self.file, hashlib.sha256(content).digest() + content, private=True)
                 self._written = content
 
 

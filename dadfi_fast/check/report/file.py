@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from dadfi_fast.errors import DiskError, UsageError
+from dadfi_fast.files import atomic_write
 
 #: A page has one of these, so that a slip of the hand overwrites no photo.
 SUFFIXES: Final = (".html", ".htm")
@@ -23,7 +24,7 @@ def prepare(path: Path) -> None:
         raise UsageError(f"--report {path} does not end with {' or '.join(SUFFIXES)}: name the page that is to be made")
     if path.is_dir():
         raise UsageError(f"--report {path} is a folder; name a file in it")
-    temporary = _temporary(path)
+    temporary = path.with_name(f".dadfi-{os.getpid()}-report.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
@@ -50,15 +51,9 @@ def write(path: Path, text: str) -> int:
     Raises:
         DiskError: it cannot be written; an earlier page is left as it was.
     """
-    data, temporary = text.encode(), _temporary(path)
+    data = text.encode()
     try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        atomic_write(path, data)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise DiskError(f"{path} cannot be written ({error}); name another --report") from error
     return len(data)
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".dadfi-{os.getpid()}-report.partial")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from threading import Event
-from typing import Any
 
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.discover import discover
 from dadfi_fast.protect.distributed.manifest_shards import open_manifest
 from dadfi_fast.protect.distributed.pool import WorkerPool
 from dadfi_fast.protect.distributed.scheduler import Scheduler
-from dadfi_fast.protect.interrupt import interruptible
+from dadfi_fast.protect.interrupt import interruptible, until_stopped
 from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.results import Entry, Failed, Outcome
@@ -58,7 +56,7 @@ def protect_distributed(
         stack.callback(manifest.close)
         out.remove_stale()
         stop = stack.enter_context(interruptible())
-        left = remaining(_until(entries, stop), manifest, config)
+        left = remaining(until_stopped(entries, stop), manifest, config)
         # Rows come before files, so workers may be ended at any moment; the next run takes over what they have done.
         stack.push(lambda kind, *_: pool.close() if kind else None)
         pool.start()
@@ -71,10 +69,3 @@ def protect_distributed(
         summary.interrupted = stop.is_set()
         summary.stages = meter.stages()
     return summary
-
-
-def _until(entries: Iterable[Any], stop: Event) -> Iterator[Any]:
-    for entry in entries:
-        if stop.is_set():
-            return
-        yield entry

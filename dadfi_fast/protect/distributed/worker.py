@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import pickle
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from dadfi_fast.errors import DadfiError, PhotoError, UsageError
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.distributed.manifest_shards import open_shard
+from dadfi_fast.protect.interrupt import until_stopped
 from dadfi_fast.protect.malloc import tune_malloc
 from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.pipeline import meter_for, work
@@ -133,7 +134,7 @@ class Worker:
         with closing(open_shard(self._config.out, context.facts, task.shard)) as shard:
             try:
                 with closing(
-                    work(_until(task.items, stop), stages, context.attack, journal=shard, meter=meter)
+                    work(until_stopped(task.items, stop), stages, context.attack, journal=shard, meter=meter)
                 ) as done:
                     outcomes.extend(map(_portable, done))
             except DadfiError as error:
@@ -141,13 +142,6 @@ class Worker:
             finally:
                 out.close()
         return TaskResult(tuple(outcomes), context.facts, meter.totals(), fault)
-
-
-def _until(items: Iterable[Any], stop: threading.Event) -> Iterator[Any]:
-    for item in items:
-        if stop.is_set():
-            return
-        yield item
 
 
 def _portable(outcome: Outcome) -> Outcome:

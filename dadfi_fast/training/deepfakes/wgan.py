@@ -1,14 +1,18 @@
 """The Wasserstein critic with gradient penalty (Gulrajani et al. 2017) under which StarGAN and STGAN are trained.
 
 One step = ``n_critic`` critic updates and one generator update. Ours, and in neither paper: an exponential moving
-average of the generator, which is what is kept, and fewer critic steps to a generator step, because a CPU's time is
-short.
+average of the generator, which is what is kept, and, because a CPU's time is short, fewer critic updates to a generator
+update. Two more savings are off by default; a card names them where they were used: the critic may look again at the
+fakes of the last generator updates (``reuse_fakes``), and its gradient penalty may be lazy (``penalty_every``; Karras
+et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 3.1).
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +27,11 @@ class WganConfig(DeepfakeConfig):
     """Settings of a critic with gradient penalty."""
 
     n_critic: int = 2
+    warm_up: int = 0  # steps without a generator update, for a new critic beside a generator that was trained before
     lr: float = 2e-4
     lambda_gp: float = 10.0
+    penalty_every: int = 1  # critic updates to one gradient penalty, which then counts that many times
+    reuse_fakes: bool = False  # whether the critic sees the fakes of the last generator updates instead of fresh ones
     lambda_cls: float = 1.0  # classification, in the generator's loss
     lambda_rec: float = 10.0
 
@@ -41,10 +48,21 @@ class WganTrainer(DeepfakeTrainer):
 
     def __init__(self, config: WganConfig, faces: Faces) -> None:
         super().__init__(config, faces)
-        self.generator, self.critic = (network.to(self.device) for network in self.networks())
+        generator, critic = self.networks()
+        self.generator, self.critic = self.placed(generator), self.placed(critic)
         self.mean = averaged(self.generator)
+        self.compiled(self.generator)
         self.g_opt = self.optimizer(self.generator, config.lr, betas=(0.5, 0.999))
         self.d_opt = self.optimizer(self.critic, config.lr, betas=(0.5, 0.999))
+        self.recent: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=config.n_critic)  # pictures, labels, fakes
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"recent": list(self.recent)}
+
+    def load(self, state: dict[str, Any]) -> None:
+        super().load(state)
+        for batch in state.get("recent", ()):
+            self.recent.append(tuple(tensor.to(self.device) for tensor in batch))
 
     @property
     def kept(self) -> nn.Module:
@@ -68,28 +86,44 @@ class WganTrainer(DeepfakeTrainer):
 
     def step(self, number: int, rng: torch.Generator) -> Losses:
         self.schedule(number, self.g_opt, self.d_opt)
-        for _ in range(self.config.n_critic):
-            losses = self._critic_step(rng)
-        return losses | self._generator_step(number, rng)
+        losses: Losses = {}
+        for turn in range(self.config.n_critic):
+            losses |= self._critic_step(number * self.config.n_critic + turn, rng)
+        return losses | (self._generator_step(number, rng) if number >= self.config.warm_up else {})
 
     def _draw(self, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """A batch, its labels, and target labels: another picture's (as official)."""
         x, labels = self.draw(rng)
-        return x, labels, labels[torch.randperm(len(x), generator=rng).to(labels.device)]
+        return x, labels, labels[self.sent(torch.randperm(len(x), generator=rng))]
 
-    def _critic_step(self, rng: torch.Generator) -> Losses:
-        x, labels, target = self._draw(rng)
+    def _critic_step(self, number: int, rng: torch.Generator) -> Losses:
+        """Critic update ``number`` of the whole training."""
+        again = self.config.reuse_fakes and len(self.recent) == self.config.n_critic
+        seen = self.recent[number % self.config.n_critic] if again else self._draw(rng)
+        lazy = number % self.config.penalty_every != 0
+        alpha = () if lazy else (self.sent(torch.rand(len(seen[0]), 1, 1, 1, generator=rng)),)
+        return self.graphs(self._criticize if again else self._fake_and_criticize, *seen, *alpha)
+
+    def _fake_and_criticize(self, x: Tensor, labels: Tensor, target: Tensor, alpha: Tensor | None = None) -> Losses:
+        with torch.no_grad(), self.autocast():
+            fake = self.fake(x, labels, target).float()
+        return self._criticize(x, labels, fake, alpha)
+
+    def _criticize(self, x: Tensor, labels: Tensor, fake: Tensor, alpha: Tensor | None = None) -> Losses:
+        """Update the critic; where ``alpha`` is given, with the gradient penalty at that mix of ``x`` and ``fake``."""
         with self.autocast():
-            with torch.no_grad():
-                fake = self.fake(x, labels, target).float()
             real_src, real_cls = self.critic(x)
             fake_src, _ = self.critic(fake)
             adversarial = fake_src.float().mean() - real_src.float().mean()
             classes = self.classification(real_cls, labels)
-            alpha = torch.rand(len(x), 1, 1, 1, generator=rng).to(x.device)
-            penalty = self._gradient_penalty((alpha * x + (1 - alpha) * fake).requires_grad_())
-        descend(adversarial + classes + self.config.lambda_gp * penalty, self.d_opt)
-        return {"d_adv": adversarial.item(), "d_cls": classes.item(), "d_gp": penalty.item()}
+        loss = adversarial + classes
+        losses = {"d_adv": adversarial, "d_cls": classes}
+        if alpha is not None:
+            with self.autocast():
+                penalty = self._gradient_penalty((alpha * x + (1 - alpha) * fake).requires_grad_())
+            loss, losses["d_gp"] = loss + self.config.penalty_every * self.config.lambda_gp * penalty, penalty
+        descend(loss, self.d_opt)
+        return {name: value.detach() for name, value in losses.items()}
 
     def _gradient_penalty(self, x: Tensor) -> Tensor:
         source, _ = self.critic(x)
@@ -99,6 +133,15 @@ class WganTrainer(DeepfakeTrainer):
 
     def _generator_step(self, number: int, rng: torch.Generator) -> Losses:
         x, labels, target = self._draw(rng)
+        losses = self.graphs(self._generate, x, labels, target)
+        fake = losses.pop("fake")
+        if self.config.reuse_fakes:
+            self.recent.append((x, labels, fake))
+        self.average(number, self.mean, self.generator)
+        return losses
+
+    def _generate(self, x: Tensor, labels: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Update the generator; the losses, and the fakes that they are of."""
         self.critic.requires_grad_(False)
         with self.autocast():
             fake, back = self.fake_and_back(x, labels, target)
@@ -107,5 +150,5 @@ class WganTrainer(DeepfakeTrainer):
             reconstruction = (x - back.float()).abs().mean()
         descend(adversarial + self.config.lambda_cls * cls + self.config.lambda_rec * reconstruction, self.g_opt)
         self.critic.requires_grad_(True)
-        self.average(number, self.mean, self.generator)
-        return {"g_adv": adversarial.item(), "g_cls": cls.item(), "g_rec": reconstruction.item()}
+        results = {"g_adv": adversarial, "g_cls": cls, "g_rec": reconstruction, "fake": fake.float()}
+        return {name: value.detach() for name, value in results.items()}

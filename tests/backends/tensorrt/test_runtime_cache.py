@@ -14,7 +14,7 @@ import pytest
 
 from dadfi_fast.backends import cuda
 from dadfi_fast.backends.generator_file import GeneratorFile
-from dadfi_fast.backends.tensorrt import build, cache
+from dadfi_fast.backends.tensorrt import build, cache, runtime_cache
 from dadfi_fast.backends.tensorrt.backend import TensorRTRTX
 from dadfi_fast.errors import DadfiError
 from dadfi_fast.types import Float32
@@ -73,7 +73,7 @@ def test_resident_crops_are_kept_too(make: Make) -> None:
 
 def test_it_is_written_only_when_it_has_grown(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     make()(crops(1, 3, 16, 16))
-    monkeypatch.setattr(cache, "write", None)  # would fail if called
+    monkeypatch.setattr(runtime_cache, "atomic_write", None)  # would fail if called
     backend = make()
     for _ in range(2):
         backend(crops(1, 3, 16, 16))
@@ -124,9 +124,9 @@ def test_it_is_not_read_where_others_can_write(make: Make) -> None:
 def test_a_folder_that_cannot_be_written_is_done_without(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = make()
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, *, private: bool) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(cache, "write", full)
+    monkeypatch.setattr(runtime_cache, "atomic_write", full)
     assert backend(crops(1, 3, 16, 16)).shape == (1, 3, 16, 16)
     assert not list(cache.folder().glob("*.compiled"))

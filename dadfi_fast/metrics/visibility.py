@@ -1,0 +1,56 @@
+"""How visible a change is, in a unit that people know: the JPEG equivalent.
+
+For a metric, that is the JPEG quality (4:2:0) at which the original scores as the changed picture does; over several
+metrics, the lowest. One metric alone is easily fooled by a perturbation that was made against it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from dadfi_fast.metrics import perceptual
+from dadfi_fast.types import UInt8
+
+#: Original and changed picture [H, W, 3] to a score, the larger the better.
+Metric: TypeAlias = Callable[[UInt8, UInt8], float]
+
+#: The metrics that the JPEG equivalent is the lowest of.
+METRICS: Final[Mapping[str, Metric]] = {
+    "ssimulacra2": perceptual.ssimulacra2,
+    "flip": lambda original, changed: -perceptual.flip(original, changed),
+}
+#: The qualities that are searched; the last one stands for itself and all that is better.
+WORST, BEST = 5, 98
+
+
+def jpeg_equivalent(original: UInt8, changed: UInt8, *, metrics: Mapping[str, Metric] = METRICS) -> int:
+    """The JPEG quality, `WORST` to `BEST`, that looks as ``changed`` does beside ``original``, both [H, W, 3] sRGB.
+
+    Raises:
+        BackendMissing: the package of a metric is not installed.
+    """
+    return min(equivalent(metric, original, changed) for metric in metrics.values())
+
+
+def equivalent(metric: Metric, original: UInt8, changed: UInt8) -> int:
+    """The lowest quality at which a JPEG of ``original`` scores at least as well as ``changed``."""
+    score, low, high = metric(original, changed), WORST, BEST
+    while low < high:
+        middle = (low + high) // 2
+        if metric(original, as_jpeg(original, middle)) >= score:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def as_jpeg(picture: UInt8, quality: int) -> UInt8:
+    """``picture`` [H, W, 3] encoded as JPEG (4:2:0) and decoded again."""
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "JPEG", quality=quality, subsampling="4:2:0")
+    return np.asarray(Image.open(data).convert("RGB"))
