@@ -14,7 +14,16 @@ from dadfi_fast.cli.protect_run import Run
 from dadfi_fast.cli.report import Reporter
 from dadfi_fast.cli.report import options as report_options
 from dadfi_fast.errors import CheckFailed, DadfiError, NothingToDo, UsageError
-from dadfi_fast.protect.config import ANIMATED, DECODERS, FORMATS, NO_FACE, ON_EXISTS, TRAILER, ProtectConfig
+from dadfi_fast.protect.config import (
+    ANIMATED,
+    DECODERS,
+    FORMATS,
+    NO_FACE,
+    ON_EXISTS,
+    SMALL_FACES,
+    TRAILER,
+    ProtectConfig,
+)
 from dadfi_fast.storage.paths import AnyPath, parse_path
 
 if TYPE_CHECKING:
@@ -39,10 +48,10 @@ def _out(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Any
 class _Protect(options.Sectioned):
     sections: ClassVar = {
         "What is changed": (
-            "strength", "generator", "detector", "detector_model", "no_face", "animated", "again",
+            "strength", "generator", "detector", "detector_model", "small_faces", "no_face", "animated", "again",
         ),
         "What is written": (
-            "out", "form", "quality", "on_exists", "strip_gps", "trailer", "mark", "dry_run",
+            "out", "form", "quality", "on_exists", "strip_gps", "trailer", "mark", "times", "dry_run",
         ),
         "How it runs": (
             "config", "backend", "device", "decoder", "batch", "workers", "processes", "engine", "ray_address",
@@ -66,6 +75,11 @@ class _Protect(options.Sectioned):
 @click.option(
     "--decoder", type=options.Choice(DECODERS), default="auto", show_default=True,
     help="cpu: simplejpeg and Pillow. dali: JPEGs by NVIDIA DALI, in batches, on the --device. auto: dali on a GPU.",
+)  # fmt: skip
+@click.option(
+    "--small-faces", type=options.Choice(SMALL_FACES), default="auto", show_default=True,
+    help="Look for faces from 40 px on, in tiles where it is large. auto: not beside faces that take 35 % of the "
+    "photo's longer side.",
 )  # fmt: skip
 @click.option(
     "--no-face", type=options.Choice(NO_FACE), default="copy", show_default=True, help="Photos without a face."
@@ -94,6 +108,10 @@ class _Protect(options.Sectioned):
 @click.option(
     "--mark/--no-mark", default=True, show_default=True,
     help="Say in a result's metadata (XMP) that it is protected, so that it is not protected twice.",
+)  # fmt: skip
+@click.option(
+    "--times/--no-times", default=True, show_default=True,
+    help="Give each result the modification time and the permissions of its source.",
 )  # fmt: skip
 @click.option(
     "--max-pixels", metavar="N", type=int, default=200_000_000, show_default=True, help="Larger pictures are refused."
@@ -156,6 +174,7 @@ def command(
     detector: str,
     detector_model: Path | None,
     decoder: str,
+    small_faces: str,
     no_face: str,
     form: str,
     quality: int | None,
@@ -165,6 +184,7 @@ def command(
     animated: str,
     again: bool,
     mark: bool,
+    times: bool,
     max_pixels: int,
     verify: float,
     n_check: int,
@@ -191,9 +211,10 @@ def command(
     DIR/dadfi-manifest.jsonl has a line for every input.
 
     Reads and writes JPEG, PNG, WebP, TIFF, BMP, AVIF and HEIC (the last with the extra heif), PNG and TIFF also with
-    16 bits; GIF and JPEG 2000 become PNG. A file is known by its content, not its name. Orientation is applied; EXIF,
-    XMP, ICC profile, resolution and transparency are carried over; embedded previews are left out, as they show the
-    face as it was.
+    16 bits; GIF and JPEG 2000 become PNG; camera raw files are refused. A file is known by its content, not its name.
+    Orientation is applied; EXIF, XMP, IPTC, comments, colours, resolution and transparency are carried over, and what
+    a format has no place for is named in the manifest (docs/formats.md). Embedded previews are left out, as they show
+    the face as it was.
 
     Exit codes: 0 all done; 1 some files failed, the others are written; 2 wrong usage; 3 nothing to do; 4 the check
     found every model to fail on fewer files than --check-min; 130 interrupted.
@@ -202,7 +223,7 @@ def command(
     from dadfi_fast.protect.gpu.decoder import choose_decoder
     from dadfi_fast.protect.gpu.stages import describe
 
-    find, reason = choose_detector(detector, model=detector_model)
+    find, reason = choose_detector(detector, model=detector_model, small_faces=small_faces)
     device = "cpu" if device == "auto" else device
     decodes, decoded_by = choose_decoder(decoder, device=device)
     config = ProtectConfig(
@@ -210,6 +231,7 @@ def command(
         out=out,
         strength=strength,
         detector=find.name,
+        small_faces=small_faces,
         no_face=no_face,
         format=form,
         quality=quality,
@@ -218,6 +240,7 @@ def command(
         animated=animated,
         again=again,
         mark=mark,
+        times=times,
         on_exists=on_exists,
         max_pixels=max_pixels,
         verify=verify,

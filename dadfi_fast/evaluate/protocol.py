@@ -65,7 +65,7 @@ class Protocol:
         self.setup, self.folder = setup, folder
         self.models = registry.load_models(setup.models, folder=setup.models_dir)
         self.classifier = registry.load_attributes()
-        self.detector, self._why = choose_detector(setup.detector, model=setup.detector_model)
+        self.detector, self._why = choose_detector(setup.detector, model=setup.detector_model, small_faces="never")
         self.originals = SampledFiles(setup, folder / "originals")
 
     @contextmanager

@@ -77,7 +77,11 @@ def _renamed(item: Staged | Outcome, journal: Journal, out: OutFolder, config: P
     if not isinstance(item, Staged):
         return _noted(item, journal)
     again = journal.find(item.entry.name) is not None
-    outcome = replace(item.outcome, target=free_target(item.outcome.target, config))
+    try:
+        outcome = replace(item.outcome, target=free_target(item.outcome.target, config))
+    except PhotoError as error:
+        out.discard(item.temporary)
+        return _noted(Failed(item.entry, "write", error), journal)
     row = row_of(outcome, journal.facts)
     journal.append(row, again=again)
     try:
@@ -135,7 +139,10 @@ def _named(item: Any, journal: Journal, out: OutStore, config: ProtectConfig) ->
     again = journal.find(item.entry.name) is not None
     if not isinstance(item, Staged):
         return item, again
-    outcome = replace(item.outcome, target=free_target(item.outcome.target, config))
+    try:
+        outcome = replace(item.outcome, target=free_target(item.outcome.target, config))
+    except PhotoError as error:
+        return Failed(item.entry, "write", error), again
     out.claim(outcome.target)
     return replace(item, outcome=outcome), again
 

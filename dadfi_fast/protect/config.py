@@ -14,6 +14,8 @@ from dadfi_fast.storage.paths import AnyPath
 
 #: The weakest and the strongest perturbation, on the [-1, 1] scale.
 STRENGTH: Final = (0.01, 0.1)
+#: Whether faces of 40 px are looked for where the coarse passes would not see them; ``auto``: in all but portraits.
+SMALL_FACES: Final = ("auto", "always", "never")
 NO_FACE: Final = ("copy", "skip", "whole")
 FORMATS: Final = ("keep", "jpeg", "png", "webp", "tiff")
 ON_EXISTS: Final = ("skip", "overwrite", "rename", "fail")
@@ -35,12 +37,14 @@ class ProtectConfig:
     out: AnyPath
     strength: float = 0.05  # largest change, on the [-1, 1] scale
     detector: str = "libfacedetection"  # which one was chosen; the object itself is handed to `protect`
+    small_faces: str = "auto"  # see `faces.detector.Detector`
     no_face: str = "copy"
     format: str = "keep"
     quality: int | None = None  # 1 to 100; None keeps a JPEG's tables and picks a high quality elsewhere
     strip_gps: bool = False
     animated: str = "refuse"  # pictures with several frames or pages
     trailer: str = "drop"  # what phones put behind a JPEG: a film, a depth map, further pictures
+    times: bool = True  # results have the time and the permissions of their sources
     mark: bool = True  # protected photos say so in their metadata
     again: bool = False  # photos with that mark are protected once more
     on_exists: str = "skip"
@@ -52,6 +56,7 @@ class ProtectConfig:
     device: str = "cpu"  # where the generator runs, and photos are decoded for it
 
     def __post_init__(self) -> None:
+        _one_of("--small-faces", self.small_faces, SMALL_FACES)
         _one_of("--no-face", self.no_face, NO_FACE)
         _one_of("--format", self.format, FORMATS)
         _one_of("--on-exists", self.on_exists, ON_EXISTS)
@@ -80,7 +85,7 @@ class ProtectConfig:
         names = ("strength", "detector", "no_face", "format", "quality", "strip_gps")
         facts = {name: getattr(self, name) for name in names}
         # Younger options count where they are used: a run with a new version goes on where an old one stopped.
-        younger = {"animated": "refuse", "trailer": "drop", "mark": True}
+        younger = {"animated": "refuse", "trailer": "drop", "mark": True, "small_faces": "auto"}
         facts |= {name: getattr(self, name) for name, usual in younger.items() if getattr(self, name) != usual}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

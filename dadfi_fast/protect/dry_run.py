@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 
+from dadfi_fast.errors import PhotoError
 from dadfi_fast.images.decode import HEAD, recognise
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.discover import discover
@@ -43,9 +44,9 @@ def _planned(entries: Iterator[Entry | Failed], config: ProtectConfig, facts: Fa
 def _read_only(entry: Entry, config: ProtectConfig) -> tuple[str, str | None, str | None]:
     try:
         known = recognise(first_bytes(entry.source, HEAD)) is not None
-    except OSError as error:
+        return ("protect", free_target(entry.target, config), None) if known else ("skip", None, "no picture")
+    except (OSError, PhotoError) as error:
         return "fail", None, str(error)
-    return ("protect", free_target(entry.target, config), None) if known else ("skip", None, "no picture")
 
 
 def _row(entry: Entry, action: str, target: str | None, reason: str | None) -> dict[str, str | None]:

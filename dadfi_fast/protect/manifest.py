@@ -237,9 +237,10 @@ def row_of(outcome: Outcome, facts: Facts) -> Row:
         "backend": facts.backend,
         "reason": None,
         "stat": [entry.size, entry.mtime_ns],
+        "faces_from": None,
     }
     if isinstance(outcome, Written | Copied):
-        row |= {key: getattr(outcome, key) for key in ("target", "sha256_source", "sha256_target")}
+        row |= {key: getattr(outcome, key) for key in ("target", "faces_from", "sha256_source", "sha256_target")}
     if isinstance(outcome, Written):
         boxes = [[*(round(n, 1) for n in (f.x0, f.y0, f.x1, f.y1)), round(f.score, 3)] for f in outcome.faces]
         measured = outcome.measured

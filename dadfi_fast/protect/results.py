@@ -61,6 +61,7 @@ class Written:
     sha256_target: str
     measured: Quality | None = None
     notes: tuple[str, ...] = ()  # what else became of it: "the first of 12 frames"
+    faces_from: int | None = None  # pixels; smaller faces may have been missed
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Copied:
     sha256_source: str
     sha256_target: str
     notes: tuple[str, ...] = ()
+    faces_from: int | None = None  # pixels; smaller faces may have been missed
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,21 @@ def remaining(
         if isinstance(entry, Failed) or config.on_exists == "overwrite":
             yield entry
             continue
-        row = manifest.find(entry.name)
-        if row is not None and _is_done(row, entry, manifest, config):
-            yield Done(entry, row["status"], row["target"])
-        else:
-            yield _by_policy(entry, row, config)
+        try:
+            yield _judged(entry, manifest, config)
+        except OSError as error:  # a name that the output folder cannot have
+            yield Failed(entry, "write", _unnameable(entry.target, error))
+
+
+def _judged(entry: Entry, manifest: Manifest, config: ProtectConfig) -> Entry | Failed | Skipped | Done:
+    row = manifest.find(entry.name)
+    if row is not None and _is_done(row, entry, manifest, config):
+        return Done(entry, row["status"], row["target"])
+    return _by_policy(entry, row, config)
+
+
+def _unnameable(target: str, error: OSError) -> PhotoError:
+    return PhotoError(f"cannot write {target}: {error.strerror or error}. Give the photo a shorter name")
 
 
 def _by_policy(entry: Entry, row: Row | None, config: ProtectConfig) -> Entry | Failed | Skipped:
@@ -74,15 +84,22 @@ def _is_same(row: Row, entry: Entry) -> bool:
 
 
 def free_target(target: str, config: ProtectConfig) -> str:
-    """``target``, or with ``--on-exists rename`` the first name after it that is free."""
+    """``target``, or with ``--on-exists rename`` the first name after it that is free.
+
+    Raises:
+        PhotoError: the output folder can have no such name, as it is too long.
+    """
     if config.on_exists != "rename":
         return target
     folder, _, name = target.rpartition("/")
-    return next(
-        found
-        for candidate in candidates(name)
-        if not (config.out / (found := f"{folder}/{candidate}" if folder else candidate)).exists()
-    )
+    try:
+        return next(
+            found
+            for candidate in candidates(name)
+            if not (config.out / (found := f"{folder}/{candidate}" if folder else candidate)).exists()
+        )
+    except OSError as error:
+        raise _unnameable(target, error) from error
 
 
 def is_recorded(item: Any) -> bool:

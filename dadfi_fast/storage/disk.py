@@ -58,8 +58,13 @@ class OutFolder:
                 raise DiskError(f"{path} cannot be made: a part of the path is a file; name another --out") from error
         self.discard(self.stage("probe", b"\0"))
 
-    def stage(self, target: str, data: bytes) -> Path:
+    def stage(self, target: str, data: bytes, *, like: Path | None = None) -> Path:
         """Write ``data`` beside the place of ``target``, under a temporary name.
+
+        Args:
+            target: relative to the folder.
+            data: the whole file.
+            like: a file whose time of modification and permissions it gets, where the file system has such.
 
         The data are flushed to the disk (fsync) before the caller renames the file: else a power cut could leave an
         empty file under the final name. The folder itself is not: at worst a photo is done again after a power cut.
@@ -80,6 +85,8 @@ class OutFolder:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            if like is not None:
+                _copy_facts(like, temporary)
         return temporary
 
     def commit(self, temporary: Path, target: str) -> None:
@@ -115,6 +122,15 @@ class OutFolder:
             if len(self._made) > 1000:  # a bound, not a wish: making a folder twice does no harm
                 self._made.clear()
             self._made.add(folder)
+
+
+def _copy_facts(source: Path, target: Path) -> None:
+    """Time and permissions; a file system that has no such thing, or a source that is gone, is no fault."""
+    with suppress(OSError):
+        facts = source.stat()
+        if os.name == "posix":  # a read-only file could not be replaced elsewhere
+            target.chmod(facts.st_mode & 0o777)
+        os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

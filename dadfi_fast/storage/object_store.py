@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from dadfi_fast.errors import PhotoError, UsageError
@@ -52,8 +53,8 @@ class OutStore:
             path.store.system.pipe_file(probe.key, b"\0")
             path.store.system.rm_file(probe.key)
 
-    def stage(self, target: str, data: bytes) -> Held:
-        """Keep ``data`` until its group is uploaded; ``target`` is told later."""
+    def stage(self, target: str, data: bytes, *, like: Path | None = None) -> Held:
+        """Keep ``data`` until its group is uploaded; ``target`` is told later, and stores have times of their own."""
         return Held(data)
 
     def claim(self, target: str) -> None:

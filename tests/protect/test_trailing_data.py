@@ -12,8 +12,9 @@ from PIL import Image
 
 from dadfi_fast.errors import UsageError
 from dadfi_fast.images.decode import decode, open_picture
-from dadfi_fast.images.jpeg import read_header
+from dadfi_fast.images.jpeg import read_header, with_metadata
 from dadfi_fast.images.trailer import find_trailer
+from dadfi_fast.types import Metadata
 from tests.images.test_trailer import found, motion_photo, pictures
 
 Make = Callable[..., bytes]
@@ -71,3 +72,13 @@ class TestRun:
     def test_keeping_films_and_dropping_places_is_a_contradiction(self, run: Run) -> None:
         with pytest.raises(UsageError, match="--trailer keep keeps the place"):
             run(trailer="keep", strip_gps=True)
+
+
+@pytest.mark.parametrize(("turn", "kept"), [(1, True), (6, False)])
+def test_pictures_behind_a_photo_that_is_turned_would_lie_across(
+    photos: Fill, run: Run, encoded: Make, exif_block: Make, turn: int, kept: bool
+) -> None:
+    first = with_metadata(encoded(), Metadata(exif=exif_block(turn=turn)))
+    photos({"a.jpg": pictures(first, encoded(size=(24, 32)))})
+    _, rows = run(trailer="keep")
+    assert rows["a.jpg"]["reason"].startswith("kept" if kept else "dropped")

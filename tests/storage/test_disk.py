@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,27 @@ def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
     for path in (tmp_path / "file", tmp_path / "file" / "out"):
         with pytest.raises(DiskError, match="a part of the path is a file"):
             OutFolder(path)
+
+
+def test_a_result_has_the_time_and_permissions_of_its_source(tmp_path: Path) -> None:
+    source = tmp_path / "source.jpg"
+    source.write_bytes(b"x")
+    source.chmod(0o640)
+    os.utime(source, ns=(1_500_000_000_000_000_000, 1_600_000_000_123_456_700))
+    out = OutFolder(tmp_path / "out")
+    for name, like in (("a.jpg", source), ("b.jpg", None), ("c.jpg", tmp_path / "gone.jpg")):
+        out.commit(out.stage(name, b"y", like=like), name)
+    made = (tmp_path / "out" / "a.jpg").stat()
+    assert abs(made.st_mtime_ns - 1_600_000_000_123_456_700) < 1000
+    assert sys.platform == "win32" or made.st_mode & 0o777 == 0o640
+    assert (tmp_path / "out" / "b.jpg").stat().st_mtime_ns > made.st_mtime_ns
+
+
+@pytest.mark.parametrize("times", [True, False])
+def test_times_in_a_run(photos: Any, run: Any, tmp_path: Path, times: bool) -> None:
+    source = photos({"a.jpg": None}) / "a.jpg"
+    os.utime(source, ns=(10**18, 10**18))
+    run(times=times)
+    assert ((tmp_path / "out" / "a.jpg").stat().st_mtime_ns == 10**18) is times
+    summary, _ = run(times=times)
+    assert summary.done == 1

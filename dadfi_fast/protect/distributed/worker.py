@@ -71,7 +71,7 @@ class GeneratorContextFactory:
         backend, why = choose(self.backend, device=config.device)
         threads = max(1, config.threads // _THREADS_TO_ONE_OF_THE_GENERATOR)
         attack = GeneratorAttack(backend(artifact, device=config.device, threads=threads), Budget(config.strength))
-        detector, _ = choose_detector(self.detector, model=self.detector_model)
+        detector, _ = choose_detector(self.detector, model=self.detector_model, small_faces=config.small_faces)
         numbers = Settings(config.crops_a_batch, config.threads, "").numbers
         facts = Facts(config.fingerprint, artifact.sha256, f"{attack.backend.describe}: {why}; {numbers}")
         return WorkerContext(detector, attack, facts)

@@ -21,8 +21,7 @@ from dadfi_fast.faces.align import Square, whole
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.faces.on_device import cut, shrink, to_network, upright
 from dadfi_fast.faces.yunet import YuNet
-from dadfi_fast.images import exif
-from dadfi_fast.images.decode import cleaned
+from dadfi_fast.images.decode import cleaned, orientation
 from dadfi_fast.images.encode import jpeg_settings, target_format
 from dadfi_fast.protect.crop import SIZE, squares
 from dadfi_fast.protect.gpu.blend import blend
@@ -105,7 +104,7 @@ class GpuPipeline:
 
     def _done(self, photos: Sequence[tuple[Loaded, Tensor]]) -> list[Any]:
         """What becomes of each: `Ready`, or what `Stages.faceless` says."""
-        turned = [upright(pixels, exif.orientation(loaded.decoder.metadata.exif)) for loaded, pixels in photos]
+        turned = [upright(pixels, orientation(loaded.decoder.metadata)) for loaded, pixels in photos]
         done: list[Any] = [None] * len(photos)
         seen: dict[int, DevicePhoto] = {}
         for place, ((loaded, _), pixels, found) in enumerate(zip(photos, turned, self._search(turned), strict=True)):
