@@ -74,7 +74,7 @@ def _draw(model: object, path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UsageError("--plot wants matplotlib; run: pip install 'dadfi-fast[evaluate]'") from error
+        raise UsageError("--plot needs matplotlib. Run: pip install 'dadfi-fast[evaluate]'") from error
     from dadfi_fast.bench.cluster import Cluster, draw
 
     assert isinstance(model, Cluster)

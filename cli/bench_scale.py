@@ -76,7 +76,7 @@ def photos_in(folder: Path | None) -> Path:
         UsageError: none was named, and there are no examples.
     """
     if folder is None and not EXAMPLES.is_dir():
-        raise UsageError("name a folder of photos with --photos; the example photos come with a checkout only")
+        raise UsageError("pass a folder of photos with --photos; the example photos come only with a checkout")
     return folder or EXAMPLES
 
 
@@ -117,7 +117,7 @@ def _draw(row: Row, path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UsageError("--plot wants matplotlib; run: pip install 'dadfi-fast[evaluate]'") from error
+        raise UsageError("--plot needs matplotlib. Run: pip install 'dadfi-fast[evaluate]'") from error
     from dadfi_fast.bench.scale import draw
 
     figure = Figure(figsize=(7, 3.6), layout="constrained")

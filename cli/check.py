@@ -131,7 +131,7 @@ def _check(
     faces_by = f"{find.name} ({reason})"
     watchers = reporter.begin(total, models=models, classifier=classifier, detector=faces_by, folder=protected)
     if not quiet:
-        console.message(f"checking {total} of {len(pairs)} files; faces are found by {faces_by}")
+        console.message(f"checking {total} of {len(pairs)} files; detector: {faces_by}")
     with console.progress(total, "files", quiet=quiet) as progress:
         return check_files(
             pairs,
@@ -155,7 +155,7 @@ def _sample(text: str) -> int | None:
     if text == "all":
         return None
     if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise click.BadParameter(f"{text!r} is neither a whole number of at least 1 nor 'all'", param_hint="--sample")
+        raise click.BadParameter(f"{text!r} is neither an integer of at least 1 nor 'all'", param_hint="--sample")
     return int(text)
 
 

@@ -57,7 +57,7 @@ def _look(
         speeds: dict[str, float] = {}
         if measure:
             if not quiet:
-                console.message("measuring for about four seconds; --no-measure leaves it out")
+                console.message("measuring for about four seconds (skip with --no-measure)")
             speeds = asdict(doctor_speed.measure_disk(scratch / "disk"))
         disk = doctor_machine.disk(scratch.parent, **speeds)
         findings = [doctor_machine.processor(), doctor_machine.memory(), disk, *graphics, *parts]
@@ -79,11 +79,11 @@ def _show(findings: Sequence[Finding], auto: Auto | None, speed: Speed | None) -
     console.table(["what", "name", "", "note"], rows)
     mends = [(f"{f.kind} {f.name}", f.mend) for f in findings if f.mend]
     if mends:
-        console.result("\nTo mend what does not run:")
+        console.result("\nHow to fix what does not run:")
         for name, mend in mends:
             console.result(f"  {name}: {mend}")
     if auto is not None:
-        console.result("\nThe settings that auto chooses here:")
+        console.result("\nSettings chosen by auto on this machine:")
         console.table(["option", "value", "why"], auto.rows())
     if speed is not None:
         console.result(f"\n{_sentence(speed)}")
@@ -107,6 +107,6 @@ def _judge(findings: Sequence[Finding]) -> None:
     lacking = _lacking(findings)
     broken = [f.name for f in findings if f.kind == "model" and not f.ok]
     if lacking:
-        raise DadfiError(f"photos cannot be protected here: there is no {' and no '.join(lacking)} that works")
+        raise DadfiError(f"cannot protect photos on this machine: no working {' or '.join(lacking)}")
     if broken:
-        raise DadfiError(f"damaged: {', '.join(broken)}; reinstall dadfi-fast")
+        raise DadfiError(f"damaged: {', '.join(broken)}. Reinstall dadfi-fast.")

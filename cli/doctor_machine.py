@@ -101,7 +101,7 @@ def disk(folder: Path, *, megabytes_per_second: float | None = None, files_per_s
         parts.append(f"{megabytes_per_second:.0f} MB/s")
     if files_per_second is not None:
         parts.append(f"{files_per_second:.0f} files/s, written whole and flushed")
-    mend = None if free >= SPACE else "free some space, or name another --out"
+    mend = None if free >= SPACE else "free some space, or choose another --out"
     return Finding("disk", str(folder), free >= SPACE, "; ".join(parts), mend)
 
 
@@ -124,9 +124,9 @@ def graphics(load: Library = driver_library) -> Iterator[Finding]:
     try:
         cuda = load()
     except OSError:
-        mend = "where there is an NVIDIA GPU, install its driver: https://www.nvidia.com/drivers"
+        mend = "if the machine has an NVIDIA GPU, install its driver: https://www.nvidia.com/drivers"
         yield Finding("driver", "nvidia", False, "none is installed", mend)
-        yield Finding("gpu", "-", False, "none is looked for without a driver; everything runs on the processor")
+        yield Finding("gpu", "-", False, "not detected without a driver; everything runs on the CPU")
         return
     number = ctypes.c_int()
     cuda.cuDriverGetVersion(ctypes.byref(number))
@@ -134,7 +134,7 @@ def graphics(load: Library = driver_library) -> Iterator[Finding]:
     failed = cuda.cuInit(0)
     yield Finding("driver", f"nvidia {_driver_version()}".rstrip(), not failed, runs)
     if failed:
-        mend = "nvidia-smi says more; in a container pass --gpus all (docker) or --device nvidia.com/gpu=all (podman)"
+        mend = "run nvidia-smi; in a container, pass --gpus all (docker) or --device nvidia.com/gpu=all (podman)"
         yield Finding("gpu", "-", False, f"the driver finds none: {_words(cuda, failed)}", mend)
         return
     yield from _gpus(cuda)

@@ -27,7 +27,7 @@ CODECS: Final = (
 )
 #: What mends a codec that is not there.
 _MENDS: Final = {"HEIF": "pip install 'dadfi-fast[heif]'", "AVIF": "pip install --upgrade 'pillow>=11.3'"}
-_RUN: Final = re.compile(r"[;,]? *(?:run:|pass) +(.+)")
+_RUN: Final = re.compile(r"[;,.]? *(?:[Rr]un:|[Pp]ass) +(.+)")
 
 
 def backends(*, gpus: int) -> list[Finding]:
@@ -67,7 +67,7 @@ def gpu_codecs(*, gpus: int) -> list[Finding]:
     """What decodes and encodes on a GPU: whether it is there, and what it has to work on."""
     from dadfi_fast.protect.gpu import dali, nvimgcodec
 
-    where = "--device cuda has never been tried" if gpus else "no GPU here, so that it decodes on the processor"
+    where = "--device cuda has never been tried" if gpus else "no GPU here, so it decodes on the CPU"
     idle = "--device cuda has never been tried" if gpus else "no GPU here, so that it has nothing to do"
     return [
         _finding("decoder", "dali", dali.missing(), f"cpu, cuda; {where}"),
@@ -103,12 +103,12 @@ def _finding(kind: str, name: str, missing: str | None, note: str) -> Finding:
 
 
 def _split(why: str) -> tuple[str, str | None]:
-    """What is wrong, and what mends it: our messages end with ``run: COMMAND`` or ``pass OPTION``, or a clause."""
+    """The reason and the fix: our messages end with ``run: COMMAND``, ``pass OPTION``, or another instruction."""
     found = _RUN.search(why)
     if found:
-        return why[: found.start()], found[0].lstrip("; ,").removeprefix("run: ")
-    reason, _, mend = why.rpartition("; ")
-    return (reason, mend) if reason else (why, None)
+        return why[: found.start()], found[0].lstrip("; ,.").removeprefix("run: ").removeprefix("Run: ")
+    reason, _, fix = why.rpartition(". ") if ". " in why else why.rpartition("; ")
+    return (reason, fix) if reason else (why, None)
 
 
 def _on_gpu(name: str, gpus: int) -> str:

@@ -167,7 +167,7 @@ def _by_method(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for key, value in settings.items():
         method, point, name = key.partition(".")
         if not point:
-            raise UsageError(f"--set {key}=... names no attack; write METHOD.KEY=VALUE, such as pgd.steps=20")
+            raise UsageError(f"--set {key}=... does not name an attack. Write METHOD.KEY=VALUE, such as pgd.steps=20")
         found.setdefault(method, {})[name] = value
     return found
 
@@ -180,4 +180,4 @@ def _need(*packages: str) -> None:
     """
     for package in packages:
         if importlib.util.find_spec(package) is None:
-            raise UsageError(f"{package} is not installed; run: pip install 'dadfi-fast[evaluate]'")
+            raise UsageError(f"{package} is not installed. Run: pip install 'dadfi-fast[evaluate]'")

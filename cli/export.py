@@ -92,9 +92,9 @@ def command(
     from dadfi_fast.export.targets import ENGINES, export
 
     if (layers or photos) and not check:
-        raise UsageError("--layers and --photos belong to --check")
+        raise UsageError("--layers and --photos need --check")
     if layers and to != "onnx":
-        raise UsageError("--layers is for --to onnx: the other files have their layers merged")
+        raise UsageError("--layers needs --to onnx: the other formats merge layers")
     place = ("cuda" if to in ENGINES else "cpu") if device == "auto" else device
     written = export(to, generator, folder=out, narrow=half, fused=fused, architectures=arch, device=place)
     found = _check(written, place, generator, photos, layers=layers) if check else None
@@ -155,21 +155,24 @@ def _show(written: Written, found: _Found | None) -> None:
         console.result(str(path))
     if found is None or not found.differences:
         return
-    console.result(f"\nagainst {found.differences[0].against}, in levels of 0-255; pixels: values a whole level off")
+    console.result(
+        f"\nagainst {found.differences[0].against}, in levels of 0-255;"
+        " pixels: share of values that differ by a whole level"
+    )
     rows = [
         (each.backend, each.precision, each.largest, each.rms, f"{each.pixels:.2%}", "yes" if each.within else "NO")
         for each in found.differences
     ]
     console.table(("backend", "judged as", "largest", "rms", "pixels", "within"), rows)
     for name, layers in found.layers.items():
-        console.result(f"\n{name}, on each layer's own scale")
+        console.result(f"\n{name}, each layer in its own scale")
         figures = [(layer.name, layer.largest, layer.rms, layer.peak) for layer in layers]
         console.table(("layer", "largest", "rms", "peak"), figures)
 
 
 def _judge(found: _Found) -> None:
     if not found.differences:
-        raise DadfiError(f"written, but nothing here can run it: {'; '.join(found.missing)}")
+        raise DadfiError(f"the file is written, but cannot be run on this machine: {'; '.join(found.missing)}")
     beyond = [each.backend for each in found.differences if not each.within]
     if beyond:
-        raise DadfiError(f"further from float32 than the precision may be: {', '.join(beyond)}")
+        raise DadfiError(f"difference from float32 above the limit of its precision: {', '.join(beyond)}")

@@ -56,7 +56,7 @@ class LazyGroup(click.Group):
         name, known = args[0], self.list_commands(ctx)
         if name not in known and not name.startswith("-"):
             hint = did_you_mean(name, known, sentence=True)
-            ctx.fail(f"There is no command {name!r}.{hint} There are: {', '.join(known)}.")
+            ctx.fail(f"Unknown command {name!r}.{hint} Available: {', '.join(known)}.")
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

@@ -64,18 +64,18 @@ def verify(names: tuple[str, ...]) -> None:
     known = {card.name: card for card in _cards()}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise click.BadParameter(f"no model is called {', '.join(unknown)}; there are: {', '.join(known)}")
+        raise click.BadParameter(f"unknown model {', '.join(unknown)}. Available: {', '.join(known)}")
     chosen = [known[name] for name in names or known]
     broken = [card.name for card in chosen if not _verified(card)]
     if broken:
-        raise WeightsError(f"{len(broken)} of {len(chosen)} models are not what their cards say: {', '.join(broken)}")
+        raise WeightsError(f"{len(broken)} of {len(chosen)} models do not match their cards: {', '.join(broken)}")
 
 
 def _cards() -> list[Card]:
     places = folders()
     found = [card for folder in places for card in cards(folder)]
     if not found:
-        raise NothingToDo(f"there is no model in {places[0]}; reinstall dadfi-fast")
+        raise NothingToDo(f"no model in {places[0]}. Reinstall dadfi-fast.")
     return found
 
 

@@ -86,14 +86,16 @@ def command(
 
 def _require_free(name: str, *, force: bool) -> None:
     if not NAME.fullmatch(name):
-        raise UsageError(f"{name!r} cannot be a model's name; take letters, digits, '-', '_' and '.'")
+        raise UsageError(f"{name!r} is not a valid model name. Use letters, digits, '-', '_' and '.'")
     bundled, *_ = folders()
     if name.casefold() in (card.name.casefold() for card in cards(bundled)):
-        raise UsageError(f"{name} is the name of a model that ships with dadfi-fast; choose another")
+        raise UsageError(f"{name} is the name of a bundled model. Choose another name.")
     home = user_folder()
     taken = {path.name.casefold() for path in home.iterdir()} if home.is_dir() else set()
     if name.casefold() in taken and not force:
-        raise UsageError(f"there is a model called {name} in {home}; choose another name, or replace it with --force")
+        raise UsageError(
+            f"a model named {name} already exists in {home}. Choose another name, or replace it with --force."
+        )
 
 
 def _pictures(path: Path) -> list[UInt8]:
@@ -105,7 +107,7 @@ def _pictures(path: Path) -> list[UInt8]:
     if path.is_dir():
         files = [file for file in files if recognise(file.read_bytes()[:HEAD])][:STYLES]
     if not files:
-        raise UsageError(f"--reference {path}: there is no picture in this folder")
+        raise UsageError(f"--reference {path}: no image in this folder")
     try:
         return [decode(open_picture(file.read_bytes(), max_pixels=MAX_PIXELS), file).pixels for file in files]
     except PhotoError as error:
@@ -126,8 +128,8 @@ def _staged(name: str) -> Iterator[Path]:
         yield stage
         _replace(home / name, stage)
     except OSError as error:
-        mend = f"make room or set {MODELS_VARIABLE} to another folder"
-        raise DiskError(f"{home} cannot be written to ({error}); {mend}") from error
+        fix = f"Free some space, or set {MODELS_VARIABLE} to another folder"
+        raise DiskError(f"cannot write to {home} ({error}). {fix}.") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
@@ -188,6 +190,6 @@ def _require_same(card: Card, official: Official) -> None:
     difference = float(np.abs(model.fake(picture, edit) - wanted).mean())
     if not difference <= TOLERANCE:
         raise WeightsError(
-            f"the ONNX file made from {official.files[-1]} gives other pictures"
-            f" (mean difference {difference:.3g} of 2); nothing was added"
+            f"the ONNX file made from {official.files[-1]} gives different images"
+            f" (mean difference {difference:.3g} of 2). Nothing was added."
         )

@@ -112,7 +112,7 @@ def _family(family: str, changes: dict[str, Any]) -> tuple[Any, Any]:
         return settings(**changes), trainer
     except TypeError as error:
         known = ", ".join(settings.__dataclass_fields__)
-        raise UsageError(f"{family} has no such setting ({error}); there are: {known}") from error
+        raise UsageError(f"{family} has no such setting ({error}). Available: {known}") from error
 
 
 def _start(trainer: Any, source: Path | None, *, resumed: bool) -> tuple[Any, dict[str, Any]]:

@@ -61,7 +61,7 @@ def auto_or_count(_ctx: click.Context, _param: click.Parameter, value: str) -> i
     if value == "auto":
         return None
     if not value.isdecimal() or int(value) < 1:
-        raise click.BadParameter(f"{value!r} is neither 'auto' nor a whole number of at least 1")
+        raise click.BadParameter(f"{value!r} is neither 'auto' nor an integer of at least 1")
     return int(value)
 
 

@@ -100,7 +100,7 @@ class Run:
             total += 1
             console.result(protect_show.planned(row))
         if not total:
-            raise NothingToDo(f"there is no file in {', '.join(self.config.sources)}")
+            raise NothingToDo(f"no file in {', '.join(self.config.sources)}")
 
     def protect(
         self, *, samples: int, watched: tuple[Watcher, int] | None = None, profile: Path | None = None
@@ -108,7 +108,9 @@ class Run:
         """Do it; ``watched``: only what is ready, of which there are so many; ``profile``: the file for a trace."""
         if self.crew is not None:
             if profile:
-                raise UsageError("--profile looks at one process; leave it out, or --engine ray and --processes")
+                raise UsageError(
+                    "--profile covers a single process and cannot be combined with --engine ray or --processes"
+                )
             return self._by(self.crew, samples, watched)
         from dadfi_fast.protect.pipeline import meter_for, protect
 

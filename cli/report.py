@@ -63,7 +63,7 @@ class Reporter:
                 prepare(page)
             if figures:
                 if importlib.util.find_spec("matplotlib") is None:
-                    raise UsageError("--figures needs matplotlib; run: pip install 'dadfi-fast[evaluate]'")
+                    raise UsageError("--figures needs matplotlib. Run: pip install 'dadfi-fast[evaluate]'")
                 prepare_folder(figures)
 
     def begin(

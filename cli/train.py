@@ -32,7 +32,7 @@ def setting(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
     for text in values:
         key, equals, value = text.partition("=")
         if not equals:
-            raise click.BadParameter(f"{text!r} is not KEY=VALUE")
+            raise click.BadParameter(f"{text!r} is not of the form KEY=VALUE")
         try:
             settings[key.strip()] = json.loads(value)
         except json.JSONDecodeError:
@@ -156,9 +156,9 @@ def _start(generator: Any, name: str) -> dict[str, Any]:
     artifact = load_generator_file(name)
     times = doublings(artifact.preset, generator.preset)
     if times is None:
-        raise UsageError(f"{name} is of preset {artifact.preset}, which cannot become {generator.preset}")
+        raise UsageError(f"{name} is of preset {artifact.preset}; cannot widen it to {generator.preset}")
     if artifact.safetensors is None:
-        raise UsageError(f"{name} has no .safetensors file beside it, which is needed to start from")
+        raise UsageError(f"{name} has no .safetensors file beside it; --from needs it")
     weights = load_file(artifact.safetensors)
     for _ in range(times):
         weights = widen(weights)
@@ -185,7 +185,7 @@ def journal(folder: Path | None) -> Iterator[Callable[[int, dict[str, float], fl
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise UsageError("--tensorboard needs TensorBoard; run: pip install tensorboard") from error
+        raise UsageError("--tensorboard needs TensorBoard. Run: pip install tensorboard") from error
     with SummaryWriter(str(folder)) as writer:
 
         def log(number: int, losses: dict[str, float], rate: float) -> None:
@@ -212,4 +212,4 @@ def need_torch() -> None:
 
     for package in ("torch", "onnx", "onnxscript", "safetensors"):
         if importlib.util.find_spec(package) is None:
-            raise UsageError(f"{package} is not installed; run: pip install 'dadfi-fast[train]'")
+            raise UsageError(f"{package} is not installed. Run: pip install 'dadfi-fast[train]'")

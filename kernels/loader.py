@@ -209,8 +209,8 @@ def _architecture(capability: tuple[int, int]) -> str:
         newest = max(_supported())
         raise BackendMissing(
             f"the kernels cannot be compiled for compute capability {major}.{minor}: they need {OLDEST[0]}.{OLDEST[1]} "
-            f"or higher, and this NVRTC goes to {newest // 10}.{newest % 10}; pip install -U nvidia-cuda-nvrtc, or "
-            "use another --backend"
+            f"or higher, and this NVRTC supports up to {newest // 10}.{newest % 10}."
+            " Run: pip install -U nvidia-cuda-nvrtc, or pass another --backend."
         )
     return f"sm_{max(known)}"
 

@@ -42,8 +42,8 @@ class OnnxRuntime(Backend):
         self._session = onnxruntime.InferenceSession(model, options, providers=[provider])
         # It goes on with the processor, and says so only in its log, if the provider's libraries do not load.
         if (runs := self._session.get_providers()[0]) != provider[0]:
-            mend = "pip install torch brings the CUDA libraries that it looks for"
-            raise BackendMissing(f"onnxruntime could not load {provider[0]} and would run on {runs}; {mend}")
+            fix = "Run: pip install torch, which brings the CUDA libraries it needs"
+            raise BackendMissing(f"onnxruntime could not load {provider[0]} and would run on {runs}. {fix}")
 
     @classmethod
     def missing(cls) -> str | None:

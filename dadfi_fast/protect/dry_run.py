@@ -45,7 +45,7 @@ def _read_only(entry: Entry, config: ProtectConfig) -> tuple[str, str | None, st
         known = recognise(first_bytes(entry.source, HEAD)) is not None
     except OSError as error:
         return "fail", None, str(error)
-    return ("protect", free_target(entry.target, config), None) if known else ("skip", None, "no picture")
+    return ("protect", free_target(entry.target, config), None) if known else ("skip", None, "not an image")
 
 
 def _row(entry: Entry, action: str, target: str | None, reason: str | None) -> dict[str, str | None]:

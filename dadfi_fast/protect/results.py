@@ -9,8 +9,9 @@ from typing import Final, TypeAlias
 from dadfi_fast.storage.paths import AnyPath
 from dadfi_fast.types import Face
 
-#: Why a file is passed over that is no picture.
-NO_PICTURE: Final = "no picture"
+#: The reason in the manifest of a file that is not an image, and the reason that earlier versions wrote.
+NO_PICTURE: Final = "not an image"
+NO_PICTURE_BEFORE: Final = "no picture"
 
 
 class Clock:
@@ -60,7 +61,7 @@ class Written:
     sha256_source: str
     sha256_target: str
     measured: Quality | None = None
-    notes: tuple[str, ...] = ()  # what else became of it: "the first of 12 frames"
+    notes: tuple[str, ...] = ()  # what else became of it: "only frame 1 of 12"
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Skipped:
 
     entry: Entry
     reason: str
-    picture: bool = True  # False for a file that is no picture
+    picture: bool = True  # False for a file that is not an image
     recorded: bool = False  # the manifest has a row about this input that is to stay
 
 

@@ -37,7 +37,7 @@ def _by_policy(entry: Entry, row: Row | None, config: ProtectConfig) -> Entry | 
     if config.on_exists == "rename" or not (config.out / entry.target).exists():
         return entry
     ours = row is not None and row["target"] == entry.target
-    what = "it was written with other settings or from another file" if ours else "it is there already"
+    what = "written with other settings or from another file" if ours else "already exists"
     reason = f"{entry.target}: {what}; pass --on-exists overwrite or rename"
     if config.on_exists == "fail":
         return Failed(entry, "write", PhotoError(reason))

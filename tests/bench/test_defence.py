@@ -51,7 +51,7 @@ def prepare(
     for name, level in (("dark", -60), ("bright", 60)):
         moved = np.clip(smooth(96, 96).astype(int) // 2 + 64 + level, 0, 255).astype(np.uint8)
         Image.fromarray(moved).save(source / f"{name}.png")
-    (source / "notes.txt").write_text("no picture")
+    (source / "notes.txt").write_text("not an image")
 
     def make(*, detector: str = "none") -> Setup:
         photos = gather(source, tmp_path / "photos", count=8, repeat=False)

@@ -88,7 +88,7 @@ def test_the_users_photo_is_measured(command: Command, examples: Path, tmp_path:
 def test_a_photo_that_is_none_is_wrong_usage(command: Command, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("hello")
     done = command("doctor", "--photo", tmp_path / "note.txt", "--scratch", tmp_path)
-    assert done.exit_code == 2 and "note.txt is no picture that can be protected" in done.stderr
+    assert done.exit_code == 2 and "note.txt cannot be protected" in done.stderr
 
 
 def test_the_drawn_face_is_found() -> None:

@@ -66,7 +66,7 @@ def test_the_check_as_json(command: Command, tmp_path: Path, options: tuple[str,
 def test_the_check_as_tables(command: Command, tmp_path: Path) -> None:
     result = command("export", "--to", "onnx", "--half", "--out", tmp_path, "--check", "--layers")
     lines = result.stdout.splitlines()
-    assert lines[3] == "against torch-cpu f32, in levels of 0-255; pixels: values a whole level off"
+    assert lines[3] == "against torch-cpu f32, in levels of 0-255; pixels: share of values that differ by a whole level"
     assert lines[4].split() == ["backend", "judged", "as", "largest", "rms", "pixels", "within"]
     assert lines[5].startswith("onnxruntime-cpu f32  f16")
     assert "openvino-cpu bf16, on each layer's own scale" in lines
@@ -79,7 +79,7 @@ def test_a_difference_that_is_too_large_fails(
     monkeypatch.setitem(parity.LIMITS, "bf16", (1e-9, 1e-9))
     result = command("export", "--to", "openvino", "--out", tmp_path, "--check")
     assert result.exit_code == 1
-    assert "further from float32 than the precision may be: openvino-cpu bf16" in result.stderr
+    assert "difference from float32 above the limit of its precision:  openvino-cpu bf16" in result.stderr
     assert "NO" in result.stdout
 
 

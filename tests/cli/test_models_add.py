@@ -108,7 +108,7 @@ def test_references_become_styles(command: Command, home: Path, tmp_path: Path) 
     folder = tmp_path / "women"
     for name in ("c.png", "a.png", "b.png"):
         picture(folder / name)
-    (folder / "0.txt").write_text("no picture")
+    (folder / "0.txt").write_text("not an image")
     file, man = stargan2_file(tmp_path / "nets_ema.ckpt"), picture(tmp_path / "man.png")
     result = command("models", "add", "v2", file, "--reference", folder, "--reference", man)
     assert result.exit_code == 0, result.stderr
@@ -158,7 +158,7 @@ BAD = [
     ("x", stargan_file, ["--image-size", "66"], 2, "must be a multiple of 4"),
     ("x", stargan_file, ["--image-size", "8"], 2, "'--image-size': 8 is not in the range"),
     ("x", stargan_file, ["--image-size", "64", "--attributes", "Male"], 2, "the file has 5 attributes"),
-    ("x", stargan2_file, ["--reference", "empty"], 2, "there is no picture in this folder"),
+    ("x", stargan2_file, ["--reference", "empty"], 2, "no image in this folder"),
     ("x", stargan2_file, ["--reference", "text.png"], 2, "--reference text.png: this is no picture"),
     ("x", stargan2_file, ["--reference", "picture.png"], 2, "once for each domain, in this order: female, male"),
     ("stargan-64", stargan_file, ["--image-size", "64", "--force"], 2, "is the name of a model that ships"),
@@ -175,7 +175,7 @@ def test_what_cannot_be_added_is_told_and_leaves_nothing(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("not an image")
     picture(tmp_path / "picture.png")
     result = command("models", "add", name, make(tmp_path / "x.ckpt"), *options)
     assert result.exit_code == code

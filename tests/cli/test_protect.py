@@ -96,10 +96,10 @@ def protect(command: Command, generator: Path, folder: Path) -> Command:
 def test_a_folder(protect: Command, folder: Path) -> None:
     result = protect("-v")
     assert result.exit_code == 0
-    assert table(result) == {"protected": 2, "skipped: no picture": 1}
+    assert table(result) == {"protected": 2, "skipped: not an image": 1}
     last = result.stdout.splitlines()[-1]
     assert last.startswith("2 faces changed, at most by 6 of 255 levels; ") and last.split("slowest: ")[1] in STAGES
-    assert "stage    photos  photos/s alone  load of its threads" in result.stdout
+    assert "stage    photos  photos/s alone  thread load" in result.stdout
     assert "faces by none (named by the user)" in result.stderr and "toy on openvino-cpu" in result.stderr
     assert "written sub/b.jpg -> sub/b.jpg: 1 face, 6 levels" in result.stderr
     before, after = (np.asarray(Image.open(folder.parent / part / "a.png")).astype(int) for part in ("in", "out"))
@@ -127,7 +127,7 @@ def test_dry_run_writes_nothing(protect: Command, folder: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
         "protect a.png -> a.webp",
-        "skip    note.txt: no picture",
+        "skip    note.txt: not an image",
         "protect sub/b.jpg -> sub/b.webp",
     ]
     rows = json.loads(protect("--dry-run", "--json").stdout)["plan"]
@@ -148,7 +148,7 @@ def test_some_files_failed(protect: Command, folder: Path) -> None:
     (folder / "bad.jpg").write_bytes(b"no picture")
     result = protect()
     assert result.exit_code == 1
-    assert table(result) == {"protected": 2, "skipped: no picture": 1, "failed": 1}
+    assert table(result) == {"protected": 2, "skipped: not an image": 1, "failed": 1}
     assert "bad.jpg: read: its content is not that of a picture" in result.stderr
     assert "1 of 4 files failed" in result.stderr
 
@@ -242,7 +242,7 @@ def test_trailers_and_animations_are_told(protect: Command, folder: Path) -> Non
     assert "written d.jpg -> d.jpg: 1 face, 6 levels; dropped a film (0.0 MB) from behind the picture" in refused.stderr
     result = protect("-v", "--animated", "first", "--trailer", "keep", "--out", folder.parent / "other")
     (line,) = [line for line in result.stderr.splitlines() if "c.webp" in line]
-    assert result.exit_code == 0 and line.endswith(" levels; the first of 2 frames")
+    assert result.exit_code == 0 and line.endswith(" levels; only frame 1 of 2")
     assert "kept a film (0.0 MB)" in result.stderr
     assert (folder.parent / "other" / "d.jpg").read_bytes().endswith(film[-1011:])
 
@@ -316,7 +316,7 @@ class TestCheck:
     def test_nothing_protected_nothing_checked(self, protect: Command, folder: Path) -> None:
         result = protect("--check", 8, "--detector", "libfacedetection")
         assert result.exit_code == 0 and "no protected photo to check" in result.stderr
-        assert table(result) == {"copied: no face": 2, "skipped: no picture": 1}
+        assert table(result) == {"copied: no face": 2, "skipped: not an image": 1}
 
 
 def test_the_options_load_nothing_heavy() -> None:

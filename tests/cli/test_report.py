@@ -106,7 +106,7 @@ def protect(command: Command, tmp_path: Path, smooth: Callable[[int, int], UInt8
     for folder in ("one", "two"):
         (tmp_path / "in" / folder).mkdir(parents=True)
         Image.fromarray(smooth(60, 80)).save(tmp_path / "in" / folder / "a.png")
-    (tmp_path / "in" / "note.jpg").write_text("no picture")
+    (tmp_path / "in" / "note.jpg").write_text("not an image")
 
     def run(*arguments: object) -> Result:
         return command("protect", tmp_path / "in", "--out", tmp_path / "out", "--detector", "none", *arguments)

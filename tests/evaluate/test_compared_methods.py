@@ -48,7 +48,7 @@ def test_a_universal_perturbation_from_a_file(asked: Asked, tmp_path: Path) -> N
     np.save(path, np.full((3, 8, 8), 0.01))
     found = gathered(asked(methods=("cmua",), watermark=path))
     attack = found.methods[0].attack
-    assert not found.arrays  # it is there already
+    assert not found.arrays  # already exists
     assert isinstance(attack, Watermark) and attack.pattern.dtype == np.float32
     assert attack(np.zeros((2, 3, 16, 16), np.float32)) == pytest.approx(0.01)
 

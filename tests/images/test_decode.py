@@ -202,7 +202,7 @@ def test_cut_off_files_are_told(encoded: Make, form: str, share: float) -> None:
     ("data", "words"),
     [
         (b"", "the file is empty"),
-        (b"hello, world", "this is no picture"),
+        (b"hello, world", "not a supported image file"),
         (b"\xff\xd8\xff\xe0 not a jpeg", "header"),
         (b"\x89PNG\r\n\x1a\n not a png", "PNG is damaged"),
         (b"GIF89a", "GIF is damaged"),

@@ -110,7 +110,7 @@ def test_animations(photos: Fill, run: Run, tmp_path: Path, policy: str) -> None
         assert all("--animated first" in row["error"]["message"] for row in rows.values())
         return
     assert summary.written == 3
-    assert {row["reason"] for row in rows.values()} == {"the first of 3 frames"}
+    assert {row["reason"] for row in rows.values()} == {"only frame 1 of 3"}
     assert {row["target"] for row in rows.values()} == {"a-2.png", "a.png", "a.webp"}
     for path in (tmp_path / "out").glob("a*"):
         with Image.open(path) as image:

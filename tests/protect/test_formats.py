@@ -152,7 +152,7 @@ def test_a_heic_of_several_pictures(photos: Fill, run: Run) -> None:
     frames[0].save(buffer, "HEIF", save_all=True, append_images=frames[1:])
     photos({"a.heic": buffer.getvalue()})
     assert "--animated first" in run()[1]["a.heic"]["error"]["message"]
-    assert run(animated="first")[1]["a.heic"]["reason"] == "the first of 2 frames"
+    assert run(animated="first")[1]["a.heic"]["reason"] == "only frame 1 of 2"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     path.mkdir()
     for i in (2, 1, 3):
         (path / f"{i}.png").write_bytes(png(i))
-    (path / "notes.txt").write_text("no picture")
+    (path / "notes.txt").write_text("not an image")
     return path
 
 

@@ -30,7 +30,7 @@ class PillowDecoder(Decoder):
         self._data = data
         self._image = image = _open(data, form)
         if form == "TIFF" and _DNG in image.tag_v2:  # type: ignore[attr-defined]
-            raise PhotoError("this is a camera's raw file; develop it to JPEG or TIFF first")
+            raise PhotoError("camera raw files are not supported. Convert this one to JPEG or TIFF first.")
         self.width, self.height = image.size
         self.frames = _frames(image, form)
         self._deep = form in ("PNG", "TIFF") and _is_deep(image, data)
@@ -63,8 +63,8 @@ def _open(data: bytes, form: str) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=["JPEG", "MPO"] if form == "JPEG" else [form])
     except Exception as error:  # on damaged files Pillow and its codecs raise whatever comes
         if form == "AVIF" and not features.check("avif"):
-            raise PhotoError("AVIF needs a newer Pillow; run: pip install --upgrade 'pillow>=11.3'") from error
-        raise PhotoError(f"the {form} is damaged, or of a kind that Pillow cannot read") from error
+            raise PhotoError("AVIF needs a newer Pillow. Run: pip install --upgrade 'pillow>=11.3'") from error
+        raise PhotoError(f"the {form} is damaged, or of a variant that Pillow cannot read") from error
     return image
 
 
@@ -87,7 +87,7 @@ def _target(image: Image.Image) -> str:
     """The mode that a picture's mode is converted to: L, LA, RGB or RGBA."""
     mode = image.mode
     if mode in ("I", "F"):
-        raise PhotoError(f"32 bits a channel (mode {mode}) are not supported; convert it to 16 bits")
+        raise PhotoError(f"32 bits per channel (mode {mode}) is not supported. Convert the image to 16 bits.")
     grey = mode in ("1", "L", "LA", "La") or mode.startswith("I;16")
     alpha = mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
     return ("L" if grey else "RGB") + ("A" if alpha else "")
@@ -113,11 +113,11 @@ def _deep(data: bytes) -> Raster:
     try:
         found: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise PhotoError(f"the 16-bit picture is damaged: {error}") from error
+        raise PhotoError(f"the 16-bit image is damaged: {error}") from error
     if found is None:
-        raise PhotoError("the 16-bit picture is damaged")
+        raise PhotoError("the 16-bit image is damaged")
     if found.dtype != np.uint16:
-        raise PhotoError(f"{found.dtype} samples are not supported; convert it to 16-bit integers")
+        raise PhotoError(f"{found.dtype} samples are not supported. Convert the image to 16-bit integers.")
     if found.ndim == 2:
         deep: UInt16 = cv2.cvtColor(found, cv2.COLOR_GRAY2RGB)
     else:

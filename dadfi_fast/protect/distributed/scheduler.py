@@ -195,7 +195,7 @@ class Scheduler:
         if subtask is None:
             self._failed_starts += 1
             if self._failed_starts >= MAX_RETRIES:
-                raise DadfiError(f"the workers do not start: {event.why}")
+                raise DadfiError(f"cannot start the workers: {event.why}")
         else:
             self.lost += 1
             self._recover(subtask, event)
@@ -246,7 +246,8 @@ class Scheduler:
             self._last_sign_of_life = time.monotonic()
         elif time.monotonic() - self._last_sign_of_life > START_TIMEOUT:
             raise DadfiError(
-                f"no worker has come up for {START_TIMEOUT:.0f} s; what is written is kept, the same command goes on"
+                f"no worker has started for {START_TIMEOUT:.0f} s. Files already written are kept;"
+                " run the same command again to resume."
             )
 
 

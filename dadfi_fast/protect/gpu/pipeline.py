@@ -176,7 +176,7 @@ def fits(item: Any) -> bool:
 def searched_on(detector: Detector, device: str) -> tuple[str, str | None]:
     """Where faces are looked for, with photos on ``device``; and why not there, where it is elsewhere."""
     if not isinstance(detector, YuNet):
-        return "cpu", f"{detector.name} runs on processors only"
+        return "cpu", f"{detector.name} runs on CPUs only"
     from dadfi_fast.faces.yunet_batch import missing
 
     why = missing(device)

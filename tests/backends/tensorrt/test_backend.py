@@ -107,7 +107,7 @@ class TestWithoutIt:
             raise OSError
 
         monkeypatch.setattr("ctypes.CDLL", lambda name: none())
-        assert "there is no NVIDIA driver; install it" in str(kind.missing())
+        assert "no NVIDIA driver is installed; install it" in str(kind.missing())
 
 
 def test_rtx_says_which_cards_it_does_not_know(monkeypatch: pytest.MonkeyPatch, flavour: build.Flavour) -> None:

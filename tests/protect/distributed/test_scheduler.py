@@ -256,7 +256,11 @@ def test_a_fault_of_the_run_ends_it(thirty: list[str], several: Any, tmp_path: P
     ("event", "error", "words"),
     [
         (WorkerRefused(0, BackendMissing("there is no GPU")), BackendMissing, "there is no GPU"),
-        (WorkerLost(0, "it ended with exit code 1"), DadfiError, "the workers do not start: it ended with exit code 1"),
+        (
+            WorkerLost(0, "it ended with exit code 1"),
+            DadfiError,
+            "cannot start the workers:  it ended with exit code 1",
+        ),
     ],
 )
 def test_workers_that_do_not_start(

@@ -212,7 +212,7 @@ def test_what_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     fetched = "JPEGs decoded by dali on cuda, and fetched, as backend onnxruntime takes no others"
     assert said("cuda", OnnxRuntime, Whole()) == fetched
     stay = "JPEGs decoded by dali on cuda:1, where they stay; faces found on "
-    assert said("cuda:1", Torch, Whole()) == f"{stay}cpu, as none runs on processors only"
+    assert said("cuda:1", Torch, Whole()) == f"{stay}cpu, as none runs on CPUs only"
     assert said("cuda:1", Torch, yunet(monkeypatch, why="it is not there")) == f"{stay}cpu, as it is not there"
     assert said("cuda:1", Torch, yunet(monkeypatch, why=None)) == f"{stay}cuda:1"
 
