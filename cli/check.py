@@ -22,10 +22,10 @@ _PATH = click.Path(path_type=Path)
 @click.command("check")
 @click.argument("protected", type=_PATH)
 @click.option(
-    "--original", type=_PATH, required=True, help="What was protected: the folder (or file) given to protect."
+    "--original", type=_PATH, required=True, help="Originals: the folder or file that was passed to protect."
 )
-@click.option("--sample", metavar="N|all", default="200", show_default=True, help="How many files are drawn.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another number draws other files.")
+@click.option("--sample", metavar="N|all", default="200", show_default=True, help="Number of files to sample.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random sample.")
 @options.models
 @options.detector
 @click.option(
@@ -33,7 +33,7 @@ _PATH = click.Path(path_type=Path)
     multiple=True,
     callback=options.listed,
     metavar="KIND:VALUE,...",
-    help="What happens to the protected file first, each with figures of its own: jpeg:QUALITY, resize:FACTOR, "
+    help="Also check after a condition, each reported separately: jpeg:QUALITY, resize:FACTOR, "
     "blur:PIXELS; noise:STRENGTH is the control: the original with noise instead of protection.",
 )
 @click.option(
@@ -42,17 +42,17 @@ _PATH = click.Path(path_type=Path)
     metavar="N",
     default=0,
     show_default="not measured",
-    help="Also measure the Frechet distance (FID), with N fakes in each of the two sets, as far as there are so many. "
+    help="Also measure the Frechet inception distance (FID), with up to N fakes in each of the two sets. "
     "Slow; wants the extra [evaluate] and a package with the Inception network.",
 )
 @click.option(
     "--check-min",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="Exit with 4 if every model fails on a smaller share of the files (SR_all, 0 to 1).",
+    help="Exit with code 4 if SR_all is below SHARE (0 to 1).",
 )
 @report_options
-@click.option("--verbose", "-v", is_flag=True, help="Also list the files, the weakest first.")
+@click.option("--verbose", "-v", is_flag=True, help="Also list the files, the least protected first.")
 @options.json_output
 @options.quiet
 def command(
@@ -72,17 +72,17 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Run protected files through the deepfake models and report what became of the fakes.
+    """Run protected files through the deepfake models and report how many fakes are broken.
 
-    Reads the files in PROTECTED as anyone would, finds and crops the faces, and compares the fake of each with the
-    fake of its original. A fake is broken if the two differ by more than people overlook (d_mask above 0.05).
+    Plays the adversary: reads the files in PROTECTED, finds and crops the faces, and compares the fake of each with the
+    fake of its original. A fake is broken if the two differ visibly (d_mask above 0.05).
 
     \b
     d_pix    mean squared difference of the two fakes, 0 to 4
-    d_mask   the same where the edit changed the original
+    d_mask   the same, over the pixels that the edit changed in the original
     SR       share of edits with d_pix above 0.05; SR_mask: with d_mask above 0.05
     SR_all   share of files in which every fake by every model is broken
-    FID      Frechet distance between the fakes of the originals and those of the protected files (--fid)
+    FID      Frechet inception distance between the fakes of the originals and those of the protected files (--fid)
     """
     drawn = _sample(sample)
     reporter = Reporter(report, figures)

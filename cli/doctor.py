@@ -21,21 +21,21 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("doctor")
-@click.option("--photo", type=_FILE, metavar="FILE", help="Measure with this photo.  [default: a drawn portrait]")
+@click.option("--photo", type=_FILE, metavar="FILE", help="Photo to measure with.  [default: a synthetic portrait]")
 @click.option(
-    "--scratch", type=_FOLDER, metavar="DIR", help="Measure the disk of this folder.  [default: the system's]"
+    "--scratch", type=_FOLDER, metavar="DIR", help="Folder whose disk is measured.  [default: the system's temporary folder]"
 )
-@click.option("--measure/--no-measure", default=True, show_default=True, help="Measure the speed for three seconds.")
+@click.option("--measure/--no-measure", default=True, show_default=True, help="Measure the speed for about three seconds.")
 @options.json_output
 @options.quiet
 def command(photo: Path | None, scratch: Path | None, measure: bool, as_json: bool, quiet: bool) -> None:
-    """Say what this machine can run, and why not the rest.
+    """Show what this machine can run, and what is missing for the rest.
 
-    Looks at the processor, memory, disk, GPU and driver, at every backend, face detector, image format and weights
-    file; tells what does not run, why, and what mends it. It ends with the settings that `protect` picks by itself
-    (auto) and with the photos a second to expect from disk to disk, measured on copies of one photo.
+    Checks the CPU, memory, disk, GPU and driver, and every backend, face detector, image format and weights file; for
+    whatever does not run it shows the reason and the fix. Then it shows the settings that `protect` would choose (auto)
+    and the expected photos per second from disk to disk, measured on copies of one photo.
 
-    No GPU is needed: a missing one is told, and is no fault. Exits with 1 if photos cannot be protected here.
+    A missing GPU is reported but is not an error. Exits with code 1 if this machine cannot protect photos.
     """
     findings, auto, speed = _look(photo, scratch, measure=measure, quiet=quiet)
     if as_json:

@@ -38,7 +38,7 @@ MAX_PIXELS: Final = 200_000_000
 @click.command("add")
 @click.argument("name")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--image-size", type=click.IntRange(min=32), metavar="N", help="Side in pixels, for files not published.")
+@click.option("--image-size", type=click.IntRange(min=32), metavar="N", help="Image size of the model, if the file is not a published one.")
 @click.option(
     "--attributes",
     multiple=True,
@@ -46,23 +46,23 @@ MAX_PIXELS: Final = 200_000_000
     metavar="A,B,...",
     help="Names of the model's attributes or domains.",
 )
-@click.option("--reference", "references", type=PATHS, multiple=True, help="StarGAN v2: picture or folder, per domain.")
-@click.option("--half", is_flag=True, help="Store the weights in 16 bits: half the size.")
-@click.option("--force", is_flag=True, help="Replace an added model of this name.")
+@click.option("--reference", "references", type=PATHS, multiple=True, help="StarGAN v2: one image or folder per domain.")
+@click.option("--half", is_flag=True, help="Store the weights as float16, at half the size.")
+@click.option("--force", is_flag=True, help="Replace a previously added model of the same name.")
 def command(
     name: str, file: Path, image_size: int | None, attributes: tuple[str, ...], references: tuple[Path, ...],
     half: bool, force: bool,
 ) -> None:  # fmt: skip
     """Add the deepfake model in FILE as NAME.
 
-    FILE is what the authors publish: 200000-G.ckpt of StarGAN, nets_ema.ckpt of StarGAN v2, the .index file of STGAN
-    (read by TensorFlow, which must be installed), or the like from training with their code. It is checked and loaded
-    without running anything in it; then it is copied, with an ONNX file made from it and a card, to the user's data
-    folder (the environment variable DADFI_MODELS names another). `models list`, `models verify` and `check` know it
-    from then on. To remove it, delete its folder.
+    FILE is a checkpoint as published by the authors: 200000-G.ckpt of StarGAN, nets_ema.ckpt of StarGAN v2, the .index
+    file of STGAN (needs TensorFlow), or one trained with their code. It is checked and loaded without executing any
+    code in it, then copied with an ONNX export and a card to the user's data folder (set the environment variable
+    DADFI_MODELS to use another). From then on `models list`, `models verify` and `check` include it. To remove it,
+    delete its folder.
 
-    --reference is given once for each domain, in order; of a folder the first two pictures are taken. Each becomes
-    a style of its own. The pictures should be cut as the ones that the model was trained on.
+    Pass --reference once per domain, in order; from a folder the first two images are used. Each image becomes a style
+    of its own. Crop the images as the model's training images were cropped.
 
     Example: dadfi-fast models add stargan-official stargan_celeba_128/models/200000-G.ckpt
     """

@@ -41,37 +41,37 @@ def setting(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
 
 
 @click.command("train")
-@click.option("--recipe", default="release", show_default=True, help="release, paper, mse, initiative, or a TOML file.")
+@click.option("--recipe", default="release", show_default=True, help="Training recipe: release, paper, mse, initiative, or a TOML file.")
 @click.option("--data", "sources", type=PATHS, multiple=True, required=True, help="Tar archive or folder of faces.")
 @click.option("--attributes", type=PATHS, required=True, help="CSV table: image, then 0/1 attributes.")
-@click.option("--validation", type=PATHS, multiple=True, help="Archive or folder of faces that are not trained on.")
-@click.option("--models-dir", type=PATHS, help="Folder of deepfake models and their cards [default: what ships].")
+@click.option("--validation", type=PATHS, multiple=True, help="Tar archive or folder of held-out faces.")
+@click.option("--models-dir", type=PATHS, help="Folder of deepfake models and their cards [default: the bundled ones].")
 @click.option(
     "--from",
     "start",
     metavar="NAME",
-    help="Generator to start from: its name, or an ONNX file; a narrower one is widened.",
+    help="Generator to start from: a name or an ONNX file; a narrower network is widened.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of checkpoints and of the result.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for checkpoints and the result.")
 @click.option("--name", default="", help="Name of the result [default: generator-PRESET].")
-@click.option("--steps", type=click.IntRange(min=1), help="Steps in all [default: the recipe's].")
-@click.option("--max-minutes", type=click.FloatRange(min=0), default=float("inf"), help="Stop after this long.")
-@click.option("--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps to a checkpoint.")
-@click.option("--seed", type=int, help="Seed of everything that is drawn [default: the recipe's].")
+@click.option("--steps", type=click.IntRange(min=1), help="Total steps [default: the recipe's].")
+@click.option("--max-minutes", type=click.FloatRange(min=0), default=float("inf"), help="Stop after this many minutes.")
+@click.option("--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps between checkpoints.")
+@click.option("--seed", type=int, help="Random seed [default: the recipe's].")
 @click.option("--tensorboard", is_flag=True, help="Also write the losses to OUT for TensorBoard.")
 @options.device
-@click.option("--set", "settings", multiple=True, callback=setting, metavar="KEY=VALUE", help="Change one setting.")
+@click.option("--set", "settings", multiple=True, callback=setting, metavar="KEY=VALUE", help="Override a training setting; may be repeated.")
 def command(
     recipe: str, sources: tuple[Path, ...], attributes: Path, validation: tuple[Path, ...], models_dir: Path | None,
     start: str | None, out: Path, name: str, steps: int | None, max_minutes: float, save_every: int, seed: int | None,
     tensorboard: bool, device: str, settings: dict[str, Any],
 ) -> None:  # fmt: skip
-    """Train the generator that protects.
+    """Train the generator.
 
-    The same command again goes on where the last run stopped (Ctrl-C, --max-minutes or a kill). At the end OUT holds
-    NAME.onnx, NAME.safetensors and the card NAME.md; protect takes them with --generator OUT/NAME.onnx.
+    Run the same command again to resume after Ctrl-C, --max-minutes or a kill. At the end OUT contains NAME.onnx,
+    NAME.safetensors and the card NAME.md; use them with protect --generator OUT/NAME.onnx.
 
-    On several GPUs: torchrun --nproc-per-node N -m dadfi_fast.cli train ...; every process has its own batch.
+    On several GPUs: torchrun --nproc-per-node N -m dadfi_fast.cli train ...; each process has its own batch.
 
     Example: dadfi-fast train --data celeba176-train-0.tar --attributes celeba-attributes.csv --out runs/first
     """
