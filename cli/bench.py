@@ -32,7 +32,9 @@ command.add_command(cluster)
 
 
 @command.command("throughput")
-@click.option("--photos", type=_FOLDER, metavar="DIR", help="Folder of photos.  [default: the example photos of a checkout]")
+@click.option(
+    "--photos", type=_FOLDER, metavar="DIR", help="Folder of photos.  [default: the example photos of a checkout]"
+)
 @click.option("--count", type=click.IntRange(1), default=32, show_default=True, help="Photos per round.")
 @click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Number of rounds.")
 @click.option(
@@ -43,7 +45,9 @@ command.add_command(cluster)
     callback=options.auto_or_count,
     help="Worker threads, and processes for the pillow baseline.",
 )
-@click.option("--generator", metavar="NAME|FILE.onnx", help="Name of a generator, or an ONNX file.  [default: the bundled one]")
+@click.option(
+    "--generator", metavar="NAME|FILE.onnx", help="Name of a generator, or an ONNX file.  [default: the bundled one]"
+)
 @options.backend
 @click.option(
     "--preset",
@@ -163,9 +167,17 @@ def _note(row: Row) -> str:
 
 @command.command("kernels")
 @options.device
-@click.option("--preset", type=click.Choice(["s", "m", "l"]), default="s", show_default=True, help="Size of the generator.")
 @click.option(
-    "--batch", "batches", type=click.IntRange(1), multiple=True, default=[8], show_default=True, help="Crops of 256 px per call."
+    "--preset", type=click.Choice(["s", "m", "l"]), default="s", show_default=True, help="Size of the generator."
+)
+@click.option(
+    "--batch",
+    "batches",
+    type=click.IntRange(1),
+    multiple=True,
+    default=[8],
+    show_default=True,
+    help="Crops of 256 px per call.",
 )
 @click.option(
     "--dtype",
@@ -174,7 +186,13 @@ def _note(row: Row) -> str:
     multiple=True,
     help="Data type.  [default: f32 on cpu; f32 and f16 on cuda]",
 )
-@click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Number of rounds; 100 times as many on cuda.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    default=9,
+    show_default=True,
+    help="Number of rounds; 100 times as many on cuda.",
+)
 @options.rows_to
 @options.quiet
 def kernels(
@@ -193,8 +211,8 @@ def kernels(
     traffic it needs, at the 20th, 50th and 80th percentile; the note gives the share of a plain memory copy, measured
     alongside.
 
-    On an NVIDIA GPU: each version of our kernel, and PyTorch's own implementation. Without one, the CPU implementations:
-    PyTorch's, plain arithmetic, and torch.compile if there is a C++ compiler.
+    On an NVIDIA GPU: each version of our kernel, and PyTorch's own implementation. Without one, the CPU
+    implementations: PyTorch's, plain arithmetic, and torch.compile if there is a C++ compiler.
     """
     from dadfi_fast.bench.rows import append
     from dadfi_fast.cli.bench_kernels import measure

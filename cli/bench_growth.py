@@ -19,7 +19,9 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("growth")
-@click.option("--over", type=options.Choice(["megapixels", "faces", "photos"]), required=True, help="The quantity to vary.")
+@click.option(
+    "--over", type=options.Choice(["megapixels", "faces", "photos"]), required=True, help="The quantity to vary."
+)
 @click.option(
     "--photos", type=_FOLDER, metavar="DIR",
     help="Folder of source photos; the largest face becomes the portrait.  [default: the example photos]",

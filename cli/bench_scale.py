@@ -24,11 +24,20 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("scale")
-@click.option("--photos", type=_FOLDER, metavar="DIR", help="Folder of source photos to crop from.  [default: the example photos]")
-@click.option("--count", type=click.IntRange(20), default=50_000, show_default=True, help="Number of files.")
-@click.option("--size", type=click.IntRange(32), default=112, show_default=True, help="Shorter side of each file, in pixels.")
 @click.option(
-    "--damaged", metavar="SHARE", default="1%", show_default=True, callback=options.share, help="Share of damaged files."
+    "--photos", type=_FOLDER, metavar="DIR", help="Folder of source photos to crop from.  [default: the example photos]"
+)
+@click.option("--count", type=click.IntRange(20), default=50_000, show_default=True, help="Number of files.")
+@click.option(
+    "--size", type=click.IntRange(32), default=112, show_default=True, help="Shorter side of each file, in pixels."
+)
+@click.option(
+    "--damaged",
+    metavar="SHARE",
+    default="1%",
+    show_default=True,
+    callback=options.share,
+    help="Share of damaged files.",
 )
 @click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for the files.  [default: the system's]")
 @options.rows_to
@@ -48,8 +57,8 @@ def scale(
 
     The photos are cropped from a few images on the fly. A separate protect process protects them; its memory is sampled
     twice a second. At the end every row and file is checked: each photo must be written with the hash in its row, and
-    each damaged file must have failed on its own. Rates are the 20th, 50th and 80th percentile over 20 parts of the run.
-    Exit code 1: a row is wrong.
+    each damaged file must have failed on its own. Rates are the 20th, 50th and 80th percentile over 20 parts of the
+    run. Exit code 1: a row is wrong.
     """
     from tempfile import TemporaryDirectory
 

@@ -21,9 +21,7 @@ _PATH = click.Path(path_type=Path)
 
 @click.command("check")
 @click.argument("protected", type=_PATH)
-@click.option(
-    "--original", type=_PATH, required=True, help="Originals: the folder or file that was passed to protect."
-)
+@click.option("--original", type=_PATH, required=True, help="Originals: the folder or file that was passed to protect.")
 @click.option("--sample", metavar="N|all", default="200", show_default=True, help="Number of files to sample.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random sample.")
 @options.models

@@ -23,9 +23,14 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.command("doctor")
 @click.option("--photo", type=_FILE, metavar="FILE", help="Photo to measure with.  [default: a synthetic portrait]")
 @click.option(
-    "--scratch", type=_FOLDER, metavar="DIR", help="Folder whose disk is measured.  [default: the system's temporary folder]"
+    "--scratch",
+    type=_FOLDER,
+    metavar="DIR",
+    help="Folder whose disk is measured.  [default: the system's temporary folder]",
 )
-@click.option("--measure/--no-measure", default=True, show_default=True, help="Measure the speed for about three seconds.")
+@click.option(
+    "--measure/--no-measure", default=True, show_default=True, help="Measure the speed for about three seconds."
+)
 @options.json_output
 @options.quiet
 def command(photo: Path | None, scratch: Path | None, measure: bool, as_json: bool, quiet: bool) -> None:

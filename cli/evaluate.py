@@ -32,7 +32,9 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the results.")
 @click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Number of images to sample.  [default: all]")
 @options.models
-@click.option("--models-dir", type=_FOLDER, help="Folder of deepfake models and their cards.  [default: the bundled ones]")
+@click.option(
+    "--models-dir", type=_FOLDER, help="Folder of deepfake models and their cards.  [default: the bundled ones]"
+)
 @click.option(
     "--fid",
     type=click.IntRange(min=0),
@@ -53,15 +55,27 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="Attacks to compare with the generators.  [default: all available]",
 )  # fmt: skip
 @click.option(
-    "--set", "settings", multiple=True, callback=setting, metavar="METHOD.KEY=VALUE", help="Override a setting of an attack; may be repeated."
+    "--set",
+    "settings",
+    multiple=True,
+    callback=setting,
+    metavar="METHOD.KEY=VALUE",
+    help="Override a setting of an attack; may be repeated.",
 )
-@click.option("--train", type=_PATH, multiple=True, help="Faces to make attacks on in advance (universal perturbations); must differ from --data.")
+@click.option(
+    "--train",
+    type=_PATH,
+    multiple=True,
+    help="Faces to make attacks on in advance (universal perturbations); must differ from --data.",
+)
 @click.option(
     "--train-sample", type=click.IntRange(min=1), metavar="N", default=200, show_default=True,
     help="Number of --train images to sample.",
 )  # fmt: skip
 @click.option("--cmua-compat", is_flag=True, help="With validity: also count success as CMUA's own evaluation does.")
-@click.option("--watermark", type=_FILE, metavar="NPY", help="Load this universal perturbation for cmua instead of making one.")
+@click.option(
+    "--watermark", type=_FILE, metavar="NPY", help="Load this universal perturbation for cmua instead of making one."
+)
 @click.option("--fresh", is_flag=True, help="Measure everything again instead of reusing the results in OUT.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random sample.")
 @options.quiet
@@ -75,8 +89,8 @@ def command(
     """Run the experiments and write their tables and figures.
 
     Writes EXPERIMENT.json, EXPERIMENT.md and EXPERIMENT.png to OUT. Images are protected into files as by protect and
-    judged as by check. Without --attributes, plausibility uses the labels predicted by the attribute classifier, and the
-    rows say so.
+    judged as by check. Without --attributes, plausibility uses the labels predicted by the attribute classifier, and
+    the rows say so.
 
     \b
     plausibility    whether the deepfake models' edits show the requested attribute, what they leave unchanged, and

@@ -38,7 +38,10 @@ def _words(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     help="Name of a generator, or FILE.onnx or FILE.safetensors with its card.  [default: the bundled one]",
 )
 @click.option(
-    "--out", type=_FOLDER, metavar="DIR", help="Output folder.  [default: the current one; engines: the cache of their backend]"
+    "--out",
+    type=_FOLDER,
+    metavar="DIR",
+    help="Output folder.  [default: the current one; engines: the cache of their backend]",
 )
 @click.option(
     "--half/--full",
@@ -48,16 +51,19 @@ def _words(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
 @click.option(
     "--fused",
     is_flag=True,
-    help="onnx, tensorrt: fuse norm, ReLU and addition into one node, run by our CUDA kernel; other runtimes can run it too.",
+    help="onnx, tensorrt: fuse norm, ReLU and addition into one node,"
+    " run by our CUDA kernel; other runtimes can run it too.",
 )
 @click.option(
     "--arch",
     metavar="LIST",
     callback=_words,
-    help="tensorrt-rtx: GPU architectures to build for, such as sm80,sm89,sm120; needs no GPU.  [default: this machine's]",
+    help="tensorrt-rtx: GPU architectures to build for, such as sm80,sm89,sm120.  [default: this machine's]",
 )
 @options.device
-@click.option("--check", is_flag=True, help="Run the exported file and compare it with float32 PyTorch, in levels of 0-255.")
+@click.option(
+    "--check", is_flag=True, help="Run the exported file and compare it with float32 PyTorch, in levels of 0-255."
+)
 @click.option("--photos", type=_PHOTOS, metavar="DIR", help="With --check: also compare on the faces in these photos.")
 @click.option("--layers", is_flag=True, help="With --check and --to onnx: also compare after each layer.")
 @options.json_output

@@ -38,7 +38,12 @@ MAX_PIXELS: Final = 200_000_000
 @click.command("add")
 @click.argument("name")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--image-size", type=click.IntRange(min=32), metavar="N", help="Image size of the model, if the file is not a published one.")
+@click.option(
+    "--image-size",
+    type=click.IntRange(min=32),
+    metavar="N",
+    help="Image size of the model, if the file is not a published one.",
+)
 @click.option(
     "--attributes",
     multiple=True,
@@ -46,7 +51,9 @@ MAX_PIXELS: Final = 200_000_000
     metavar="A,B,...",
     help="Names of the model's attributes or domains.",
 )
-@click.option("--reference", "references", type=PATHS, multiple=True, help="StarGAN v2: one image or folder per domain.")
+@click.option(
+    "--reference", "references", type=PATHS, multiple=True, help="StarGAN v2: one image or folder per domain."
+)
 @click.option("--half", is_flag=True, help="Store the weights as float16, at half the size.")
 @click.option("--force", is_flag=True, help="Replace a previously added model of the same name.")
 def command(

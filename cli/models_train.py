@@ -21,7 +21,9 @@ CURVE_PICTURES = 256
 @click.option("--data", "sources", type=PATHS, multiple=True, required=True, help="Tar archive or folder of faces.")
 @click.option("--attributes", type=PATHS, required=True, help="CSV table: image, then 0/1 attributes.")
 @click.option("--test", "tests", type=PATHS, multiple=True, help="Held-out faces to evaluate on.")
-@click.option("--judge", type=PATHS, help="Card of the attribute classifier for edit_accuracy [default: the bundled ones].")
+@click.option(
+    "--judge", type=PATHS, help="Card of the attribute classifier for edit_accuracy [default: the bundled ones]."
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for checkpoints and the result.")
 @click.option(
     "--from",
@@ -32,7 +34,9 @@ CURVE_PICTURES = 256
 @click.option("--image-size", type=click.IntRange(min=32), default=64, show_default=True, help="Image size in pixels.")
 @click.option("--steps", type=click.IntRange(min=1), help="Total steps [default: the family's].")
 @click.option("--max-minutes", type=click.FloatRange(min=0), default=float("inf"), help="Stop after this many minutes.")
-@click.option("--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps between checkpoints.")
+@click.option(
+    "--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps between checkpoints."
+)
 @click.option(
     "--snapshots",
     type=click.IntRange(min=0),
@@ -43,7 +47,14 @@ CURVE_PICTURES = 256
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads [default: all].")
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 @options.device
-@click.option("--set", "settings", multiple=True, callback=setting, metavar="KEY=VALUE", help="Override a training setting; may be repeated.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=setting,
+    metavar="KEY=VALUE",
+    help="Override a training setting; may be repeated.",
+)
 def command(
     family: str, sources: tuple[Path, ...], attributes: Path, tests: tuple[Path, ...], judge: Path | None, out: Path,
     start: Path | None, image_size: int, steps: int | None, max_minutes: float, save_every: int, snapshots: int,

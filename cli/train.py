@@ -41,7 +41,12 @@ def setting(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
 
 
 @click.command("train")
-@click.option("--recipe", default="release", show_default=True, help="Training recipe: release, paper, mse, initiative, or a TOML file.")
+@click.option(
+    "--recipe",
+    default="release",
+    show_default=True,
+    help="Training recipe: release, paper, mse, initiative, or a TOML file.",
+)
 @click.option("--data", "sources", type=PATHS, multiple=True, required=True, help="Tar archive or folder of faces.")
 @click.option("--attributes", type=PATHS, required=True, help="CSV table: image, then 0/1 attributes.")
 @click.option("--validation", type=PATHS, multiple=True, help="Tar archive or folder of held-out faces.")
@@ -56,11 +61,20 @@ def setting(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
 @click.option("--name", default="", help="Name of the result [default: generator-PRESET].")
 @click.option("--steps", type=click.IntRange(min=1), help="Total steps [default: the recipe's].")
 @click.option("--max-minutes", type=click.FloatRange(min=0), default=float("inf"), help="Stop after this many minutes.")
-@click.option("--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps between checkpoints.")
+@click.option(
+    "--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps between checkpoints."
+)
 @click.option("--seed", type=int, help="Random seed [default: the recipe's].")
 @click.option("--tensorboard", is_flag=True, help="Also write the losses to OUT for TensorBoard.")
 @options.device
-@click.option("--set", "settings", multiple=True, callback=setting, metavar="KEY=VALUE", help="Override a training setting; may be repeated.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=setting,
+    metavar="KEY=VALUE",
+    help="Override a training setting; may be repeated.",
+)
 def command(
     recipe: str, sources: tuple[Path, ...], attributes: Path, validation: tuple[Path, ...], models_dir: Path | None,
     start: str | None, out: Path, name: str, steps: int | None, max_minutes: float, save_every: int, seed: int | None,

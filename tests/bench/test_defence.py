@@ -102,5 +102,5 @@ def test_what_can_be_seen_stays_within_the_strength(prepare: Prepare) -> None:
 
 
 def test_photos_without_a_face_are_said_to_be_none(prepare: Prepare) -> None:
-    with pytest.raises(NothingToDo, match="no face was found in the 2 photos"):
+    with pytest.raises(NothingToDo, match="no face found in the 2 photos"):
         measure(prepare(detector="libfacedetection"))

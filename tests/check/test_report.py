@@ -356,9 +356,9 @@ def test_where_a_page_cannot_go(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a folder"):
         prepare(tmp_path / "folder.html")
     (tmp_path / "file").touch()
-    with pytest.raises(DiskError, match="name another --report"):
+    with pytest.raises(DiskError, match="Choose another --report"):
         prepare(tmp_path / "file" / "page.html")
-    with pytest.raises(DiskError, match="name another --report"):
+    with pytest.raises(DiskError, match="Choose another --report"):
         write(tmp_path / "gone" / "page.html", "")
 
 

@@ -62,7 +62,7 @@ def test_the_table_goes_to_stdout_and_the_rest_to_stderr(folders: tuple[Path, Pa
         for model in ("fragile", "sturdy")
     ]
     assert lines[-1].startswith("3 files, 3 faces")
-    assert "checking 3 of 3 files; faces are found by none (named by the user)" in result.stderr
+    assert "checking 3 of 3 files; detector: none (named by the user)" in result.stderr
 
 
 class Network:
@@ -133,11 +133,11 @@ def test_a_sample_is_drawn(folders: tuple[Path, Path]) -> None:
     ("options", "code", "message"),
     [
         (["--models", "fragil"], 2, "did you mean 'fragile'"),
-        (["--also", "jpeg:900"], 2, "whole number from 1 to 100"),
-        (["--sample", "0"], 2, "neither a whole number"),
-        (["--sample", "some"], 2, "neither a whole number"),
+        (["--also", "jpeg:900"], 2, "an integer from 1 to 100"),
+        (["--sample", "0"], 2, "neither an integer"),
+        (["--sample", "some"], 2, "neither an integer"),
         (["--check-min", "90"], 2, "0<=x<=1"),  # a share, not a percentage
-        (["--detector", "nose"], 2, "no detector is called 'nose'"),
+        (["--detector", "nose"], 2, "unknown detector 'nose'"),
     ],
 )
 def test_wrong_usage(folders: tuple[Path, Path], options: list[str], code: int, message: str) -> None:

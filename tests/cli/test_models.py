@@ -112,7 +112,7 @@ def test_added_models_are_verified(added: Path) -> None:
     (added / "sturdy.onnx").write_bytes(b"other")
     result = run("verify")
     assert result.exit_code == 1 and result.stdout.splitlines() == ["fragile: ok", "seer: ok", "sturdy: ok"]
-    assert "add it again (models add --force)" in result.stderr
+    assert "Add it again (models add --force)" in result.stderr
 
 
 def test_without_models_there_is_nothing_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,9 +128,9 @@ def protect(command: Command, tmp_path: Path, smooth: Callable[[int, int], UInt8
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--ray-address", "10.0.0.1:6379"), "--ray-address is for --engine ray"),
-        (("--processes", "0"), "neither 'auto' nor a whole number"),
-        (("--processes", "2", "--profile", "trace.json"), "--profile looks at one process"),
+        (("--ray-address", "10.0.0.1:6379"), "--ray-address needs --engine ray"),
+        (("--processes", "0"), "neither 'auto' nor an integer"),
+        (("--processes", "2", "--profile", "trace.json"), "--profile covers a single process"),
         (("--engine", "rya"), "Did you mean 'ray'"),
     ],
 )

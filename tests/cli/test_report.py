@@ -126,7 +126,7 @@ def test_protect_writes_the_page(protect: Command, tmp_path: Path) -> None:
 def test_protect_without_a_check_has_nothing_to_report(protect: Command, tmp_path: Path) -> None:
     result = protect("--report", tmp_path / "page.html", "--check", "0")
     assert result.exit_code == 2
-    assert "leave out --check 0" in result.stderr
+    assert "Remove --check 0" in result.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -112,7 +112,7 @@ def test_what_is_finished_is_not_measured_again(
     [
         ({"limits": {"step": 3}}, "no setting ceiling.step"),
         ({"limits": {"steps": "many"}}, "cannot be 'many'"),
-        ({"limits": {"bounds": ["loud"]}}, "'loud' is no bound"),
+        ({"limits": {"bounds": ["loud"]}}, "invalid bound 'loud'"),
         ({"limits": {"adversaries": ["A9"]}}, "no adversary 'A9'"),
         ({"limits": {"edits": ["Bald"]}}, "has none of the edits Bald"),
         ({"train": ()}, "--train"),

@@ -31,7 +31,7 @@ def test_all_that_can_be_made_take_part(asked: Asked) -> None:
     made_beforehand = {"cmua", "moma", "initiative", "mse"}
     assert names[-1] == "stripes" and set(names[:-1]) == set(ATTACKS) - made_beforehand - {"dadfi"}
     assert set(found.absent) == made_beforehand
-    assert "- cmua does not take part: attack cmua needs pictures to train on" in found.text
+    assert "- cmua does not take part: attack cmua needs training images" in found.text
 
 
 def test_what_is_made_beforehand_is_made_on_other_pictures(asked: Asked, others: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_file_that_is_none(asked: Asked, tmp_path: Path, array: Any) -> None:
     [
         ({"methods": ("pdg",)}, "did you mean 'pgd'"),
         ({"options": {"pdg": {}}}, "did you mean 'pgd'"),
-        ({"methods": ("cmua",)}, "needs pictures to train on"),
+        ({"methods": ("cmua",)}, "needs training images"),
         ({"methods": ("mse",)}, "needs its generator"),
         ({"methods": ("pgd",), "options": {"pgd": {"stepps": 3}}}, "attack pgd does not take stepps"),
     ],
@@ -85,7 +85,7 @@ def test_a_generator_stands_for_the_attack_of_its_name(asked: Asked, stripes: Pa
 
 
 def test_pictures_that_are_judged_are_not_trained_on(asked: Asked, faces: Path) -> None:
-    with pytest.raises(UsageError, match="--train names pictures that --data names too"):
+    with pytest.raises(UsageError, match="--train and --data overlap"):
         gathered(asked(train=(faces,)))
 
 

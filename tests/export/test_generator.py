@@ -100,7 +100,7 @@ def test_changed_weights_are_refused(alone: Path) -> None:
 
 def test_a_generator_is_not_written_over_itself(released: GeneratorFile) -> None:
     before = sha256(released.onnx)
-    with pytest.raises(UsageError, match="the generator itself; name another folder"):
+    with pytest.raises(UsageError, match=r"the generator itself. Choose another folder"):
         generator.write(generator.read(str(released.onnx)), released.onnx.parent)
     assert sha256(released.onnx) == before
 

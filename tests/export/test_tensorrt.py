@@ -50,7 +50,7 @@ def test_an_architecture_that_is_none(released: GeneratorFile, tmp_path: Path) -
 @pytest.mark.extras("tensorrt-rtx")
 @pytest.mark.skipif(cuda.missing() is None, reason="there is a GPU")
 def test_without_a_gpu_cards_must_be_named(released: GeneratorFile, tmp_path: Path) -> None:
-    with pytest.raises(BackendMissing, match="or name GPUs with --arch"):
+    with pytest.raises(BackendMissing, match="or pass GPUs with --arch"):
         tensorrt.write(build.TENSORRT_RTX, released, folder=tmp_path)
 
 

@@ -77,7 +77,7 @@ def test_further_pictures(encoded: Make, order: str) -> None:
 
 
 def test_a_film_behind_further_pictures(encoded: Make) -> None:
-    assert found(pictures(encoded(), encoded()) + FILM).what == "a film and a further picture (0.0 MB)"
+    assert found(pictures(encoded(), encoded()) + FILM).what == "video and 1 more image (0.0 MB)"
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}], ids=str)
@@ -104,7 +104,7 @@ def test_an_index_that_promises_too_much_is_not_believed(encoded: Make) -> None:
     data = pictures(encoded(), encoded())
     at = data.index(struct.pack("<HHI", 0xB002, 7, 32)) + 4
     trailer = found(data[:at] + b"\xff" * 4 + data[at + 4 :])  # four thousand million bytes of entries
-    assert trailer.what == "a further picture (0.0 MB)" and trailer.behind(encoded()).endswith(trailer.data)
+    assert trailer.what == "1 more image (0.0 MB)" and trailer.behind(encoded()).endswith(trailer.data)
 
 
 @settings(deadline=None)

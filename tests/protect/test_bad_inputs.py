@@ -71,8 +71,8 @@ def test_a_folder_of_all_kinds(photos: Fill, run: Run, encoded: Make, tmp_path: 
         "corrupt.jpg": "the JPEG is damaged",
         "truncated.jpg": "the JPEG is damaged",
         "empty.jpg": "the file is empty",
-        "text.jpg": "its content is not that of a picture",
-        "bomb.png": "100000x100000 pixels are more than --max-pixels 200000000",
+        "text.jpg": "not a supported image file (despite its extension)",
+        "bomb.png": "100000x100000 pixels exceed --max-pixels 200000000",
     }
     assert errors.keys() == words.keys()
     assert all(words[name] in message for name, message in errors.items())

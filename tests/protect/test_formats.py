@@ -169,7 +169,7 @@ def test_a_codec_that_is_not_installed_is_told(
         raise OSError("no codec")
 
     def missing() -> None:
-        raise PhotoError("HEIC needs another package; run: pip install 'dadfi-fast[heif]'")
+        raise PhotoError("HEIC needs another package. Run: pip install 'dadfi-fast[heif]'")
 
     monkeypatch.setattr(heif, "register", missing)
     monkeypatch.setattr(Image, "open", refuse)

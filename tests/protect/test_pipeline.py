@@ -223,7 +223,7 @@ def test_out_within_source(photos: Fill, run: Run) -> None:
 def test_out_that_is_the_source_is_refused(photos: Fill, run: Run) -> None:
     source = photos({"a.jpg": None})
     before = files(source)
-    with pytest.raises(UsageError, match="inputs are never written to"):
+    with pytest.raises(UsageError, match="inputs are never modified"):
         run(out=source)
     assert files(source) == before and not (source / NAME).exists()
 

@@ -49,7 +49,7 @@ def test_a_claimed_name_is_taken(out: OutStore) -> None:
 
 @pytest.mark.parametrize("scheme", ["sftp", "http", "hdfs", "zip"])
 def test_stores_that_write_in_several_steps_are_refused(scheme: str) -> None:
-    with pytest.raises(UsageError, match="cannot be written there in one step; mount it"):
+    with pytest.raises(UsageError, match=r"cannot write files atomically. Mount it"):
         OutStore(RemotePath(f"{scheme}://host/out", "/out", CachedFilesystem(None)))
 
 

@@ -151,7 +151,7 @@ def test_a_place_can_be_sent_to_another_process(memory: str) -> None:
 
 def test_errors_of_stores_are_told(memory: str) -> None:
     with (
-        pytest.raises(DiskError, match=r"memory:///shop cannot be written: no route; .*goes on"),
+        pytest.raises(DiskError, match=r"cannot write memory:///shop: no route. .*to resume"),
         storage_errors(parse_path(memory), to="be written"),
     ):
         raise RuntimeError("no route")

@@ -172,7 +172,7 @@ class TestObtain:
         self, flavour: build.Flavour, generator: GeneratorFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def none(device: str = "cuda") -> cuda.Gpu:
-            raise BackendMissing("there is no NVIDIA driver")
+            raise BackendMissing("no NVIDIA driver is installed")
 
         monkeypatch.setattr(cuda, "gpu", none)
         with pytest.raises(BackendMissing, match="no NVIDIA driver"):

@@ -205,5 +205,5 @@ def test_ctrl_c(
 
 
 def test_what_a_worker_refuses_ends_the_run(forty: list[str], factory: GeneratorContextFactory, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is another file on this machine"):
+    with pytest.raises(UsageError, match="is a different file on this machine"):
         by_two(settings(tmp_path, "out"), replace(factory, sha256="of another version"))

@@ -274,7 +274,7 @@ def test_workers_that_do_not_start(
 def test_no_worker_at_all(thirty: list[str], several: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Here, "begin", lambda *_: None)
     monkeypatch.setattr(scheduler, "START_TIMEOUT", 0.05)
-    with pytest.raises(DadfiError, match="no worker has come up"):
+    with pytest.raises(DadfiError, match="no worker has started"):
         several()
 
 
