@@ -1,4 +1,4 @@
-"""``dadfi-fast bench kernels``: the fused operation, on a GPU by our kernels, without one by the processor's bodies."""
+"""``dadfi-fast bench kernels``: the fused operation, on a GPU by our kernels, without one by the CPU's bodies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``doctor`` finds out about the machine: processor, memory, disk, GPU and driver. Loads no framework."""
+"""What ``doctor`` finds out about the machine: CPU, memory, disk, GPU and driver. Loads no framework."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from dadfi_fast import device
 
-#: Linux's names of the processor features that make the generator fast, and ours.
+#: Linux's names of the CPU features that make the generator fast, and ours.
 FEATURES: Final = {
     "avx2": "AVX2",
     "avx512f": "AVX-512",
@@ -43,11 +43,11 @@ class Finding:
     name: str
     ok: bool
     note: str  # what it is, where it is well; else why not
-    mend: str | None = None  # the command, or what else mends it
+    mend: str | None = None  # the command, or another fix
 
 
 def processor() -> Finding:
-    """The processor and those of its features that matter."""
+    """The CPU and those of its features that matter."""
     name, flags = device.processor()
     known = [ours for theirs, ours in FEATURES.items() if theirs in flags]
     note = ", ".join(known) or ("none that helps" if flags else "the system does not say which features it has")

@@ -25,7 +25,7 @@ CODECS: Final = (
     ("HEIF", "RGB"),
     ("BMP", "RGB"),
 )
-#: What mends a codec that is not there.
+#: How to install a missing codec.
 _MENDS: Final = {"HEIF": "pip install 'dadfi-fast[heif]'", "AVIF": "pip install --upgrade 'pillow>=11.3'"}
 _RUN: Final = re.compile(r"[;,.]? *(?:[Rr]un:|[Pp]ass) +(.+)")
 

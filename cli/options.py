@@ -93,7 +93,7 @@ def backend(command: F) -> F:
 
 
 def device(command: F) -> F:
-    """``--device``: the processor, or a GPU."""
+    """``--device``: the CPU, or a GPU."""
     return click.option("--device", metavar="NAME", default="auto", show_default=True, help="cpu, cuda or cuda:N.")(
         command
     )

@@ -1,4 +1,4 @@
-"""Every error that the program raises on purpose: what went wrong, where, and how to mend it.
+"""Every error that the program raises on purpose: what went wrong, where, and how to fix it.
 
 Each class carries the exit code of the command line (see docs/cli.md).
 """
@@ -33,7 +33,7 @@ class CheckFailed(DadfiError):
 
 
 class BackendMissing(UsageError):
-    """A backend or detector named by the user cannot run here; the message says what mends it."""
+    """A backend or detector named by the user cannot run here; the message says how to fix it."""
 
 
 class DataError(UsageError):

@@ -107,7 +107,7 @@ def reference(artifact: GeneratorFile) -> Backend:
     """PyTorch in float32; where it is not installed, or has no weights, the next backend that computes in float32.
 
     Raises:
-        BackendMissing: nothing runs on the processor here.
+        BackendMissing: nothing runs on the CPU here.
     """
     for name in ("torch", "onnxruntime", "openvino"):
         backend = BACKENDS[name]()

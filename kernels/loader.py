@@ -54,7 +54,7 @@ class Build:
 
 
 def missing() -> str | None:
-    """Why kernels cannot be compiled here, and what mends it; None if they can."""
+    """Why kernels cannot be compiled here, and how to fix it; None if they can."""
     for module, package in (("cuda.core", "cuda-core"), ("cuda.bindings.nvrtc", "cuda-bindings")):
         if not _findable(module):
             return f"{package} is not installed; {MEND}"

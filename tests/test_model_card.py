@@ -62,7 +62,7 @@ def test_other_text_is_no_card(tmp_path: Path, text: str) -> None:
 def test_weights_that_changed_are_noticed(tmp_path: Path) -> None:
     card = read_card(write(tmp_path))
     card.file.write_bytes(CONTENT + b"!")
-    with pytest.raises(WeightsError, match="is not the file of its card"):
+    with pytest.raises(WeightsError, match="does not match its card"):
         card.verify()
 
 

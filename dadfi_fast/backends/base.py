@@ -26,7 +26,7 @@ class Backend(ABC):
     Args:
         artifact: the generator.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        threads: processor threads for one call; all cores if None.
+        threads: CPU threads for one call; all cores if None.
         precision: one of `PRECISIONS`; ``auto`` takes what `preferred` says.
 
     Raises:
@@ -62,7 +62,7 @@ class Backend(ABC):
     @classmethod
     @abstractmethod
     def missing(cls) -> str | None:
-        """Why the backend cannot run here, and the command that mends it; None if it can."""
+        """Why the backend cannot run here, and the command that fixes it; None if it can."""
 
     @classmethod
     def missing_on(cls, device: str) -> str | None:

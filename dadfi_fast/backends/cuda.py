@@ -34,7 +34,7 @@ def number(device: str) -> int:
 
 
 def missing(device: str = "cuda") -> str | None:
-    """Why there is no such GPU, and what mends it; None if there is one."""
+    """Why there is no such GPU, and how to fix it; None if there is one."""
     try:
         gpu(device)
     except BackendMissing as error:

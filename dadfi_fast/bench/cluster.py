@@ -103,7 +103,7 @@ class Cluster:
         return (ms + v["io_ms"]) / 1000
 
     def gpu_seconds(self) -> float:
-        """Of one GPU, for one photo: its stages share the same processors and memory, so they add up."""
+        """Of one GPU, for one photo: its stages share the same CPUs and memory, so they add up."""
         v = self.values
         codec = v["megapixels"] * (1 / v["gpu_decode"] + 1 / v["gpu_encode"])
         return codec + 1 / v["gpu_detect"] + v["faces"] / v["gpu_faces"]

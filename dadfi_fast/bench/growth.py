@@ -1,6 +1,6 @@
 """How the cost of a photo grows: with its megapixels, with its faces, and that of a run with its photos.
 
-What counts is the time of processor cores, which other work on the machine changes less than the time on the clock.
+What counts is the time of CPU cores, which other work on the machine changes less than the time on the clock.
 """
 
 from __future__ import annotations

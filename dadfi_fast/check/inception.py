@@ -110,5 +110,5 @@ def _load(path: Path) -> Any:
         warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
         network = torch.jit.load(str(path), map_location="cpu").eval()
         model = openvino.convert_model(network, input=([-1, 3, SIDE, SIDE], openvino.Type.f32))
-    # float32 whatever the processor: a figure must not depend on where it was measured
+    # float32 whatever the CPU: a figure must not depend on where it was measured
     return engine.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"})

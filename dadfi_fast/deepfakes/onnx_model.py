@@ -30,7 +30,7 @@ class DeepfakeModel:
         card: of a family in `dadfi_fast.deepfakes.edits.FAMILIES`; its front matter has ``labels``, the attributes in
             the
             model's order.
-        threads: processor threads; all that there are where None.
+        threads: CPU threads; all that there are where None.
 
     Raises:
         WeightsError: the file is missing, damaged or no model, or the card has no labels.

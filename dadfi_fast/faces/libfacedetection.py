@@ -80,7 +80,7 @@ def by_openvino() -> Callable[[UInt8], list[Face]] | None:
         weights = weights_in(path)
     if weights is None:
         return None
-    # In float32: with bfloat16, half as expensive at 1280 pixels, boxes would depend on the processor, by up to 7 %.
+    # In float32: with bfloat16, half as expensive at 1280 pixels, boxes would depend on the CPU, by up to 7 %.
     run = OpenVinoNetwork(network(weights), precision="f32")
     return lambda pixels: [Face(x, y, x + w, y + h, score) for x, y, w, h, score in run(pixels).tolist()]
 

@@ -19,7 +19,7 @@ from dadfi_fast.types import LEVELS, Budget, Face, Float32, Photo, Protected, UI
 
 #: What stands for no change in fixed point.
 ZERO: Final = 128
-#: Bytes of a photo that are worked on at once: what the processor's caches hold. 0.8 of the time at 2500 pixels.
+#: Bytes of a photo that are worked on at once: what the CPU's caches hold. 0.8 of the time at 2500 pixels.
 _STRIP: Final = 1 << 18
 #: Rows and columns in the photo, then within the square.
 Place: TypeAlias = tuple[slice, slice, slice, slice]

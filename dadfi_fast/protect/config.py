@@ -86,7 +86,7 @@ class ProtectConfig:
 
     @property
     def crops_a_batch(self) -> int:
-        """On a processor four cost no more than eight, and hold fewer photos in memory."""
+        """On a CPU four cost no more than eight, and hold fewer photos in memory."""
         return self.batch or 4
 
     @property

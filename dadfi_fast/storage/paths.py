@@ -176,7 +176,7 @@ def parse_path(text: str) -> AnyPath:
     """The place that a path or a URL names; ``file://`` is a path.
 
     Raises:
-        UsageError: the scheme is not known, or its package is not installed; the message says what mends it.
+        UsageError: the scheme is not known, or its package is not installed; the message says how to fix it.
     """
     scheme, found, rest = text.partition("://")
     if not found:

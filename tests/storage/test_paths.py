@@ -1,4 +1,4 @@
-"""Places: paths stay paths, URLs become places in a store, and what is missing is said with what mends it."""
+"""Places: paths stay paths, URLs become places in a store, and what is missing is said with how to fix it."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Flavour:
         return any(importlib.util.find_spec(name) is not None for name in self.modules)
 
     def missing(self) -> str | None:
-        """Why it cannot be used here, and the command that mends it. Loads it only if it is there."""
+        """Why it cannot be used here, and the command that fixes it. Loads it only if it is there."""
         try:
             module = self.load()
         except BackendMissing as error:

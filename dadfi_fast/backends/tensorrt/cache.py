@@ -157,7 +157,7 @@ def require_private(path: Path) -> Path:
     """Where ``path`` really is, which nobody but the user and the system can change.
 
     Raises:
-        DadfiError: somebody else can; the message says where, and what mends it.
+        DadfiError: somebody else can; the message says where, and how to fix it.
     """
     real = path.resolve()
     if os.name == "nt":  # the user's own folders are his alone there, and the mode bits say nothing

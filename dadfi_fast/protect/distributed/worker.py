@@ -107,7 +107,7 @@ class Worker:
         known: a file of the run in the output folder, which must be seen from here.
 
     Raises:
-        DadfiError: it cannot work here; the message says what mends it.
+        DadfiError: it cannot work here; the message says how to fix it.
     """
 
     def __init__(self, config: ProtectConfig, factory: ContextFactory, known: str) -> None:

@@ -10,8 +10,8 @@ def choose_decoder(name: str = "auto", *, device: str = "cpu") -> tuple[str, str
     """``cpu`` or ``dali``, and the reason, for people.
 
     Args:
-        name: one of `DECODERS`. ``auto`` is ``dali`` where photos go to a GPU and DALI is installed: on a processor it
-            decodes with the same library as the processor's decoders do.
+        name: one of `DECODERS`. ``auto`` is ``dali`` where photos go to a GPU and DALI is installed: on a CPU it
+            decodes with the same library as the CPU's decoders do.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:

@@ -2,7 +2,7 @@
 
 DALI decodes, faces are cut out, perturbed by the backend and blended in, nvImageCodec encodes. What else crosses the
 bus is small: rows of possible faces, and the largest change of each photo. On a GPU this has never run; the tests run
-it on a processor, where every step has the same code and the memory is another.
+it on a CPU, where every step has the same code and the memory is another.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class GpuPipeline:
 
 
 def fits(item: Any) -> bool:
-    """Whether this is a photo for the card; larger ones go to the processor, in the same run."""
+    """Whether this is a photo for the card; larger ones go to the CPU, in the same run."""
     if not is_for_dali(item):
         return False
     loaded: Loaded = item

@@ -23,7 +23,7 @@ from dadfi_fast.types import LEVELS, Float32
 
 
 class OnTheProcessor(TensorRT):
-    """The backend, with addresses of the processor's memory."""
+    """The backend, with addresses of the CPU's memory."""
 
     devices: ClassVar[Mapping[str, tuple[str, ...]]] = {"cpu": ("f32", "f16")}
 

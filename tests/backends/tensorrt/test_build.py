@@ -1,4 +1,4 @@
-"""The shim for TensorRT: with a stand-in on the processor, and for real with TensorRT for RTX where it is installed."""
+"""The shim for TensorRT: with a stand-in on the CPU, and for real with TensorRT for RTX where it is installed."""
 
 from __future__ import annotations
 

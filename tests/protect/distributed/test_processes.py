@@ -1,4 +1,4 @@
-"""Two processes on a processor: the same rows and files as one, also where one of them is killed."""
+"""Two processes on a CPU: the same rows and files as one, also where one of them is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DALI on a processor: batches in order, one damaged picture costs itself alone, and what DALI does not get."""
+"""DALI on a CPU: batches in order, one damaged picture costs itself alone, and what DALI does not get."""
 
 from __future__ import annotations
 
