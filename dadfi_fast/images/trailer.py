@@ -40,7 +40,7 @@ class Trailer:
         """For people: ``video (2.3 MB)``."""
         parts = ["video"] if _FILM.search(self.data) else []
         if (count := self._pictures()) > 0:
-            parts.append("1 more image" if count == 1 else f"{count} more images")
+            parts.append("image" if count == 1 else f"{count} images")
         return f"{' and '.join(parts) or 'data'} ({len(self.data) / 1e6:.1f} MB)"
 
     def behind(self, encoded: bytes) -> bytes:

@@ -89,7 +89,7 @@ def test_verify_names_every_file_that_differs(weights: Path) -> None:
     result = run("verify")
     assert result.exit_code == 1
     assert result.stdout.splitlines() == ["seer: ok"]
-    assert "fragile.onnx is not the file of its card" in result.stderr
+    assert "fragile.onnx does not match its card" in result.stderr
     assert "sturdy.onnx is missing" in result.stderr
     assert "2 of 3 models do not match their cards:  fragile, sturdy" in result.stderr
 

@@ -94,7 +94,7 @@ def test_weights_beside_their_file_are_that_generator(released: GeneratorFile) -
 
 def test_changed_weights_are_refused(alone: Path) -> None:
     alone.write_bytes(alone.read_bytes() + b" ")
-    with pytest.raises(WeightsError, match="not the file of its card"):
+    with pytest.raises(WeightsError, match="does not match its card"):
         generator.read(str(alone))
 
 

@@ -32,7 +32,7 @@ class TestRun:
     def test_dropped_and_said_so(self, run: Run, tmp_path: Path) -> None:
         _, rows = run()
         assert rows["film.jpg"]["reason"] == "dropped trailing video (0.0 MB)"
-        assert rows["more.jpg"]["reason"] == "dropped trailing 1 more image (0.0 MB)"
+        assert rows["more.jpg"]["reason"] == "dropped trailing image (0.0 MB)"
         assert rows["a.jpg"]["reason"] is None
         film = (tmp_path / "out" / "film.jpg").read_bytes()
         assert find_trailer(film) is None and b"ftyp" not in film
