@@ -58,7 +58,12 @@ command.add_command(cluster)
 )
 @options.detector
 @click.option("--engines", is_flag=True, help="Also measure two processes, and Ray on this machine.")
-@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
+@click.option(
+    "--scratch",
+    type=_FOLDER,
+    metavar="DIR",
+    help="Folder for temporary files.  [default: the system's temporary folder]",
+)
 @options.rows_to
 @options.quiet
 def throughput(
@@ -143,7 +148,7 @@ def _measure(
     )
     with TemporaryDirectory(prefix="dadfi-bench-", dir=scratch) as folder, prepare(setup, Path(folder)) as bench:
         if not quiet:
-            console.message(f"generator on {bench.backends.chosen.describe}; faces by {find.name} ({reason})")
+            console.message(f"generator on {bench.backends.chosen.describe}; detector: {find.name} ({reason})")
             for why in bench.backends.missing:
                 console.message(f"not measured: {why}")
         with console.progress(len(bench.cases) * (repeats + 1), "cases", quiet=quiet) as progress:

@@ -37,7 +37,12 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 )  # fmt: skip
 @options.backend
 @options.detector
-@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
+@click.option(
+    "--scratch",
+    type=_FOLDER,
+    metavar="DIR",
+    help="Folder for temporary files.  [default: the system's temporary folder]",
+)
 @options.rows_to
 @options.quiet
 def defence(target: Path | None, scratch: Path | None, quiet: bool, **settings: Any) -> None:

@@ -27,7 +27,12 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="Folder of source photos; the largest face becomes the portrait.  [default: the example photos]",
 )  # fmt: skip
 @click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Measurements per size.")
-@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
+@click.option(
+    "--scratch",
+    type=_FOLDER,
+    metavar="DIR",
+    help="Folder for temporary files.  [default: the system's temporary folder]",
+)
 @options.rows_to
 @options.quiet
 def growth(

@@ -39,7 +39,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     callback=options.share,
     help="Share of damaged files.",
 )
-@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for the files.  [default: the system's]")
+@click.option(
+    "--scratch", type=_FOLDER, metavar="DIR", help="Folder for the files.  [default: the system's temporary folder]"
+)
 @options.rows_to
 @click.option("--plot", type=_FILE, metavar="FILE.png", help="Plot memory over time (needs the extra evaluate).")
 @options.quiet

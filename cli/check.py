@@ -41,7 +41,7 @@ _PATH = click.Path(path_type=Path)
     default=0,
     show_default="not measured",
     help="Also measure the Frechet inception distance (FID), with up to N fakes in each of the two sets. "
-    "Slow; wants the extra [evaluate] and a package with the Inception network.",
+    "Slow; needs the extra [evaluate] and a package with the Inception network.",
 )
 @click.option(
     "--check-min",
@@ -193,4 +193,4 @@ def _judge(verdict: CheckResult, check_min: float | None) -> None:
             f"every model fails on only {verdict.sr_all():.1%} of the files, below --check-min {check_min:.1%}"
         )
     if verdict.failures:
-        raise DadfiError(f"{len(verdict.failures)} files could not be compared")
+        raise DadfiError(f"{len(verdict.failures)} files could not be compared.")

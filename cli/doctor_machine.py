@@ -50,7 +50,7 @@ def processor() -> Finding:
     """The CPU and those of its features that matter."""
     name, flags = device.processor()
     known = [ours for theirs, ours in FEATURES.items() if theirs in flags]
-    note = ", ".join(known) or ("none that helps" if flags else "the system does not say which features it has")
+    note = ", ".join(known) or ("no relevant features" if flags else "the system does not report its features")
     bf16 = "bfloat16 in hardware" if device.bf16_runs_well() else "no bfloat16 in hardware: the generator runs in f32"
     return Finding("processor", name, True, f"{device.cores()} cores; {note}; {bf16}")
 
@@ -59,7 +59,7 @@ def memory() -> Finding:
     """How much memory is free, and whether a run with the default number of threads is sure to fit."""
     facts = free_memory()
     if facts is None:
-        return Finding("memory", "-", True, "the system does not say how much there is")
+        return Finding("memory", "-", True, "the system does not report the amount")
     free, total = facts
     need = MEMORY + MEMORY_A_THREAD * device.cores()
     note, name = f"{free / _GB:.1f} GB free", f"{total / _GB:.1f} GB"
@@ -100,7 +100,7 @@ def disk(folder: Path, *, megabytes_per_second: float | None = None, files_per_s
     if megabytes_per_second is not None:
         parts.append(f"{megabytes_per_second:.0f} MB/s")
     if files_per_second is not None:
-        parts.append(f"{files_per_second:.0f} files/s, written whole and flushed")
+        parts.append(f"{files_per_second:.0f} files/s, each written and flushed")
     mend = None if free >= SPACE else "free some space, or choose another --out"
     return Finding("disk", str(folder), free >= SPACE, "; ".join(parts), mend)
 

@@ -39,7 +39,7 @@ def backends(*, gpus: int) -> list[Finding]:
         kind = BACKENDS[name]()
         note = "cpu" if "cpu" in kind.devices else ""
         if "cuda" in kind.devices:
-            tried = "; --device cuda has never been tried" if gpus else ""
+            tried = "; --device cuda is untested" if gpus else ""
             note = ", ".join(part for part in (note, _on_gpu(name, gpus)) if part) + tried
         found.append(_finding("backend", name, kind.missing(), note))
     return found
@@ -49,7 +49,7 @@ def detectors() -> list[Finding]:
     """Every face detector."""
     from dadfi_fast.faces.detector import DETECTORS
 
-    notes = {"none": "the whole picture is one face"}
+    notes = {"none": "the whole image counts as one face"}
     return [_finding("detector", name, DETECTORS[name]().missing(None), notes.get(name, "")) for name in DETECTORS]
 
 
@@ -67,8 +67,8 @@ def gpu_codecs(*, gpus: int) -> list[Finding]:
     """What decodes and encodes on a GPU: whether it is there, and what it has to work on."""
     from dadfi_fast.protect.gpu import dali, nvimgcodec
 
-    where = "--device cuda has never been tried" if gpus else "no GPU here, so it decodes on the CPU"
-    idle = "--device cuda has never been tried" if gpus else "no GPU here, so that it has nothing to do"
+    where = "--device cuda is untested" if gpus else "no GPU here, so it decodes on the CPU"
+    idle = "--device cuda is untested" if gpus else "no GPU here, so that it has nothing to do"
     return [
         _finding("decoder", "dali", dali.missing(), f"cpu, cuda; {where}"),
         _finding("encoder", "nvimgcodec", nvimgcodec.missing(), f"cuda; {idle}"),

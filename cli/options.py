@@ -101,7 +101,7 @@ def device(command: F) -> F:
 
 def detector(command: F) -> F:
     """``--detector`` and ``--detector-model``: what finds the faces."""
-    text = "libfacedetection, yunet (needs --detector-model) or none: the whole picture is one face."
+    text = "libfacedetection, yunet (needs --detector-model) or none: the whole image counts as one face."
     path = click.Path(exists=True, dir_okay=False, path_type=Path)
     names = names_in("dadfi_fast.faces.detector", "DETECTORS", "auto")
     named = click.option(

@@ -265,7 +265,7 @@ def _watch(run: Run, interval: float, *, as_json: bool) -> None:
     total = Summary()
     run.prepare()  # before Ctrl-C becomes a wish to finish, as there is nothing to finish yet
     with interruptible() as stop:
-        run.say(f"watching {', '.join(run.config.sources)} every {interval:g} s; Ctrl-C ends it")
+        run.say(f"watching {', '.join(run.config.sources)} every {interval:g} s; press Ctrl-C to stop")
         for watched in rounds(run.config, interval=interval, stop=stop):
             summary = run.protect(samples=0, watched=watched)
             for source, error in summary.failures:

@@ -167,8 +167,8 @@ def test_into_a_store(protect: Command, memory: str) -> None:
 def test_by_two_processes(protect: Command, tmp_path: Path) -> None:
     result = protect("--json", "--processes", 2)
     assert result.exit_code == 0 and json.loads(result.stdout)["written"] == 5
-    assert "generator-s on 2 workers of 1 thread; faces by none" in result.stderr
-    assert "workers run openvino" in result.stderr and "5 photos in" in result.stderr
+    assert "generator-s on 2 workers of 1 thread; detector: none" in result.stderr
+    assert "workers: openvino" in result.stderr and "5 photos in" in result.stderr
     again = protect("--json")
     assert json.loads(again.stdout)["done"] == 5  # whoever made them
 

@@ -66,7 +66,7 @@ def test_a_short_run_is_not_worth_a_trial(photos: Fill) -> None:
 def test_a_trial_writes_nothing(photos: Fill, encoded: Callable[..., bytes]) -> None:
     folder = photos({"0.txt": b"no picture", "1.jpg": b"\xff\xd8\xff damaged", "2.png": encoded("PNG"), "3.jpg": None})
     found = settled(folder)
-    assert "in a trial of" in found.why and not (folder.parent / "out").exists()
+    assert "in a benchmark of" in found.why and not (folder.parent / "out").exists()
     assert found.batch >= 4 and found.workers >= 1
 
 

@@ -170,7 +170,7 @@ class Scheduler:
             self._pool.idle.add(event.worker)
             if event.runs not in self._known:
                 self._known.add(event.runs)
-                self._say(f"workers run {event.runs}")
+                self._say(f"workers: {event.runs}")
         elif isinstance(event, TaskFinished):
             self._pool.idle.add(event.worker)
             self._report(self._running.pop(event.worker), event.report)
@@ -219,7 +219,7 @@ class Scheduler:
             else:
                 rest.append(index)
         done = f"{len(subtask.indices) - len(rest)} of its {len(subtask.indices)} inputs are done"
-        self._say(f"worker {event.worker} is gone ({event.why}); {done}, another one does the rest")
+        self._say(f"worker {event.worker} was lost ({event.why}); {done}, another worker does the rest")
         self._retry(subtask, tuple(rest), event.why)
 
     def _retry(self, subtask: _Subtask, rest: tuple[int, ...], why: str) -> None:
@@ -228,7 +228,7 @@ class Scheduler:
         if not rest or self._stopped():
             return
         if len(rest) == 1 and retries >= MAX_RETRIES:
-            self._mark_failed(subtask.chunk, rest[0], f"{MAX_RETRIES} or more workers ended while they had it: {why}")
+            self._mark_failed(subtask.chunk, rest[0], f"{MAX_RETRIES} or more workers died while processing it: {why}")
             return
         half = len(rest) if retries < MAX_RETRIES - 1 else (len(rest) + 1) // 2
         for indices in (rest[half:], rest[:half]):

@@ -99,7 +99,7 @@ def test_the_same_as_by_one(forty: list[str], factory: GeneratorContextFactory, 
     summary, said = by_two(two, factory, lambda outcome: came.append(outcome.entry.name))
     assert (summary.written, summary.skipped) == (expected.written, expected.skipped) == (40, 1)
     assert came == forty and rows(two.folder) == rows(one.folder) and files(two.folder) == files(one.folder)
-    assert said == [f"workers run {context.facts.backend}"]
+    assert said == [f"workers: {context.facts.backend}"]
     again, _ = by_two(two, factory)
     assert (again.done, again.written) == (41, 0)
 
