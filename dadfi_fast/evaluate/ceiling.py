@@ -138,7 +138,7 @@ class _Study:
         self.methods = generators(setup) if "generator" in limits.made else []
         if "universal" in limits.made and not setup.train:
             raise UsageError(
-                "universal perturbations are made on other pictures. Name some with --train, or leave them out: "
+                "universal perturbations need training images. Pass some with --train, or skip them: "
                 """--set 'ceiling.made=["alone", "joint", "generator"]'"""
             )
 

@@ -76,7 +76,7 @@ def test_the_frechet_distance_comes_with_its_n(folders: tuple[Path, Path], monke
     monkeypatch.setattr("dadfi_fast.check.result.Inception", Network)
     assert "FID" not in check(folders, "--models", "fragile").stdout
     lines = check(folders, "--models", "fragile", "--fid", "6").stdout.splitlines()
-    assert lines[-2].startswith("Frechet distance (FID) of the fakes: fragile") and "(n = 6)" in lines[-2]
+    assert lines[-2].startswith("Frechet inception distance (FID) of the fakes: fragile") and "(n = 6)" in lines[-2]
     found = json.loads(check(folders, "--models", "fragile", "--fid", "6", "--json").stdout)
     assert found["models"]["fragile"]["fid"] > 0 and found["models"]["fragile"]["fid_n"] == 6
 

@@ -110,7 +110,7 @@ def test_one_is_killed(
     monkeypatch.setattr(chunker, "SIZES", (4, 4))
     config = settings(tmp_path, "out")
     summary, said = by_two(config, Fatal(factory, tmp_path / "died"))
-    assert [line for line in said if "is gone (killed by SIGKILL)" in line and "of its 4 inputs" in line]
+    assert [line for line in said if "was lost (killed by SIGKILL)" in line and "of its 4 inputs" in line]
     assert (summary.written, summary.failed, summary.done) == (40, 0, 0)
     assert [row["source"] for row in rows(config.folder)] == forty
     whole(config.folder)

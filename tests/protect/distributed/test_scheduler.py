@@ -186,7 +186,7 @@ def test_workers_that_go_lose_nothing(thirty: list[str], several: Any, tmp_path:
     assert came == thirty == [row["source"] for row in known(tmp_path / "out")]
     assert set(pool.done.values()) == {1} and len(pool.done) == 30  # nothing twice
     assert len(files(tmp_path / "out")) == 30 and leftover_shards(tmp_path / "out") == []
-    assert pool.begun > 2 and any("is gone (shot)" in line for line in said)
+    assert pool.begun > 2 and any("was lost (shot)" in line for line in said)
     several(out=tmp_path / "unharmed")
     assert known(tmp_path / "out") == known(tmp_path / "unharmed")
     assert files(tmp_path / "out") == files(tmp_path / "unharmed")
