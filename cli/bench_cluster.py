@@ -21,7 +21,7 @@ def _given(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
         try:
             found[name.strip().replace("-", "_")] = float(number)
         except ValueError:
-            raise click.BadParameter(f"{value!r} is not NAME=NUMBER, such as gpu_price=2.5") from None
+            raise click.BadParameter(f"{value!r} is not of the form NAME=NUMBER, such as gpu_price=2.5") from None
     return found
 
 

@@ -288,7 +288,7 @@ def _wrong(body: Body, work: Work, device: str) -> str | None:
 
 def _furthest(out: Tensor, truth: Tensor) -> float:
     if out.shape != truth.shape:
-        raise DadfiError(f"a body put out {tuple(out.shape)} for {tuple(truth.shape)}")
+        raise DadfiError(f"the kernel returned shape {tuple(out.shape)}, expected {tuple(truth.shape)}")
     return float((out.double() - truth).abs().max())
 
 

@@ -85,7 +85,9 @@ def find_inception() -> Path:
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise BackendMissing(f"the Frechet distance needs the Inception network of a package. Run: {INSTALL}")
+        raise BackendMissing(
+            f"the Frechet distance (FID) needs the Inception network, which is not installed. Run: {INSTALL}"
+        )
     path = Path(spec.origin).parent / FILE
     if not path.is_file() or sha256(path) != SHA256:
         raise WeightsError(f"{path} is not the Inception network of version 0.1.3. Run: {INSTALL} --force-reinstall")
