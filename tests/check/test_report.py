@@ -209,7 +209,7 @@ def test_what_was_not_tested_is_said(found: Page) -> None:
     ):
         assert words in section.text
     assert "torn <b>.jpg: " in section.text
-    assert "cannot be read" in section.text
+    assert "cannot read " in section.text
     assert "<script>alert(3)</script>.jpg: copied unprotected, no face found" in section.text
     assert "Checked photos in which no face was found (1)holiday/" in section.text
 

@@ -199,7 +199,7 @@ def test_a_folder_that_cannot_be_written_to_is_told(command: Command, home: Path
     home.write_text("a file is in the way")
     result = command("models", "add", "x", stargan_file(tmp_path / "G.ckpt"), "--image-size", 32)
     assert result.exit_code == 1
-    assert "cannot be written to" in result.stderr and "set DADFI_MODELS to another folder" in result.stderr
+    assert "cannot write to" in result.stderr and "set DADFI_MODELS to another folder" in result.stderr
 
 
 def test_what_was_there_stays_if_it_cannot_be_replaced(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_folder(protect: Command, folder: Path) -> None:
     before, after = (np.asarray(Image.open(folder.parent / part / "a.png")).astype(int) for part in ("in", "out"))
     assert np.abs(after - before).max() == 6
     again = protect("--quiet")
-    assert (again.exit_code, again.stdout, again.stderr) == (0, "files        n\ndone before  3\n", "")
+    assert (again.exit_code, again.stdout, again.stderr) == (0, "files         n\ndone earlier  3\n", "")
 
 
 def test_json(protect: Command, folder: Path) -> None:
@@ -238,7 +238,7 @@ def test_trailers_and_animations_are_told(protect: Command, folder: Path) -> Non
     film = (folder / "sub" / "b.jpg").read_bytes() + b"\0\0\0\x18ftypmp42" + bytes(999)
     (folder / "d.jpg").write_bytes(film)
     refused = protect("-v")
-    assert refused.exit_code == 1 and "c.webp: read: it has 2 frames or pages" in refused.stderr
+    assert refused.exit_code == 1 and "c.webp: read: the file has 2 frames or pages" in refused.stderr
     assert "written d.jpg -> d.jpg: 1 face, 6 levels; dropped trailing video (0.0 MB)" in refused.stderr
     result = protect("-v", "--animated", "first", "--trailer", "keep", "--out", folder.parent / "other")
     (line,) = [line for line in result.stderr.splitlines() if "c.webp" in line]

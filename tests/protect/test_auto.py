@@ -59,7 +59,7 @@ def test_what_the_user_names_stays(photos: Fill) -> None:
 
 def test_a_short_run_is_not_worth_a_trial(photos: Fill) -> None:
     found = settled(photos({"a.jpg": None}), left=FEWEST - 1, workers=5)
-    assert (found.batch, found.workers) == (4, 5) and "usual" in found.why
+    assert (found.batch, found.workers) == (4, 5) and "defaults: " in found.why
     assert str(found) == f"4 faces a call, 5 workers ({found.why})"
 
 
