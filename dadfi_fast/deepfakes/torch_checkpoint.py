@@ -77,7 +77,7 @@ def _reason(path: Path, error: Exception) -> str:
         fix = "Get a file that contains only the state dict"
         return f"{path} is refused: it holds more than tensors, and loading it would call {what}. {fix}."
     line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    return f"{path} is cut short, damaged or no checkpoint ({line}); download it again"
+    return f"{path} is truncated, damaged or not a checkpoint ({line}). Download it again."
 
 
 def _called(path: Path) -> str | None:

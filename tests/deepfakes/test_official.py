@@ -277,7 +277,7 @@ REFUSED: list[tuple[str, Callable[[Path], object], Wishes, type[Exception], str]
         WeightsError,
         r"is not a checkpoint of a known family \(it contains layer1.weight, ...\)",
     ),
-    ("nothing", lambda path: saved({}, path), Wishes(), WeightsError, "it holds nothing"),
+    ("nothing", lambda path: saved({}, path), Wishes(), WeightsError, "it contains nothing"),
 ]
 
 
@@ -294,7 +294,9 @@ def test_what_does_not_fit_is_refused(
 
 def test_a_published_name_with_another_size_is_no_published_file(tmp_path: Path) -> None:
     path = stargan_file(tmp_path / "200000-G.ckpt")
-    with pytest.raises(WeightsError, match=r"bytes; the published file of this name has 33,764,594: download it again"):
+    with pytest.raises(
+        WeightsError, match=r"bytes; the published file of this name has 33,764,594\. Download it again"
+    ):
         read_official(path, Wishes(64))
 
 

@@ -259,7 +259,7 @@ def test_a_fault_of_the_run_ends_it(thirty: list[str], several: Any, tmp_path: P
         (
             WorkerLost(0, "it ended with exit code 1"),
             DadfiError,
-            "cannot start the workers:  it ended with exit code 1",
+            "cannot start the workers: it ended with exit code 1",
         ),
     ],
 )
