@@ -79,7 +79,7 @@ def test_a_difference_that_is_too_large_fails(
     monkeypatch.setitem(parity.LIMITS, "bf16", (1e-9, 1e-9))
     result = command("export", "--to", "openvino", "--out", tmp_path, "--check")
     assert result.exit_code == 1
-    assert "difference from float32 above the limit of its precision:  openvino-cpu bf16" in result.stderr
+    assert "difference from float32 above the limit of its precision: openvino-cpu bf16" in result.stderr
     assert "NO" in result.stdout
 
 
@@ -135,4 +135,4 @@ def test_wrong_usage(command: Command, tmp_path: Path, options: tuple[str, ...],
 def test_what_is_not_installed_is_told(command: Command, tmp_path: Path) -> None:
     result = command("export", "--to", "tensorrt", "--out", tmp_path)
     assert result.exit_code == 2
-    assert "tensorrt is not installed; run: pip install 'dadfi-fast[tensorrt]'" in result.stderr
+    assert "tensorrt is not installed. Run: pip install 'dadfi-fast[tensorrt]'" in result.stderr

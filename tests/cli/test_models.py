@@ -91,7 +91,7 @@ def test_verify_names_every_file_that_differs(weights: Path) -> None:
     assert result.stdout.splitlines() == ["seer: ok"]
     assert "fragile.onnx does not match its card" in result.stderr
     assert "sturdy.onnx is missing" in result.stderr
-    assert "2 of 3 models do not match their cards:  fragile, sturdy" in result.stderr
+    assert "2 of 3 models do not match their cards: fragile, sturdy" in result.stderr
 
 
 def test_verify_takes_names(weights: Path) -> None:

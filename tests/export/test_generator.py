@@ -73,7 +73,7 @@ def test_half_is_the_same_within_a_quarter_of_a_level(released: GeneratorFile, t
 
 def test_half_is_not_exported_again(released: GeneratorFile, tmp_path: Path) -> None:
     made = generator.write(generator.read(str(released.onnx)), tmp_path, narrow=True)
-    with pytest.raises(UsageError, match="float16 already"):
+    with pytest.raises(UsageError, match="already in float16"):
         generator.read(str(made.onnx))
 
 
@@ -84,7 +84,7 @@ def test_weights_alone_become_a_file(alone: Path, released: GeneratorFile, tmp_p
 
 
 def test_weights_alone_are_not_run(alone: Path) -> None:
-    with pytest.raises(UsageError, match=f"make it: dadfi-fast export --to onnx --generator {alone}"):
+    with pytest.raises(UsageError, match=f"Export it: dadfi-fast export --to onnx --generator {alone}"):
         load_generator_file(str(alone))
 
 

@@ -56,7 +56,7 @@ def test_without_a_gpu_cards_must_be_named(released: GeneratorFile, tmp_path: Pa
 
 def test_what_is_not_installed_is_told() -> None:
     flavour = build.Flavour("x", ("no_such_module_",), (1, 0), "pip install x", ahead_of_time=True)
-    with pytest.raises(BackendMissing, match="x is not installed; run: pip install x"):
+    with pytest.raises(BackendMissing, match=r"x is not installed\. Run: pip install x"):
         tensorrt.write(flavour, load_generator_file(), architectures=("sm89",))
 
 

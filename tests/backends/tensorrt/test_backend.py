@@ -96,7 +96,7 @@ class TestWithoutIt:
     ) -> None:
         absent = build.Flavour(kind.name, ("no_such_module_",), (1, 0), f"pip install {kind.name}", ahead_of_time=False)
         monkeypatch.setattr(kind, "flavour", absent)
-        assert kind.missing() == f"{kind.name} is not installed; run: pip install {kind.name}"
+        assert kind.missing() == f"{kind.name} is not installed. Run: pip install {kind.name}"
         with pytest.raises(BackendMissing, match=f"backend {kind.name} cannot run: .* run: pip"):
             choose(kind.name, device="cuda")
         with pytest.raises(BackendMissing, match="run: pip"):
@@ -107,7 +107,7 @@ class TestWithoutIt:
             raise OSError
 
         monkeypatch.setattr("ctypes.CDLL", lambda name: none())
-        assert "no NVIDIA driver is installed; install it" in str(kind.missing())
+        assert "no NVIDIA driver is installed. Install it" in str(kind.missing())
 
 
 def test_rtx_says_which_cards_it_does_not_know(monkeypatch: pytest.MonkeyPatch, flavour: build.Flavour) -> None:

@@ -80,7 +80,7 @@ def test_what_a_profile_holds(shape: tuple[int, ...], held: bool) -> None:
 class TestMissing:
     def test_not_installed(self) -> None:
         flavour = build.Flavour("x", ("no_such_module_",), (1, 0), "pip install x", ahead_of_time=False)
-        assert flavour.missing() == "x is not installed; run: pip install x"
+        assert flavour.missing() == "x is not installed. Run: pip install x"
         assert not flavour.installed
 
     @pytest.mark.parametrize(("version", "old"), [("10.15.9", True), ("10.16.0", False), ("11.4.1.7", False)])
