@@ -70,7 +70,7 @@ def test_a_file_that_is_none(asked: Asked, tmp_path: Path, array: Any) -> None:
         ({"options": {"pdg": {}}}, "did you mean 'pgd'"),
         ({"methods": ("cmua",)}, "needs training images"),
         ({"methods": ("mse",)}, "needs its generator"),
-        ({"methods": ("pgd",), "options": {"pgd": {"stepps": 3}}}, "attack pgd does not take stepps"),
+        ({"methods": ("pgd",), "options": {"pgd": {"stepps": 3}}}, "attack pgd does not accept stepps"),
     ],
 )
 def test_what_is_named_must_be_possible(asked: Asked, changes: Any, message: str) -> None:
