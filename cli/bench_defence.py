@@ -20,12 +20,16 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("defence")
-@click.option("--photos", type=_FOLDER, metavar="DIR", help="Photos to run on.  [default: the examples of a checkout]")
+@click.option(
+    "--photos", type=_FOLDER, metavar="DIR", help="Folder of photos.  [default: the example photos of a checkout]"
+)
 @click.option("--count", type=click.IntRange(1), default=32, show_default=True, help="No more photos than these.")
 @click.option(
     "--strength", type=click.FloatRange(0.01, 0.1), default=0.05, show_default=True, help="Largest change of [-1, 1]."
 )
-@click.option("--generator", metavar="NAME|FILE.onnx", help="Which generator.  [default: the one that ships]")
+@click.option(
+    "--generator", metavar="NAME|FILE.onnx", help="Name of a generator, or an ONNX file.  [default: the bundled one]"
+)
 @options.models
 @click.option(
     "--also", multiple=True, callback=options.listed, metavar="KIND:VALUE,...",
@@ -33,7 +37,12 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 )  # fmt: skip
 @options.backend
 @options.detector
-@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
+@click.option(
+    "--scratch",
+    type=_FOLDER,
+    metavar="DIR",
+    help="Folder for temporary files.  [default: the system's temporary folder]",
+)
 @options.rows_to
 @options.quiet
 def defence(target: Path | None, scratch: Path | None, quiet: bool, **settings: Any) -> None:

@@ -19,13 +19,20 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("growth")
-@click.option("--over", type=options.Choice(["megapixels", "faces", "photos"]), required=True, help="What is varied.")
+@click.option(
+    "--over", type=options.Choice(["megapixels", "faces", "photos"]), required=True, help="The quantity to vary."
+)
 @click.option(
     "--photos", type=_FOLDER, metavar="DIR",
-    help="The largest face there is the portrait; photos are cut from all.  [default: those of a checkout]",
+    help="Folder of source photos; the largest face becomes the portrait.  [default: the example photos]",
 )  # fmt: skip
-@click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Of each size.")
-@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
+@click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Measurements per size.")
+@click.option(
+    "--scratch",
+    type=_FOLDER,
+    metavar="DIR",
+    help="Folder for temporary files.  [default: the system's temporary folder]",
+)
 @options.rows_to
 @options.quiet
 def growth(
@@ -33,13 +40,13 @@ def growth(
 ) -> None:
     """Measure how the cost grows with megapixels, faces or photos.
 
-    The cost is the time of processor cores, all threads together; of one photo from encoded bytes to encoded bytes, on
-    one core, and with --over photos of whole runs, starting included.
+    The cost is CPU core time over all threads: per photo from encoded bytes to encoded bytes, on one core; with
+    --over photos, of whole runs including startup.
 
     \b
-    megapixels  one portrait enlarged or reduced, its face with it
-    faces       a picture of 12 megapixels with so many equal portraits
-    photos      runs of protect on so many small photos, in processes of their own
+    megapixels  one portrait, enlarged or reduced together with its face
+    faces       an image of 12 megapixels with this many equal portraits
+    photos      runs of protect on this many small photos, each in its own process
     """
     from tempfile import TemporaryDirectory
 

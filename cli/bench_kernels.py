@@ -1,4 +1,4 @@
-"""``dadfi-fast bench kernels``: the fused operation, on a GPU by our kernels, without one by the processor's bodies."""
+"""``dadfi-fast bench kernels``: the fused operation, on a GPU by our kernels, without one by the CPU's bodies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def measure(
     if device == "auto":
         device = "cuda" if why is None else "cpu"
         if why is not None and not quiet:
-            console.message(f"no kernel runs here ({why}): these are the processor's bodies of the operation")
+            console.message(f"no CUDA kernel can run here ({why}); measuring the CPU implementations")
     if device != "cpu" and why is not None:
         raise BackendMissing(f"the kernels cannot run on {device}: {why}")
     kinds = dtypes or (("f32",) if device == "cpu" else ("f32", "f16"))

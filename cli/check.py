@@ -21,11 +21,9 @@ _PATH = click.Path(path_type=Path)
 
 @click.command("check")
 @click.argument("protected", type=_PATH)
-@click.option(
-    "--original", type=_PATH, required=True, help="What was protected: the folder (or file) given to protect."
-)
-@click.option("--sample", metavar="N|all", default="200", show_default=True, help="How many files are drawn.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another number draws other files.")
+@click.option("--original", type=_PATH, required=True, help="Originals: the folder or file that was passed to protect.")
+@click.option("--sample", metavar="N|all", default="200", show_default=True, help="Number of files to sample.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random sample.")
 @options.models
 @options.detector
 @click.option(
@@ -33,7 +31,7 @@ _PATH = click.Path(path_type=Path)
     multiple=True,
     callback=options.listed,
     metavar="KIND:VALUE,...",
-    help="What happens to the protected file first, each with figures of its own: jpeg:QUALITY, resize:FACTOR, "
+    help="Also check after a condition, each reported separately: jpeg:QUALITY, resize:FACTOR, "
     "blur:PIXELS; noise:STRENGTH is the control: the original with noise instead of protection.",
 )
 @click.option(
@@ -42,8 +40,8 @@ _PATH = click.Path(path_type=Path)
     metavar="N",
     default=0,
     show_default="not measured",
-    help="Also measure the Frechet distance (FID), with N fakes in each of the two sets, as far as there are so many. "
-    "Slow; wants the extra [evaluate] and a package with the Inception network.",
+    help="Also measure the Frechet inception distance (FID), with up to N fakes in each of the two sets. "
+    "Slow; needs the extra [evaluate] and a package with the Inception network.",
 )
 @click.option(
     "--visibility",
@@ -58,10 +56,10 @@ _PATH = click.Path(path_type=Path)
     "--check-min",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="Exit with 4 if every model fails on a smaller share of the files (SR_all, 0 to 1).",
+    help="Exit with code 4 if SR_all is below SHARE (0 to 1).",
 )
 @report_options
-@click.option("--verbose", "-v", is_flag=True, help="Also list the files, the weakest first.")
+@click.option("--verbose", "-v", is_flag=True, help="Also list the files, the least protected first.")
 @options.json_output
 @options.quiet
 def command(
@@ -82,17 +80,17 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Run protected files through the deepfake models and report what became of the fakes.
+    """Run protected files through the deepfake models and report how many fakes are broken.
 
-    Reads the files in PROTECTED as anyone would, finds and crops the faces, and compares the fake of each with the
-    fake of its original. A fake is broken if the two differ by more than people overlook (d_mask above 0.05).
+    Plays the adversary: reads the files in PROTECTED, finds and crops the faces, and compares the fake of each with the
+    fake of its original. A fake is broken if the two differ visibly (d_mask above 0.05).
 
     \b
     d_pix    mean squared difference of the two fakes, 0 to 4
-    d_mask   the same where the edit changed the original
+    d_mask   the same, over the pixels that the edit changed in the original
     SR       share of edits with d_pix above 0.05; SR_mask: with d_mask above 0.05
     SR_all   share of files in which every fake by every model is broken
-    FID      Frechet distance between the fakes of the originals and those of the protected files (--fid)
+    FID      Frechet inception distance between the fakes of the originals and those of the protected files (--fid)
 
     How visible the change is, is measured on a few photos, by SSIMULACRA2 and FLIP on the face crops at the photo's own
     size: the JPEG quality at which the original looks as much changed (the lower of the two; the worst face).
@@ -146,7 +144,7 @@ def _check(
     faces_by = f"{find.name} ({reason})"
     watchers = reporter.begin(total, models=models, classifier=classifier, detector=faces_by, folder=protected)
     if not quiet:
-        console.message(f"checking {total} of {len(pairs)} files; faces are found by {faces_by}")
+        console.message(f"checking {total} of {len(pairs)} files; detector: {faces_by}")
     with console.progress(total, "files", quiet=quiet) as progress:
         return check_files(
             pairs,
@@ -171,7 +169,7 @@ def _sample(text: str) -> int | None:
     if text == "all":
         return None
     if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise click.BadParameter(f"{text!r} is neither a whole number of at least 1 nor 'all'", param_hint="--sample")
+        raise click.BadParameter(f"{text!r} is neither an integer of at least 1 nor 'all'", param_hint="--sample")
     return int(text)
 
 
@@ -212,4 +210,4 @@ def _judge(verdict: CheckResult, check_min: float | None) -> None:
             f"every model fails on only {verdict.sr_all():.1%} of the files, below --check-min {check_min:.1%}"
         )
     if verdict.failures:
-        raise DadfiError(f"{len(verdict.failures)} files could not be compared")
+        raise DadfiError(f"{len(verdict.failures)} files could not be compared.")

@@ -104,7 +104,7 @@ def measure(bench_setup: BenchSetup, photo: Path | None, scratch: Path, *, secon
     the time.
 
     Raises:
-        UsageError: ``photo`` is no picture that can be protected.
+        UsageError: ``photo`` cannot be protected.
         DadfiError: it cannot be protected.
     """
     from dadfi_fast.bench.end_to_end import disk
@@ -117,7 +117,7 @@ def measure(bench_setup: BenchSetup, photo: Path | None, scratch: Path, *, secon
     try:
         material = gather(source, scratch / "in", count=_FIRST_ROUND)
     except NothingToDo as error:
-        raise UsageError(f"--photo {photo} is no picture that can be protected") from error
+        raise UsageError(f"--photo {photo} cannot be protected") from error
     work = _tidied(
         disk(bench_setup, out=bench_setup.config.folder, attack=bench_setup.attack), bench_setup.config.folder
     )

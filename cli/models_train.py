@@ -20,30 +20,41 @@ CURVE_PICTURES = 256
 @click.argument("family", type=click.Choice(FAMILIES))
 @click.option("--data", "sources", type=PATHS, multiple=True, required=True, help="Tar archive or folder of faces.")
 @click.option("--attributes", type=PATHS, required=True, help="CSV table: image, then 0/1 attributes.")
-@click.option("--test", "tests", type=PATHS, multiple=True, help="Faces to measure the result on (not trained on).")
-@click.option("--judge", type=PATHS, help="Card of the attribute classifier for edit_accuracy [default: what ships].")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of checkpoints and of the result.")
+@click.option("--test", "tests", type=PATHS, multiple=True, help="Held-out faces to evaluate on.")
+@click.option(
+    "--judge", type=PATHS, help="Card of the attribute classifier for edit_accuracy [default: the bundled ones]."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for checkpoints and the result.")
 @click.option(
     "--from",
     "start",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Compact checkpoint, or card of a deepfake model, to start from; ignored once OUT has a checkpoint.",
+    help="Compact checkpoint, or card of a deepfake model, to start from; ignored if OUT has a checkpoint.",
 )
-@click.option("--image-size", type=click.IntRange(min=32), default=64, show_default=True, help="Pixels a side.")
-@click.option("--steps", type=click.IntRange(min=1), help="Steps in all [default: the family's].")
-@click.option("--max-minutes", type=click.FloatRange(min=0), default=float("inf"), help="Stop after this long.")
-@click.option("--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps to a checkpoint.")
+@click.option("--image-size", type=click.IntRange(min=32), default=64, show_default=True, help="Image size in pixels.")
+@click.option("--steps", type=click.IntRange(min=1), help="Total steps [default: the family's].")
+@click.option("--max-minutes", type=click.FloatRange(min=0), default=float("inf"), help="Stop after this many minutes.")
+@click.option(
+    "--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps between checkpoints."
+)
 @click.option(
     "--snapshots",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Averaged generators to keep in OUT/snapshots, spread over the last half of the steps.",
+    help="Number of averaged generators to keep in OUT/snapshots, spread over the last half of the steps.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Processor threads [default: all].")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything that is drawn.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads [default: all].")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 @options.device
-@click.option("--set", "settings", multiple=True, callback=setting, metavar="KEY=VALUE", help="Change one setting.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=setting,
+    metavar="KEY=VALUE",
+    help="Override a training setting; may be repeated.",
+)
 def command(
     family: str, sources: tuple[Path, ...], attributes: Path, tests: tuple[Path, ...], judge: Path | None, out: Path,
     start: Path | None, image_size: int, steps: int | None, max_minutes: float, save_every: int, snapshots: int,
@@ -51,9 +62,8 @@ def command(
 ) -> None:  # fmt: skip
     """Train a deepfake model (stargan, stargan2, stgan, stgan-sac) or the attribute classifier (attributes).
 
-    The same command again goes on where the last run stopped. Each checkpoint comes with a contact sheet and, where
-    --test is given, with a point of the curve of edit accuracy (curve.jsonl). At the end OUT holds FAMILY-SIZE.onnx and
-    its card.
+    Run the same command again to resume. Each checkpoint comes with a contact sheet and, with --test, a point on the
+    edit accuracy curve (curve.jsonl). At the end OUT contains FAMILY-SIZE.onnx and its card.
 
     Example: dadfi-fast models train stgan --data faces.tar --attributes attributes.csv --out runs/stgan
     """
@@ -112,7 +122,7 @@ def _family(family: str, changes: dict[str, Any]) -> tuple[Any, Any]:
         return settings(**changes), trainer
     except TypeError as error:
         known = ", ".join(settings.__dataclass_fields__)
-        raise UsageError(f"{family} has no such setting ({error}); there are: {known}") from error
+        raise UsageError(f"{family} has no such setting ({error}). Available: {known}") from error
 
 
 def _start(trainer: Any, source: Path | None, *, resumed: bool) -> tuple[Any, dict[str, Any]]:

@@ -61,7 +61,7 @@ def auto_or_count(_ctx: click.Context, _param: click.Parameter, value: str) -> i
     if value == "auto":
         return None
     if not value.isdecimal() or int(value) < 1:
-        raise click.BadParameter(f"{value!r} is neither 'auto' nor a whole number of at least 1")
+        raise click.BadParameter(f"{value!r} is neither 'auto' nor an integer of at least 1")
     return int(value)
 
 
@@ -93,7 +93,7 @@ def backend(command: F) -> F:
 
 
 def device(command: F) -> F:
-    """``--device``: the processor, or a GPU."""
+    """``--device``: the CPU, or a GPU."""
     return click.option("--device", metavar="NAME", default="auto", show_default=True, help="cpu, cuda or cuda:N.")(
         command
     )
@@ -101,7 +101,7 @@ def device(command: F) -> F:
 
 def detector(command: F) -> F:
     """``--detector`` and ``--detector-model``: what finds the faces."""
-    text = "libfacedetection, yunet (needs --detector-model) or none: the whole picture is one face."
+    text = "libfacedetection, yunet (needs --detector-model) or none: the whole image counts as one face."
     path = click.Path(exists=True, dir_okay=False, path_type=Path)
     names = names_in("dadfi_fast.faces.detector", "DETECTORS", "auto")
     named = click.option(

@@ -258,18 +258,18 @@ def command(
         run.say(f"{describe(config, run.backend, find)} ({decoded_by})")
     if watch:
         if dry_run:
-            raise UsageError("--watch goes on for ever and --dry-run does nothing; leave out one of them")
+            raise UsageError("--watch and --dry-run cannot be combined")
         if check_min is not None or report or figures:
-            raise UsageError("--watch makes no check; leave out --check-min, --report and --figures")
+            raise UsageError("--watch skips the check. Remove --check-min, --report and --figures.")
         if profile:
-            raise UsageError("--profile is for a run that ends; leave out it or --watch")
+            raise UsageError("--profile and --watch cannot be combined")
         _watch(run, interval, as_json=as_json)
         return
     if dry_run:
         run.plan(as_json=as_json)
         return
     if (report or figures) and not n_check:
-        raise UsageError("--report and --figures show what the check finds; leave out --check 0")
+        raise UsageError("--report and --figures need the check. Remove --check 0.")
     reporter = Reporter(report, figures)
     summary = run.protect(samples=n_check, profile=profile)
     verdict = run.check(reporter) if n_check and not summary.interrupted else None
@@ -288,7 +288,7 @@ def _watch(run: Run, interval: float, *, as_json: bool) -> None:
     total = Summary()
     run.prepare()  # before Ctrl-C becomes a wish to finish, as there is nothing to finish yet
     with interruptible() as stop:
-        run.say(f"watching {', '.join(run.config.sources)} every {interval:g} s; Ctrl-C ends it")
+        run.say(f"watching {', '.join(run.config.sources)} every {interval:g} s; press Ctrl-C to stop")
         for watched in rounds(run.config, interval=interval, stop=stop):
             summary = run.protect(samples=0, watched=watched)
             for source, error in summary.failures:
@@ -299,7 +299,7 @@ def _watch(run: Run, interval: float, *, as_json: bool) -> None:
     total.interrupted, total.failures = False, total.failures if as_json else []
     run.report(total, None, as_json=as_json)
     if total.failed:
-        raise DadfiError(f"{total.failed} files failed; the manifest says why, file by file")
+        raise DadfiError(f"{total.failed} files failed. The manifest has the reason for each.")
 
 
 def _judge(summary: Summary, verdict: CheckResult | None, check_min: float | None) -> None:
@@ -309,6 +309,6 @@ def _judge(summary: Summary, verdict: CheckResult | None, check_min: float | Non
     if verdict is not None and check_min is not None and verdict.sr_all() < check_min:
         raise CheckFailed(f"every model fails on only {verdict.sr_all():.1%} of the checked files, not {check_min:.1%}")
     if not summary.pictures:
-        raise NothingToDo(f"there is no picture among the {summary.total} files")
+        raise NothingToDo(f"no image found among the {summary.total} files")
     if summary.failed:
-        raise DadfiError(f"{summary.failed} of {summary.total} files failed; the manifest says why, file by file")
+        raise DadfiError(f"{summary.failed} of {summary.total} files failed. The manifest has the reason for each.")

@@ -79,7 +79,7 @@ class Run:
         if self._crew is None:
             self._crew = self.engine.crew(self.config, self.recipe)
             if self._crew is not None:
-                self.say(f"{self.artifact.name} on {self._crew.describe}; faces by {self.faces_by}")
+                self.say(f"{self.artifact.name} on {self._crew.describe}; detector: {self.faces_by}")
         return self._crew
 
     def close(self) -> None:
@@ -100,7 +100,7 @@ class Run:
             total += 1
             console.result(protect_show.planned(row))
         if not total:
-            raise NothingToDo(f"there is no file in {', '.join(self.config.sources)}")
+            raise NothingToDo(f"no file in {', '.join(self.config.sources)}")
 
     def protect(
         self, *, samples: int, watched: tuple[Watcher, int] | None = None, profile: Path | None = None
@@ -108,7 +108,9 @@ class Run:
         """Do it; ``watched``: only what is ready, of which there are so many; ``profile``: the file for a trace."""
         if self.crew is not None:
             if profile:
-                raise UsageError("--profile looks at one process; leave it out, or --engine ray and --processes")
+                raise UsageError(
+                    "--profile covers a single process and cannot be combined with --engine ray or --processes"
+                )
             return self._by(self.crew, samples, watched)
         from dadfi_fast.protect.pipeline import meter_for, protect
 
@@ -174,7 +176,7 @@ class Run:
             tune_malloc()
             running = self.backend(self.artifact, device=self.device, threads=self.config.generator_threads)
             self._attack = GeneratorAttack(running, Budget(self.config.strength))
-            self.say(f"{self.artifact.name} on {self._facts(running.describe).backend}; faces by {self.faces_by}")
+            self.say(f"{self.artifact.name} on {self._facts(running.describe).backend}; detector: {self.faces_by}")
         return self._attack
 
     def check(self, reporter: Reporter) -> CheckResult | None:
@@ -231,7 +233,11 @@ class Run:
 
         seen = {target["name"] for target in generator_card(str(self.artifact.onnx)).extra.get("targets", ())}
         known, others = ([m for m in verdict.models if (m in seen) == kind] for kind in (True, False))
-        carries = f"; it has never seen {', '.join(others)}: their figures are what carries over" if others else ""
+        carries = (
+            f"; it was not trained against {', '.join(others)}, so these show how well protection transfers"
+            if others
+            else ""
+        )
         return f"{self.artifact.name} was trained against {', '.join(known) or 'none of them'}{carries}"
 
     @property

@@ -57,7 +57,7 @@ class Build:
 
 
 def missing() -> str | None:
-    """Why kernels cannot be compiled here, and what mends it; None if they can."""
+    """Why kernels cannot be compiled here, and how to fix it; None if they can."""
     for module, package in (("cuda.core", "cuda-core"), ("cuda.bindings.nvrtc", "cuda-bindings")):
         if not _findable(module):
             return f"{package} is not installed; {MEND}"
@@ -212,8 +212,8 @@ def _architecture(capability: tuple[int, int]) -> str:
         newest = max(_supported())
         raise BackendMissing(
             f"the kernels cannot be compiled for compute capability {major}.{minor}: they need {OLDEST[0]}.{OLDEST[1]} "
-            f"or higher, and this NVRTC goes to {newest // 10}.{newest % 10}; pip install -U nvidia-cuda-nvrtc, or "
-            "use another --backend"
+            f"or higher, and this NVRTC supports up to {newest // 10}.{newest % 10}."
+            " Run: pip install -U nvidia-cuda-nvrtc, or pass another --backend."
         )
     return f"sm_{max(known)}"
 

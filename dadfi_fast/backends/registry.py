@@ -44,7 +44,7 @@ def choose(name: str = "auto", *, device: str = "cpu") -> tuple[type[Backend], s
         elif (why := backend.missing_on(device)) is not None:
             reasons.append(why)
         else:
-            # docs/backends.md: measured on processors; on GPUs nothing has run yet.
+            # docs/backends.md: measured on CPUs; on GPUs nothing has run yet.
             why = "the fastest" if device == "cpu" else "not measured, the first"
             return backend, "; ".join([f"{why} that runs on {device}", *reasons])
     raise BackendMissing(f"no backend runs on {device}: {'; '.join(reasons)}")

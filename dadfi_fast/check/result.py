@@ -84,7 +84,7 @@ class CheckResult:
         safe = sum(sample.looks[WRITTEN.name].protected for sample in self.samples)
         shares = ", ".join(f"{model} {self.success(model):.1%}" for model in self.models)
         photos = ", ".join(f"{model} {self.beaten(model)} of {count}" for model in self.models)
-        fakes = f"fakes that are visibly broken (SR_mask): {shares}"
+        fakes = f"broken fakes (SR_mask): {shares}"
         return f"{fakes}\nphotos with every fake broken: {photos}; by all models at once (SR_all): {safe} of {count}"
 
     def fid(self, model: str, condition: str = WRITTEN.name) -> tuple[float | None, int | None]:
@@ -100,7 +100,7 @@ class CheckResult:
         if not found:
             return ""
         figures = ", ".join(shown) or TOO_FEW
-        return f"Frechet distance (FID) of the fakes: {figures}; to be compared with figures of the same n only"
+        return f"Frechet inception distance (FID) of the fakes: {figures}; compare only with figures of the same n"
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict as ``check --json`` prints it: figures that do not exist are None."""
@@ -194,7 +194,7 @@ def check_files(
     known = list(dict.fromkeys(pair if isinstance(pair, Pair) else Pair(pair[1].name, *pair) for pair in pairs))
     drawn = draw(known, n=sample, seed=seed)
     if not drawn:
-        raise NothingToDo("there is no file to check")
+        raise NothingToDo("no file to check")
     models = load_models() if models is None else models
     classifier = load_attributes() if classifier is None else classifier
     every = {condition.name: condition for condition in (WRITTEN, *conditions)}

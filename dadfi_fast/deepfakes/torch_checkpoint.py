@@ -49,7 +49,7 @@ def _look(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(4)
     if not head:
-        raise WeightsError(f"{path} is empty; download it again")
+        raise WeightsError(f"{path} is empty. Download it again.")
     if head != ZIP and not head.startswith(PICKLE):
         raise WeightsError(f"{path} is not a checkpoint of PyTorch or TensorFlow")
     if head == ZIP:
@@ -61,21 +61,23 @@ def _look_into_zip(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             names = {name.rpartition("/")[2] for name in archive.namelist()}
     except (zipfile.BadZipFile, OSError) as error:
-        raise WeightsError(f"{path} is cut short or damaged ({error}); download it again") from error
+        raise WeightsError(f"{path} is truncated or damaged ({error}). Download it again.") from error
     if "constants.pkl" in names:
-        raise WeightsError(f"{path} is a TorchScript archive, which holds code; it takes a state dict alone")
+        raise WeightsError(
+            f"{path} is a TorchScript archive, which contains code. Pass a file with the state dict only."
+        )
     if "data.pkl" not in names:
-        raise WeightsError(f"{path} is a zip archive without weights in it; unpack it, and give the checkpoint inside")
+        raise WeightsError(f"{path} is a zip archive without weights. Unpack it and pass the checkpoint inside.")
 
 
 def _reason(path: Path, error: Exception) -> str:
     found = CULPRIT.search(str(error))
     what = next(filter(None, found.groups())) if found else _called(path)
     if what:
-        mend = "ask for a file that holds the state dict alone"
-        return f"{path} is refused: it holds more than tensors, and loading it would call {what}; {mend}"
+        fix = "Get a file that contains only the state dict"
+        return f"{path} is refused: it holds more than tensors, and loading it would call {what}. {fix}."
     line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    return f"{path} is cut short, damaged or no checkpoint ({line}); download it again"
+    return f"{path} is truncated, damaged or not a checkpoint ({line}). Download it again."
 
 
 def _called(path: Path) -> str | None:
@@ -105,4 +107,4 @@ def _require_tensors(table: dict[Any, Any], path: Path, prefix: str = "") -> Non
         elif value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
             raise WeightsError(f"{path}: {where} is not a plain tensor")
         elif not value.isfinite().all():
-            raise WeightsError(f"{path}: {where} has values that are not finite; the file is damaged")
+            raise WeightsError(f"{path}: {where} has values that are not finite: the file is damaged")

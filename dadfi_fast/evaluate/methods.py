@@ -79,7 +79,7 @@ def generators(setup: Setup) -> list[Method]:
         found.append(Method(label or artifact.name, GeneratorAttack(backend, budget), card, backend.describe))
     name, count = Counter(method.name for method in found).most_common(1)[0]
     if count > 1:
-        raise UsageError(f"{count} generators are called {name!r}; name them apart: --generator LABEL={name}")
+        raise UsageError(f"{count} generators are named {name!r}. Give each a label: --generator LABEL={name}")
     return found
 
 

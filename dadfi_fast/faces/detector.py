@@ -51,7 +51,7 @@ class Detector(ABC):
     @classmethod
     @abstractmethod
     def missing(cls, model: Path | None) -> str | None:
-        """Why this detector cannot run here, and what mends it; None if it can."""
+        """Why this detector cannot run here, and how to fix it; None if it can."""
 
     @abstractmethod
     def find(self, pixels: UInt8) -> list[Face]:
@@ -201,7 +201,7 @@ def choose_detector(
 
     Raises:
         UsageError: there is no such detector, or ``model`` is given to one that takes none.
-        BackendMissing: the detector cannot run here; the message says what mends it.
+        BackendMissing: the detector cannot run here; the message says how to fix it.
     """
     chosen = name if name != "auto" else "yunet" if model else "libfacedetection"
     kind = DETECTORS[chosen]()

@@ -1,4 +1,4 @@
-"""No detection: the whole picture is one face. For folders of close-ups that are cropped already."""
+"""No detection: the whole image counts as one face. For folders of close-ups that are cropped already."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def encode(protected: Protected, *, form: str = "keep", quality: int | None = No
     try:
         return _ENCODERS[name](protected, quality)
     except (OSError, ValueError, SyntaxError, KeyError, OverflowError, cv2.error) as error:
-        raise PhotoError(f"it cannot be written as {name}: {error}") from error
+        raise PhotoError(f"cannot write it as {name}: {error}") from error
 
 
 def target_format(source: str, form: str) -> str:

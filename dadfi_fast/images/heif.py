@@ -18,7 +18,7 @@ def register() -> None:
     try:
         import pillow_heif
     except ImportError as error:
-        raise PhotoError("HEIC needs another package; run: pip install 'dadfi-fast[heif]'") from error
+        raise PhotoError("HEIC needs another package. Run: pip install 'dadfi-fast[heif]'") from error
     pillow_heif.register_heif_opener()
 
 

@@ -86,7 +86,7 @@ def segments(data: bytes) -> Iterator[Segment]:
     at = 2
     while True:
         if at + 4 > len(data):
-            raise PhotoError("the file ends within its header")
+            raise PhotoError("the file is truncated in its header")
         if data[at] != 0xFF or data[at + 1] == 0:  # a stuffed byte is no marker
             found = _MARKER.search(data, at, at + _JUNK)
             if found is None:
@@ -102,7 +102,7 @@ def segments(data: bytes) -> Iterator[Segment]:
             continue
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if marker == EOI or end > len(data) or end < at + 4:
-            raise PhotoError("the file ends within its header")
+            raise PhotoError("the file is truncated in its header")
         yield Segment(marker, data[at + 4 : end], at, end)
         if marker == SOS:
             return
@@ -134,7 +134,7 @@ def _header(data: bytes) -> JpegHeader:
         elif marker == COM or APP0 <= marker <= APP0 + 15:
             said.note(marker, payload)
     if frame is None or len(frame.payload) < 6 + 3 * frame.payload[5]:
-        raise PhotoError("the header does not say how large the picture is")
+        raise PhotoError("the header does not state the image size")
     return _framed(frame, tables, said.metadata())
 
 
@@ -269,7 +269,7 @@ def comment(key: str, words: str) -> bytes:
 
 def _segment(marker: int, prefix: bytes, payload: bytes) -> bytes:
     if len(prefix) + len(payload) > _ROOM:
-        raise PhotoError(f"{len(payload)} bytes of metadata do not fit into a JPEG segment; write --format png")
+        raise PhotoError(f"{len(payload)} bytes of metadata do not fit into a JPEG segment. Pass --format png.")
     return struct.pack(">BBH", 0xFF, marker, len(prefix) + len(payload) + 2) + prefix + payload
 
 

@@ -38,10 +38,10 @@ class Trailer:
 
     @property
     def what(self) -> str:
-        """For people: ``a film (2.3 MB)``."""
-        parts = ["a film"] if _FILM.search(self.data) else []
+        """For people: ``video (2.3 MB)``."""
+        parts = ["video"] if _FILM.search(self.data) else []
         if (count := self._pictures()) > 0:
-            parts.append("a further picture" if count == 1 else f"{count} further pictures")
+            parts.append("image" if count == 1 else f"{count} images")
         return f"{' and '.join(parts) or 'data'} ({len(self.data) / 1e6:.1f} MB)"
 
     @property

@@ -1,6 +1,6 @@
-"""The last stage: a row into the manifest, then the file under its final name; see `dadfi_fast.protect.manifest`.
+"""The last stage: write the manifest row, then move the file to its final name; see `dadfi_fast.protect.manifest`.
 
-On disk that is done photo by photo. Into a store it is done in groups: the rows of a group first, as one object, then
+On disk this happens per photo. In an object store it happens in groups: first the rows of a group, as one object, then
 its files, side by side. Each upload puts the whole file under its final name in one step, so there a temporary name
 would only cost two more requests.
 """
@@ -23,15 +23,15 @@ from dadfi_fast.protect.stages import Staged
 from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.storage.object_store import OutStore
 
-#: A group of files that are uploaded together: at most so many, and so many bytes.
+#: Files uploaded together: at most this many, and this many bytes.
 GROUP: Final = 32
 GROUP_BYTES: Final = 64 << 20
-#: A group that took longer to gather is not waited for any more.
+#: A group is uploaded after this many seconds, even if it is not full.
 GROUP_SECONDS: Final = 2.0
 
 
 class Journal(Protocol):
-    """Where rows go: a manifest, or one part of it."""
+    """Where rows go: a manifest, or one shard of it."""
 
     facts: Facts
 
@@ -45,16 +45,16 @@ class Journal(Protocol):
         """Remove the row that was appended last."""
 
     def flush(self) -> None:
-        """Make the rows so far last; in a store they are uploaded."""
+        """Make the rows so far durable; in an object store, upload them."""
 
     def rollback(self) -> None:
-        """Some of the files of the last rows are missing: the next run finds out which."""
+        """Files of the last rows may be missing; the next run finds out which."""
 
 
 def committed(
     items: Iterable[Any], *, journal: Journal, out: OutFolder | OutStore, config: ProtectConfig, meter: Meter
 ) -> Iterator[Outcome]:
-    """What became of every input, once it is so; in order.
+    """Yield the outcome of every input once it is final, in order.
 
     Args:
         items: files that are staged, and outcomes.
@@ -97,7 +97,7 @@ def _renamed(item: Staged | Outcome, journal: Journal, out: OutFolder, config: P
 
 
 def _noted(outcome: Outcome, journal: Journal) -> Outcome:
-    """An outcome without a file; what has its row needs none."""
+    """Record an outcome without a file, unless it already has its row."""
     if not is_recorded(outcome):
         journal.append(row_of(outcome, journal.facts), again=journal.find(outcome.entry.name) is not None)
     return outcome
@@ -106,7 +106,7 @@ def _noted(outcome: Outcome, journal: Journal) -> Outcome:
 def _uploaded(
     items: Iterable[Any], journal: Journal, out: OutStore, config: ProtectConfig, meter: Meter
 ) -> Iterator[Outcome]:
-    """One group is uploaded while the next one gathers."""
+    """Upload one group while the next one is collected."""
     with ThreadPoolExecutor(1, "dadfi-upload") as background:
         under_way: Future[list[Outcome]] | None = None
         for group in _groups(items):

@@ -65,7 +65,7 @@ class ProtectConfig:
         _one_of("--decoder", self.decoder, DECODERS[1:])
         if self.strip_gps and self.trailer == "keep":
             raise UsageError(
-                "--trailer keep keeps the place that phones write into films as well; leave out it or --strip-gps"
+                "--trailer keep and --strip-gps cannot be combined: phones also write the location into the video"
             )
         _between("--strength", self.strength, *STRENGTH)
         _between("--verify", self.verify, 0, 1)
@@ -91,7 +91,7 @@ class ProtectConfig:
 
     @property
     def crops_a_batch(self) -> int:
-        """On a processor four cost no more than eight, and hold fewer photos in memory."""
+        """On a CPU four cost no more than eight, and hold fewer photos in memory."""
         return self.batch or 4
 
     @property
@@ -112,9 +112,9 @@ class ProtectConfig:
 
 def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise UsageError(f"{option} {value} is not one of {', '.join(known)}")
+        raise UsageError(f"unknown {option} {value}. Available: {', '.join(known)}")
 
 
 def _between(option: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise UsageError(f"{option} {value:g} is out of range: it goes from {low:g} to {high:g}")
+        raise UsageError(f"{option} {value:g} is out of range. Choose a value from {low:g} to {high:g}")

@@ -26,7 +26,18 @@ import numpy as np
 
 from dadfi_fast.errors import DiskError, PhotoError, UsageError
 from dadfi_fast.files import atomic_file
-from dadfi_fast.protect.results import NO_PICTURE, Copied, Done, Entry, Failed, Outcome, Quality, Skipped, Written
+from dadfi_fast.protect.results import (
+    NO_PICTURE,
+    NO_PICTURE_BEFORE,
+    Copied,
+    Done,
+    Entry,
+    Failed,
+    Outcome,
+    Quality,
+    Skipped,
+    Written,
+)
 from dadfi_fast.storage.disk import disk_errors
 from dadfi_fast.storage.paths import AnyPath
 from dadfi_fast.types import Face
@@ -212,9 +223,9 @@ def _lock(descriptor: int, out: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise UsageError(f"another run is writing to {out}; wait for it, or name another --out") from error
+        raise UsageError(f"another run is writing to {out}. Wait for it, or choose another --out.") from error
     except OSError as error:
-        raise DiskError(f"{out} cannot be locked: {error.strerror}; name an --out on another file system") from error
+        raise DiskError(f"cannot lock {out}: {error.strerror}. Choose an --out on another file system.") from error
 
 
 def row_of(outcome: Outcome, facts: Facts) -> Row:
@@ -269,7 +280,7 @@ def outcome_of(row: Row, entry: Entry) -> Outcome:
         return Copied(entry, row["target"], reason, *hashes)
     if row["status"] == "failed":
         return Failed(entry, row["error"]["hop"], PhotoError(row["error"]["message"]))
-    return Skipped(entry, reason, picture=reason != NO_PICTURE)
+    return Skipped(entry, reason, picture=reason not in (NO_PICTURE, NO_PICTURE_BEFORE))
 
 
 def _status(outcome: Outcome) -> str:

@@ -55,6 +55,6 @@ def output_metadata(data: bytes, photo: Photo, config: ProtectConfig, *, turned:
 def notes(frames: int, trailer: Trailer | None, *, kept: bool) -> Iterator[str]:
     """What became of further frames, and of what stood behind the picture."""
     if frames > 1:
-        yield f"the first of {frames} frames"
+        yield f"only frame 1 of {frames}"
     if trailer is not None:
-        yield f"{'kept' if kept else 'dropped'} {trailer.what} from behind the picture"
+        yield f"{'kept' if kept else 'dropped'} trailing {trailer.what}"

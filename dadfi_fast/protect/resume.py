@@ -1,4 +1,4 @@
-"""What is left to do: inputs that an earlier run has dealt with, and targets that exist already."""
+"""Resume: skip inputs that an earlier run has finished, and handle targets that already exist."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dadfi_fast.protect.results import Done, Entry, Failed, Skipped
 def remaining(
     entries: Iterable[Entry | Failed], manifest: Manifest, config: ProtectConfig
 ) -> Iterator[Entry | Failed | Skipped | Done]:
-    """Each input as it is to be worked on, or as what became of it without any work.
+    """Yield each input that needs work, or its outcome if it needs none.
 
     With ``--on-exists overwrite`` all is done again. Else an input is done where its last row was made with the same
     settings and the same generator from the same file, and its target is there.
@@ -47,7 +47,7 @@ def _by_policy(entry: Entry, row: Row | None, config: ProtectConfig) -> Entry | 
     if config.on_exists == "rename" or not (config.out / entry.target).exists():
         return entry
     ours = row is not None and row["target"] == entry.target
-    what = "it was written with other settings or from another file" if ours else "it is there already"
+    what = "written with other settings or from another file" if ours else "already exists"
     reason = f"{entry.target}: {what}; pass --on-exists overwrite or rename"
     if config.on_exists == "fail":
         return Failed(entry, "write", PhotoError(reason))
@@ -66,14 +66,14 @@ def _is_done(row: Row, entry: Entry, manifest: Manifest, config: ProtectConfig) 
 
 
 def _is_final(row: Row, config: ProtectConfig) -> bool:
-    """Whether a photo that was skipped would be skipped again; where a target was in the way it may be gone."""
+    """Whether a skipped photo would be skipped again; an existing target that was in the way may be gone."""
     if row["reason"] == ALREADY:
         return not config.again
     return "--on-exists" not in row["reason"]
 
 
 def _is_same(row: Row, entry: Entry) -> bool:
-    """Whether the source is still the file of its row: by size and time; where only the time differs, by content."""
+    """Whether the source is unchanged since its row: by size and mtime; if only the mtime differs, by content."""
     size, mtime_ns = row["stat"]
     if size != entry.size:
         return False
@@ -84,7 +84,7 @@ def _is_same(row: Row, entry: Entry) -> bool:
 
 
 def free_target(target: str, config: ProtectConfig) -> str:
-    """``target``, or with ``--on-exists rename`` the first name after it that is free.
+    """``target``, or with ``--on-exists rename`` the next free name.
 
     Raises:
         PhotoError: the output folder can have no such name, as it is too long.
@@ -103,5 +103,5 @@ def free_target(target: str, config: ProtectConfig) -> str:
 
 
 def is_recorded(item: Any) -> bool:
-    """Whether it needs neither work nor a row: the manifest has one that stays."""
+    """Whether it needs neither work nor a new row, because its row in the manifest remains."""
     return isinstance(item, Done) or (isinstance(item, Skipped) and item.recorded)

@@ -184,7 +184,7 @@ class Stages:
             if recognise(head) is None:
                 return _no_picture(entry, head)
             if entry.size > _BYTES_A_PIXEL * self.config.max_pixels:
-                raise UnsafePhoto(f"{entry.size} bytes are more than a picture of --max-pixels can have")
+                raise UnsafePhoto(f"{entry.size} bytes are more than an image of --max-pixels can have")
             data = head + file.read()
         decoder = open_picture(data, max_pixels=self.config.max_pixels, animated=self.config.animated)
         if tag.is_tagged(decoder.metadata.xmp) and not self.config.again:
@@ -303,7 +303,5 @@ class Stages:
 def _no_picture(entry: Entry, head: bytes) -> Skipped:
     """A file that is no picture: passed over, unless its name or the user says that it is one."""
     if entry.named or os.path.splitext(entry.name)[1].lower() in PICTURES:  # noqa: PTH122
-        raise PhotoError(
-            "the file is empty" if not head else "its content is not that of a picture, whatever its name says"
-        )
+        raise PhotoError("the file is empty" if not head else "not a supported image file (despite its extension)")
     return Skipped(entry, NO_PICTURE, picture=False)

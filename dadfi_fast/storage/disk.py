@@ -34,8 +34,8 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FATAL:
-            raise DiskError(f"{path} cannot be written: {_FATAL[error.errno]}") from error
-        raise PhotoError(f"{path} cannot be written: {error.strerror}") from error
+            raise DiskError(f"cannot write {path}: {_FATAL[error.errno]}") from error
+        raise PhotoError(f"cannot write {path}: {error.strerror}") from error
 
 
 class OutFolder:
@@ -55,7 +55,7 @@ class OutFolder:
             try:
                 path.mkdir(parents=True, exist_ok=True)
             except (FileExistsError, NotADirectoryError) as error:
-                raise DiskError(f"{path} cannot be made: a part of the path is a file; name another --out") from error
+                raise DiskError(f"cannot create {path}: a part of the path is a file. Choose another --out.") from error
         self.discard(self.stage("probe", b"\0"))
 
     def stage(self, target: str, data: bytes, *, like: Path | None = None) -> Path:

@@ -33,7 +33,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise DataError(f"{path} is no checkpoint of this program ({error}); name another --out folder") from error
+        raise DataError(f"{path} is not a checkpoint of dadfi-fast: {error}. Choose another --out folder.") from error
     return state
 
 
@@ -65,5 +65,5 @@ def _half(value: Tensor, name: str) -> Tensor:
         return value
     small = value.half()
     if not small.isfinite().all():
-        raise DataError(f"{name} does not fit into float16; go on from the whole checkpoint instead")
+        raise DataError(f"{name} does not fit into float16. Resume from the full checkpoint instead.")
     return small

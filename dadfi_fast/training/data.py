@@ -96,7 +96,7 @@ def load_faces(
     wanted = ((name, data) for name, data in _members(sources) if table is None or name in table)
     files = list(islice(wanted, limit))
     if not files:
-        raise DataError(f"no picture found in {', '.join(map(str, sources))}; give tar archives or folders of pictures")
+        raise DataError(f"no image found in {', '.join(map(str, sources))}. Pass tar archives or folders of images.")
     names = tuple(name for name, _ in files)
     with ThreadPoolExecutor(cores()) as pool:  # Pillow lets other threads run while it decodes
         pixels = np.stack(list(pool.map(lambda file: _decode(file[0], file[1], image_size), files)))
@@ -109,7 +109,7 @@ def read_attributes(path: Path, columns: Sequence[str]) -> dict[str, list[float]
         rows = csv.DictReader(file)
         missing = [c for c in ("image", *columns) if c not in (rows.fieldnames or ())]
         if missing:
-            raise DataError(f"{path} has no column {', '.join(missing)}; it has: {', '.join(rows.fieldnames or ())}")
+            raise DataError(f"{path} has no column {', '.join(missing)}. Available: {', '.join(rows.fieldnames or ())}")
         return {row["image"]: [float(row[c]) for c in columns] for row in rows}
 
 
@@ -121,7 +121,7 @@ def _members(sources: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
         elif source.is_file() and tarfile.is_tarfile(source):
             yield from _tar_members(source)
         else:
-            raise DataError(f"{source} is neither a folder nor a tar archive; name one of those with --data")
+            raise DataError(f"{source} is neither a folder nor a tar archive. Pass one of these with --data.")
 
 
 def _tar_members(source: Path) -> Iterator[tuple[str, bytes]]:
@@ -141,7 +141,7 @@ def _decode(name: str, data: bytes, image_size: int) -> UInt8:
             box = (left, top, left + side, top + side)
             picture = image.convert("RGB")
     except OSError as error:
-        raise DataError(f"{name} cannot be decoded ({error}); take it out of the data") from error
+        raise DataError(f"{name} cannot be decoded ({error}). Remove it from the data.") from error
     if (side, side) != (image_size, image_size) or picture.size != (side, side):
         picture = picture.resize((image_size, image_size), Image.Resampling.LANCZOS, box=box)
     return np.asarray(picture).transpose(2, 0, 1)

@@ -72,7 +72,7 @@ def run(
 
     Under torchrun every process takes the same steps with randomness of its own, and the first one writes.
 
-    Ctrl-C and SIGTERM end the run after the step at hand, with its state put away.
+    Ctrl-C and SIGTERM end the run after the current step, with its state put away.
 
     Raises:
         KeyboardInterrupt: the run was ended from outside.

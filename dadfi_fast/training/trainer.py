@@ -127,7 +127,7 @@ class DadfiTrainer:
 
     def load(self, state: dict[str, Any]) -> None:
         if state["targets"] != {t.name: t.sha256 for t in self.targets}:
-            raise DataError("the checkpoint was made against other deepfake models; train into another --out folder")
+            raise DataError("the checkpoint was trained against other deepfake models. Choose another --out folder.")
         for part in _PARTS:
             getattr(self, part).load_state_dict(state[part])
         self.perturbations = [perturbation.to(self.device) for perturbation in state["marks"]]

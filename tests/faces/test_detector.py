@@ -152,7 +152,7 @@ class TestLibFaceDetection:
     def test_a_library_with_another_network_runs_itself(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(libfacedetection, "weights_in", lambda _: None)
         assert libfacedetection.LibFaceDetection().runner == "library"
-        with pytest.raises(BackendMissing, match="leave out the runner"):
+        with pytest.raises(BackendMissing, match="Remove the runner"):
             libfacedetection.LibFaceDetection(runner="openvino")
 
     @pytest.mark.parametrize("picture", ["portrait.jpg", "group.jpg", "no-face.jpg"])

@@ -174,7 +174,7 @@ def test_pngs_become_full_colour_jpegs(encoded: Make) -> None:
 
 
 def test_what_a_codec_refuses_is_told(encoded: Make) -> None:
-    with pytest.raises(PhotoError, match="cannot be written as WEBP"):
+    with pytest.raises(PhotoError, match="cannot write it as WEBP"):
         again(encoded("PNG", size=(1, 17000)), form="webp")
 
 

@@ -50,7 +50,7 @@ def test_a_tree_is_protected(photos: Fill, run: Run, encoded: Make, tmp_path: Pa
         assert len(row["faces"]) == 1 and row["seconds"] > 0
         assert row["written"]["psnr"] > 25
     assert rows["sub/b.png"]["written"]["linf"] == 6  # lossless: just what was handed to the encoder
-    assert rows["n.txt"]["status"] == "skipped" and rows["n.txt"]["reason"] == "no picture"
+    assert rows["n.txt"]["status"] == "skipped" and rows["n.txt"]["reason"] == "not an image"
 
 
 def test_the_order_is_that_of_the_inputs(photos: Fill, run: Run, encoded: Make) -> None:
@@ -198,7 +198,7 @@ def test_a_strangers_file_is_never_touched(
     _, rows = run(on_exists=policy)
     assert (rows["a.jpg"]["status"], rows["a.jpg"]["target"]) == (status, target)
     if policy == "skip":
-        assert rows["a.jpg"]["reason"] == "a.jpg: it is there already; pass --on-exists overwrite or rename"
+        assert rows["a.jpg"]["reason"] == "a.jpg: already exists; pass --on-exists overwrite or rename"
         run(on_exists=policy)
         assert len((tmp_path / "out" / NAME).read_text().splitlines()) == 1
     assert (tmp_path / "out" / "a.jpg").read_bytes() == b"mine"
@@ -225,7 +225,7 @@ def test_out_within_source(photos: Fill, run: Run) -> None:
 def test_out_that_is_the_source_is_refused(photos: Fill, run: Run) -> None:
     source = photos({"a.jpg": None})
     before = files(source)
-    with pytest.raises(UsageError, match="inputs are never written to"):
+    with pytest.raises(UsageError, match="inputs are never modified"):
         run(out=source)
     assert files(source) == before and not (source / NAME).exists()
 

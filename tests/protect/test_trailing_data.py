@@ -32,8 +32,8 @@ class TestRun:
     @pytest.mark.usefixtures("source")
     def test_dropped_and_said_so(self, run: Run, tmp_path: Path) -> None:
         _, rows = run()
-        assert rows["film.jpg"]["reason"] == "dropped a film (0.0 MB) from behind the picture"
-        assert rows["more.jpg"]["reason"] == "dropped a further picture (0.0 MB) from behind the picture"
+        assert rows["film.jpg"]["reason"] == "dropped trailing video (0.0 MB)"
+        assert rows["more.jpg"]["reason"] == "dropped trailing image (0.0 MB)"
         assert rows["a.jpg"]["reason"] is None
         film = (tmp_path / "out" / "film.jpg").read_bytes()
         assert find_trailer(film) is None and b"ftyp" not in film
@@ -42,7 +42,7 @@ class TestRun:
 
     def test_kept_and_said_so(self, run: Run, source: Path, tmp_path: Path) -> None:
         _, rows = run(trailer="keep", verify=1.0)
-        assert rows["film.jpg"]["reason"] == "kept a film (0.0 MB) from behind the picture"
+        assert rows["film.jpg"]["reason"] == "kept trailing video (0.0 MB)"
         for name in ("film.jpg", "more.jpg"):
             before, after = (found((folder / name).read_bytes()) for folder in (source, tmp_path / "out"))
             assert after.data == before.data and rows[name]["linf"] == 6
@@ -54,7 +54,7 @@ class TestRun:
     @pytest.mark.usefixtures("source")
     def test_another_format_has_no_room_for_it(self, run: Run) -> None:
         _, rows = run(trailer="keep", format="png")
-        assert rows["film.jpg"]["reason"] == "dropped a film (0.0 MB) from behind the picture"
+        assert rows["film.jpg"]["reason"] == "dropped trailing video (0.0 MB)"
 
     def test_a_copy_is_the_same_bytes(self, run: Run, source: Path, nobody: Any, tmp_path: Path) -> None:
         _, rows = run(detector=nobody)
@@ -66,11 +66,11 @@ class TestRun:
         _, rows = run(detector=nobody, strip_gps=True)
         written = (tmp_path / "out" / "film.jpg").read_bytes()
         assert find_trailer(written) is None
-        assert rows["film.jpg"]["reason"] == "no face found; dropped a film (0.0 MB) from behind the picture"
+        assert rows["film.jpg"]["reason"] == "no face found; dropped trailing video (0.0 MB)"
         assert decode(open_picture(written, max_pixels=10**6), Path("x")).pixels.shape == (48, 64, 3)
 
     def test_keeping_films_and_dropping_places_is_a_contradiction(self, run: Run) -> None:
-        with pytest.raises(UsageError, match="--trailer keep keeps the place"):
+        with pytest.raises(UsageError, match="--trailer keep and --strip-gps"):
             run(trailer="keep", strip_gps=True)
 
 

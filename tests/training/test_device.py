@@ -1,4 +1,4 @@
-"""Where training computes: on the processor, or on a GPU; `on_pretended` is what else there is to that."""
+"""Where training computes: on the CPU, or on a GPU; `on_pretended` is what else there is to that."""
 
 from __future__ import annotations
 

@@ -70,18 +70,17 @@ def open_picture(data: bytes, *, max_pixels: int, animated: str = "refuse") -> D
     """
     form = recognise(data[:HEAD])
     if form is None:
-        raise PhotoError("this is no picture" if data else "the file is empty")
+        raise PhotoError("not a supported image file" if data else "the file is empty")
     if form == "RAW":
         raise PhotoError(raw.REFUSED)
     decoder = _decoder(data, form)
     if decoder.width * decoder.height > max_pixels:
         raise UnsafePhoto(
-            f"{decoder.width}x{decoder.height} pixels are more than --max-pixels {max_pixels};"
-            " raise it if the file is trusted"
+            f"{decoder.width}x{decoder.height} pixels exceed --max-pixels {max_pixels}. Raise it if you trust the file."
         )
     if decoder.frames > 1 and animated == "refuse":
         raise PhotoError(
-            f"it has {decoder.frames} frames or pages; only still pictures are protected, unless --animated first"
+            f"the file has {decoder.frames} frames or pages. Pass --animated first to protect only the first frame."
         )
     return decoder
 

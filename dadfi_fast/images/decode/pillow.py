@@ -155,8 +155,8 @@ def _open(data: bytes, form: str) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=["JPEG", "MPO"] if form == "JPEG" else [form])
     except Exception as error:  # on damaged files Pillow and its codecs raise whatever comes
         if form == "AVIF" and not features.check("avif"):
-            raise PhotoError("AVIF needs a newer Pillow; run: pip install --upgrade 'pillow>=11.3'") from error
-        raise PhotoError(f"the {form} is damaged, or of a kind that Pillow cannot read") from error
+            raise PhotoError("AVIF needs a newer Pillow. Run: pip install --upgrade 'pillow>=11.3'") from error
+        raise PhotoError(f"the {form} is damaged, or of a variant that Pillow cannot read") from error
     return image
 
 
@@ -172,9 +172,9 @@ def _target(image: Image.Image) -> str:
     """The mode that a picture's mode is converted to: L, LA, RGB or RGBA."""
     mode = image.mode
     if mode in ("I", "F"):
-        raise PhotoError(f"32 bits a channel (mode {mode}) are not supported; convert it to 16 bits")
+        raise PhotoError(f"32 bits per channel (mode {mode}) is not supported. Convert the image to 16 bits.")
     if mode == "LAB":
-        raise PhotoError("CIELab is not supported; convert it to RGB")
+        raise PhotoError("CIELab is not supported. Convert the image to RGB.")
     grey = mode in ("1", "L", "LA", "La") or mode.startswith("I;16")
     alpha = mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
     return ("L" if grey else "RGB") + ("A" if alpha else "")

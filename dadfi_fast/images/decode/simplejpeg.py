@@ -33,7 +33,7 @@ class JpegDecoder(Decoder):
     def __init__(self, data: bytes, header: JpegHeader) -> None:
         if header.precision != 8:
             raise PhotoError(
-                f"a JPEG with {header.precision} bits a sample is not supported; convert it to 8 bits or PNG"
+                f"a JPEG with {header.precision} bits per sample is not supported. Convert it to 8 bits or PNG."
             )
         self._data = data
         self._grey = len(header.sampling) == 1

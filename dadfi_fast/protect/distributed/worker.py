@@ -67,7 +67,10 @@ class GeneratorContextFactory:
 
         artifact = load_generator_file(self.generator)
         if artifact.sha256 != self.sha256:
-            raise UsageError(f"{self.generator} is another file on this machine; install the same dadfi-fast on all")
+            raise UsageError(
+                f"{self.generator} is a different file on this machine."
+                " Install the same version of dadfi-fast on all machines."
+            )
         backend, why = choose(self.backend, device=config.device)
         threads = max(1, config.threads // _THREADS_TO_ONE_OF_THE_GENERATOR)
         attack = GeneratorAttack(backend(artifact, device=config.device, threads=threads), Budget(config.strength))
@@ -104,7 +107,7 @@ class Worker:
         known: a file of the run in the output folder, which must be seen from here.
 
     Raises:
-        DadfiError: it cannot work here; the message says what mends it.
+        DadfiError: it cannot work here; the message says how to fix it.
     """
 
     def __init__(self, config: ProtectConfig, factory: ContextFactory, known: str) -> None:
@@ -112,12 +115,15 @@ class Worker:
         self._config = replace(config, on_exists="overwrite")  # the run has settled which target each input gets
         if isinstance(config.out, Path) and not (config.out / known).exists():
             raise UsageError(
-                f"--out {config.out} is another folder on this machine; name one that all machines share, or a URL"
+                f"--out {config.out} is a different folder on this machine."
+                " Choose one that all machines share, or a URL."
             )
         for source in config.sources:
             folder = parse_path(source)
             if isinstance(folder, Path) and not glob.has_magic(source) and not folder.exists():
-                raise UsageError(f"{source} is not on this machine; name a folder that all machines share, or a URL")
+                raise UsageError(
+                    f"{source} does not exist on this machine. Choose a folder that all machines share, or a URL."
+                )
         self._context = factory(config)
 
     @property

@@ -2,7 +2,7 @@
 
 DALI decodes, faces are cut out, perturbed by the backend and blended in, nvImageCodec encodes. What else crosses the
 bus is small: rows of possible faces, and the largest change of each photo. On a GPU this has never run; the tests run
-it on a processor, where every step has the same code and the memory is another.
+it on a CPU, where every step has the same code and the memory is another.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class GpuPipeline:
 
 
 def fits(item: Any) -> bool:
-    """Whether this is a photo for the card; larger ones go to the processor, in the same run."""
+    """Whether this is a photo for the card; larger ones go to the CPU, in the same run."""
     if not is_for_dali(item):
         return False
     loaded: Loaded = item
@@ -175,7 +175,7 @@ def fits(item: Any) -> bool:
 def searched_on(detector: Detector, device: str) -> tuple[str, str | None]:
     """Where faces are looked for, with photos on ``device``; and why not there, where it is elsewhere."""
     if not isinstance(detector, YuNet):
-        return "cpu", f"{detector.name} runs on processors only"
+        return "cpu", f"{detector.name} runs on CPUs only"
     from dadfi_fast.faces.yunet_batch import missing
 
     why = missing(device)

@@ -78,7 +78,7 @@ class StarGAN2Trainer(DeepfakeTrainer):
         hair = self.labels[:, exclusive(ATTRIBUTES)]
         self.domains = [((hair[:, i] == 1) & (hair.sum(1) == 1)).nonzero().flatten() for i in range(hair.shape[1])]
         if not all(map(len, self.domains)):
-            raise DataError("StarGAN v2 needs pictures of every hair colour; give more --data")
+            raise DataError("StarGAN v2 needs images of every hair colour. Pass more --data.")
         count, sizes = len(self.domains), (config.image_size, config.style_dim)
         kept: dict[str, Any] = {"max_width": config.max_width, "width": config.width}
         self.generator = self._made(stargan2.Generator(*sizes, high_pass=0, **kept))

@@ -114,7 +114,9 @@ class DeepfakeTrainer(ABC):
             try:
                 network.load_state_dict(network.state_dict() | dict(weights))
             except RuntimeError as error:
-                raise DataError(f"cannot start from these weights: {error}. Give the sizes that they have.") from error
+                raise DataError(
+                    f"cannot start from these weights: {error}. Pass the sizes they were trained with."
+                ) from error
 
     @torch.no_grad()
     def report(self, folder: Path, number: int) -> None:
