@@ -152,6 +152,17 @@ def test_a_critic_that_warms_up_leaves_the_generator_alone(faces: Faces) -> None
     assert "g_adv" in trainer.step(1, step_rng(0, 1))
 
 
+def test_a_new_critic_warms_up_wherever_the_generator_has_come_to(tmp_path: Path, faces: Faces) -> None:
+    first, second, third = (made("stargan", faces, warm_up=2) for _ in range(3))
+    run(first, steps=4, seed=0, folder=tmp_path / "first")
+    small = checkpoint.compact(checkpoint.load(tmp_path / "first" / "checkpoint.pt"), critic=False)
+    assert "critic" not in small and "mean" in small
+    second.start(small)
+    assert "g_adv" not in second.step(4, step_rng(0, 4))
+    third.load(second.state())  # an interruption does not begin it anew
+    assert "g_adv" not in third.step(5, step_rng(0, 5)) and "g_adv" in third.step(6, step_rng(0, 6))
+
+
 @each
 def test_goes_on_from_a_compact_checkpoint(family: str, tmp_path: Path, faces: Faces) -> None:
     first, second = made(family, faces), made(family, faces, seed=1)

@@ -27,7 +27,7 @@ class WganConfig(DeepfakeConfig):
     """Settings of a critic with gradient penalty."""
 
     n_critic: int = 2
-    warm_up: int = 0  # steps without a generator update, for a new critic beside a generator that was trained before
+    warm_up: int = 0  # first steps without a generator update, for a new critic beside a trained generator
     lr: float = 2e-4
     lambda_gp: float = 10.0
     penalty_every: int = 1  # critic updates to one gradient penalty, which then counts that many times
@@ -55,12 +55,14 @@ class WganTrainer(DeepfakeTrainer):
         self.g_opt = self.optimizer(self.generator, config.lr, betas=(0.5, 0.999))
         self.d_opt = self.optimizer(self.critic, config.lr, betas=(0.5, 0.999))
         self.recent: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=config.n_critic)  # pictures, labels, fakes
+        self.begun: int | None = None  # the step that the critic began with
 
     def state(self) -> dict[str, Any]:
-        return super().state() | {"recent": list(self.recent)}
+        return super().state() | {"recent": list(self.recent), "begun": self.begun}
 
     def load(self, state: dict[str, Any]) -> None:
         super().load(state)
+        self.begun = state.get("begun", 0)
         for batch in state.get("recent", ()):
             self.recent.append(tuple(tensor.to(self.device) for tensor in batch))
 
@@ -86,10 +88,11 @@ class WganTrainer(DeepfakeTrainer):
 
     def step(self, number: int, rng: torch.Generator) -> Losses:
         self.schedule(number, self.g_opt, self.d_opt)
+        self.begun = number if self.begun is None else self.begun
         losses: Losses = {}
         for turn in range(self.config.n_critic):
             losses |= self._critic_step(number * self.config.n_critic + turn, rng)
-        return losses | (self._generator_step(number, rng) if number >= self.config.warm_up else {})
+        return losses if number < self.begun + self.config.warm_up else losses | self._generator_step(number, rng)
 
     def _draw(self, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """A batch, its labels, and target labels: another picture's (as official)."""
