@@ -100,7 +100,7 @@ def _some(settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "photos": photos_in(settings["photos"]),
         "generator": settings["generator"],
-        "device": "cpu" if settings["device"] == "auto" else settings["device"],
+        "device": settings["device"],
         "scratch": settings["scratch"],
     }
 
@@ -111,35 +111,21 @@ def _measure(
     count: int,
     repeats: int,
     workers: int | None,
-    generator: str | None,
-    backend: str,
-    device: str,
-    detector: str,
-    detector_model: Path | None,
     engines: bool,
     scratch: Path | None,
     quiet: bool,
+    **names: Any,
 ) -> list[Row]:
     from tempfile import TemporaryDirectory
 
-    from dadfi_fast.backends.generator_file import DEFAULT, load_generator_file
     from dadfi_fast.bench.throughput import Setup, prepare
-    from dadfi_fast.faces.detector import choose_detector
 
-    find, reason = choose_detector(detector, model=detector_model)
-    setup = Setup(
-        photos=photos_in(photos),
-        artifact=load_generator_file(generator or DEFAULT),
-        detector=find,
-        backend=backend,
-        device="cpu" if device == "auto" else device,
-        count=count,
-        workers=workers,
-        engines=engines,
-    )
+    parts = options.assembly(names)
+    setup = Setup(photos=photos_in(photos), parts=parts, count=count, workers=workers, engines=engines)
     with TemporaryDirectory(prefix="dadfi-bench-", dir=scratch) as folder, prepare(setup, Path(folder)) as bench:
         if not quiet:
-            console.message(f"generator on {bench.backends.chosen.describe}; faces by {find.name} ({reason})")
+            options.chosen_device(parts.backend, parts.device)
+            console.message(f"generator on {bench.backends.chosen.describe}; faces by {parts.faces_by}")
             for why in bench.backends.missing:
                 console.message(f"not measured: {why}")
         with console.progress(len(bench.cases) * (repeats + 1), "cases", quiet=quiet) as progress:

@@ -82,16 +82,12 @@ def _line(row: Row, over: str) -> tuple[object, ...]:
 
 def _rig(scratch: Path) -> BenchSetup:
     """The usual detector, generator and backend; the generator on one thread, as what is measured is cores."""
-    from dadfi_fast.attacks.generator import GeneratorAttack
-    from dadfi_fast.backends.generator_file import load_generator_file
-    from dadfi_fast.backends.registry import choose
     from dadfi_fast.bench.setup import BenchSetup
-    from dadfi_fast.faces.detector import choose_detector
+    from dadfi_fast.protect.assembly import Assembly
     from dadfi_fast.protect.config import ProtectConfig
     from dadfi_fast.protect.malloc import tune_malloc
-    from dadfi_fast.types import Budget
 
     tune_malloc()
-    detector, _ = choose_detector()
+    parts = Assembly(device="cpu")
     config = ProtectConfig(sources=("in",), out=scratch, no_face="whole", verify=0.0, again=True)
-    return BenchSetup(config, detector, GeneratorAttack(choose()[0](load_generator_file(), threads=1), Budget()))
+    return BenchSetup(config, parts.chosen_detector[0], parts.attack(threads=1))

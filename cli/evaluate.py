@@ -102,6 +102,7 @@ def command(
     from dadfi_fast.evaluate.experiment import EXPERIMENTS, Setup, write
 
     chosen = {name: EXPERIMENTS[name] for name in experiments}
+    device = options.chosen_device(backend, device, quiet=quiet)
     _need("torch", "matplotlib", *(["onnx"] if set(chosen) & DIFFERENTIATE else []))
     setup = Setup(
         sources, attributes, models, models_dir, sample=sample, fid=fid, seed=seed, generators=generators,

@@ -89,13 +89,14 @@ def command(
     JSON file beside them. The names of the files go to stdout. With --check the exit code is 1 if a difference is
     larger than its precision may have, or if nothing here can run what was written.
     """
-    from dadfi_fast.export.targets import ENGINES, export
+    from dadfi_fast.backends.registry import BACKENDS
+    from dadfi_fast.export.targets import export
 
     if (layers or photos) and not check:
         raise UsageError("--layers and --photos belong to --check")
     if layers and to != "onnx":
         raise UsageError("--layers is for --to onnx: the other files have their layers merged")
-    place = ("cuda" if to in ENGINES else "cpu") if device == "auto" else device
+    place = options.chosen_device(to if to in BACKENDS else "auto", device, quiet=quiet or not check)
     written = export(to, generator, folder=out, narrow=half, fused=fused, architectures=arch, device=place)
     found = _check(written, place, generator, photos, layers=layers) if check else None
     if as_json:

@@ -70,6 +70,7 @@ def command(
     changes = settings | {"image_size": image_size, "seed": seed} | ({"steps": steps} if steps else {})
     changes |= {"device": device} if device != "auto" else {}
     config, make = _family(family, changes)
+    options.chosen_device("torch", config.device)
     kind: dict[str, Any] = {"image_size": image_size, "attributes": attributes, "columns": ATTRIBUTES}
     console.message(f"reading {', '.join(p.name for p in sources)}")
     faces = load_faces(sources, **kind)

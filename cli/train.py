@@ -89,6 +89,7 @@ def command(
     named = {"steps": steps, "seed": seed, "device": None if device == "auto" else device}
     changes = settings | {key: value for key, value in named.items() if value is not None}
     config = load_config(recipe, changes)
+    options.chosen_device("torch", config.device)
     targets = load_targets([find_card(model, folder=models_dir) for model in config.models])
     kind: dict[str, Any] = {
         "image_size": config.stored_size, "attributes": attributes, "columns": targets[0].columns

@@ -152,7 +152,7 @@ class CheckResult:
 
 
 def check_files(
-    pairs: Sequence[Pair | tuple[Path, Path]],
+    pairs: Sequence[Pair | tuple[str | Path, str | Path]],
     *,
     models: Sequence[DeepfakeModel] | None = None,
     classifier: AttributeModel | None = None,
@@ -186,7 +186,7 @@ def check_files(
     """
     fakes = FakeSets(Inception(), count=fid, conditions=[each.name for each in (WRITTEN, *conditions)]) if fid else None
     watchers = [*watchers, fakes] if fakes else watchers
-    known = list(dict.fromkeys(pair if isinstance(pair, Pair) else Pair(pair[1].name, *pair) for pair in pairs))
+    known = list(dict.fromkeys(pair if isinstance(pair, Pair) else _pair(*map(Path, pair)) for pair in pairs))
     drawn = draw(known, n=sample, seed=seed)
     if not drawn:
         raise NothingToDo("there is no file to check")
@@ -205,6 +205,10 @@ def check_files(
     if not samples:
         raise DadfiError(f"none of the {len(drawn)} files could be compared; the first: {failures[0][1]}")
     return CheckResult(samples, failures, tuple(model.name for model in models), tuple(every), len(known), seed, fakes)
+
+
+def _pair(original: Path, protected: Path) -> Pair:
+    return Pair(protected.name, original, protected)
 
 
 def _default_detector() -> Find:

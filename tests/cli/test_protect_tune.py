@@ -62,7 +62,7 @@ def test_profile(protect: Command, tmp_path: Path) -> None:
     ("options", "code", "message"),
     [
         (("--profile", "MISSING/t.json"), 1, "--profile"),
-        (("--profile", "t.json", "--watch"), 2, "--profile is for a run that ends"),
+        (("--profile", "t.json", "--watch"), 2, "--profile and --watch cannot be combined"),
     ],
 )
 def test_what_cannot_be_profiled(
