@@ -41,7 +41,7 @@ def test_the_examples_on_the_page(root: Path, folder: Path) -> None:
     page = (root / "docs" / "python.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     examples = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, "docs/python.md", None, 0)
-    assert len(blocks) == 3 and len(examples.examples) == 12
+    assert len(blocks) == 3 and len(examples.examples) == 14
     reported: list[str] = []
     failed, _ = doctest.DocTestRunner().run(examples, out=reported.append)
     assert not failed, "".join(reported)
@@ -53,7 +53,7 @@ def test_the_example_in_the_readme(root: Path, folder: Path) -> None:
     names: dict[str, Any] = {"array": portrait(folder)}
     exec(block, names)
     assert names["protected"].shape == names["array"].shape and names["summary"].written == 1
-    assert "stargan" in names["result"].models
+    assert "stargan-64" in names["result"].models
 
 
 @pytest.mark.parametrize("strength", [0.01, 0.05, 0.1])
