@@ -21,7 +21,7 @@ from dadfi_fast.protect import auto
 from dadfi_fast.protect.assembly import Assembly
 from dadfi_fast.protect.auto import Settings
 from dadfi_fast.protect.blend import blend
-from dadfi_fast.protect.config import STRENGTH, ProtectConfig, generator_threads
+from dadfi_fast.protect.config import ProtectConfig, check_strength, generator_threads
 from dadfi_fast.protect.crop import crops, squares
 from dadfi_fast.protect.discover import discover
 from dadfi_fast.protect.gpu.decoder import choose_decoder
@@ -76,9 +76,7 @@ class Protector:
         *,
         detector_model: str | os.PathLike[str] | None = None,
     ) -> None:
-        low, high = STRENGTH
-        if not low <= strength <= high:
-            raise UsageError(f"cannot protect with strength {strength:g}: out of range. Pass {low:g} to {high:g}.")
+        check_strength(strength)
         model = None if detector_model is None else Path(detector_model)
         self.strength = strength
         self.parts = Assembly(

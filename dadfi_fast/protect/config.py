@@ -97,7 +97,7 @@ class ProtectConfig:
             raise UsageError(
                 "--trailer keep keeps the place that phones write into films as well; leave out it or --strip-gps"
             )
-        _between("--strength", self.strength, *STRENGTH)
+        check_strength(self.strength)
         _between("--verify", self.verify, 0, 1)
         _between("--quality", 100 if self.quality is None else self.quality, 1, 100)
         for flag, value in (("--max-pixels", self.max_pixels), ("--batch", self.batch), ("--workers", self.workers)):
@@ -138,6 +138,15 @@ class ProtectConfig:
     def generator_threads(self) -> int:
         """CPU threads of one call of the generator, where this process has the machine to itself."""
         return generator_threads(cores())
+
+
+def check_strength(strength: float) -> None:
+    """Refuse a strength that is out of range.
+
+    Raises:
+        UsageError: it is not between the two of `STRENGTH`.
+    """
+    _between("--strength", strength, *STRENGTH)
 
 
 def generator_threads(threads: int) -> int:
