@@ -32,28 +32,30 @@ command.add_command(cluster)
 
 
 @command.command("throughput")
-@click.option("--photos", type=_FOLDER, metavar="DIR", help="Photos to run on.  [default: the examples of a checkout]")
-@click.option("--count", type=click.IntRange(1), default=32, show_default=True, help="Photos in a round.")
-@click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Rounds.")
+@click.option("--photos", type=_FOLDER, metavar="DIR", help="Folder of photos to run on.  [default: examples/photos]")
+@click.option("--count", type=click.IntRange(1), default=32, show_default=True, help="Number of photos in a round.")
+@click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Number of rounds.")
 @click.option(
     "--workers",
     metavar="auto|N",
     default="auto",
     show_default=True,
     callback=options.auto_or_count,
-    help="Threads; and processes of pillow.",
+    help="Number of threads, and of processes of the pillow baseline.",
 )
-@click.option("--generator", metavar="NAME|FILE.onnx", help="Which generator.  [default: the one that ships]")
+@click.option(
+    "--generator", metavar="NAME|FILE.onnx", help="Name of the generator, or its ONNX file.  [default: generator-s]"
+)
 @options.backend
 @click.option(
     "--preset",
     "presets",
     type=click.Choice(["s", "m", "l"]),
     multiple=True,
-    help="With --backend all: also a generator of this preset with random weights.",
+    help="Also measure a generator of this preset with random weights (--backend all).",
 )
 @options.detector
-@click.option("--engines", is_flag=True, help="Also protect by two processes, and by Ray on this machine.")
+@click.option("--engines", is_flag=True, help="Also measure two processes, and Ray on this machine.")
 @click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
 @options.rows_to
 @options.quiet
@@ -149,18 +151,32 @@ def _note(row: Row) -> str:
 
 @command.command("kernels")
 @options.device
-@click.option("--preset", type=click.Choice(["s", "m", "l"]), default="s", show_default=True, help="Of the generator.")
 @click.option(
-    "--batch", "batches", type=click.IntRange(1), multiple=True, default=[8], show_default=True, help="Crops of 256 px."
+    "--preset", type=click.Choice(["s", "m", "l"]), default="s", show_default=True, help="Preset of the generator."
+)
+@click.option(
+    "--batch",
+    "batches",
+    type=click.IntRange(1),
+    multiple=True,
+    default=[8],
+    show_default=True,
+    help="Number of 256 px crops in a call; repeatable.",
 )
 @click.option(
     "--dtype",
     "dtypes",
     type=click.Choice(["f32", "f16", "bf16"]),
     multiple=True,
-    help="Of the planes.  [default: f32 on cpu; f32 and f16 on cuda]",
+    help="Data type of the planes; repeatable.  [default: f32 on cpu; f32 and f16 on cuda]",
 )
-@click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Rounds; 100 times that on cuda.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    default=9,
+    show_default=True,
+    help="Number of rounds; 100 times as many on cuda.",
+)
 @options.rows_to
 @options.quiet
 def kernels(

@@ -21,16 +21,22 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("defence")
-@click.option("--photos", type=_FOLDER, metavar="DIR", help="Photos to run on.  [default: the examples of a checkout]")
-@click.option("--count", type=click.IntRange(1), default=32, show_default=True, help="No more photos than these.")
+@click.option("--photos", type=_FOLDER, metavar="DIR", help="Folder of photos to run on.  [default: examples/photos]")
+@click.option("--count", type=click.IntRange(1), default=32, show_default=True, help="Largest number of photos.")
 @click.option(
-    "--strength", type=click.FloatRange(0.01, 0.1), default=0.05, show_default=True, help="Largest change of [-1, 1]."
+    "--strength",
+    type=click.FloatRange(0.01, 0.1),
+    default=0.05,
+    show_default=True,
+    help="Largest change on the [-1, 1] scale.",
 )
-@click.option("--generator", metavar="NAME|FILE.onnx", help="Which generator.  [default: the one that ships]")
+@click.option(
+    "--generator", metavar="NAME|FILE.onnx", help="Name of the generator, or its ONNX file.  [default: generator-s]"
+)
 @options.models
 @click.option(
     "--also", multiple=True, callback=options.listed, metavar="KIND:VALUE,...",
-    help="What happens to the files besides, each with rows of its own, as with check: jpeg:75, resize:0.5, blur:3.",
+    help="Also measure the files after a change, in separate rows: jpeg:75, resize:0.5, blur:3.",
 )  # fmt: skip
 @options.backend
 @options.detector

@@ -19,12 +19,14 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("growth")
-@click.option("--over", type=options.Choice(["megapixels", "faces", "photos"]), required=True, help="What is varied.")
+@click.option("--over", type=options.Choice(["megapixels", "faces", "photos"]), required=True, help="Quantity to vary.")
 @click.option(
     "--photos", type=_FOLDER, metavar="DIR",
-    help="The largest face there is the portrait; photos are cut from all.  [default: those of a checkout]",
+    help="Folder of photos; the largest face is the portrait.  [default: examples/photos]",
 )  # fmt: skip
-@click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Of each size.")
+@click.option(
+    "--repeats", type=click.IntRange(1), default=9, show_default=True, help="Number of measurements of each size."
+)
 @click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
 @options.rows_to
 @options.quiet

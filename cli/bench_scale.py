@@ -24,15 +24,27 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("scale")
-@click.option("--photos", type=_FOLDER, metavar="DIR", help="Pictures to cut from.  [default: those of a checkout]")
-@click.option("--count", type=click.IntRange(20), default=50_000, show_default=True, help="Files.")
-@click.option("--size", type=click.IntRange(32), default=112, show_default=True, help="Their shorter side, in pixels.")
 @click.option(
-    "--damaged", metavar="SHARE", default="1%", show_default=True, callback=options.share, help="How many are damaged."
+    "--photos",
+    type=_FOLDER,
+    metavar="DIR",
+    help="Folder of pictures to cut the photos from.  [default: examples/photos]",
 )
-@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for the files.  [default: the system's]")
+@click.option("--count", type=click.IntRange(20), default=50_000, show_default=True, help="Number of photos.")
+@click.option(
+    "--size", type=click.IntRange(32), default=112, show_default=True, help="Shorter side of the photos, in pixels."
+)
+@click.option(
+    "--damaged",
+    metavar="SHARE",
+    default="1%",
+    show_default=True,
+    callback=options.share,
+    help="Share of the photos to damage.",
+)
+@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
 @options.rows_to
-@click.option("--plot", type=_FILE, metavar="FILE.png", help="Draw the memory (wants the extra evaluate).")
+@click.option("--plot", type=_FILE, metavar="FILE.png", help="Plot the memory use (needs the extra evaluate).")
 @options.quiet
 def scale(
     photos: Path | None,

@@ -21,15 +21,17 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("doctor")
-@click.option("--photo", type=_FILE, metavar="FILE", help="Measure with this photo.  [default: a drawn portrait]")
 @click.option(
-    "--scratch", type=_FOLDER, metavar="DIR", help="Measure the disk of this folder.  [default: the system's]"
+    "--photo", type=_FILE, metavar="FILE", help="Photo to measure the speed with.  [default: a drawn portrait]"
 )
-@click.option("--measure/--no-measure", default=True, show_default=True, help="Measure the speed for three seconds.")
+@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder whose disk to measure.  [default: the system's]")
+@click.option(
+    "--measure/--no-measure", default=True, show_default=True, help="Measure the speed for about three seconds."
+)
 @options.json_output
 @options.quiet
 def command(photo: Path | None, scratch: Path | None, measure: bool, as_json: bool, quiet: bool) -> None:
-    """Say what this machine can run, and why not the rest.
+    """Show what this machine can run, and what is missing for the rest.
 
     Looks at the processor, memory, disk, GPU and driver, at every backend, face detector, image format and weights
     file; tells what does not run, why, and what mends it. It ends with the settings that `protect` picks by itself

@@ -27,43 +27,63 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.command("evaluate")
 @click.argument("experiments", metavar="EXPERIMENT...", nargs=-1, required=True)
-@click.option("--data", "sources", type=_PATH, multiple=True, required=True, help="Tar archive or folder of faces.")
-@click.option("--attributes", type=_FILE, metavar="CSV", help="Table of labels: image, then 0/1 attributes.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the results.")
-@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="How many pictures are drawn.  [default: all]")
+@click.option(
+    "--data", "sources", type=_PATH, multiple=True, required=True, help="Tar archive or folder of faces; repeatable."
+)
+@click.option("--attributes", type=_FILE, metavar="CSV", help="CSV table of labels: image name, then 0/1 attributes.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write the results to."
+)
+@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Number of pictures to draw.  [default: all]")
 @options.models
-@click.option("--models-dir", type=_FOLDER, help="Folder of deepfake models and their cards.  [default: what ships]")
+@click.option(
+    "--models-dir", type=_FOLDER, help="Folder of deepfake models with their cards.  [default: the bundled ones]"
+)
 @click.option(
     "--fid",
     type=click.IntRange(min=0),
     metavar="N",
     default=500,
     show_default=True,
-    help="Pictures in each of the two sets of a Frechet distance, as far as there are so many; 0: not measured.",
+    help="Measure the Frechet distance between two sets of at most N pictures each; 0: not measured.",
 )
 @click.option(
     "--generator", "generators", metavar="NAME", multiple=True, default=("generator-s",), show_default=True,
-    help="Its name, or an ONNX file; LABEL=NAME gives it another name. May be given several times.",
+    help="Name of a generator, or its ONNX file; LABEL=NAME renames it in the results. Repeatable.",
 )  # fmt: skip
-@click.option("--strength", type=float, default=0.05, show_default=True, help="Largest change, 0.01 to 0.1 of [-1, 1].")
+@click.option(
+    "--strength", type=float, default=0.05, show_default=True, help="Largest change on the [-1, 1] scale, 0.01 to 0.1."
+)
 @options.backend
 @options.detector
 @click.option(
     "--method", "methods", metavar="NAME,...", multiple=True, callback=options.listed,
-    help="Only these attacks beside the generators.  [default: all that can be made]",
+    help="Attacks to compare with the generators.  [default: all available]",
 )  # fmt: skip
 @click.option(
-    "--set", "settings", multiple=True, callback=setting, metavar="METHOD.KEY=VALUE", help="Change how an attack works."
+    "--set",
+    "settings",
+    multiple=True,
+    callback=setting,
+    metavar="METHOD.KEY=VALUE",
+    help="Override an attack's setting, such as pgd.steps=20; repeatable.",
 )
-@click.option("--train", type=_PATH, multiple=True, help="Other faces, for attacks that are made beforehand.")
+@click.option(
+    "--train",
+    type=_PATH,
+    multiple=True,
+    help="Tar archive or folder of faces to train attacks on (cmua, moma); repeatable.",
+)
 @click.option(
     "--train-sample", type=click.IntRange(min=1), metavar="N", default=200, show_default=True,
-    help="How many of them are drawn.",
+    help="Number of these faces to draw.",
 )  # fmt: skip
-@click.option("--cmua-compat", is_flag=True, help="With validity: also count success as CMUA's evaluation does.")
-@click.option("--watermark", type=_FILE, metavar="NPY", help="A universal perturbation, in place of making one (cmua).")
-@click.option("--fresh", is_flag=True, help="Measure everything anew; else what OUT has of the same run is kept.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another number draws other pictures.")
+@click.option("--cmua-compat", is_flag=True, help="Also count success as CMUA's evaluation does (validity).")
+@click.option(
+    "--watermark", type=_FILE, metavar="NPY", help="Universal perturbation to use instead of training one (cmua)."
+)
+@click.option("--fresh", is_flag=True, help="Measure everything again instead of reusing finished results in OUT.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 @options.quiet
 def command(
     experiments: tuple[str, ...], sources: tuple[Path, ...], attributes: Path | None, out: Path, sample: int | None,

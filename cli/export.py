@@ -30,36 +30,39 @@ def _words(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     "--to",
     type=options.Choice(["onnx", "openvino", "tensorrt", "tensorrt-rtx"]),
     required=True,
-    help="What the file is for.",
+    help="Format to export to.",
 )
 @click.option(
     "--generator",
     metavar="NAME|FILE",
-    help="A name, or FILE.onnx or FILE.safetensors with its card.  [default: the one that ships]",
+    help="Name of the generator, or FILE.onnx or FILE.safetensors with its card.  [default: generator-s]",
 )
 @click.option(
-    "--out", type=_FOLDER, metavar="DIR", help="Where to.  [default: here; engines: where their backend looks]"
+    "--out",
+    type=_FOLDER,
+    metavar="DIR",
+    help="Folder to write to.  [default: the current folder; for engines the backend's cache]",
 )
 @click.option(
     "--half/--full",
     default=None,
-    help="float16 with float32 statistics in the norms, or float32.  [default: half for engines, else full]",
+    help="Precision: float16 (norm statistics in float32), or float32.  [default: half for engines, otherwise full]",
 )
 @click.option(
     "--fused",
     is_flag=True,
-    help="onnx, tensorrt: norm, ReLU and addition in one node, which our CUDA kernel runs; other runtimes run it, too.",
+    help="Fuse norm, ReLU and addition into one node for our CUDA kernel (onnx, tensorrt). Other runtimes run it, too.",
 )
 @click.option(
     "--arch",
     metavar="LIST",
     callback=_words,
-    help="tensorrt-rtx: an engine for each of sm80,sm89,sm120; no GPU is needed.  [default: the GPU that is here]",
+    help="GPU architectures to build engines for, such as sm80,sm89 (tensorrt-rtx); needs no GPU.  [default: this GPU]",
 )
 @options.device
-@click.option("--check", is_flag=True, help="Run it, and compare with float32 PyTorch in levels of 0-255.")
-@click.option("--photos", type=_PHOTOS, metavar="DIR", help="With --check: on the faces of these photos, too.")
-@click.option("--layers", is_flag=True, help="With --check, for onnx: also after each layer.")
+@click.option("--check", is_flag=True, help="Run the result and compare it with float32 PyTorch, in levels of 0-255.")
+@click.option("--photos", type=_PHOTOS, metavar="DIR", help="Folder of photos whose faces --check also runs on.")
+@click.option("--layers", is_flag=True, help="Also compare after each layer (--check, onnx).")
 @options.json_output
 @options.quiet
 def command(
@@ -77,7 +80,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Write a generator in the form that another runtime wants.
+    """Export a generator for another runtime.
 
     \b
     onnx          NAME.onnx with its card: plain operators, any batch and size

@@ -22,10 +22,10 @@ COMMANDS: Final[Mapping[str, str]] = {
     "check": "Run protected files through the deepfake models and report what became of the fakes.",
     "train": "Train the generator that protects.",
     "models": "List, verify, add or train the deepfake models and generators.",
-    "export": "Write a generator in the form that another runtime wants.",
+    "export": "Export a generator for another runtime.",
     "bench": "Measure how fast and how well this machine protects.",
     "evaluate": "Run the experiments and write their tables and figures.",
-    "doctor": "Say what this machine can run, and why not the rest.",
+    "doctor": "Show what this machine can run, and what is missing for the rest.",
     "config": "Show the settings that a run of protect would have.",
     "completion": "Print the script that lets a shell complete commands, options and values.",
 }

@@ -38,7 +38,12 @@ MAX_PIXELS: Final = 200_000_000
 @click.command("add")
 @click.argument("name")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--image-size", type=click.IntRange(min=32), metavar="N", help="Side in pixels, for files not published.")
+@click.option(
+    "--image-size",
+    type=click.IntRange(min=32),
+    metavar="N",
+    help="Side of the images in pixels, for unpublished files.",
+)
 @click.option(
     "--attributes",
     multiple=True,
@@ -46,9 +51,15 @@ MAX_PIXELS: Final = 200_000_000
     metavar="A,B,...",
     help="Names of the model's attributes or domains.",
 )
-@click.option("--reference", "references", type=PATHS, multiple=True, help="StarGAN v2: picture or folder, per domain.")
-@click.option("--half", is_flag=True, help="Store the weights in 16 bits: half the size.")
-@click.option("--force", is_flag=True, help="Replace an added model of this name.")
+@click.option(
+    "--reference",
+    "references",
+    type=PATHS,
+    multiple=True,
+    help="Reference picture or folder for a domain (StarGAN v2).",
+)
+@click.option("--half", is_flag=True, help="Store the weights in float16, at half the size.")
+@click.option("--force", is_flag=True, help="Replace an added model with this name.")
 def command(
     name: str, file: Path, image_size: int | None, attributes: tuple[str, ...], references: tuple[Path, ...],
     half: bool, force: bool,

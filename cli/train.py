@@ -41,26 +41,45 @@ def setting(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
 
 
 @click.command("train")
-@click.option("--recipe", default="release", show_default=True, help="release, paper, mse, initiative, or a TOML file.")
-@click.option("--data", "sources", type=PATHS, multiple=True, required=True, help="Tar archive or folder of faces.")
-@click.option("--attributes", type=PATHS, required=True, help="CSV table: image, then 0/1 attributes.")
-@click.option("--validation", type=PATHS, multiple=True, help="Archive or folder of faces that are not trained on.")
-@click.option("--models-dir", type=PATHS, help="Folder of deepfake models and their cards [default: what ships].")
+@click.option(
+    "--recipe", default="release", show_default=True, help="Recipe: release, paper, mse, initiative, or a TOML file."
+)
+@click.option(
+    "--data", "sources", type=PATHS, multiple=True, required=True, help="Tar archive or folder of faces; repeatable."
+)
+@click.option("--attributes", type=PATHS, required=True, help="CSV table of labels: image name, then 0/1 attributes.")
+@click.option(
+    "--validation", type=PATHS, multiple=True, help="Tar archive or folder of faces held out from training; repeatable."
+)
+@click.option(
+    "--models-dir", type=PATHS, help="Folder of deepfake models with their cards.  [default: the bundled ones]"
+)
 @click.option(
     "--from",
     "start",
     metavar="NAME",
-    help="Generator to start from: its name, or an ONNX file; a narrower one is widened.",
+    help="Generator to start from: its name or ONNX file; a narrower one is widened.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of checkpoints and of the result.")
-@click.option("--name", default="", help="Name of the result [default: generator-PRESET].")
-@click.option("--steps", type=click.IntRange(min=1), help="Steps in all [default: the recipe's].")
-@click.option("--max-minutes", type=click.FloatRange(min=0), default=float("inf"), help="Stop after this long.")
-@click.option("--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps to a checkpoint.")
-@click.option("--seed", type=int, help="Seed of everything that is drawn [default: the recipe's].")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the checkpoints and the result."
+)
+@click.option("--name", default="", help="Name of the result.  [default: generator-PRESET]")
+@click.option("--steps", type=click.IntRange(min=1), help="Total number of steps.  [default: the recipe's]")
+@click.option("--max-minutes", type=click.FloatRange(min=0), default=float("inf"), help="Stop after this many minutes.")
+@click.option(
+    "--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps between checkpoints."
+)
+@click.option("--seed", type=int, help="Random seed.  [default: the recipe's]")
 @click.option("--tensorboard", is_flag=True, help="Also write the losses to OUT for TensorBoard.")
 @options.device
-@click.option("--set", "settings", multiple=True, callback=setting, metavar="KEY=VALUE", help="Change one setting.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=setting,
+    metavar="KEY=VALUE",
+    help="Override a setting of the recipe; repeatable.",
+)
 def command(
     recipe: str, sources: tuple[Path, ...], attributes: Path, validation: tuple[Path, ...], models_dir: Path | None,
     start: str | None, out: Path, name: str, steps: int | None, max_minutes: float, save_every: int, seed: int | None,
