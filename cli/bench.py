@@ -32,10 +32,8 @@ command.add_command(cluster)
 
 
 @command.command("throughput")
-@click.option(
-    "--photos", type=_FOLDER, metavar="DIR", help="Folder of photos.  [default: the example photos of a checkout]"
-)
-@click.option("--count", type=click.IntRange(1), default=32, show_default=True, help="Photos per round.")
+@click.option("--photos", type=_FOLDER, metavar="DIR", help="Folder of photos to run on.  [default: examples/photos]")
+@click.option("--count", type=click.IntRange(1), default=32, show_default=True, help="Number of photos in a round.")
 @click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Number of rounds.")
 @click.option(
     "--workers",
@@ -43,10 +41,10 @@ command.add_command(cluster)
     default="auto",
     show_default=True,
     callback=options.auto_or_count,
-    help="Worker threads, and processes for the pillow baseline.",
+    help="Number of threads, and of processes of the pillow baseline.",
 )
 @click.option(
-    "--generator", metavar="NAME|FILE.onnx", help="Name of a generator, or an ONNX file.  [default: the bundled one]"
+    "--generator", metavar="NAME|FILE.onnx", help="Name of the generator, or its ONNX file.  [default: generator-s]"
 )
 @options.backend
 @click.option(
@@ -54,16 +52,11 @@ command.add_command(cluster)
     "presets",
     type=click.Choice(["s", "m", "l"]),
     multiple=True,
-    help="With --backend all: also a generator of this preset with random weights.",
+    help="Also measure a generator of this preset with random weights (--backend all).",
 )
 @options.detector
 @click.option("--engines", is_flag=True, help="Also measure two processes, and Ray on this machine.")
-@click.option(
-    "--scratch",
-    type=_FOLDER,
-    metavar="DIR",
-    help="Folder for temporary files.  [default: the system's temporary folder]",
-)
+@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
 @options.rows_to
 @options.quiet
 def throughput(
@@ -109,7 +102,7 @@ def _some(settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "photos": photos_in(settings["photos"]),
         "generator": settings["generator"],
-        "device": "cpu" if settings["device"] == "auto" else settings["device"],
+        "device": settings["device"],
         "scratch": settings["scratch"],
     }
 
@@ -120,35 +113,21 @@ def _measure(
     count: int,
     repeats: int,
     workers: int | None,
-    generator: str | None,
-    backend: str,
-    device: str,
-    detector: str,
-    detector_model: Path | None,
     engines: bool,
     scratch: Path | None,
     quiet: bool,
+    **names: Any,
 ) -> list[Row]:
     from tempfile import TemporaryDirectory
 
-    from dadfi_fast.backends.generator_file import DEFAULT, load_generator_file
     from dadfi_fast.bench.throughput import Setup, prepare
-    from dadfi_fast.faces.detector import choose_detector
 
-    find, reason = choose_detector(detector, model=detector_model)
-    setup = Setup(
-        photos=photos_in(photos),
-        artifact=load_generator_file(generator or DEFAULT),
-        detector=find,
-        backend=backend,
-        device="cpu" if device == "auto" else device,
-        count=count,
-        workers=workers,
-        engines=engines,
-    )
+    parts = options.assembly(names)
+    setup = Setup(photos=photos_in(photos), parts=parts, count=count, workers=workers, engines=engines)
     with TemporaryDirectory(prefix="dadfi-bench-", dir=scratch) as folder, prepare(setup, Path(folder)) as bench:
         if not quiet:
-            console.message(f"generator on {bench.backends.chosen.describe}; detector: {find.name} ({reason})")
+            options.chosen_device(parts.backend, parts.device)
+            console.message(f"generator on {bench.backends.chosen.describe}; detector: {parts.faces_by}")
             for why in bench.backends.missing:
                 console.message(f"not measured: {why}")
         with console.progress(len(bench.cases) * (repeats + 1), "cases", quiet=quiet) as progress:
@@ -173,7 +152,7 @@ def _note(row: Row) -> str:
 @command.command("kernels")
 @options.device
 @click.option(
-    "--preset", type=click.Choice(["s", "m", "l"]), default="s", show_default=True, help="Size of the generator."
+    "--preset", type=click.Choice(["s", "m", "l"]), default="s", show_default=True, help="Preset of the generator."
 )
 @click.option(
     "--batch",
@@ -182,14 +161,14 @@ def _note(row: Row) -> str:
     multiple=True,
     default=[8],
     show_default=True,
-    help="Crops of 256 px per call.",
+    help="Number of 256 px crops in a call; repeatable.",
 )
 @click.option(
     "--dtype",
     "dtypes",
     type=click.Choice(["f32", "f16", "bf16"]),
     multiple=True,
-    help="Data type.  [default: f32 on cpu; f32 and f16 on cuda]",
+    help="Data type of the planes; repeatable.  [default: f32 on cpu; f32 and f16 on cuda]",
 )
 @click.option(
     "--repeats",

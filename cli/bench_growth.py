@@ -19,20 +19,15 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("growth")
-@click.option(
-    "--over", type=options.Choice(["megapixels", "faces", "photos"]), required=True, help="The quantity to vary."
-)
+@click.option("--over", type=options.Choice(["megapixels", "faces", "photos"]), required=True, help="Quantity to vary.")
 @click.option(
     "--photos", type=_FOLDER, metavar="DIR",
-    help="Folder of source photos; the largest face becomes the portrait.  [default: the example photos]",
+    help="Folder of photos; the largest face is the portrait.  [default: examples/photos]",
 )  # fmt: skip
-@click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Measurements per size.")
 @click.option(
-    "--scratch",
-    type=_FOLDER,
-    metavar="DIR",
-    help="Folder for temporary files.  [default: the system's temporary folder]",
+    "--repeats", type=click.IntRange(1), default=9, show_default=True, help="Number of measurements of each size."
 )
+@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
 @options.rows_to
 @options.quiet
 def growth(
@@ -89,16 +84,12 @@ def _line(row: Row, over: str) -> tuple[object, ...]:
 
 def _rig(scratch: Path) -> BenchSetup:
     """The usual detector, generator and backend; the generator on one thread, as what is measured is cores."""
-    from dadfi_fast.attacks.generator import GeneratorAttack
-    from dadfi_fast.backends.generator_file import load_generator_file
-    from dadfi_fast.backends.registry import choose
     from dadfi_fast.bench.setup import BenchSetup
-    from dadfi_fast.faces.detector import choose_detector
+    from dadfi_fast.protect.assembly import Assembly
     from dadfi_fast.protect.config import ProtectConfig
     from dadfi_fast.protect.malloc import tune_malloc
-    from dadfi_fast.types import Budget
 
     tune_malloc()
-    detector, _ = choose_detector()
+    parts = Assembly(device="cpu")
     config = ProtectConfig(sources=("in",), out=scratch, no_face="whole", verify=0.0, again=True)
-    return BenchSetup(config, detector, GeneratorAttack(choose()[0](load_generator_file(), threads=1), Budget()))
+    return BenchSetup(config, parts.chosen_detector[0], parts.attack(threads=1))

@@ -25,11 +25,14 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.command("scale")
 @click.option(
-    "--photos", type=_FOLDER, metavar="DIR", help="Folder of source photos to crop from.  [default: the example photos]"
+    "--photos",
+    type=_FOLDER,
+    metavar="DIR",
+    help="Folder of pictures to cut the photos from.  [default: examples/photos]",
 )
-@click.option("--count", type=click.IntRange(20), default=50_000, show_default=True, help="Number of files.")
+@click.option("--count", type=click.IntRange(20), default=50_000, show_default=True, help="Number of photos.")
 @click.option(
-    "--size", type=click.IntRange(32), default=112, show_default=True, help="Shorter side of each file, in pixels."
+    "--size", type=click.IntRange(32), default=112, show_default=True, help="Shorter side of the photos, in pixels."
 )
 @click.option(
     "--damaged",
@@ -37,13 +40,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     default="1%",
     show_default=True,
     callback=options.share,
-    help="Share of damaged files.",
+    help="Share of the photos to damage.",
 )
-@click.option(
-    "--scratch", type=_FOLDER, metavar="DIR", help="Folder for the files.  [default: the system's temporary folder]"
-)
+@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
 @options.rows_to
-@click.option("--plot", type=_FILE, metavar="FILE.png", help="Plot memory over time (needs the extra evaluate).")
+@click.option("--plot", type=_FILE, metavar="FILE.png", help="Plot the memory use (needs the extra evaluate).")
 @options.quiet
 def scale(
     photos: Path | None,

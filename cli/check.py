@@ -21,9 +21,11 @@ _PATH = click.Path(path_type=Path)
 
 @click.command("check")
 @click.argument("protected", type=_PATH)
-@click.option("--original", type=_PATH, required=True, help="Originals: the folder or file that was passed to protect.")
-@click.option("--sample", metavar="N|all", default="200", show_default=True, help="Number of files to sample.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random sample.")
+@click.option("--original", type=_PATH, required=True, help="Folder or file of the originals, as given to protect.")
+@click.option(
+    "--sample", metavar="N|all", default="200", show_default=True, help="Number of files to check, drawn at random."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random draw.")
 @options.models
 @options.detector
 @click.option(
@@ -31,8 +33,8 @@ _PATH = click.Path(path_type=Path)
     multiple=True,
     callback=options.listed,
     metavar="KIND:VALUE,...",
-    help="Also check after a condition, each reported separately: jpeg:QUALITY, resize:FACTOR, "
-    "blur:PIXELS; noise:STRENGTH is the control: the original with noise instead of protection.",
+    help="Also check the files after a change, with separate figures for each: jpeg:QUALITY, resize:FACTOR, "
+    "blur:PIXELS. noise:STRENGTH is the control: noise on the original instead of the protection.",
 )
 @click.option(
     "--fid",
@@ -40,8 +42,8 @@ _PATH = click.Path(path_type=Path)
     metavar="N",
     default=0,
     show_default="not measured",
-    help="Also measure the Frechet inception distance (FID), with up to N fakes in each of the two sets. "
-    "Slow; needs the extra [evaluate] and a package with the Inception network.",
+    help="Also measure the Frechet distance (FID) between two sets of at most N fakes each. "
+    "Slow; needs the extra evaluate and a package with the Inception network.",
 )
 @click.option(
     "--visibility",
@@ -56,7 +58,7 @@ _PATH = click.Path(path_type=Path)
     "--check-min",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="Exit with code 4 if SR_all is below SHARE (0 to 1).",
+    help="Exit with 4 if all models fail on a smaller share of the files (SR_all, 0 to 1).",
 )
 @report_options
 @click.option("--verbose", "-v", is_flag=True, help="Also list the files, the least protected first.")

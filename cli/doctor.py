@@ -21,13 +21,10 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("doctor")
-@click.option("--photo", type=_FILE, metavar="FILE", help="Photo to measure with.  [default: a synthetic portrait]")
 @click.option(
-    "--scratch",
-    type=_FOLDER,
-    metavar="DIR",
-    help="Folder whose disk is measured.  [default: the system's temporary folder]",
+    "--photo", type=_FILE, metavar="FILE", help="Photo to measure the speed with.  [default: a drawn portrait]"
 )
+@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder whose disk to measure.  [default: the system's]")
 @click.option(
     "--measure/--no-measure", default=True, show_default=True, help="Measure the speed for about three seconds."
 )

@@ -27,13 +27,17 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.command("evaluate")
 @click.argument("experiments", metavar="EXPERIMENT...", nargs=-1, required=True)
-@click.option("--data", "sources", type=_PATH, multiple=True, required=True, help="Tar archive or folder of faces.")
-@click.option("--attributes", type=_FILE, metavar="CSV", help="CSV table of labels: image, then 0/1 attributes.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the results.")
-@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Number of images to sample.  [default: all]")
+@click.option(
+    "--data", "sources", type=_PATH, multiple=True, required=True, help="Tar archive or folder of faces; repeatable."
+)
+@click.option("--attributes", type=_FILE, metavar="CSV", help="CSV table of labels: image name, then 0/1 attributes.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write the results to."
+)
+@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Number of pictures to draw.  [default: all]")
 @options.models
 @click.option(
-    "--models-dir", type=_FOLDER, help="Folder of deepfake models and their cards.  [default: the bundled ones]"
+    "--models-dir", type=_FOLDER, help="Folder of deepfake models with their cards.  [default: the bundled ones]"
 )
 @click.option(
     "--fid",
@@ -41,13 +45,15 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     metavar="N",
     default=500,
     show_default=True,
-    help="Maximum number of fakes in each set for the Frechet inception distance (FID); 0 turns it off.",
+    help="Measure the Frechet distance between two sets of at most N pictures each; 0: not measured.",
 )
 @click.option(
     "--generator", "generators", metavar="NAME", multiple=True, default=("generator-s",), show_default=True,
-    help="Name of a generator, or an ONNX file; LABEL=NAME sets its name in the results. May be repeated.",
+    help="Name of a generator, or its ONNX file; LABEL=NAME renames it in the results. Repeatable.",
 )  # fmt: skip
-@click.option("--strength", type=float, default=0.05, show_default=True, help="Largest change, 0.01 to 0.1 of [-1, 1].")
+@click.option(
+    "--strength", type=float, default=0.05, show_default=True, help="Largest change on the [-1, 1] scale, 0.01 to 0.1."
+)
 @options.backend
 @options.detector
 @click.option(
@@ -60,24 +66,24 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     multiple=True,
     callback=setting,
     metavar="METHOD.KEY=VALUE",
-    help="Override a setting of an attack; may be repeated.",
+    help="Override an attack's setting, such as pgd.steps=20; repeatable.",
 )
 @click.option(
     "--train",
     type=_PATH,
     multiple=True,
-    help="Faces to make attacks on in advance (universal perturbations); must differ from --data.",
+    help="Tar archive or folder of faces to train attacks on (cmua, moma); repeatable.",
 )
 @click.option(
     "--train-sample", type=click.IntRange(min=1), metavar="N", default=200, show_default=True,
-    help="Number of --train images to sample.",
+    help="Number of these faces to draw.",
 )  # fmt: skip
-@click.option("--cmua-compat", is_flag=True, help="With validity: also count success as CMUA's own evaluation does.")
+@click.option("--cmua-compat", is_flag=True, help="Also count success as CMUA's evaluation does (validity).")
 @click.option(
-    "--watermark", type=_FILE, metavar="NPY", help="Load this universal perturbation for cmua instead of making one."
+    "--watermark", type=_FILE, metavar="NPY", help="Universal perturbation to use instead of training one (cmua)."
 )
-@click.option("--fresh", is_flag=True, help="Measure everything again instead of reusing the results in OUT.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random sample.")
+@click.option("--fresh", is_flag=True, help="Measure everything again instead of reusing finished results in OUT.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 @options.quiet
 def command(
     experiments: tuple[str, ...], sources: tuple[Path, ...], attributes: Path | None, out: Path, sample: int | None,
@@ -116,6 +122,7 @@ def command(
     from dadfi_fast.evaluate.experiment import EXPERIMENTS, Setup, write
 
     chosen = {name: EXPERIMENTS[name] for name in experiments}
+    device = options.chosen_device(backend, device, quiet=quiet)
     _need("torch", "matplotlib", *(["onnx"] if set(chosen) & DIFFERENTIATE else []))
     setup = Setup(
         sources, attributes, models, models_dir, sample=sample, fid=fid, seed=seed, generators=generators,

@@ -30,42 +30,39 @@ def _words(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     "--to",
     type=options.Choice(["onnx", "openvino", "tensorrt", "tensorrt-rtx"]),
     required=True,
-    help="Target runtime.",
+    help="Format to export to.",
 )
 @click.option(
     "--generator",
     metavar="NAME|FILE",
-    help="Name of a generator, or FILE.onnx or FILE.safetensors with its card.  [default: the bundled one]",
+    help="Name of the generator, or FILE.onnx or FILE.safetensors with its card.  [default: generator-s]",
 )
 @click.option(
     "--out",
     type=_FOLDER,
     metavar="DIR",
-    help="Output folder.  [default: the current one; engines: the cache of their backend]",
+    help="Folder to write to.  [default: the current folder; for engines the backend's cache]",
 )
 @click.option(
     "--half/--full",
     default=None,
-    help="float16 with float32 statistics in the norms, or float32.  [default: half for engines, else full]",
+    help="Precision: float16 (norm statistics in float32), or float32.  [default: half for engines, otherwise full]",
 )
 @click.option(
     "--fused",
     is_flag=True,
-    help="onnx, tensorrt: fuse norm, ReLU and addition into one node,"
-    " run by our CUDA kernel; other runtimes can run it too.",
+    help="Fuse norm, ReLU and addition into one node for our CUDA kernel (onnx, tensorrt). Other runtimes run it, too.",
 )
 @click.option(
     "--arch",
     metavar="LIST",
     callback=_words,
-    help="tensorrt-rtx: GPU architectures to build for, such as sm80,sm89,sm120.  [default: this machine's]",
+    help="GPU architectures to build engines for, such as sm80,sm89 (tensorrt-rtx); needs no GPU.  [default: this GPU]",
 )
 @options.device
-@click.option(
-    "--check", is_flag=True, help="Run the exported file and compare it with float32 PyTorch, in levels of 0-255."
-)
-@click.option("--photos", type=_PHOTOS, metavar="DIR", help="With --check: also compare on the faces in these photos.")
-@click.option("--layers", is_flag=True, help="With --check and --to onnx: also compare after each layer.")
+@click.option("--check", is_flag=True, help="Run the result and compare it with float32 PyTorch, in levels of 0-255.")
+@click.option("--photos", type=_PHOTOS, metavar="DIR", help="Folder of photos whose faces --check also runs on.")
+@click.option("--layers", is_flag=True, help="Also compare after each layer (--check, onnx).")
 @options.json_output
 @options.quiet
 def command(
@@ -95,13 +92,14 @@ def command(
     beside them. The file names go to stdout. With --check the exit code is 1 if a difference exceeds the limit of its
     precision, or if nothing on this machine can run the exported file.
     """
-    from dadfi_fast.export.targets import ENGINES, export
+    from dadfi_fast.backends.registry import BACKENDS
+    from dadfi_fast.export.targets import export
 
     if (layers or photos) and not check:
         raise UsageError("--layers and --photos need --check")
     if layers and to != "onnx":
         raise UsageError("--layers needs --to onnx: the other formats merge layers")
-    place = ("cuda" if to in ENGINES else "cpu") if device == "auto" else device
+    place = options.chosen_device(to if to in BACKENDS else "auto", device, quiet=quiet or not check)
     written = export(to, generator, folder=out, narrow=half, fused=fused, architectures=arch, device=place)
     found = _check(written, place, generator, photos, layers=layers) if check else None
     if as_json:

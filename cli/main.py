@@ -23,11 +23,11 @@ COMMANDS: Final[Mapping[str, str]] = {
     "train": "Train the generator.",
     "models": "List, verify, add or train the deepfake models and generators.",
     "export": "Export a generator for another runtime.",
-    "bench": "Measure speed and protection on this machine.",
+    "bench": "Measure how fast and how well this machine protects.",
     "evaluate": "Run the experiments and write their tables and figures.",
     "doctor": "Show what this machine can run, and what is missing for the rest.",
-    "config": "Show the settings that protect would use.",
-    "completion": "Print a shell completion script.",
+    "config": "Show the settings that a run of protect would have.",
+    "completion": "Print the script that lets a shell complete commands, options and values.",
 }
 #: Exit code after Ctrl-C, as shells have it: 128 + SIGINT.
 INTERRUPTED: Final = 130

@@ -42,7 +42,7 @@ MAX_PIXELS: Final = 200_000_000
     "--image-size",
     type=click.IntRange(min=32),
     metavar="N",
-    help="Image size of the model, if the file is not a published one.",
+    help="Side of the images in pixels, for unpublished files.",
 )
 @click.option(
     "--attributes",
@@ -52,10 +52,14 @@ MAX_PIXELS: Final = 200_000_000
     help="Names of the model's attributes or domains.",
 )
 @click.option(
-    "--reference", "references", type=PATHS, multiple=True, help="StarGAN v2: one image or folder per domain."
+    "--reference",
+    "references",
+    type=PATHS,
+    multiple=True,
+    help="Reference picture or folder for a domain (StarGAN v2).",
 )
-@click.option("--half", is_flag=True, help="Store the weights as float16, at half the size.")
-@click.option("--force", is_flag=True, help="Replace a previously added model of the same name.")
+@click.option("--half", is_flag=True, help="Store the weights in float16, at half the size.")
+@click.option("--force", is_flag=True, help="Replace an added model with this name.")
 def command(
     name: str, file: Path, image_size: int | None, attributes: tuple[str, ...], references: tuple[Path, ...],
     half: bool, force: bool,

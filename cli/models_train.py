@@ -18,21 +18,27 @@ CURVE_PICTURES = 256
 
 @click.command("train")
 @click.argument("family", type=click.Choice(FAMILIES))
-@click.option("--data", "sources", type=PATHS, multiple=True, required=True, help="Tar archive or folder of faces.")
-@click.option("--attributes", type=PATHS, required=True, help="CSV table: image, then 0/1 attributes.")
-@click.option("--test", "tests", type=PATHS, multiple=True, help="Held-out faces to evaluate on.")
 @click.option(
-    "--judge", type=PATHS, help="Card of the attribute classifier for edit_accuracy [default: the bundled ones]."
+    "--data", "sources", type=PATHS, multiple=True, required=True, help="Tar archive or folder of faces; repeatable."
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for checkpoints and the result.")
+@click.option("--attributes", type=PATHS, required=True, help="CSV table of labels: image name, then 0/1 attributes.")
+@click.option("--test", "tests", type=PATHS, multiple=True, help="Faces to measure the result on (not trained on).")
+@click.option(
+    "--judge", type=PATHS, help="Card of the attribute classifier for edit_accuracy.  [default: the bundled one]"
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the checkpoints and the result."
+)
 @click.option(
     "--from",
     "start",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Compact checkpoint, or card of a deepfake model, to start from; ignored if OUT has a checkpoint.",
+    help="Compact checkpoint or card of a deepfake model to start from; ignored once OUT has a checkpoint.",
 )
-@click.option("--image-size", type=click.IntRange(min=32), default=64, show_default=True, help="Image size in pixels.")
-@click.option("--steps", type=click.IntRange(min=1), help="Total steps [default: the family's].")
+@click.option(
+    "--image-size", type=click.IntRange(min=32), default=64, show_default=True, help="Side of the images in pixels."
+)
+@click.option("--steps", type=click.IntRange(min=1), help="Total number of steps.  [default: the family's]")
 @click.option("--max-minutes", type=click.FloatRange(min=0), default=float("inf"), help="Stop after this many minutes.")
 @click.option(
     "--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps between checkpoints."
@@ -42,9 +48,9 @@ CURVE_PICTURES = 256
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Number of averaged generators to keep in OUT/snapshots, spread over the last half of the steps.",
+    help="Number of averaged generators to keep in OUT/snapshots, from the second half of the steps.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads [default: all].")
+@click.option("--threads", type=click.IntRange(min=1), help="Number of CPU threads.  [default: all]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 @options.device
 @click.option(
@@ -53,7 +59,7 @@ CURVE_PICTURES = 256
     multiple=True,
     callback=setting,
     metavar="KEY=VALUE",
-    help="Override a training setting; may be repeated.",
+    help="Override a training setting; repeatable.",
 )
 def command(
     family: str, sources: tuple[Path, ...], attributes: Path, tests: tuple[Path, ...], judge: Path | None, out: Path,
@@ -80,6 +86,7 @@ def command(
     changes = settings | {"image_size": image_size, "seed": seed} | ({"steps": steps} if steps else {})
     changes |= {"device": device} if device != "auto" else {}
     config, make = _family(family, changes)
+    options.chosen_device("torch", config.device)
     kind: dict[str, Any] = {"image_size": image_size, "attributes": attributes, "columns": ATTRIBUTES}
     console.message(f"reading {', '.join(p.name for p in sources)}")
     faces = load_faces(sources, **kind)

@@ -28,13 +28,13 @@ def options(command: F) -> F:
         "--report",
         metavar="FILE.html",
         type=click.Path(path_type=Path),
-        help="Write a self-contained HTML page with all images, fakes and figures.",
+        help="Write a self-contained HTML page with the pictures, their fakes and the figures.",
     )
     figures = click.option(
         "--figures",
         metavar="DIR",
         type=click.Path(file_okay=False, path_type=Path),
-        help="Write the charts as PNG and SVG (needs the extra evaluate).",
+        help="Write the figures as PNG and SVG files (needs the extra evaluate).",
     )
     return page(figures(command))
 

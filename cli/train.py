@@ -42,29 +42,34 @@ def setting(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
 
 @click.command("train")
 @click.option(
-    "--recipe",
-    default="release",
-    show_default=True,
-    help="Training recipe: release, paper, mse, initiative, or a TOML file.",
+    "--recipe", default="release", show_default=True, help="Recipe: release, paper, mse, initiative, or a TOML file."
 )
-@click.option("--data", "sources", type=PATHS, multiple=True, required=True, help="Tar archive or folder of faces.")
-@click.option("--attributes", type=PATHS, required=True, help="CSV table: image, then 0/1 attributes.")
-@click.option("--validation", type=PATHS, multiple=True, help="Tar archive or folder of held-out faces.")
-@click.option("--models-dir", type=PATHS, help="Folder of deepfake models and their cards [default: the bundled ones].")
+@click.option(
+    "--data", "sources", type=PATHS, multiple=True, required=True, help="Tar archive or folder of faces; repeatable."
+)
+@click.option("--attributes", type=PATHS, required=True, help="CSV table of labels: image name, then 0/1 attributes.")
+@click.option(
+    "--validation", type=PATHS, multiple=True, help="Tar archive or folder of faces held out from training; repeatable."
+)
+@click.option(
+    "--models-dir", type=PATHS, help="Folder of deepfake models with their cards.  [default: the bundled ones]"
+)
 @click.option(
     "--from",
     "start",
     metavar="NAME",
-    help="Generator to start from: a name or an ONNX file; a narrower network is widened.",
+    help="Generator to start from: its name or ONNX file; a narrower one is widened.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for checkpoints and the result.")
-@click.option("--name", default="", help="Name of the result [default: generator-PRESET].")
-@click.option("--steps", type=click.IntRange(min=1), help="Total steps [default: the recipe's].")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the checkpoints and the result."
+)
+@click.option("--name", default="", help="Name of the result.  [default: generator-PRESET]")
+@click.option("--steps", type=click.IntRange(min=1), help="Total number of steps.  [default: the recipe's]")
 @click.option("--max-minutes", type=click.FloatRange(min=0), default=float("inf"), help="Stop after this many minutes.")
 @click.option(
     "--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps between checkpoints."
 )
-@click.option("--seed", type=int, help="Random seed [default: the recipe's].")
+@click.option("--seed", type=int, help="Random seed.  [default: the recipe's]")
 @click.option("--tensorboard", is_flag=True, help="Also write the losses to OUT for TensorBoard.")
 @options.device
 @click.option(
@@ -73,7 +78,7 @@ def setting(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
     multiple=True,
     callback=setting,
     metavar="KEY=VALUE",
-    help="Override a training setting; may be repeated.",
+    help="Override a setting of the recipe; repeatable.",
 )
 def command(
     recipe: str, sources: tuple[Path, ...], attributes: Path, validation: tuple[Path, ...], models_dir: Path | None,
@@ -103,6 +108,7 @@ def command(
     named = {"steps": steps, "seed": seed, "device": None if device == "auto" else device}
     changes = settings | {key: value for key, value in named.items() if value is not None}
     config = load_config(recipe, changes)
+    options.chosen_device("torch", config.device)
     targets = load_targets([find_card(model, folder=models_dir) for model in config.models])
     kind: dict[str, Any] = {
         "image_size": config.stored_size, "attributes": attributes, "columns": targets[0].columns

@@ -155,7 +155,7 @@ class CheckResult:
 
 
 def check_files(
-    pairs: Sequence[Pair | tuple[Path, Path]],
+    pairs: Sequence[Pair | tuple[str | Path, str | Path]],
     *,
     models: Sequence[DeepfakeModel] | None = None,
     classifier: AttributeModel | None = None,
@@ -191,7 +191,7 @@ def check_files(
     """
     fakes = FakeSets(Inception(), count=fid, conditions=[each.name for each in (WRITTEN, *conditions)]) if fid else None
     watchers = [*watchers, fakes] if fakes else watchers
-    known = list(dict.fromkeys(pair if isinstance(pair, Pair) else Pair(pair[1].name, *pair) for pair in pairs))
+    known = list(dict.fromkeys(pair if isinstance(pair, Pair) else _pair(*map(Path, pair)) for pair in pairs))
     drawn = draw(known, n=sample, seed=seed)
     if not drawn:
         raise NothingToDo("no file to check")
@@ -213,6 +213,10 @@ def check_files(
     seen = look([sample.pair for sample in samples], find, count=visibility)
     names = tuple(model.name for model in models)
     return CheckResult(samples, failures, names, tuple(every), len(known), seed, fakes, seen)
+
+
+def _pair(original: Path, protected: Path) -> Pair:
+    return Pair(protected.name, original, protected)
 
 
 def _default_detector() -> Find:

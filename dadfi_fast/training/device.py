@@ -5,18 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dadfi_fast.backends.registry import choose_device
 from dadfi_fast.backends.torch import Torch
 from dadfi_fast.errors import BackendMissing
 
 
 def torch_device(name: str) -> torch.device:
-    """The device called ``name``: cpu, cuda or cuda:N; auto is a GPU where there is one.
+    """The device called ``name``: cpu, cuda or cuda:N; auto is a GPU that PyTorch can use, else the CPU.
 
     Raises:
         BackendMissing: PyTorch does not see that GPU.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+    name, _ = choose_device("torch", name)
     if name.partition(":")[0] == "cuda" and (why := Torch.missing_on(name)) is not None:
         raise BackendMissing(why)
     return torch.device(name)

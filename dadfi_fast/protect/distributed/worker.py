@@ -9,12 +9,12 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.errors import DadfiError, PhotoError, UsageError
 from dadfi_fast.faces.detector import Detector
-from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.config import ProtectConfig, generator_threads
 from dadfi_fast.protect.distributed.manifest_shards import open_shard
 from dadfi_fast.protect.interrupt import until_stopped
 from dadfi_fast.protect.malloc import tune_malloc
@@ -24,9 +24,6 @@ from dadfi_fast.protect.results import Failed, Outcome
 from dadfi_fast.protect.stages import Stages
 from dadfi_fast.storage.object_store import open_out
 from dadfi_fast.storage.paths import parse_path
-
-#: Decoding and encoding take four times as long as the generator does, and run beside it.
-_THREADS_TO_ONE_OF_THE_GENERATOR: Final = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,26 +55,25 @@ class GeneratorContextFactory:
     detector_model: Path | None
 
     def __call__(self, config: ProtectConfig) -> WorkerContext:
-        from dadfi_fast.attacks.generator import GeneratorAttack
-        from dadfi_fast.backends.generator_file import load_generator_file
-        from dadfi_fast.backends.registry import choose
-        from dadfi_fast.faces.detector import choose_detector
+        from dadfi_fast.protect.assembly import Assembly
         from dadfi_fast.protect.auto import Settings
-        from dadfi_fast.types import Budget
 
-        artifact = load_generator_file(self.generator)
-        if artifact.sha256 != self.sha256:
+        parts = Assembly(
+            generator=self.generator,
+            backend=self.backend,
+            device=config.device,
+            detector=self.detector,
+            detector_model=self.detector_model,
+            small_faces=config.small_faces,
+        )
+        if parts.generator_file.sha256 != self.sha256:
             raise UsageError(
                 f"{self.generator} is a different file on this machine."
                 " Install the same version of dadfi-fast on all machines."
             )
-        backend, why = choose(self.backend, device=config.device)
-        threads = max(1, config.threads // _THREADS_TO_ONE_OF_THE_GENERATOR)
-        attack = GeneratorAttack(backend(artifact, device=config.device, threads=threads), Budget(config.strength))
-        detector, _ = choose_detector(self.detector, model=self.detector_model, small_faces=config.small_faces)
+        attack = parts.attack(config.strength, threads=generator_threads(config.threads))
         numbers = Settings(config.crops_a_batch, config.threads, "").numbers
-        facts = Facts(config.fingerprint, artifact.sha256, f"{attack.backend.describe}: {why}; {numbers}")
-        return WorkerContext(detector, attack, facts)
+        return WorkerContext(parts.chosen_detector[0], attack, parts.facts(config, attack, numbers=numbers))
 
 
 @dataclass(frozen=True)
