@@ -22,7 +22,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.group("bench")
 def command() -> None:
-    """Measure how fast and how well this machine protects."""
+    """Measure speed and protection on this machine."""
 
 
 command.add_command(defence)
@@ -32,54 +32,56 @@ command.add_command(cluster)
 
 
 @command.command("throughput")
-@click.option("--photos", type=_FOLDER, metavar="DIR", help="Photos to run on.  [default: the examples of a checkout]")
-@click.option("--count", type=click.IntRange(1), default=32, show_default=True, help="Photos in a round.")
-@click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Rounds.")
+@click.option("--photos", type=_FOLDER, metavar="DIR", help="Folder of photos to run on.  [default: examples/photos]")
+@click.option("--count", type=click.IntRange(1), default=32, show_default=True, help="Number of photos in a round.")
+@click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Number of rounds.")
 @click.option(
     "--workers",
     metavar="auto|N",
     default="auto",
     show_default=True,
     callback=options.auto_or_count,
-    help="Threads; and processes of pillow.",
+    help="Number of threads, and of processes of the pillow baseline.",
 )
-@click.option("--generator", metavar="NAME|FILE.onnx", help="Which generator.  [default: the one that ships]")
+@click.option(
+    "--generator", metavar="NAME|FILE.onnx", help="Name of the generator, or its ONNX file.  [default: generator-s]"
+)
 @options.backend
 @click.option(
     "--preset",
     "presets",
     type=click.Choice(["s", "m", "l"]),
     multiple=True,
-    help="With --backend all: also a generator of this preset with random weights.",
+    help="Also measure a generator of this preset with random weights (--backend all).",
 )
 @options.detector
-@click.option("--engines", is_flag=True, help="Also protect by two processes, and by Ray on this machine.")
+@click.option("--engines", is_flag=True, help="Also measure two processes, and Ray on this machine.")
 @click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
 @options.rows_to
 @options.quiet
 def throughput(
     target: Path | None, quiet: bool, repeats: int, backend: str, presets: tuple[str, ...], **settings: Any
 ) -> None:
-    """Measure the generator, memory to memory, and disk to disk; each stage; and the control lines.
+    """Measure the generator, memory to memory, disk to disk, each stage alone, and baselines.
 
-    Rates are the 20th, 50th and 80th percentile over the rounds. Every round runs every case once, so that a busy
-    machine slows all alike; ratios are taken within a round.
+    Rates are the 20th, 50th and 80th percentile over the rounds. Every round runs every case once, so a busy
+    machine slows all of them equally; ratios are taken within a round.
 
     \b
-    generator  crops that lie in memory; images a second are another figure
+    generator  crops already in memory; this is not photos per second
     memory     encoded bytes to encoded bytes
-    disk       protect, from folder to folder, with its verification
-    stage ...  this stage alone, with all threads, and its share of a photo's time
+    disk       protect, from folder to folder, including verification
+    stage ...  one stage alone, with all threads, and its share of the time per photo
     feed       the decoders side by side, on the JPEGs among the photos
     engine     disk to disk by one process, by several, and by Ray, with --engines
-    copy       control: decoded and encoded with our codecs, memory to memory, no model
-    pillow     control: Image.open().save() at the same quality, as many processes
-    cmua       control: a precomputed watermark through the same pipeline as disk
-    time: ...  what a photo takes from disk to disk, against the sum of the stages and against the slowest: 1 is a
-               run in which no core waits, and one in which all but the slowest stage is free
+    copy       baseline: decode and encode with our codecs, memory to memory, no model
+    pillow     baseline: Image.open().save() at the same quality, in the same number of processes
+    cmua       baseline: a precomputed watermark through the same pipeline as disk
+    time: ...  time per photo from disk to disk, relative to the sum of the stages (1: no core ever waits) and to
+               the slowest stage (1: all other stages are free)
 
-    With --backend all only the generator is measured: every backend in every precision, torch.compile and int8, side
-    by side, with their distance from float32 PyTorch and the default's ratio to each.
+    With --backend all only the generator is measured: every backend in every precision, torch.compile and int8, with
+    their difference from float32 PyTorch and the speedup of the default over each.
     """
     from dadfi_fast.bench.rows import append
     from dadfi_fast.cli.bench_providers import side_by_side
@@ -100,7 +102,7 @@ def _some(settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "photos": photos_in(settings["photos"]),
         "generator": settings["generator"],
-        "device": "cpu" if settings["device"] == "auto" else settings["device"],
+        "device": settings["device"],
         "scratch": settings["scratch"],
     }
 
@@ -111,35 +113,21 @@ def _measure(
     count: int,
     repeats: int,
     workers: int | None,
-    generator: str | None,
-    backend: str,
-    device: str,
-    detector: str,
-    detector_model: Path | None,
     engines: bool,
     scratch: Path | None,
     quiet: bool,
+    **names: Any,
 ) -> list[Row]:
     from tempfile import TemporaryDirectory
 
-    from dadfi_fast.backends.generator_file import DEFAULT, load_generator_file
     from dadfi_fast.bench.throughput import Setup, prepare
-    from dadfi_fast.faces.detector import choose_detector
 
-    find, reason = choose_detector(detector, model=detector_model)
-    setup = Setup(
-        photos=photos_in(photos),
-        artifact=load_generator_file(generator or DEFAULT),
-        detector=find,
-        backend=backend,
-        device="cpu" if device == "auto" else device,
-        count=count,
-        workers=workers,
-        engines=engines,
-    )
+    parts = options.assembly(names)
+    setup = Setup(photos=photos_in(photos), parts=parts, count=count, workers=workers, engines=engines)
     with TemporaryDirectory(prefix="dadfi-bench-", dir=scratch) as folder, prepare(setup, Path(folder)) as bench:
         if not quiet:
-            console.message(f"generator on {bench.backends.chosen.describe}; faces by {find.name} ({reason})")
+            options.chosen_device(parts.backend, parts.device)
+            console.message(f"generator on {bench.backends.chosen.describe}; detector: {parts.faces_by}")
             for why in bench.backends.missing:
                 console.message(f"not measured: {why}")
         with console.progress(len(bench.cases) * (repeats + 1), "cases", quiet=quiet) as progress:
@@ -163,18 +151,32 @@ def _note(row: Row) -> str:
 
 @command.command("kernels")
 @options.device
-@click.option("--preset", type=click.Choice(["s", "m", "l"]), default="s", show_default=True, help="Of the generator.")
 @click.option(
-    "--batch", "batches", type=click.IntRange(1), multiple=True, default=[8], show_default=True, help="Crops of 256 px."
+    "--preset", type=click.Choice(["s", "m", "l"]), default="s", show_default=True, help="Preset of the generator."
+)
+@click.option(
+    "--batch",
+    "batches",
+    type=click.IntRange(1),
+    multiple=True,
+    default=[8],
+    show_default=True,
+    help="Number of 256 px crops in a call; repeatable.",
 )
 @click.option(
     "--dtype",
     "dtypes",
     type=click.Choice(["f32", "f16", "bf16"]),
     multiple=True,
-    help="Of the planes.  [default: f32 on cpu; f32 and f16 on cuda]",
+    help="Data type of the planes; repeatable.  [default: f32 on cpu; f32 and f16 on cuda]",
 )
-@click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Rounds; 100 times that on cuda.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    default=9,
+    show_default=True,
+    help="Number of rounds; 100 times as many on cuda.",
+)
 @options.rows_to
 @options.quiet
 def kernels(
@@ -189,11 +191,12 @@ def kernels(
 ) -> None:
     """Measure the fused operation: instance norm, ReLU and residual addition, as the generator calls it.
 
-    Every body is checked against float64 before its time is taken. Rates are gigabytes that it must move a second, at
-    the 20th, 50th and 80th percentile; the note says what share that is of a plain copy of memory, measured beside it.
+    Every implementation is checked against float64 before it is timed. Rates are gigabytes per second of the memory
+    traffic it needs, at the 20th, 50th and 80th percentile; the note gives the share of a plain memory copy, measured
+    alongside.
 
-    On an NVIDIA GPU: each version of our kernel, and PyTorch's own body. Without one, the processor's bodies:
-    PyTorch's, the plain arithmetic, and torch.compile where there is a C++ compiler.
+    On an NVIDIA GPU: each version of our kernel, and PyTorch's own implementation. Without one, the CPU
+    implementations: PyTorch's, plain arithmetic, and torch.compile if there is a C++ compiler.
     """
     from dadfi_fast.bench.rows import append
     from dadfi_fast.cli.bench_kernels import measure

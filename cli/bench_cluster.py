@@ -21,7 +21,7 @@ def _given(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
         try:
             found[name.strip().replace("-", "_")] = float(number)
         except ValueError:
-            raise click.BadParameter(f"{value!r} is not NAME=NUMBER, such as gpu_price=2.5") from None
+            raise click.BadParameter(f"{value!r} is not of the form NAME=NUMBER, such as gpu_price=2.5") from None
     return found
 
 
@@ -74,7 +74,7 @@ def _draw(model: object, path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UsageError("--plot wants matplotlib; run: pip install 'dadfi-fast[evaluate]'") from error
+        raise UsageError("--plot needs matplotlib. Run: pip install 'dadfi-fast[evaluate]'") from error
     from dadfi_fast.bench.cluster import Cluster, draw
 
     assert isinstance(model, Cluster)

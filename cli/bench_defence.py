@@ -15,25 +15,37 @@ if TYPE_CHECKING:
     from dadfi_fast.bench.photos import Photos
     from dadfi_fast.bench.rows import Row
     from dadfi_fast.bench.setup import BenchSetup
+    from dadfi_fast.protect.assembly import Assembly
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("defence")
-@click.option("--photos", type=_FOLDER, metavar="DIR", help="Photos to run on.  [default: the examples of a checkout]")
-@click.option("--count", type=click.IntRange(1), default=32, show_default=True, help="No more photos than these.")
+@click.option("--photos", type=_FOLDER, metavar="DIR", help="Folder of photos to run on.  [default: examples/photos]")
+@click.option("--count", type=click.IntRange(1), default=32, show_default=True, help="Largest number of photos.")
 @click.option(
-    "--strength", type=click.FloatRange(0.01, 0.1), default=0.05, show_default=True, help="Largest change of [-1, 1]."
+    "--strength",
+    type=click.FloatRange(0.01, 0.1),
+    default=0.05,
+    show_default=True,
+    help="Largest change on the [-1, 1] scale.",
 )
-@click.option("--generator", metavar="NAME|FILE.onnx", help="Which generator.  [default: the one that ships]")
+@click.option(
+    "--generator", metavar="NAME|FILE.onnx", help="Name of the generator, or its ONNX file.  [default: generator-s]"
+)
 @options.models
 @click.option(
     "--also", multiple=True, callback=options.listed, metavar="KIND:VALUE,...",
-    help="What happens to the files besides, each with rows of its own, as with check: jpeg:75, resize:0.5, blur:3.",
+    help="Also measure the files after a change, in separate rows: jpeg:75, resize:0.5, blur:3.",
 )  # fmt: skip
 @options.backend
 @options.detector
-@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
+@click.option(
+    "--scratch",
+    type=_FOLDER,
+    metavar="DIR",
+    help="Folder for temporary files.  [default: the system's temporary folder]",
+)
 @options.rows_to
 @options.quiet
 def defence(target: Path | None, scratch: Path | None, quiet: bool, **settings: Any) -> None:
@@ -56,8 +68,10 @@ def defence(target: Path | None, scratch: Path | None, quiet: bool, **settings: 
     from dadfi_fast.bench.rows import append
 
     with TemporaryDirectory(prefix="dadfi-defence-", dir=scratch) as folder:
-        setup = _setup(Path(folder), **settings)
+        parts = options.assembly(settings)
+        setup = _setup(Path(folder), parts, **settings)
         if not quiet:
+            options.chosen_device(parts.backend, parts.device)
             console.message(f"generator on {setup.bench_setup.provider}; {len(setup.photos.files)} photos")
         with console.progress(bench.files(setup.photos), "files", quiet=quiet) as progress:
             rows = bench.measure(setup, tick=progress.advance)
@@ -67,9 +81,8 @@ def defence(target: Path | None, scratch: Path | None, quiet: bool, **settings: 
 
 
 def _setup(
-    scratch: Path, *, photos: Path | None, count: int, strength: float, generator: str | None,
-    models: tuple[str, ...], also: tuple[str, ...], backend: str, device: str,
-    detector: str, detector_model: Path | None,
+    scratch: Path, parts: Assembly, *, photos: Path | None, count: int, strength: float, models: tuple[str, ...],
+    also: tuple[str, ...],
 ) -> Setup:  # fmt: skip
     from dadfi_fast.bench.defence import Setup
     from dadfi_fast.bench.photos import gather
@@ -78,32 +91,22 @@ def _setup(
 
     return Setup(
         photos=(found := gather(photos_in(photos), scratch / "photos", count=count, repeat=False)),
-        bench_setup=_rig(found, scratch / "out", strength, generator, (backend, device), (detector, detector_model)),
+        bench_setup=_bench_setup(found, scratch / "out", strength, parts),
         models=registry.load_models(models),
         classifier=registry.load_attributes(),
         conditions=[parse(text) for text in also],
     )
 
 
-def _rig(
-    photos: Photos, out: Path, strength: float, generator: str | None, backend: tuple[str, str],
-    detector: tuple[str, Path | None],
-) -> BenchSetup:  # fmt: skip
-    from dadfi_fast.attacks.generator import GeneratorAttack
-    from dadfi_fast.backends.generator_file import DEFAULT, load_generator_file
-    from dadfi_fast.backends.registry import choose
+def _bench_setup(photos: Photos, out: Path, strength: float, parts: Assembly) -> BenchSetup:
     from dadfi_fast.bench.setup import BenchSetup
-    from dadfi_fast.faces.detector import choose_detector
     from dadfi_fast.protect.config import ProtectConfig
-    from dadfi_fast.types import Budget
 
-    find, _ = choose_detector(detector[0], model=detector[1])
-    device = "cpu" if backend[1] == "auto" else backend[1]
-    run = choose(backend[0], device=device)[0](load_generator_file(generator or DEFAULT), device=device)
+    find, _ = parts.chosen_detector
     config = ProtectConfig(
         sources=(str(photos.folder),), out=out, strength=strength, detector=find.name, no_face="skip", verify=0.0
     )
-    return BenchSetup(config, find, GeneratorAttack(run, Budget(strength)))
+    return BenchSetup(config, find, parts.attack(strength))
 
 
 def _line(row: Row) -> tuple[object, ...]:

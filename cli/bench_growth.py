@@ -19,12 +19,14 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("growth")
-@click.option("--over", type=options.Choice(["megapixels", "faces", "photos"]), required=True, help="What is varied.")
+@click.option("--over", type=options.Choice(["megapixels", "faces", "photos"]), required=True, help="Quantity to vary.")
 @click.option(
     "--photos", type=_FOLDER, metavar="DIR",
-    help="The largest face there is the portrait; photos are cut from all.  [default: those of a checkout]",
+    help="Folder of photos; the largest face is the portrait.  [default: examples/photos]",
 )  # fmt: skip
-@click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Of each size.")
+@click.option(
+    "--repeats", type=click.IntRange(1), default=9, show_default=True, help="Number of measurements of each size."
+)
 @click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
 @options.rows_to
 @options.quiet
@@ -33,13 +35,13 @@ def growth(
 ) -> None:
     """Measure how the cost grows with megapixels, faces or photos.
 
-    The cost is the time of processor cores, all threads together; of one photo from encoded bytes to encoded bytes, on
-    one core, and with --over photos of whole runs, starting included.
+    The cost is CPU core time over all threads: per photo from encoded bytes to encoded bytes, on one core; with
+    --over photos, of whole runs including startup.
 
     \b
-    megapixels  one portrait enlarged or reduced, its face with it
-    faces       a picture of 12 megapixels with so many equal portraits
-    photos      runs of protect on so many small photos, in processes of their own
+    megapixels  one portrait, enlarged or reduced together with its face
+    faces       an image of 12 megapixels with this many equal portraits
+    photos      runs of protect on this many small photos, each in its own process
     """
     from tempfile import TemporaryDirectory
 
@@ -82,16 +84,12 @@ def _line(row: Row, over: str) -> tuple[object, ...]:
 
 def _rig(scratch: Path) -> BenchSetup:
     """The usual detector, generator and backend; the generator on one thread, as what is measured is cores."""
-    from dadfi_fast.attacks.generator import GeneratorAttack
-    from dadfi_fast.backends.generator_file import load_generator_file
-    from dadfi_fast.backends.registry import choose
     from dadfi_fast.bench.setup import BenchSetup
-    from dadfi_fast.faces.detector import choose_detector
+    from dadfi_fast.protect.assembly import Assembly
     from dadfi_fast.protect.config import ProtectConfig
     from dadfi_fast.protect.malloc import tune_malloc
-    from dadfi_fast.types import Budget
 
     tune_malloc()
-    detector, _ = choose_detector()
+    parts = Assembly(device="cpu")
     config = ProtectConfig(sources=("in",), out=scratch, no_face="whole", verify=0.0, again=True)
-    return BenchSetup(config, detector, GeneratorAttack(choose()[0](load_generator_file(), threads=1), Budget()))
+    return BenchSetup(config, parts.chosen_detector[0], parts.attack(threads=1))

@@ -1,4 +1,4 @@
-"""``dadfi-fast bench kernels``: the fused operation, on a GPU by our kernels, without one by the processor's bodies."""
+"""``dadfi-fast bench kernels``: the fused operation, on a GPU by our kernels, without one by the CPU's bodies."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def measure(
     why = binding.missing()
     if device == "auto":
         device = "cuda" if why is None else "cpu"
-        if why is not None and not quiet:
-            console.message(f"no kernel runs here ({why}): these are the processor's bodies of the operation")
+        if not quiet:
+            reason = f"no kernel runs here ({why}): measuring the CPU implementations"
+            console.message(f"--device auto is {device}: {'the kernels run on it' if why is None else reason}")
     if device != "cpu" and why is not None:
         raise BackendMissing(f"the kernels cannot run on {device}: {why}")
     kinds = dtypes or (("f32",) if device == "cpu" else ("f32", "f16"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from dadfi_fast.cli import console
+from dadfi_fast.cli import console, options
 
 if TYPE_CHECKING:
     from dadfi_fast.backends.generator_file import GeneratorFile
@@ -25,14 +25,14 @@ def side_by_side(
     quiet: bool,
 ) -> list[Row]:
     """Rows for the generator, and for one of each preset with random weights, on the faces of ``photos``."""
-    from dadfi_fast.backends.generator_file import DEFAULT, load_generator_file
     from dadfi_fast.bench import providers
     from dadfi_fast.export import parity
 
+    device = options.chosen_device("auto", device, quiet=quiet)
+    parts = options.assembly({"generator": generator, "device": device})
     crops = parity.photo_crops(photos, most=8)
     with TemporaryDirectory(prefix="dadfi-bench-", dir=scratch) as folder:
-        artifact = load_generator_file(generator or DEFAULT)
-        timed = [(artifact.name, artifact)]
+        timed = [(parts.generator_file.name, parts.generator_file)]
         timed += [(f"random {preset}", _random(preset, Path(folder))) for preset in presets]
         fields = [providers.field(each, crops, Path(folder), label=label, device=device) for label, each in timed]
         for each in fields if not quiet else ():

@@ -24,15 +24,27 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("scale")
-@click.option("--photos", type=_FOLDER, metavar="DIR", help="Pictures to cut from.  [default: those of a checkout]")
-@click.option("--count", type=click.IntRange(20), default=50_000, show_default=True, help="Files.")
-@click.option("--size", type=click.IntRange(32), default=112, show_default=True, help="Their shorter side, in pixels.")
 @click.option(
-    "--damaged", metavar="SHARE", default="1%", show_default=True, callback=options.share, help="How many are damaged."
+    "--photos",
+    type=_FOLDER,
+    metavar="DIR",
+    help="Folder of pictures to cut the photos from.  [default: examples/photos]",
 )
-@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for the files.  [default: the system's]")
+@click.option("--count", type=click.IntRange(20), default=50_000, show_default=True, help="Number of photos.")
+@click.option(
+    "--size", type=click.IntRange(32), default=112, show_default=True, help="Shorter side of the photos, in pixels."
+)
+@click.option(
+    "--damaged",
+    metavar="SHARE",
+    default="1%",
+    show_default=True,
+    callback=options.share,
+    help="Share of the photos to damage.",
+)
+@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
 @options.rows_to
-@click.option("--plot", type=_FILE, metavar="FILE.png", help="Draw the memory (wants the extra evaluate).")
+@click.option("--plot", type=_FILE, metavar="FILE.png", help="Plot the memory use (needs the extra evaluate).")
 @options.quiet
 def scale(
     photos: Path | None,
@@ -44,12 +56,12 @@ def scale(
     plot: Path | None,
     quiet: bool,
 ) -> None:
-    """Protect very many small photos, some damaged, and watch the memory, the start and every row.
+    """Protect very many small photos, some of them damaged; measure memory and check every row.
 
-    The photos are cuts of a few pictures, made on the spot. A run of protect in a process of its own protects them; its
-    memory is read from the system twice a second. At the end every row and every file is looked at: a photo must be
-    written and have the hash that its row names, a damaged file must have failed alone. Rates are the 20th, 50th and
-    80th percentile over 20 parts of the run. Exit code 1: a row is wrong.
+    The photos are cropped from a few images on the fly. A separate protect process protects them; its memory is sampled
+    twice a second. At the end every row and file is checked: each photo must be written with the hash in its row, and
+    each damaged file must have failed on its own. Rates are the 20th, 50th and 80th percentile over 20 parts of the
+    run. Exit code 1: a row is wrong.
     """
     from tempfile import TemporaryDirectory
 
@@ -76,7 +88,7 @@ def photos_in(folder: Path | None) -> Path:
         UsageError: none was named, and there are no examples.
     """
     if folder is None and not EXAMPLES.is_dir():
-        raise UsageError("name a folder of photos with --photos; the example photos come with a checkout only")
+        raise UsageError("pass a folder of photos with --photos; the example photos come only with a checkout")
     return folder or EXAMPLES
 
 
@@ -117,7 +129,7 @@ def _draw(row: Row, path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UsageError("--plot wants matplotlib; run: pip install 'dadfi-fast[evaluate]'") from error
+        raise UsageError("--plot needs matplotlib. Run: pip install 'dadfi-fast[evaluate]'") from error
     from dadfi_fast.bench.scale import draw
 
     figure = Figure(figsize=(7, 3.6), layout="constrained")

@@ -21,11 +21,11 @@ _PATH = click.Path(path_type=Path)
 
 @click.command("check")
 @click.argument("protected", type=_PATH)
+@click.option("--original", type=_PATH, required=True, help="Folder or file of the originals, as given to protect.")
 @click.option(
-    "--original", type=_PATH, required=True, help="What was protected: the folder (or file) given to protect."
+    "--sample", metavar="N|all", default="200", show_default=True, help="Number of files to check, drawn at random."
 )
-@click.option("--sample", metavar="N|all", default="200", show_default=True, help="How many files are drawn.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another number draws other files.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random draw.")
 @options.models
 @options.detector
 @click.option(
@@ -33,8 +33,8 @@ _PATH = click.Path(path_type=Path)
     multiple=True,
     callback=options.listed,
     metavar="KIND:VALUE,...",
-    help="What happens to the protected file first, each with figures of its own: jpeg:QUALITY, resize:FACTOR, "
-    "blur:PIXELS; noise:STRENGTH is the control: the original with noise instead of protection.",
+    help="Also check the files after a change, with separate figures for each: jpeg:QUALITY, resize:FACTOR, "
+    "blur:PIXELS. noise:STRENGTH is the control: noise on the original instead of the protection.",
 )
 @click.option(
     "--fid",
@@ -42,17 +42,26 @@ _PATH = click.Path(path_type=Path)
     metavar="N",
     default=0,
     show_default="not measured",
-    help="Also measure the Frechet distance (FID), with N fakes in each of the two sets, as far as there are so many. "
-    "Slow; wants the extra [evaluate] and a package with the Inception network.",
+    help="Also measure the Frechet distance (FID) between two sets of at most N fakes each. "
+    "Slow; needs the extra evaluate and a package with the Inception network.",
+)
+@click.option(
+    "--visibility",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=4,
+    show_default=True,
+    help="Photos on which to measure how visible the change is, as the JPEG quality that looks alike (a few seconds a "
+    "face); 0: none. Needs the extra [evaluate].",
 )
 @click.option(
     "--check-min",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="Exit with 4 if every model fails on a smaller share of the files (SR_all, 0 to 1).",
+    help="Exit with 4 if all models fail on a smaller share of the files (SR_all, 0 to 1).",
 )
 @report_options
-@click.option("--verbose", "-v", is_flag=True, help="Also list the files, the weakest first.")
+@click.option("--verbose", "-v", is_flag=True, help="Also list the files, the least protected first.")
 @options.json_output
 @options.quiet
 def command(
@@ -65,6 +74,7 @@ def command(
     detector_model: Path | None,
     also: tuple[str, ...],
     fid: int,
+    visibility: int,
     check_min: float | None,
     report: Path | None,
     figures: Path | None,
@@ -72,17 +82,20 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Run protected files through the deepfake models and report what became of the fakes.
+    """Run protected files through the deepfake models and report how many fakes are broken.
 
-    Reads the files in PROTECTED as anyone would, finds and crops the faces, and compares the fake of each with the
-    fake of its original. A fake is broken if the two differ by more than people overlook (d_mask above 0.05).
+    Plays the adversary: reads the files in PROTECTED, finds and crops the faces, and compares the fake of each with the
+    fake of its original. A fake is broken if the two differ visibly (d_mask above 0.05).
 
     \b
     d_pix    mean squared difference of the two fakes, 0 to 4
-    d_mask   the same where the edit changed the original
+    d_mask   the same, over the pixels that the edit changed in the original
     SR       share of edits with d_pix above 0.05; SR_mask: with d_mask above 0.05
     SR_all   share of files in which every fake by every model is broken
-    FID      Frechet distance between the fakes of the originals and those of the protected files (--fid)
+    FID      Frechet inception distance between the fakes of the originals and those of the protected files (--fid)
+
+    How visible the change is, is measured on a few photos, by SSIMULACRA2 and FLIP on the face crops at the photo's own
+    size: the JPEG quality at which the original looks as much changed (the lower of the two; the worst face).
     """
     drawn = _sample(sample)
     reporter = Reporter(report, figures)
@@ -95,6 +108,7 @@ def command(
         detector=(detector, detector_model),
         conditions=_conditions(also),
         fid=fid,
+        visibility=visibility,
         reporter=reporter,
         quiet=quiet,
     )
@@ -116,6 +130,7 @@ def _check(
     detector: tuple[str, Path | None],
     conditions: list[Condition],
     fid: int,
+    visibility: int,
     reporter: Reporter,
     quiet: bool,
 ) -> CheckResult:
@@ -131,7 +146,7 @@ def _check(
     faces_by = f"{find.name} ({reason})"
     watchers = reporter.begin(total, models=models, classifier=classifier, detector=faces_by, folder=protected)
     if not quiet:
-        console.message(f"checking {total} of {len(pairs)} files; faces are found by {faces_by}")
+        console.message(f"checking {total} of {len(pairs)} files; detector: {faces_by}")
     with console.progress(total, "files", quiet=quiet) as progress:
         return check_files(
             pairs,
@@ -143,6 +158,7 @@ def _check(
             conditions=conditions,
             watchers=watchers,
             fid=fid,
+            visibility=visibility,
             tick=progress.advance,
         )
 
@@ -155,7 +171,7 @@ def _sample(text: str) -> int | None:
     if text == "all":
         return None
     if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise click.BadParameter(f"{text!r} is neither a whole number of at least 1 nor 'all'", param_hint="--sample")
+        raise click.BadParameter(f"{text!r} is neither an integer of at least 1 nor 'all'", param_hint="--sample")
     return int(text)
 
 
@@ -178,8 +194,9 @@ def _show(verdict: CheckResult, *, verbose: bool) -> None:
         console.result("")
     console.table(verdict.COLUMNS, verdict.rows())
     console.result(verdict.sentence())
-    if said := verdict.fid_sentence():
-        console.result(said)
+    for said in (verdict.appearance.sentence(), verdict.fid_sentence()):
+        if said:
+            console.result(said)
     found = verdict.to_dict()
     parts = [f"{found['n']} files, {found['n_faces']} faces, {found['n_no_face']} files without a face"]
     parts += [f"{name} {found[key]:.4g}" for name, key in (("PSNR (dB)", "psnr"), ("SSIM", "ssim")) if found[key]]
@@ -195,4 +212,4 @@ def _judge(verdict: CheckResult, check_min: float | None) -> None:
             f"every model fails on only {verdict.sr_all():.1%} of the files, below --check-min {check_min:.1%}"
         )
     if verdict.failures:
-        raise DadfiError(f"{len(verdict.failures)} files could not be compared")
+        raise DadfiError(f"{len(verdict.failures)} files could not be compared.")

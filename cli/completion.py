@@ -17,9 +17,9 @@ VARIABLE: Final = "_DADFI_FAST_COMPLETE"
 @click.command("completion")
 @click.argument("shell", type=options.Choice(SHELLS))
 def command(shell: str) -> None:
-    """Print the script that lets a shell complete commands, options and values.
+    """Print a shell completion script.
 
-    SHELL is bash (4.4 or newer), zsh or fish. Put the script where the shell looks for it, as in the examples, and
+    SHELL is bash (4.4 or newer), zsh or fish. Save the script where the shell looks for it, as in the examples, and
     open a new shell.
     """
     from click.shell_completion import get_completion_class

@@ -15,7 +15,7 @@ from dadfi_fast.cli.protect_config import FILE
 
 @click.group("config")
 def command() -> None:
-    """Show the settings that a run of protect would have."""
+    """Show the settings that protect would use."""
 
 
 def _show(**_values: Any) -> None:

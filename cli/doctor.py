@@ -21,21 +21,23 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("doctor")
-@click.option("--photo", type=_FILE, metavar="FILE", help="Measure with this photo.  [default: a drawn portrait]")
 @click.option(
-    "--scratch", type=_FOLDER, metavar="DIR", help="Measure the disk of this folder.  [default: the system's]"
+    "--photo", type=_FILE, metavar="FILE", help="Photo to measure the speed with.  [default: a drawn portrait]"
 )
-@click.option("--measure/--no-measure", default=True, show_default=True, help="Measure the speed for three seconds.")
+@click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder whose disk to measure.  [default: the system's]")
+@click.option(
+    "--measure/--no-measure", default=True, show_default=True, help="Measure the speed for about three seconds."
+)
 @options.json_output
 @options.quiet
 def command(photo: Path | None, scratch: Path | None, measure: bool, as_json: bool, quiet: bool) -> None:
-    """Say what this machine can run, and why not the rest.
+    """Show what this machine can run, and what is missing for the rest.
 
-    Looks at the processor, memory, disk, GPU and driver, at every backend, face detector, image format and weights
-    file; tells what does not run, why, and what mends it. It ends with the settings that `protect` picks by itself
-    (auto) and with the photos a second to expect from disk to disk, measured on copies of one photo.
+    Checks the CPU, memory, disk, GPU and driver, and every backend, face detector, image format and weights file; for
+    whatever does not run it shows the reason and the fix. Then it shows the settings that `protect` would choose (auto)
+    and the expected photos per second from disk to disk, measured on copies of one photo.
 
-    No GPU is needed: a missing one is told, and is no fault. Exits with 1 if photos cannot be protected here.
+    A missing GPU is reported but is not an error. Exits with code 1 if this machine cannot protect photos.
     """
     findings, auto, speed = _look(photo, scratch, measure=measure, quiet=quiet)
     if as_json:
@@ -57,7 +59,7 @@ def _look(
         speeds: dict[str, float] = {}
         if measure:
             if not quiet:
-                console.message("measuring for about four seconds; --no-measure leaves it out")
+                console.message("measuring for about four seconds (skip with --no-measure)")
             speeds = asdict(doctor_speed.measure_disk(scratch / "disk"))
         disk = doctor_machine.disk(scratch.parent, **speeds)
         findings = [doctor_machine.processor(), doctor_machine.memory(), disk, *graphics, *parts]
@@ -79,11 +81,11 @@ def _show(findings: Sequence[Finding], auto: Auto | None, speed: Speed | None) -
     console.table(["what", "name", "", "note"], rows)
     mends = [(f"{f.kind} {f.name}", f.mend) for f in findings if f.mend]
     if mends:
-        console.result("\nTo mend what does not run:")
+        console.result("\nHow to fix what does not run:")
         for name, mend in mends:
             console.result(f"  {name}: {mend}")
     if auto is not None:
-        console.result("\nThe settings that auto chooses here:")
+        console.result("\nSettings chosen by auto on this machine:")
         console.table(["option", "value", "why"], auto.rows())
     if speed is not None:
         console.result(f"\n{_sentence(speed)}")
@@ -107,6 +109,6 @@ def _judge(findings: Sequence[Finding]) -> None:
     lacking = _lacking(findings)
     broken = [f.name for f in findings if f.kind == "model" and not f.ok]
     if lacking:
-        raise DadfiError(f"photos cannot be protected here: there is no {' and no '.join(lacking)} that works")
+        raise DadfiError(f"cannot protect photos on this machine: no working {' or '.join(lacking)}")
     if broken:
-        raise DadfiError(f"damaged: {', '.join(broken)}; reinstall dadfi-fast")
+        raise DadfiError(f"damaged: {', '.join(broken)}. Reinstall dadfi-fast.")

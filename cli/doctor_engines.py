@@ -15,8 +15,8 @@ STORES: Final = {"s3://": ("s3fs", "s3"), "gs://": ("gcsfs", "gcs")}
 
 def engines(*, gpus: int) -> Iterator[Finding]:
     """Who can do the work, beside this process."""
-    each = f"one for each of the {gpus} GPUs by default" if gpus > 1 else "--processes N"
-    yield Finding("engine", "processes", True, f"several on this machine: {each}; on GPUs never tried")
+    each = f"by default one per GPU ({gpus})" if gpus > 1 else "--processes N"
+    yield Finding("engine", "processes", True, f"several on this machine: {each}; never tested on GPUs")
     yield _installed("engine", "ray", "ray", "ray", "a cluster: --engine ray; on several machines never tried")
 
 

@@ -1,4 +1,4 @@
-"""What ``doctor`` finds out about the machine: processor, memory, disk, GPU and driver. Loads no framework."""
+"""What ``doctor`` finds out about the machine: CPU, memory, disk, GPU and driver. Loads no framework."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from dadfi_fast import device
 
-#: Linux's names of the processor features that make the generator fast, and ours.
+#: Linux's names of the CPU features that make the generator fast, and ours.
 FEATURES: Final = {
     "avx2": "AVX2",
     "avx512f": "AVX-512",
@@ -43,14 +43,14 @@ class Finding:
     name: str
     ok: bool
     note: str  # what it is, where it is well; else why not
-    mend: str | None = None  # the command, or what else mends it
+    mend: str | None = None  # the command, or another fix
 
 
 def processor() -> Finding:
-    """The processor and those of its features that matter."""
+    """The CPU and those of its features that matter."""
     name, flags = device.processor()
     known = [ours for theirs, ours in FEATURES.items() if theirs in flags]
-    note = ", ".join(known) or ("none that helps" if flags else "the system does not say which features it has")
+    note = ", ".join(known) or ("no relevant features" if flags else "the system does not report its features")
     bf16 = "bfloat16 in hardware" if device.bf16_runs_well() else "no bfloat16 in hardware: the generator runs in f32"
     return Finding("processor", name, True, f"{device.cores()} cores; {note}; {bf16}")
 
@@ -59,7 +59,7 @@ def memory() -> Finding:
     """How much memory is free, and whether a run with the default number of threads is sure to fit."""
     facts = free_memory()
     if facts is None:
-        return Finding("memory", "-", True, "the system does not say how much there is")
+        return Finding("memory", "-", True, "the system does not report the amount")
     free, total = facts
     need = MEMORY + MEMORY_A_THREAD * device.cores()
     note, name = f"{free / _GB:.1f} GB free", f"{total / _GB:.1f} GB"
@@ -100,8 +100,8 @@ def disk(folder: Path, *, megabytes_per_second: float | None = None, files_per_s
     if megabytes_per_second is not None:
         parts.append(f"{megabytes_per_second:.0f} MB/s")
     if files_per_second is not None:
-        parts.append(f"{files_per_second:.0f} files/s, written whole and flushed")
-    mend = None if free >= SPACE else "free some space, or name another --out"
+        parts.append(f"{files_per_second:.0f} files/s, each written and flushed")
+    mend = None if free >= SPACE else "free some space, or choose another --out"
     return Finding("disk", str(folder), free >= SPACE, "; ".join(parts), mend)
 
 
@@ -124,9 +124,9 @@ def graphics(load: Library = driver_library) -> Iterator[Finding]:
     try:
         cuda = load()
     except OSError:
-        mend = "where there is an NVIDIA GPU, install its driver: https://www.nvidia.com/drivers"
+        mend = "if the machine has an NVIDIA GPU, install its driver: https://www.nvidia.com/drivers"
         yield Finding("driver", "nvidia", False, "none is installed", mend)
-        yield Finding("gpu", "-", False, "none is looked for without a driver; everything runs on the processor")
+        yield Finding("gpu", "-", False, "not detected without a driver; everything runs on the CPU")
         return
     number = ctypes.c_int()
     cuda.cuDriverGetVersion(ctypes.byref(number))
@@ -134,7 +134,7 @@ def graphics(load: Library = driver_library) -> Iterator[Finding]:
     failed = cuda.cuInit(0)
     yield Finding("driver", f"nvidia {_driver_version()}".rstrip(), not failed, runs)
     if failed:
-        mend = "nvidia-smi says more; in a container pass --gpus all (docker) or --device nvidia.com/gpu=all (podman)"
+        mend = "run nvidia-smi; in a container, pass --gpus all (docker) or --device nvidia.com/gpu=all (podman)"
         yield Finding("gpu", "-", False, f"the driver finds none: {_words(cuda, failed)}", mend)
         return
     yield from _gpus(cuda)

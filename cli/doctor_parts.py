@@ -25,9 +25,9 @@ CODECS: Final = (
     ("HEIF", "RGB"),
     ("BMP", "RGB"),
 )
-#: What mends a codec that is not there.
+#: How to install a missing codec.
 _MENDS: Final = {"HEIF": "pip install 'dadfi-fast[heif]'", "AVIF": "pip install --upgrade 'pillow>=11.3'"}
-_RUN: Final = re.compile(r"[;,]? *(?:run:|pass) +(.+)")
+_RUN: Final = re.compile(r"[;,.]? *(?:[Rr]un:|[Pp]ass) +(.+)")
 
 
 def backends(*, gpus: int) -> list[Finding]:
@@ -39,7 +39,7 @@ def backends(*, gpus: int) -> list[Finding]:
         kind = BACKENDS[name]()
         note = "cpu" if "cpu" in kind.devices else ""
         if "cuda" in kind.devices:
-            tried = "; --device cuda has never been tried" if gpus else ""
+            tried = "; --device cuda is untested" if gpus else ""
             note = ", ".join(part for part in (note, _on_gpu(name, gpus)) if part) + tried
         found.append(_finding("backend", name, kind.missing(), note))
     return found
@@ -49,7 +49,7 @@ def detectors() -> list[Finding]:
     """Every face detector."""
     from dadfi_fast.faces.detector import DETECTORS
 
-    notes = {"none": "the whole picture is one face"}
+    notes = {"none": "the whole image counts as one face"}
     return [_finding("detector", name, DETECTORS[name]().missing(None), notes.get(name, "")) for name in DETECTORS]
 
 
@@ -67,8 +67,8 @@ def gpu_codecs(*, gpus: int) -> list[Finding]:
     """What decodes and encodes on a GPU: whether it is there, and what it has to work on."""
     from dadfi_fast.protect.gpu import dali, nvimgcodec
 
-    where = "--device cuda has never been tried" if gpus else "no GPU here, so that it decodes on the processor"
-    idle = "--device cuda has never been tried" if gpus else "no GPU here, so that it has nothing to do"
+    where = "--device cuda is untested" if gpus else "no GPU here, so it decodes on the CPU"
+    idle = "--device cuda is untested" if gpus else "no GPU here, so that it has nothing to do"
     return [
         _finding("decoder", "dali", dali.missing(), f"cpu, cuda; {where}"),
         _finding("encoder", "nvimgcodec", nvimgcodec.missing(), f"cuda; {idle}"),
@@ -103,12 +103,12 @@ def _finding(kind: str, name: str, missing: str | None, note: str) -> Finding:
 
 
 def _split(why: str) -> tuple[str, str | None]:
-    """What is wrong, and what mends it: our messages end with ``run: COMMAND`` or ``pass OPTION``, or a clause."""
+    """The reason and the fix: our messages end with ``run: COMMAND``, ``pass OPTION``, or another instruction."""
     found = _RUN.search(why)
     if found:
-        return why[: found.start()], found[0].lstrip("; ,").removeprefix("run: ")
-    reason, _, mend = why.rpartition("; ")
-    return (reason, mend) if reason else (why, None)
+        return why[: found.start()], found[0].lstrip("; ,.").removeprefix("run: ").removeprefix("Run: ")
+    reason, _, fix = why.rpartition(". ") if ". " in why else why.rpartition("; ")
+    return (reason, fix) if reason else (why, None)
 
 
 def _on_gpu(name: str, gpus: int) -> str:

@@ -43,9 +43,11 @@ class Auto:
 
     def rows(self) -> list[tuple[str, object, str]]:
         """Option, value, reason."""
+        from dadfi_fast.backends.registry import choose_device
+
         return [
             ("--backend", self.backend, f"{self.runs}: {self.why}"),
-            ("--device", self.device, "a GPU is used where --device names it"),
+            ("--device", self.device, choose_device()[1]),
             ("--detector", self.detector, self.detector_why),
             ("--batch", self.batch, "faces a call of the generator"),
             ("--workers", self.workers, "threads that decode and encode"),
@@ -79,22 +81,19 @@ def setup(scratch: Path) -> tuple[Auto, BenchSetup]:
     Raises:
         DadfiError: no backend, no detector or no generator works here.
     """
-    from dadfi_fast.attacks.generator import GeneratorAttack
-    from dadfi_fast.backends.generator_file import load_generator_file
-    from dadfi_fast.backends.registry import choose
     from dadfi_fast.bench.setup import BenchSetup
-    from dadfi_fast.faces.detector import choose_detector
+    from dadfi_fast.protect.assembly import Assembly
     from dadfi_fast.protect.config import ProtectConfig
-    from dadfi_fast.types import Budget
 
-    kind, why = choose("auto", device="cpu")
-    detector, detector_why = choose_detector("auto")
-    config = ProtectConfig(sources=(str(scratch / "in"),), out=scratch / "out", no_face="whole", again=True)
-    backend = kind(load_generator_file(), device="cpu", threads=config.generator_threads)
-    auto = Auto(
-        kind.name, "cpu", backend.describe, why, detector.name, detector_why, config.crops_a_batch, config.threads
+    parts = Assembly()
+    (kind, why), (device, _), (detector, found_by) = parts.chosen_backend, parts.chosen_device, parts.chosen_detector
+    config = ProtectConfig(
+        sources=(str(scratch / "in"),), out=scratch / "out", no_face="whole", again=True, device=device
     )
-    return auto, BenchSetup(config, detector, GeneratorAttack(backend, Budget()))
+    attack = parts.attack(threads=config.generator_threads)
+    runs = attack.backend.describe
+    auto = Auto(kind.name, device, runs, why, detector.name, found_by, config.crops_a_batch, config.threads)
+    return auto, BenchSetup(config, detector, attack)
 
 
 def measure(bench_setup: BenchSetup, photo: Path | None, scratch: Path, *, seconds: float = SECONDS) -> Speed:
@@ -104,7 +103,7 @@ def measure(bench_setup: BenchSetup, photo: Path | None, scratch: Path, *, secon
     the time.
 
     Raises:
-        UsageError: ``photo`` is no picture that can be protected.
+        UsageError: ``photo`` cannot be protected.
         DadfiError: it cannot be protected.
     """
     from dadfi_fast.bench.end_to_end import disk
@@ -117,7 +116,7 @@ def measure(bench_setup: BenchSetup, photo: Path | None, scratch: Path, *, secon
     try:
         material = gather(source, scratch / "in", count=_FIRST_ROUND)
     except NothingToDo as error:
-        raise UsageError(f"--photo {photo} is no picture that can be protected") from error
+        raise UsageError(f"--photo {photo} cannot be protected") from error
     work = _tidied(
         disk(bench_setup, out=bench_setup.config.folder, attack=bench_setup.attack), bench_setup.config.folder
     )

@@ -27,43 +27,63 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.command("evaluate")
 @click.argument("experiments", metavar="EXPERIMENT...", nargs=-1, required=True)
-@click.option("--data", "sources", type=_PATH, multiple=True, required=True, help="Tar archive or folder of faces.")
-@click.option("--attributes", type=_FILE, metavar="CSV", help="Table of labels: image, then 0/1 attributes.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the results.")
-@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="How many pictures are drawn.  [default: all]")
+@click.option(
+    "--data", "sources", type=_PATH, multiple=True, required=True, help="Tar archive or folder of faces; repeatable."
+)
+@click.option("--attributes", type=_FILE, metavar="CSV", help="CSV table of labels: image name, then 0/1 attributes.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write the results to."
+)
+@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Number of pictures to draw.  [default: all]")
 @options.models
-@click.option("--models-dir", type=_FOLDER, help="Folder of deepfake models and their cards.  [default: what ships]")
+@click.option(
+    "--models-dir", type=_FOLDER, help="Folder of deepfake models with their cards.  [default: the bundled ones]"
+)
 @click.option(
     "--fid",
     type=click.IntRange(min=0),
     metavar="N",
     default=500,
     show_default=True,
-    help="Pictures in each of the two sets of a Frechet distance, as far as there are so many; 0: not measured.",
+    help="Measure the Frechet distance between two sets of at most N pictures each; 0: not measured.",
 )
 @click.option(
     "--generator", "generators", metavar="NAME", multiple=True, default=("generator-s",), show_default=True,
-    help="Its name, or an ONNX file; LABEL=NAME gives it another name. May be given several times.",
+    help="Name of a generator, or its ONNX file; LABEL=NAME renames it in the results. Repeatable.",
 )  # fmt: skip
-@click.option("--strength", type=float, default=0.05, show_default=True, help="Largest change, 0.01 to 0.1 of [-1, 1].")
+@click.option(
+    "--strength", type=float, default=0.05, show_default=True, help="Largest change on the [-1, 1] scale, 0.01 to 0.1."
+)
 @options.backend
 @options.detector
 @click.option(
     "--method", "methods", metavar="NAME,...", multiple=True, callback=options.listed,
-    help="Only these attacks beside the generators.  [default: all that can be made]",
+    help="Attacks to compare with the generators.  [default: all available]",
 )  # fmt: skip
 @click.option(
-    "--set", "settings", multiple=True, callback=setting, metavar="METHOD.KEY=VALUE", help="Change how an attack works."
+    "--set",
+    "settings",
+    multiple=True,
+    callback=setting,
+    metavar="METHOD.KEY=VALUE",
+    help="Override an attack's setting, such as pgd.steps=20; repeatable.",
 )
-@click.option("--train", type=_PATH, multiple=True, help="Other faces, for attacks that are made beforehand.")
+@click.option(
+    "--train",
+    type=_PATH,
+    multiple=True,
+    help="Tar archive or folder of faces to train attacks on (cmua, moma); repeatable.",
+)
 @click.option(
     "--train-sample", type=click.IntRange(min=1), metavar="N", default=200, show_default=True,
-    help="How many of them are drawn.",
+    help="Number of these faces to draw.",
 )  # fmt: skip
-@click.option("--cmua-compat", is_flag=True, help="With validity: also count success as CMUA's evaluation does.")
-@click.option("--watermark", type=_FILE, metavar="NPY", help="A universal perturbation, in place of making one (cmua).")
-@click.option("--fresh", is_flag=True, help="Measure everything anew; else what OUT has of the same run is kept.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another number draws other pictures.")
+@click.option("--cmua-compat", is_flag=True, help="Also count success as CMUA's evaluation does (validity).")
+@click.option(
+    "--watermark", type=_FILE, metavar="NPY", help="Universal perturbation to use instead of training one (cmua)."
+)
+@click.option("--fresh", is_flag=True, help="Measure everything again instead of reusing finished results in OUT.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 @options.quiet
 def command(
     experiments: tuple[str, ...], sources: tuple[Path, ...], attributes: Path | None, out: Path, sample: int | None,
@@ -74,34 +94,35 @@ def command(
 ) -> None:  # fmt: skip
     """Run the experiments and write their tables and figures.
 
-    OUT gets EXPERIMENT.json, EXPERIMENT.md and EXPERIMENT.png. Pictures are protected into files as protect does it,
-    and judged as check does it. Without --attributes plausibility takes the labels that the attribute classifier sees,
-    and the rows say so.
+    Writes EXPERIMENT.json, EXPERIMENT.md and EXPERIMENT.png to OUT. Images are protected into files as by protect and
+    judged as by check. Without --attributes, plausibility uses the labels predicted by the attribute classifier, and
+    the rows say so.
 
     \b
-    plausibility    whether the deepfake models' edits show what was asked for, what they leave alone, and how
-                    real they look; with a contact sheet plausibility-MODEL.png of each model
-    validity        d_pix, SR, SR_mask and FID of every model on protected pictures, the paper's figures beside them;
-                    null and noise rows, as in all that follow but speed
+    plausibility    whether the deepfake models' edits show the requested attribute, what they leave unchanged, and
+                    how real they look; with a contact sheet plausibility-MODEL.png per model
+    validity        d_pix, SR, SR_mask and FID of every model on protected images, next to the paper's figures;
+                    with null and noise controls, as in all that follow except speed
     robustness      SR_mask and SR_all after JPEG 95 to 50, resize 0.5 and blur 3
-    whole-photo     the same on whole photos, format kept, and what can be seen: PSNR, SSIM, FLIP, Linf
-    speed           ms a picture of every attack and generator, gradients and queries
-    comparison      every attack and generator on the same pictures: SR_mask, after JPEG and resize, and what can
-                    be seen; whether a generator is better than CMUA; a universal perturbation that was made is
-                    kept as comparison-cmua.npy
-    single-model    generators by models: SR_mask and d_pix, with models that a generator has not seen marked
+    whole-photo     the same on whole photos in their own format, and visibility: PSNR, SSIM, FLIP, Linf
+    speed           ms per image, gradients and queries of every attack and generator
+    comparison      every attack and generator on the same images: SR_mask, also after JPEG and resizing, and
+                    visibility; whether a generator is better than CMUA; saves the universal perturbation as
+                    comparison-cmua.npy
+    single-model    every generator against every model: SR_mask and d_pix; models unseen in training are marked
     no-fine-tuning  the same, with generators that were trained without fine-tuning (lambda_y = 0)
-    ceiling         how far full access gets against the models: each alone, one perturbation against all of them,
-                    one for all pictures, for the adversaries A0 to A2; and the share of that a generator reaches
+    ceiling         how far a white-box attack gets against each model alone, against all models jointly, and with a
+                    universal perturbation, for the adversaries A0 to A2; and which share a generator reaches
 
-    What is finished lies in OUT/finished, method by method: the same command again, or one with more methods, measures
-    only what is not there yet. Attacks that are made beforehand (cmua, moma) are kept there, too.
+    Finished results are kept per method in OUT/finished: the same command again, or one with more methods, measures
+    only what is missing. Attacks made in advance (cmua, moma) are kept there too.
 
     Example: dadfi-fast evaluate plausibility --data celeba176-test-0.tar --attributes celeba-attributes.csv --out eval
     """
     from dadfi_fast.evaluate.experiment import EXPERIMENTS, Setup, write
 
     chosen = {name: EXPERIMENTS[name] for name in experiments}
+    device = options.chosen_device(backend, device, quiet=quiet)
     _need("torch", "matplotlib", *(["onnx"] if set(chosen) & DIFFERENTIATE else []))
     setup = Setup(
         sources, attributes, models, models_dir, sample=sample, fid=fid, seed=seed, generators=generators,
@@ -167,7 +188,7 @@ def _by_method(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for key, value in settings.items():
         method, point, name = key.partition(".")
         if not point:
-            raise UsageError(f"--set {key}=... names no attack; write METHOD.KEY=VALUE, such as pgd.steps=20")
+            raise UsageError(f"--set {key}=... does not name an attack. Write METHOD.KEY=VALUE, such as pgd.steps=20")
         found.setdefault(method, {})[name] = value
     return found
 
@@ -180,4 +201,4 @@ def _need(*packages: str) -> None:
     """
     for package in packages:
         if importlib.util.find_spec(package) is None:
-            raise UsageError(f"{package} is not installed; run: pip install 'dadfi-fast[evaluate]'")
+            raise UsageError(f"{package} is not installed. Run: pip install 'dadfi-fast[evaluate]'")

@@ -10,27 +10,27 @@ import click
 #: Command -> what an example does, and the example.
 EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "protect": (
-        ("a folder with all that is in it; given again, it goes on where it stopped",
+        ("a folder and everything in it; run it again to resume",
          "dadfi-fast protect photos --out protected"),
-        ("some files, less visibly, without the place where they were taken",
+        ("some files, less visibly and without their location",
          "dadfi-fast protect a.jpg b.png --out protected --strength 0.03 --strip-gps"),
-        ("what would be done", "dadfi-fast protect photos --out protected --dry-run"),
+        ("show what would be done", "dadfi-fast protect photos --out protected --dry-run"),
         ("for a script: one JSON document on stdout", "dadfi-fast protect photos --out protected --json --quiet"),
     ),
     "check": (
         ("every file", "dadfi-fast check protected --original photos --sample all"),
-        ("also after what a website does to a photo, beside noise of the same strength as a control",
+        ("also after the processing of a typical website, with noise of the same strength as a control",
          "dadfi-fast check protected --original photos --also jpeg:75,resize:0.5,noise:0.05"),
-        ("fail where less than 95 % is protected", "dadfi-fast check protected --original photos --check-min 0.95"),
+        ("fail if less than 95 % is protected", "dadfi-fast check protected --original photos --check-min 0.95"),
     ),
     "bench throughput": (
         ("the example photos", "dadfi-fast bench throughput"),
-        ("photos of one's own, with the rows added to a file",
+        ("your own photos, with the rows appended to a file",
          "dadfi-fast bench throughput --photos photos --json rows.jsonl"),
     ),
     "bench kernels": (
-        ("on what there is", "dadfi-fast bench kernels"),
-        ("on a GPU, with the rows added to a file", "dadfi-fast bench kernels --device cuda --json rows.jsonl"),
+        ("on this machine", "dadfi-fast bench kernels"),
+        ("on a GPU, with the rows appended to a file", "dadfi-fast bench kernels --device cuda --json rows.jsonl"),
     ),
     "bench scale": (
         ("50,000 small photos, with a plot of the memory",
@@ -41,23 +41,23 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     ),
     "bench cluster": (
         ("a model of 1 to 1000 GPUs or machines", "dadfi-fast bench cluster --plot cluster.png"),
-        ("with prices and GPUs of one's own",
+        ("with your own prices and GPUs",
          "dadfi-fast bench cluster --assume gpu_price=1.8 --assume gpu_decode=5000"),
     ),
     "export": (
-        ("for other programs, compared with float32 PyTorch", "dadfi-fast export --to onnx --out models --check"),
-        ("an engine for the GPU that is here", "dadfi-fast export --to tensorrt"),
+        ("for other programs, checked against float32 PyTorch", "dadfi-fast export --to onnx --out models --check"),
+        ("an engine for the GPU in this machine", "dadfi-fast export --to tensorrt"),
     ),
     "models list": (("with the accuracy of every edit", "dadfi-fast models list --json"),),
-    "models verify": (("all of them", "dadfi-fast models verify"),),
+    "models verify": (("verify all models", "dadfi-fast models verify"),),
     "doctor": (
-        ("all of it", "dadfi-fast doctor"),
-        ("the speed on a photo and a disk of one's own", "dadfi-fast doctor --photo portrait.jpg --scratch /data"),
+        ("check everything", "dadfi-fast doctor"),
+        ("measure with your own photo and disk", "dadfi-fast doctor --photo portrait.jpg --scratch /data"),
         ("in half a second, for a script", "dadfi-fast doctor --no-measure --json"),
     ),
     "config show": (
-        ("what protect does by itself", "dadfi-fast config show"),
-        ("what it makes of a file and the command line",
+        ("the defaults of protect", "dadfi-fast config show"),
+        ("the effect of a file and the command line",
          "dadfi-fast config show --config settings.toml --strength 0.03"),
     ),
     "completion": (

@@ -30,36 +30,39 @@ def _words(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     "--to",
     type=options.Choice(["onnx", "openvino", "tensorrt", "tensorrt-rtx"]),
     required=True,
-    help="What the file is for.",
+    help="Format to export to.",
 )
 @click.option(
     "--generator",
     metavar="NAME|FILE",
-    help="A name, or FILE.onnx or FILE.safetensors with its card.  [default: the one that ships]",
+    help="Name of the generator, or FILE.onnx or FILE.safetensors with its card.  [default: generator-s]",
 )
 @click.option(
-    "--out", type=_FOLDER, metavar="DIR", help="Where to.  [default: here; engines: where their backend looks]"
+    "--out",
+    type=_FOLDER,
+    metavar="DIR",
+    help="Folder to write to.  [default: the current folder; for engines the backend's cache]",
 )
 @click.option(
     "--half/--full",
     default=None,
-    help="float16 with float32 statistics in the norms, or float32.  [default: half for engines, else full]",
+    help="Precision: float16 (norm statistics in float32), or float32.  [default: half for engines, otherwise full]",
 )
 @click.option(
     "--fused",
     is_flag=True,
-    help="onnx, tensorrt: norm, ReLU and addition in one node, which our CUDA kernel runs; other runtimes run it, too.",
+    help="Fuse norm, ReLU and addition into one node for our CUDA kernel (onnx, tensorrt). Other runtimes run it, too.",
 )
 @click.option(
     "--arch",
     metavar="LIST",
     callback=_words,
-    help="tensorrt-rtx: an engine for each of sm80,sm89,sm120; no GPU is needed.  [default: the GPU that is here]",
+    help="GPU architectures to build engines for, such as sm80,sm89 (tensorrt-rtx); needs no GPU.  [default: this GPU]",
 )
 @options.device
-@click.option("--check", is_flag=True, help="Run it, and compare with float32 PyTorch in levels of 0-255.")
-@click.option("--photos", type=_PHOTOS, metavar="DIR", help="With --check: on the faces of these photos, too.")
-@click.option("--layers", is_flag=True, help="With --check, for onnx: also after each layer.")
+@click.option("--check", is_flag=True, help="Run the result and compare it with float32 PyTorch, in levels of 0-255.")
+@click.option("--photos", type=_PHOTOS, metavar="DIR", help="Folder of photos whose faces --check also runs on.")
+@click.option("--layers", is_flag=True, help="Also compare after each layer (--check, onnx).")
 @options.json_output
 @options.quiet
 def command(
@@ -77,25 +80,26 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Write a generator in the form that another runtime wants.
+    """Export a generator for another runtime.
 
     \b
     onnx          NAME.onnx with its card: plain operators, any batch and size
     openvino      NAME.xml and NAME.bin
-    tensorrt      an engine for the GPU that is here
-    tensorrt-rtx  an engine for each GPU of --arch, without one
+    tensorrt      an engine for the GPU in this machine
+    tensorrt-rtx  an engine for each GPU architecture of --arch; needs no GPU
 
-    Files say inside which generator they are (its hash), its bound and its range of values; engines say it in the
-    JSON file beside them. The names of the files go to stdout. With --check the exit code is 1 if a difference is
-    larger than its precision may have, or if nothing here can run what was written.
+    Each file records the hash of its generator, its bound and its value range; for engines they are in the JSON file
+    beside them. The file names go to stdout. With --check the exit code is 1 if a difference exceeds the limit of its
+    precision, or if nothing on this machine can run the exported file.
     """
-    from dadfi_fast.export.targets import ENGINES, export
+    from dadfi_fast.backends.registry import BACKENDS
+    from dadfi_fast.export.targets import export
 
     if (layers or photos) and not check:
-        raise UsageError("--layers and --photos belong to --check")
+        raise UsageError("--layers and --photos need --check")
     if layers and to != "onnx":
-        raise UsageError("--layers is for --to onnx: the other files have their layers merged")
-    place = ("cuda" if to in ENGINES else "cpu") if device == "auto" else device
+        raise UsageError("--layers needs --to onnx: the other formats merge layers")
+    place = options.chosen_device(to if to in BACKENDS else "auto", device, quiet=quiet or not check)
     written = export(to, generator, folder=out, narrow=half, fused=fused, architectures=arch, device=place)
     found = _check(written, place, generator, photos, layers=layers) if check else None
     if as_json:
@@ -155,21 +159,24 @@ def _show(written: Written, found: _Found | None) -> None:
         console.result(str(path))
     if found is None or not found.differences:
         return
-    console.result(f"\nagainst {found.differences[0].against}, in levels of 0-255; pixels: values a whole level off")
+    console.result(
+        f"\nagainst {found.differences[0].against}, in levels of 0-255;"
+        " pixels: share of values that differ by a whole level"
+    )
     rows = [
         (each.backend, each.precision, each.largest, each.rms, f"{each.pixels:.2%}", "yes" if each.within else "NO")
         for each in found.differences
     ]
     console.table(("backend", "judged as", "largest", "rms", "pixels", "within"), rows)
     for name, layers in found.layers.items():
-        console.result(f"\n{name}, on each layer's own scale")
+        console.result(f"\n{name}, each layer in its own scale")
         figures = [(layer.name, layer.largest, layer.rms, layer.peak) for layer in layers]
         console.table(("layer", "largest", "rms", "peak"), figures)
 
 
 def _judge(found: _Found) -> None:
     if not found.differences:
-        raise DadfiError(f"written, but nothing here can run it: {'; '.join(found.missing)}")
+        raise DadfiError(f"the file is written, but cannot be run on this machine: {'; '.join(found.missing)}")
     beyond = [each.backend for each in found.differences if not each.within]
     if beyond:
-        raise DadfiError(f"further from float32 than the precision may be: {', '.join(beyond)}")
+        raise DadfiError(f"difference from float32 above the limit of its precision: {', '.join(beyond)}")

@@ -20,15 +20,15 @@ from dadfi_fast.registry import did_you_mean
 #: ``command`` in the file ``cli/NAME.py``; names without a file are not listed.
 COMMANDS: Final[Mapping[str, str]] = {
     "protect": "Protect photos against deepfake models.",
-    "check": "Run protected files through the deepfake models and report what became of the fakes.",
-    "train": "Train the generator that protects.",
+    "check": "Run protected files through the deepfake models and report how many fakes are broken.",
+    "train": "Train the generator.",
     "models": "List, verify, add or train the deepfake models and generators.",
-    "export": "Write a generator in the form that another runtime wants.",
-    "bench": "Measure how fast and how well this machine protects.",
+    "export": "Export a generator for another runtime.",
+    "bench": "Measure speed and protection on this machine.",
     "evaluate": "Run the experiments and write their tables and figures.",
-    "doctor": "Say what this machine can run, and why not the rest.",
-    "config": "Show the settings that a run of protect would have.",
-    "completion": "Print the script that lets a shell complete commands, options and values.",
+    "doctor": "Show what this machine can run, and what is missing for the rest.",
+    "config": "Show the settings that protect would use.",
+    "completion": "Print a shell completion script.",
 }
 #: Exit code after Ctrl-C, as shells have it: 128 + SIGINT.
 INTERRUPTED: Final = 130
@@ -57,7 +57,7 @@ class LazyGroup(click.Group):
         name, known = args[0], self.list_commands(ctx)
         if name not in known and not name.startswith("-"):
             hint = did_you_mean(name, known, sentence=True)
-            ctx.fail(f"There is no command {name!r}.{hint} There are: {', '.join(known)}.")
+            ctx.fail(f"Unknown command {name!r}.{hint} Available: {', '.join(known)}.")
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

@@ -40,10 +40,10 @@ def command() -> None:
 @command.command("list")
 @options.json_output
 def list_models(as_json: bool) -> None:
-    """List the models, with what their cards say.
+    """List the models and the facts on their cards.
 
-    edit_accuracy is the share of edits that show the attribute that was asked for, the mean over the attributes;
-    the card and --json have it for each.
+    edit_accuracy is the share of edits that show the requested attribute, averaged over the attributes; the card
+    and --json list it for each.
     """
     rows = [_facts(card) for card in _cards()]
     if as_json:
@@ -57,25 +57,25 @@ def list_models(as_json: bool) -> None:
 @command.command("verify")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def verify(names: tuple[str, ...]) -> None:
-    """Hash the weights and compare them with their cards; all of them, or those called NAME.
+    """Compare the hashes of the weights with their cards, for all models or for each NAME.
 
-    Exits with 1 if a file is missing or is not the one that its card names.
+    Exits with code 1 if a file is missing or does not match its card.
     """
     known = {card.name: card for card in _cards()}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise click.BadParameter(f"no model is called {', '.join(unknown)}; there are: {', '.join(known)}")
+        raise click.BadParameter(f"unknown model {', '.join(unknown)}. Available: {', '.join(known)}")
     chosen = [known[name] for name in names or known]
     broken = [card.name for card in chosen if not _verified(card)]
     if broken:
-        raise WeightsError(f"{len(broken)} of {len(chosen)} models are not what their cards say: {', '.join(broken)}")
+        raise WeightsError(f"{len(broken)} of {len(chosen)} models do not match their cards: {', '.join(broken)}")
 
 
 def _cards() -> list[Card]:
     places = folders()
     found = [card for folder in places for card in cards(folder)]
     if not found:
-        raise NothingToDo(f"there is no model in {places[0]}; reinstall dadfi-fast")
+        raise NothingToDo(f"no model in {places[0]}. Reinstall dadfi-fast.")
     return found
 
 

@@ -38,7 +38,12 @@ MAX_PIXELS: Final = 200_000_000
 @click.command("add")
 @click.argument("name")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--image-size", type=click.IntRange(min=32), metavar="N", help="Side in pixels, for files not published.")
+@click.option(
+    "--image-size",
+    type=click.IntRange(min=32),
+    metavar="N",
+    help="Side of the images in pixels, for unpublished files.",
+)
 @click.option(
     "--attributes",
     multiple=True,
@@ -46,23 +51,29 @@ MAX_PIXELS: Final = 200_000_000
     metavar="A,B,...",
     help="Names of the model's attributes or domains.",
 )
-@click.option("--reference", "references", type=PATHS, multiple=True, help="StarGAN v2: picture or folder, per domain.")
-@click.option("--half", is_flag=True, help="Store the weights in 16 bits: half the size.")
-@click.option("--force", is_flag=True, help="Replace an added model of this name.")
+@click.option(
+    "--reference",
+    "references",
+    type=PATHS,
+    multiple=True,
+    help="Reference picture or folder for a domain (StarGAN v2).",
+)
+@click.option("--half", is_flag=True, help="Store the weights in float16, at half the size.")
+@click.option("--force", is_flag=True, help="Replace an added model with this name.")
 def command(
     name: str, file: Path, image_size: int | None, attributes: tuple[str, ...], references: tuple[Path, ...],
     half: bool, force: bool,
 ) -> None:  # fmt: skip
     """Add the deepfake model in FILE as NAME.
 
-    FILE is what the authors publish: 200000-G.ckpt of StarGAN, nets_ema.ckpt of StarGAN v2, the .index file of STGAN
-    (read by TensorFlow, which must be installed), or the like from training with their code. It is checked and loaded
-    without running anything in it; then it is copied, with an ONNX file made from it and a card, to the user's data
-    folder (the environment variable DADFI_MODELS names another). `models list`, `models verify` and `check` know it
-    from then on. To remove it, delete its folder.
+    FILE is a checkpoint as published by the authors: 200000-G.ckpt of StarGAN, nets_ema.ckpt of StarGAN v2, the .index
+    file of STGAN (needs TensorFlow), or one trained with their code. It is checked and loaded without executing any
+    code in it, then copied with an ONNX export and a card to the user's data folder (set the environment variable
+    DADFI_MODELS to use another). From then on `models list`, `models verify` and `check` include it. To remove it,
+    delete its folder.
 
-    --reference is given once for each domain, in order; of a folder the first two pictures are taken. Each becomes
-    a style of its own. The pictures should be cut as the ones that the model was trained on.
+    Pass --reference once per domain, in order; from a folder the first two images are used. Each image becomes a style
+    of its own. Crop the images as the model's training images were cropped.
 
     Example: dadfi-fast models add stargan-official stargan_celeba_128/models/200000-G.ckpt
     """
@@ -86,14 +97,16 @@ def command(
 
 def _require_free(name: str, *, force: bool) -> None:
     if not NAME.fullmatch(name):
-        raise UsageError(f"{name!r} cannot be a model's name; take letters, digits, '-', '_' and '.'")
+        raise UsageError(f"{name!r} is not a valid model name. Use letters, digits, '-', '_' and '.'")
     bundled, *_ = folders()
     if name.casefold() in (card.name.casefold() for card in cards(bundled)):
-        raise UsageError(f"{name} is the name of a model that ships with dadfi-fast; choose another")
+        raise UsageError(f"{name} is the name of a bundled model. Choose another name.")
     home = user_folder()
     taken = {path.name.casefold() for path in home.iterdir()} if home.is_dir() else set()
     if name.casefold() in taken and not force:
-        raise UsageError(f"there is a model called {name} in {home}; choose another name, or replace it with --force")
+        raise UsageError(
+            f"a model named {name} already exists in {home}. Choose another name, or replace it with --force."
+        )
 
 
 def _pictures(path: Path) -> list[UInt8]:
@@ -105,7 +118,7 @@ def _pictures(path: Path) -> list[UInt8]:
     if path.is_dir():
         files = [file for file in files if recognise(file.read_bytes()[:HEAD])][:STYLES]
     if not files:
-        raise UsageError(f"--reference {path}: there is no picture in this folder")
+        raise UsageError(f"--reference {path}: no image in this folder")
     try:
         return [decode(open_picture(file.read_bytes(), max_pixels=MAX_PIXELS), file).pixels for file in files]
     except PhotoError as error:
@@ -126,8 +139,8 @@ def _staged(name: str) -> Iterator[Path]:
         yield stage
         _replace(home / name, stage)
     except OSError as error:
-        mend = f"make room or set {MODELS_VARIABLE} to another folder"
-        raise DiskError(f"{home} cannot be written to ({error}); {mend}") from error
+        fix = f"Free some space, or set {MODELS_VARIABLE} to another folder"
+        raise DiskError(f"cannot write to {home} ({error}). {fix}.") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
@@ -188,6 +201,6 @@ def _require_same(card: Card, official: Official) -> None:
     difference = float(np.abs(model.fake(picture, edit) - wanted).mean())
     if not difference <= TOLERANCE:
         raise WeightsError(
-            f"the ONNX file made from {official.files[-1]} gives other pictures"
-            f" (mean difference {difference:.3g} of 2); nothing was added"
+            f"the ONNX file made from {official.files[-1]} gives different images"
+            f" (mean difference {difference:.3g} of 2). Nothing was added."
         )

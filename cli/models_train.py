@@ -18,32 +18,49 @@ CURVE_PICTURES = 256
 
 @click.command("train")
 @click.argument("family", type=click.Choice(FAMILIES))
-@click.option("--data", "sources", type=PATHS, multiple=True, required=True, help="Tar archive or folder of faces.")
-@click.option("--attributes", type=PATHS, required=True, help="CSV table: image, then 0/1 attributes.")
+@click.option(
+    "--data", "sources", type=PATHS, multiple=True, required=True, help="Tar archive or folder of faces; repeatable."
+)
+@click.option("--attributes", type=PATHS, required=True, help="CSV table of labels: image name, then 0/1 attributes.")
 @click.option("--test", "tests", type=PATHS, multiple=True, help="Faces to measure the result on (not trained on).")
-@click.option("--judge", type=PATHS, help="Card of the attribute classifier for edit_accuracy [default: what ships].")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of checkpoints and of the result.")
+@click.option(
+    "--judge", type=PATHS, help="Card of the attribute classifier for edit_accuracy.  [default: the bundled one]"
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the checkpoints and the result."
+)
 @click.option(
     "--from",
     "start",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Compact checkpoint, or card of a deepfake model, to start from; ignored once OUT has a checkpoint.",
+    help="Compact checkpoint or card of a deepfake model to start from; ignored once OUT has a checkpoint.",
 )
-@click.option("--image-size", type=click.IntRange(min=32), default=64, show_default=True, help="Pixels a side.")
-@click.option("--steps", type=click.IntRange(min=1), help="Steps in all [default: the family's].")
-@click.option("--max-minutes", type=click.FloatRange(min=0), default=float("inf"), help="Stop after this long.")
-@click.option("--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps to a checkpoint.")
+@click.option(
+    "--image-size", type=click.IntRange(min=32), default=64, show_default=True, help="Side of the images in pixels."
+)
+@click.option("--steps", type=click.IntRange(min=1), help="Total number of steps.  [default: the family's]")
+@click.option("--max-minutes", type=click.FloatRange(min=0), default=float("inf"), help="Stop after this many minutes.")
+@click.option(
+    "--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps between checkpoints."
+)
 @click.option(
     "--snapshots",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Averaged generators to keep in OUT/snapshots, spread over the last half of the steps.",
+    help="Number of averaged generators to keep in OUT/snapshots, from the second half of the steps.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Processor threads [default: all].")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything that is drawn.")
+@click.option("--threads", type=click.IntRange(min=1), help="Number of CPU threads.  [default: all]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 @options.device
-@click.option("--set", "settings", multiple=True, callback=setting, metavar="KEY=VALUE", help="Change one setting.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=setting,
+    metavar="KEY=VALUE",
+    help="Override a training setting; repeatable.",
+)
 def command(
     family: str, sources: tuple[Path, ...], attributes: Path, tests: tuple[Path, ...], judge: Path | None, out: Path,
     start: Path | None, image_size: int, steps: int | None, max_minutes: float, save_every: int, snapshots: int,
@@ -51,9 +68,8 @@ def command(
 ) -> None:  # fmt: skip
     """Train a deepfake model (stargan, stargan2, stgan, stgan-sac) or the attribute classifier (attributes).
 
-    The same command again goes on where the last run stopped. Each checkpoint comes with a contact sheet and, where
-    --test is given, with a point of the curve of edit accuracy (curve.jsonl). At the end OUT holds FAMILY-SIZE.onnx and
-    its card.
+    Run the same command again to resume. Each checkpoint comes with a contact sheet and, with --test, a point on the
+    edit accuracy curve (curve.jsonl). At the end OUT contains FAMILY-SIZE.onnx and its card.
 
     Example: dadfi-fast models train stgan --data faces.tar --attributes attributes.csv --out runs/stgan
     """
@@ -70,6 +86,7 @@ def command(
     changes = settings | {"image_size": image_size, "seed": seed} | ({"steps": steps} if steps else {})
     changes |= {"device": device} if device != "auto" else {}
     config, make = _family(family, changes)
+    options.chosen_device("torch", config.device)
     kind: dict[str, Any] = {"image_size": image_size, "attributes": attributes, "columns": ATTRIBUTES}
     console.message(f"reading {', '.join(p.name for p in sources)}")
     faces = load_faces(sources, **kind)
@@ -112,7 +129,7 @@ def _family(family: str, changes: dict[str, Any]) -> tuple[Any, Any]:
         return settings(**changes), trainer
     except TypeError as error:
         known = ", ".join(settings.__dataclass_fields__)
-        raise UsageError(f"{family} has no such setting ({error}); there are: {known}") from error
+        raise UsageError(f"{family} has no such setting ({error}). Available: {known}") from error
 
 
 def _start(trainer: Any, source: Path | None, *, resumed: bool) -> tuple[Any, dict[str, Any]]:
@@ -135,7 +152,7 @@ def _start(trainer: Any, source: Path | None, *, resumed: bool) -> tuple[Any, di
         return None, begun
     state = checkpoint.load(file)
     trainer.start(state)
-    return Progress(state["steps"], state["minutes"]), begun
+    return Progress(state["steps"], state.get("minutes", 0.0)), begun
 
 
 def _snapshot(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
 
+from dadfi_fast.cli import console
 from dadfi_fast.registry import did_you_mean
+
+if TYPE_CHECKING:
+    from dadfi_fast.protect.assembly import Assembly
 
 F = TypeVar("F", bound=Callable[..., Any])
 Names = Callable[[click.Context, click.Parameter, str], list[str]]
@@ -62,7 +67,7 @@ def auto_or_count(_ctx: click.Context, _param: click.Parameter, value: str) -> i
     if value == "auto":
         return None
     if not value.isdecimal() or int(value) < 1:
-        raise click.BadParameter(f"{value!r} is neither 'auto' nor a whole number of at least 1")
+        raise click.BadParameter(f"{value!r} is neither 'auto' nor an integer of at least 1")
     return int(value)
 
 
@@ -95,7 +100,10 @@ def share(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
 
 def backend(command: F) -> F:
     """``--backend`` and ``--device``: what the generator runs on."""
-    text = "openvino, onnxruntime, torch, tensorrt or tensorrt-rtx; auto prints its choice and the reason."
+    text = (
+        "What runs the generator: openvino, onnxruntime, torch, tensorrt or tensorrt-rtx. auto: the first that runs on "
+        "the --device; prints its choice and the reason."
+    )
     names = names_in("dadfi_fast.backends.registry", "BACKENDS", "auto")
     named = click.option(
         "--backend", metavar="NAME", default="auto", show_default=True, help=text, shell_complete=names
@@ -104,28 +112,52 @@ def backend(command: F) -> F:
 
 
 def device(command: F) -> F:
-    """``--device``: the processor, or a GPU."""
-    return click.option("--device", metavar="NAME", default="auto", show_default=True, help="cpu, cuda or cuda:N.")(
-        command
-    )
+    """``--device``: the CPU, or a GPU."""
+    text = "cpu, cuda or cuda:N. auto: a GPU that the chosen backend can use, otherwise the CPU; prints its choice."
+    return click.option("--device", metavar="NAME", default="auto", show_default=True, help=text)(command)
 
 
 def detector(command: F) -> F:
     """``--detector`` and ``--detector-model``: what finds the faces."""
-    text = "libfacedetection, yunet (needs --detector-model) or none: the whole picture is one face."
+    text = (
+        "What finds the faces: libfacedetection, yunet (needs --detector-model), or none (the whole picture is one "
+        "face)."
+    )
     path = click.Path(exists=True, dir_okay=False, path_type=Path)
     names = names_in("dadfi_fast.faces.detector", "DETECTORS", "auto")
     named = click.option(
         "--detector", metavar="NAME", default="auto", show_default=True, help=text, shell_complete=names
     )
-    model = click.option("--detector-model", metavar="FILE", type=path, help="The ONNX file of YuNet.")
+    model = click.option("--detector-model", metavar="FILE", type=path, help="ONNX file of YuNet.")
     return named(model(command))
+
+
+def assembly(values: dict[str, Any]) -> Assembly:
+    """The parts that ``--generator``, ``--backend``, ``--device``, ``--detector`` and ``--detector-model`` name.
+
+    Args:
+        values: a command's parameters; those five are taken out.
+    """
+    from dadfi_fast.protect.assembly import Assembly
+
+    names = [each.name for each in dataclasses.fields(Assembly) if each.name in values]
+    return Assembly(**{name: value for name in names if (value := values.pop(name)) is not None})
+
+
+def chosen_device(backend: str, device: str, *, quiet: bool = False) -> str:
+    """The device that ``--device`` names for ``backend``; what ``auto`` chose, and why, goes to stderr."""
+    from dadfi_fast.backends.registry import choose_device
+
+    chosen, reason = choose_device(backend, device)
+    if device == "auto" and not quiet:
+        console.message(f"--device auto is {chosen}: {reason}")
+    return chosen
 
 
 def models(command: F) -> F:
     """``--models``: which deepfake models, all where none is named."""
     return click.option(
-        "--models", multiple=True, callback=listed, metavar="NAME,...", help="Only these deepfake models."
+        "--models", multiple=True, callback=listed, metavar="NAME,...", help="Use only these deepfake models."
     )(command)
 
 
@@ -137,9 +169,11 @@ def json_output(command: F) -> F:
 def rows_to(command: F) -> F:
     """``--json FILE``: what was measured is appended there, a row a line (parameter ``target``)."""
     path = click.Path(dir_okay=False, path_type=Path)
-    return click.option("--json", "target", type=path, metavar="FILE", help="Append the rows to FILE.")(command)
+    return click.option(
+        "--json", "target", type=path, metavar="FILE", help="Append the results to FILE, one JSON row a line."
+    )(command)
 
 
 def quiet(command: F) -> F:
     """``--quiet``: no progress and no messages, only results and errors."""
-    return click.option("--quiet", "-q", is_flag=True, help="No progress, no messages.")(command)
+    return click.option("--quiet", "-q", is_flag=True, help="Print no progress and no messages.")(command)

@@ -33,7 +33,7 @@ def from_file(ctx: click.Context, _param: click.Parameter, path: Path | None) ->
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read as TOML: {error}") from error
+        raise UsageError(f"cannot read {path} as TOML: {error}") from error
     names = _names(ctx.command)
     ctx.meta[FILE] = path
     ctx.default_map = {_known(key, names, path): _text(value) for key, value in found.items()}
@@ -50,7 +50,7 @@ def _known(key: str, names: dict[str, str], path: Path) -> str:
     if option in names:
         return names[option]
     hint = did_you_mean(option, names)
-    raise UsageError(f"{path}: there is no option {key!r}{hint} Keys are options without the dashes in front")
+    raise UsageError(f"{path}: unknown option {key!r}{hint}. Keys are option names without the leading dashes.")
 
 
 def _text(value: Any) -> Any:

@@ -32,7 +32,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         if self.address is not None and self.name != "ray":
-            raise UsageError("--ray-address is for --engine ray; leave out one of them")
+            raise UsageError("--ray-address needs --engine ray")
 
     @property
     def elsewhere(self) -> bool:
@@ -54,7 +54,7 @@ class Engine:
         if count <= 1:
             return None
         if any(str(place).startswith("memory://") for place in (*config.sources, config.out)):
-            raise UsageError("what is in the memory of one process cannot be shared; leave out --processes")
+            raise UsageError("sources in the memory of one process cannot be shared. Remove --processes.")
         from dadfi_fast.protect.distributed.processes import Processes
 
         return Processes(shared(config, count, gpus=gpus() if config.device == "cuda" else 0), make)

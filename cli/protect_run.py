@@ -8,23 +8,23 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dadfi_fast.cli import console, protect_show, protect_tune
+from dadfi_fast.cli import console, protect_show
 from dadfi_fast.cli.protect_engine import Engine
 from dadfi_fast.cli.protect_sample import Sample
+from dadfi_fast.cli.protect_trace import trace_to
 from dadfi_fast.cli.report import Reporter
 from dadfi_fast.errors import NothingToDo, UsageError
 from dadfi_fast.protect.config import ProtectConfig
 
 if TYPE_CHECKING:
-    from dadfi_fast.attacks.generator import GeneratorAttack
-    from dadfi_fast.backends.generator_file import GeneratorFile
+    from dadfi_fast.api import Protector
     from dadfi_fast.check.callbacks import Callback
     from dadfi_fast.check.pairs import Pair
     from dadfi_fast.check.result import CheckResult
     from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
-    from dadfi_fast.faces.detector import Detector
     from dadfi_fast.protect.auto import Settings
     from dadfi_fast.protect.distributed.pool import WorkerPool
+    from dadfi_fast.protect.distributed.worker import GeneratorContextFactory
     from dadfi_fast.protect.manifest import Facts
     from dadfi_fast.protect.meter import Meter
     from dadfi_fast.protect.results import Outcome
@@ -38,49 +38,43 @@ class Run:
     def __init__(
         self,
         config: ProtectConfig,
-        detector: Detector,
-        faces_by: str,
-        generator: str,
-        backend: str,
-        device: str,
+        protector: Protector,
         *,
         quiet: bool,
         verbose: bool,
         engine: Engine | None = None,
-        detector_model: Path | None = None,
     ) -> None:
-        from dadfi_fast.backends.generator_file import load_generator_file
-        from dadfi_fast.backends.registry import choose
-        from dadfi_fast.protect.distributed.worker import GeneratorContextFactory
-
-        self.config, self.detector, self.faces_by = config, detector, faces_by
-        self.device = "cpu" if device == "auto" else device
-        self.artifact: GeneratorFile = load_generator_file(generator)
+        self.config, self.protector, self.parts = config, protector, protector.parts
+        self.artifact = self.parts.generator_file
         self.engine = engine or Engine()
-        self.recipe = GeneratorContextFactory(
-            generator=generator,
-            sha256=self.artifact.sha256,
-            backend=backend,
-            detector=detector.name,
-            detector_model=detector_model,
-        )
         if not self.engine.elsewhere:
-            self.backend, self.why = choose(backend, device=self.device)
+            _ = self.parts.chosen_backend  # that it cannot run is said now
         self.say: Callable[[str], None] = (lambda _: None) if quiet else console.message
         self.quiet, self.verbose = quiet, verbose
         self.sample = Sample(0, config.out)
         self.settings: Settings | None = None
-        self._attack: GeneratorAttack | None = None
+        self._started = False
         self._crew: WorkerPool | None = None
 
     @property
     def crew(self) -> WorkerPool | None:
         """Who does the work, where it is not this process; found at the first call."""
         if self._crew is None:
-            self._crew = self.engine.crew(self.config, self.recipe)
+            self._crew = self.engine.crew(self.config, self._context_factory())
             if self._crew is not None:
-                self.say(f"{self.artifact.name} on {self._crew.describe}; faces by {self.faces_by}")
+                self.say(f"{self.artifact.name} on {self._crew.describe}; detector: {self.parts.faces_by}")
         return self._crew
+
+    def _context_factory(self) -> GeneratorContextFactory:
+        from dadfi_fast.protect.distributed.worker import GeneratorContextFactory
+
+        return GeneratorContextFactory(
+            generator=str(self.parts.generator),
+            sha256=self.artifact.sha256,
+            backend=self.parts.backend,
+            detector=self.config.detector,
+            detector_model=self.parts.detector_model,
+        )
 
     def close(self) -> None:
         """End the workers."""
@@ -100,7 +94,7 @@ class Run:
             total += 1
             console.result(protect_show.planned(row))
         if not total:
-            raise NothingToDo(f"there is no file in {', '.join(self.config.sources)}")
+            raise NothingToDo(f"no file in {', '.join(self.config.sources)}")
 
     def protect(
         self, *, samples: int, watched: tuple[Watcher, int] | None = None, profile: Path | None = None
@@ -108,24 +102,24 @@ class Run:
         """Do it; ``watched``: only what is ready, of which there are so many; ``profile``: the file for a trace."""
         if self.crew is not None:
             if profile:
-                raise UsageError("--profile looks at one process; leave it out, or --engine ray and --processes")
+                raise UsageError(
+                    "--profile covers a single process and cannot be combined with --engine ray or --processes"
+                )
             return self._by(self.crew, samples, watched)
-        from dadfi_fast.protect.pipeline import meter_for, protect
+        from dadfi_fast.protect.pipeline import meter_for
 
-        attack = self.ready()
+        self.ready()
         total = watched[1] if watched else self._count()
         if self.settings is None:
-            self.settings = protect_tune.settled(self.config, total=total, detector=self.detector, attack=attack)
+            self.settings = self.protector.settle(self.config, total=total)
             self.config = replace(self.config, batch=self.settings.batch, workers=self.settings.workers)
             self.say(str(self.settings))
-        facts, meter = self._facts(attack.backend.describe), meter_for(self.config)
+        meter = meter_for(self.config)
         self.sample = Sample(samples, self.config.out)
-        traced = protect_tune.traced(meter, profile, device=self.device)
+        traced = trace_to(meter, profile, device=self.config.device)
         with traced, self._shown(total, meter) as tick:
             only = {"only": watched[0].is_ready} if watched else {}
-            return protect(
-                self.config, detector=self.detector, attack=attack, facts=facts, tick=tick, meter=meter, **only
-            )
+            return self.protector.run(self.config, self.settings, tick=tick, meter=meter, **only)
 
     def _by(self, crew: WorkerPool, samples: int, watched: tuple[Watcher, int] | None) -> Summary:
         """Let others do it."""
@@ -164,18 +158,15 @@ class Run:
         if self.crew is None:
             self.ready()
 
-    def ready(self) -> GeneratorAttack:
-        """The generator, loaded at the first call, which says what runs."""
-        from dadfi_fast.attacks.generator import GeneratorAttack
+    def ready(self) -> None:
+        """Load the generator at the first call, which says what runs."""
         from dadfi_fast.protect.malloc import tune_malloc
-        from dadfi_fast.types import Budget
 
-        if self._attack is None:
+        if not self._started:
             tune_malloc()
-            running = self.backend(self.artifact, device=self.device, threads=self.config.generator_threads)
-            self._attack = GeneratorAttack(running, Budget(self.config.strength))
-            self.say(f"{self.artifact.name} on {self._facts(running.describe).backend}; faces by {self.faces_by}")
-        return self._attack
+            backend = self.parts.facts(self.config, self.protector.attack).backend
+            self.say(f"{self.artifact.name} on {backend}; detector: {self.parts.faces_by}")
+            self._started = True
 
     def check(self, reporter: Reporter) -> CheckResult | None:
         """Run the sample through the deepfake models."""
@@ -187,7 +178,7 @@ class Run:
         models, classifier = load_models(), load_attributes()
         with self.sample.at_hand() as (pairs, folder):
             watchers = reporter.begin(
-                len(pairs), models=models, classifier=classifier, detector=self.faces_by, folder=folder
+                len(pairs), models=models, classifier=classifier, detector=self.parts.faces_by, folder=folder
             )
             return self._checked(pairs, models, classifier, watchers)
 
@@ -205,7 +196,7 @@ class Run:
                 pairs,
                 models=models,
                 classifier=classifier,
-                detector=self.detector,
+                detector=self.parts.chosen_detector[0],
                 watchers=watchers,
                 tick=progress.advance,
             )
@@ -231,7 +222,11 @@ class Run:
 
         seen = {target["name"] for target in generator_card(str(self.artifact.onnx)).extra.get("targets", ())}
         known, others = ([m for m in verdict.models if (m in seen) == kind] for kind in (True, False))
-        carries = f"; it has never seen {', '.join(others)}: their figures are what carries over" if others else ""
+        carries = (
+            f"; it was not trained against {', '.join(others)}, so these show how well protection transfers"
+            if others
+            else ""
+        )
         return f"{self.artifact.name} was trained against {', '.join(known) or 'none of them'}{carries}"
 
     @property
@@ -240,12 +235,6 @@ class Run:
         from dadfi_fast.protect.manifest import Facts
 
         return Facts(self.config.fingerprint, self.artifact.sha256, "")
-
-    def _facts(self, backend: str) -> Facts:
-        from dadfi_fast.protect.manifest import Facts
-
-        set_to = f"; {self.settings.numbers}" if self.settings else ""
-        return Facts(self.config.fingerprint, self.artifact.sha256, f"{backend}: {self.why}{set_to}")
 
     def _count(self) -> int | None:
         """How many inputs there are: a walk over names, which takes a small part of a run's time."""

@@ -66,6 +66,6 @@ def _here(place: AnyPath, copy: Path) -> Path:
 
     if isinstance(place, Path):
         return place
-    with storage_errors(place, to="be read"):
+    with storage_errors(place, to="read"):
         copy.write_bytes(place.read_bytes())
     return copy

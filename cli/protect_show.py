@@ -52,11 +52,11 @@ def counts(summary: Summary) -> list[tuple[str, int]]:
         ("protected", summary.written),
         ("copied: no face", summary.copied),
         ("skipped: already protected", summary.already),
-        ("skipped: no picture", summary.other),
+        ("skipped: not an image", summary.other),
         ("skipped: written with other settings or from another file", summary.changed),
         ("skipped: see the manifest", summary.skipped - summary.already - summary.other - summary.changed),
         ("failed", summary.failed),
-        ("done before", summary.done),
+        ("done earlier", summary.done),
     )
     return [(name, n) for name, n in named if n] or [("nothing done", 0)]
 
@@ -79,8 +79,8 @@ def show(summary: Summary, *, verbose: bool) -> None:
     if verbose and summary.stages:
         console.result("")
         rows = [(stage.name, stage.photos, stage.rate, f"{stage.load:.0%}") for stage in summary.stages]
-        console.table(("stage", "photos", "photos/s alone", "load of its threads"), rows)
+        console.table(("stage", "photos", "photos/s alone", "thread load"), rows)
         console.result("")
     rate = summary.to_dict()["photos_per_second"]
-    faces = f"{summary.faces} face{'s' * (summary.faces != 1)} changed, at most by {summary.linf} of 255 levels"
+    faces = f"{summary.faces} face{'s' * (summary.faces != 1)} changed, by at most {summary.linf} of 255 levels"
     console.result(f"{faces}; {rate:.1f} photos/s; slowest: {slowest}")

@@ -28,13 +28,13 @@ def options(command: F) -> F:
         "--report",
         metavar="FILE.html",
         type=click.Path(path_type=Path),
-        help="Write one page with the pictures, the fakes and the figures; it needs no network.",
+        help="Write a self-contained HTML page with the pictures, their fakes and the figures.",
     )
     figures = click.option(
         "--figures",
         metavar="DIR",
         type=click.Path(file_okay=False, path_type=Path),
-        help="Write the figures as PNG and SVG (wants the extra evaluate).",
+        help="Write the figures as PNG and SVG files (needs the extra evaluate).",
     )
     return page(figures(command))
 
@@ -63,7 +63,7 @@ class Reporter:
                 prepare(page)
             if figures:
                 if importlib.util.find_spec("matplotlib") is None:
-                    raise UsageError("--figures needs matplotlib; run: pip install 'dadfi-fast[evaluate]'")
+                    raise UsageError("--figures needs matplotlib. Run: pip install 'dadfi-fast[evaluate]'")
                 prepare_folder(figures)
 
     def begin(

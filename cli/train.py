@@ -32,7 +32,7 @@ def setting(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
     for text in values:
         key, equals, value = text.partition("=")
         if not equals:
-            raise click.BadParameter(f"{text!r} is not KEY=VALUE")
+            raise click.BadParameter(f"{text!r} is not of the form KEY=VALUE")
         try:
             settings[key.strip()] = json.loads(value)
         except json.JSONDecodeError:
@@ -41,37 +41,56 @@ def setting(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
 
 
 @click.command("train")
-@click.option("--recipe", default="release", show_default=True, help="release, paper, mse, initiative, or a TOML file.")
-@click.option("--data", "sources", type=PATHS, multiple=True, required=True, help="Tar archive or folder of faces.")
-@click.option("--attributes", type=PATHS, required=True, help="CSV table: image, then 0/1 attributes.")
-@click.option("--validation", type=PATHS, multiple=True, help="Archive or folder of faces that are not trained on.")
-@click.option("--models-dir", type=PATHS, help="Folder of deepfake models and their cards [default: what ships].")
+@click.option(
+    "--recipe", default="release", show_default=True, help="Recipe: release, paper, mse, initiative, or a TOML file."
+)
+@click.option(
+    "--data", "sources", type=PATHS, multiple=True, required=True, help="Tar archive or folder of faces; repeatable."
+)
+@click.option("--attributes", type=PATHS, required=True, help="CSV table of labels: image name, then 0/1 attributes.")
+@click.option(
+    "--validation", type=PATHS, multiple=True, help="Tar archive or folder of faces held out from training; repeatable."
+)
+@click.option(
+    "--models-dir", type=PATHS, help="Folder of deepfake models with their cards.  [default: the bundled ones]"
+)
 @click.option(
     "--from",
     "start",
     metavar="NAME",
-    help="Generator to start from: its name, or an ONNX file; a narrower one is widened.",
+    help="Generator to start from: its name or ONNX file; a narrower one is widened.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of checkpoints and of the result.")
-@click.option("--name", default="", help="Name of the result [default: generator-PRESET].")
-@click.option("--steps", type=click.IntRange(min=1), help="Steps in all [default: the recipe's].")
-@click.option("--max-minutes", type=click.FloatRange(min=0), default=float("inf"), help="Stop after this long.")
-@click.option("--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps to a checkpoint.")
-@click.option("--seed", type=int, help="Seed of everything that is drawn [default: the recipe's].")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the checkpoints and the result."
+)
+@click.option("--name", default="", help="Name of the result.  [default: generator-PRESET]")
+@click.option("--steps", type=click.IntRange(min=1), help="Total number of steps.  [default: the recipe's]")
+@click.option("--max-minutes", type=click.FloatRange(min=0), default=float("inf"), help="Stop after this many minutes.")
+@click.option(
+    "--save-every", type=click.IntRange(min=1), default=500, show_default=True, help="Steps between checkpoints."
+)
+@click.option("--seed", type=int, help="Random seed.  [default: the recipe's]")
 @click.option("--tensorboard", is_flag=True, help="Also write the losses to OUT for TensorBoard.")
 @options.device
-@click.option("--set", "settings", multiple=True, callback=setting, metavar="KEY=VALUE", help="Change one setting.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=setting,
+    metavar="KEY=VALUE",
+    help="Override a setting of the recipe; repeatable.",
+)
 def command(
     recipe: str, sources: tuple[Path, ...], attributes: Path, validation: tuple[Path, ...], models_dir: Path | None,
     start: str | None, out: Path, name: str, steps: int | None, max_minutes: float, save_every: int, seed: int | None,
     tensorboard: bool, device: str, settings: dict[str, Any],
 ) -> None:  # fmt: skip
-    """Train the generator that protects.
+    """Train the generator.
 
-    The same command again goes on where the last run stopped (Ctrl-C, --max-minutes or a kill). At the end OUT holds
-    NAME.onnx, NAME.safetensors and the card NAME.md; protect takes them with --generator OUT/NAME.onnx.
+    Run the same command again to resume after Ctrl-C, --max-minutes or a kill. At the end OUT contains NAME.onnx,
+    NAME.safetensors and the card NAME.md; use them with protect --generator OUT/NAME.onnx.
 
-    On several GPUs: torchrun --nproc-per-node N -m dadfi_fast.cli train ...; every process has its own batch.
+    On several GPUs: torchrun --nproc-per-node N -m dadfi_fast.cli train ...; each process has its own batch.
 
     Example: dadfi-fast train --data celeba176-train-0.tar --attributes celeba-attributes.csv --out runs/first
     """
@@ -89,6 +108,7 @@ def command(
     named = {"steps": steps, "seed": seed, "device": None if device == "auto" else device}
     changes = settings | {key: value for key, value in named.items() if value is not None}
     config = load_config(recipe, changes)
+    options.chosen_device("torch", config.device)
     targets = load_targets([find_card(model, folder=models_dir) for model in config.models])
     kind: dict[str, Any] = {
         "image_size": config.stored_size, "attributes": attributes, "columns": targets[0].columns
@@ -156,9 +176,9 @@ def _start(generator: Any, name: str) -> dict[str, Any]:
     artifact = load_generator_file(name)
     times = doublings(artifact.preset, generator.preset)
     if times is None:
-        raise UsageError(f"{name} is of preset {artifact.preset}, which cannot become {generator.preset}")
+        raise UsageError(f"{name} is of preset {artifact.preset}; cannot widen it to {generator.preset}")
     if artifact.safetensors is None:
-        raise UsageError(f"{name} has no .safetensors file beside it, which is needed to start from")
+        raise UsageError(f"{name} has no .safetensors file beside it; --from needs it")
     weights = load_file(artifact.safetensors)
     for _ in range(times):
         weights = widen(weights)
@@ -185,7 +205,7 @@ def journal(folder: Path | None) -> Iterator[Callable[[int, dict[str, float], fl
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise UsageError("--tensorboard needs TensorBoard; run: pip install tensorboard") from error
+        raise UsageError("--tensorboard needs TensorBoard. Run: pip install tensorboard") from error
     with SummaryWriter(str(folder)) as writer:
 
         def log(number: int, losses: dict[str, float], rate: float) -> None:
@@ -212,4 +232,4 @@ def need_torch() -> None:
 
     for package in ("torch", "onnx", "onnxscript", "safetensors"):
         if importlib.util.find_spec(package) is None:
-            raise UsageError(f"{package} is not installed; run: pip install 'dadfi-fast[train]'")
+            raise UsageError(f"{package} is not installed. Run: pip install 'dadfi-fast[train]'")

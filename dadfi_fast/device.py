@@ -1,4 +1,4 @@
-"""What the machine is: processor, features, memory, cores. Read from the system; loads no framework."""
+"""What the machine is: CPU, features, memory, cores. Read from the system; loads no framework."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CGROUP: Final = Path("/sys/fs/cgroup")
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """CPU cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
@@ -45,7 +45,7 @@ def _free() -> int:
 
 @functools.cache
 def processor() -> tuple[str, frozenset[str]]:
-    """Name of the processor and its feature flags, as Linux names them (empty where the system does not say)."""
+    """Name of the CPU and its feature flags, as Linux names them (empty where the system does not say)."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -55,7 +55,7 @@ def processor() -> tuple[str, frozenset[str]]:
 
 
 def bf16_runs_well() -> bool:
-    """Whether the processor multiplies bfloat16 in hardware (AVX-512 BF16, AMX, or Arm BF16)."""
+    """Whether the CPU multiplies bfloat16 in hardware (AVX-512 BF16, AMX, or Arm BF16)."""
     return bool(processor()[1] & {"avx512_bf16", "amx_bf16", "bf16"})
 
 

@@ -1,4 +1,4 @@
-"""Every error that the program raises on purpose: what went wrong, where, and how to mend it.
+"""The errors that dadfi-fast raises deliberately. Each message says what went wrong, where, and how to fix it.
 
 Each class carries the exit code of the command line (see docs/cli.md).
 """
@@ -9,7 +9,7 @@ from typing import ClassVar
 
 
 class DadfiError(Exception):
-    """Base of all errors that are shown to the user without a traceback."""
+    """Base class of all errors shown to the user without a traceback."""
 
     exit_code: ClassVar[int] = 1
 
@@ -33,24 +33,24 @@ class CheckFailed(DadfiError):
 
 
 class BackendMissing(UsageError):
-    """A backend or detector named by the user cannot run here; the message says what mends it."""
+    """The requested backend or detector cannot run on this machine; the message says how to fix it."""
 
 
 class DataError(UsageError):
-    """Training or evaluation data cannot be read as they are."""
+    """Training or evaluation data cannot be used as given."""
 
 
 class WeightsError(DadfiError):
-    """A weights file is missing, damaged or not the one that its card names."""
+    """A weights file is missing, damaged, or does not match its card."""
 
 
 class DiskError(DadfiError):
-    """The output folder cannot be written to (read-only, full): the run ends, nothing written is lost."""
+    """The output folder cannot be written to (read-only, full). The run ends; files already written are kept."""
 
 
 class PhotoError(DadfiError):
-    """One photo cannot be protected; it becomes a row in the manifest and the run goes on."""
+    """One photo cannot be protected. It becomes a failed row in the manifest and the run continues."""
 
 
 class UnsafePhoto(PhotoError):
-    """A photo is refused before it is decoded (more pixels than ``--max-pixels``)."""
+    """A photo is rejected before it is decoded (more pixels than ``--max-pixels``)."""

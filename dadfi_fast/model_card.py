@@ -53,13 +53,13 @@ class Card:
         Raises:
             WeightsError: the file is missing, or its hash is not the one in the card.
         """
-        mend = "add it again (models add --force)" if self.source == "added" else "reinstall dadfi-fast"
+        fix = "Add it again (models add --force)" if self.source == "added" else "Reinstall dadfi-fast"
         if not self.file.is_file():
-            raise WeightsError(f"{self.file} is missing, though {self.path.name} names it; {mend}")
+            raise WeightsError(f"{self.file} is missing, but {self.path.name} names it. {fix}.")
         found = sha256(self.file)
         if found != self.sha256:
             hashes = f"sha256 {found}, card {self.sha256}"
-            raise WeightsError(f"{self.file} is not the file of its card ({hashes}); {mend}")
+            raise WeightsError(f"{self.file} does not match its card ({hashes}). {fix}.")
 
 
 #: Facts that every card states, and their types.
@@ -123,7 +123,7 @@ def find_card(name: str, *, family: str | None = None, folder: Path | None = Non
             return card
     names = ", ".join(card.name for card in known) or "none"
     unread = "".join(f"; {why}" for why in broken)
-    raise UsageError(f"no {family or 'model'} is called {name!r}; there are: {names}{unread}")
+    raise UsageError(f"unknown {family or 'model'} {name!r}. Available: {names}{unread}")
 
 
 def readable_cards(folder: Path | None = None, *, broken: list[str] | None = None) -> list[Card]:

@@ -40,8 +40,8 @@ class Registry(Generic[T]):
         """
         if name in self._entries:
             return self._entries[name]
-        hint = did_you_mean(name, self._entries) or "."
-        raise UsageError(f"no {self.kind} is called {name!r}{hint} There are: {', '.join(self._entries)}")
+        hint = did_you_mean(name, self._entries)
+        raise UsageError(f"unknown {self.kind} {name!r}{hint}. Available: {', '.join(self._entries)}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -51,7 +51,7 @@ class Registry(Generic[T]):
 
 
 def did_you_mean(name: str, known: Iterable[str], *, sentence: bool = False) -> str:
-    """``; did you mean 'x'?``, x being the nearest of the ``known`` names; empty where none is near.
+    """`` (did you mean 'x'?)``, x being the nearest of the ``known`` names; empty where none is near.
 
     Args:
         name: what was given.
@@ -59,7 +59,9 @@ def did_you_mean(name: str, known: Iterable[str], *, sentence: bool = False) -> 
         sentence: as a sentence of its own, behind a full stop: `` Did you mean 'x'?``.
     """
     near = difflib.get_close_matches(name, list(known), n=1)
-    return f"{' Did' if sentence else '; did'} you mean {near[0]!r}?" if near else ""
+    if not near:
+        return ""
+    return f" Did you mean {near[0]!r}?" if sentence else f" (did you mean {near[0]!r}?)"
 
 
 def lazy(module: str, name: str) -> Callable[[], Any]:

@@ -75,6 +75,10 @@ class Metadata:
     icc: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
+    photoshop: bytes | None = None  # image resources, which hold IPTC
+    texts: tuple[tuple[str, str], ...] = ()  # keyword and text; a comment of a JPEG or GIF has the keyword Comment
+    colour: tuple[tuple[bytes, bytes], ...] = ()  # PNG chunks, name and payload: cICP, gAMA, cHRM, ...
+    notes: tuple[str, ...] = ()  # for people: what of the file could not be taken along
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,7 @@ def fuse(model: bytes) -> bytes:
     read = onnx.load_from_string(model)
     used = _fuse(read.graph)
     if not used:
-        raise UsageError("this generator has no instance norm that could be fused; export the one it was made from")
+        raise UsageError("cannot fuse this generator: it has no instance norm. Export the generator it was made from.")
     read.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     read.functions.extend(_meaning(name, NODES[name]) for name in sorted(used))
     onnx.checker.check_model(read)

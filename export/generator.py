@@ -67,7 +67,7 @@ def write(source: Source, folder: Path, *, narrow: bool = False, fused: bool = F
     name = source.card.name + FUSED * fused + HALF * narrow
     path = folder / f"{name}.onnx"
     if path.exists() and path.samefile(source.card.file):
-        raise UsageError(f"{path} is the generator itself; name another folder with --out")
+        raise UsageError(f"{path} is the generator itself. Choose another folder with --out.")
     model = fuse(source.model) if fused else source.model
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def _stating(model: bytes, facts: dict[str, str]) -> bytes:
     """The file with ``facts`` in its metadata, whatever it said of them before."""
     read = onnx.load_from_string(model)
     if is_float16(read):
-        raise UsageError("this generator is in float16 already; export the one that it was made from (see its card)")
+        raise UsageError("this generator is already in float16. Export the generator it was made from (see its card)")
     known = {entry.key: entry.value for entry in read.metadata_props} | facts
     onnx.helper.set_model_props(read, known)
     onnx.checker.check_model(read)

@@ -17,7 +17,7 @@ def write(source: Source, folder: Path, *, narrow: bool = False) -> Path:
     Args:
         folder: made if it is not there; files of these names in it are replaced.
         narrow: store the weights in float16. What they are computed in is the device's choice, or the
-            ``INFERENCE_PRECISION_HINT``'s: a processor widens them again.
+            ``INFERENCE_PRECISION_HINT``'s: a CPU widens them again.
 
     Raises:
         DiskError: the folder cannot be written.

@@ -107,13 +107,13 @@ def reference(artifact: GeneratorFile) -> Backend:
     """PyTorch in float32; where it is not installed, or has no weights, the next backend that computes in float32.
 
     Raises:
-        BackendMissing: nothing runs on the processor here.
+        BackendMissing: nothing runs on the CPU here.
     """
     for name in ("torch", "onnxruntime", "openvino"):
         backend = BACKENDS[name]()
         if backend.missing() is None and (name != "torch" or artifact.safetensors is not None):
             return backend(artifact, precision="f32")
-    raise BackendMissing("nothing to compare with; run: pip install 'dadfi-fast[train]'")
+    raise BackendMissing("nothing to compare with. Run: pip install 'dadfi-fast[train]'")
 
 
 def pictures(count: int = 4, *, size: int = 256, seed: int = 0) -> Float32:
@@ -149,7 +149,7 @@ def photo_crops(folder: Path, *, most: int = 16) -> Float32:
         if len(found) >= most:
             break
     if not found:
-        raise UsageError(f"no face was found in the photos in {folder}; name another folder")
+        raise UsageError(f"no face found in the photos in {folder}. Choose another folder.")
     return np.stack(found[:most])
 
 
@@ -176,7 +176,7 @@ def _outputs(backend: Backend, crops: Float32) -> Iterator[tuple[str, Float32]]:
     if backend.name == "torch":
         return iter(_modules(backend, crops))
     if "cpu" not in backend.devices:
-        raise UsageError(f"the layers of {backend.name} lie inside its engine; compare onnxruntime or openvino")
+        raise UsageError(f"the layers of {backend.name} are inside its engine. Compare onnxruntime or openvino.")
     return _cut(backend, crops)
 
 

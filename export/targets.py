@@ -55,9 +55,9 @@ def export(
         DadfiError: it cannot be built or written.
     """
     if architectures and to != build.TENSORRT_RTX.name:
-        raise UsageError(f"--arch is for {build.TENSORRT_RTX.name}; with {to} there is nothing to choose")
+        raise UsageError(f"--arch is for {build.TENSORRT_RTX.name}; --to {to} has no choice of GPU")
     if fused and to not in ("onnx", build.TENSORRT.name):
-        raise UsageError(f"--fused is for onnx and {build.TENSORRT.name}: {to} takes no kernels of others")
+        raise UsageError(f"--fused is for onnx and {build.TENSORRT.name}: {to} does not accept custom kernels")
     narrow = to in ENGINES if narrow is None else narrow
     source = generator.read(name or DEFAULT)
     here = folder or Path()

@@ -37,7 +37,7 @@ def write(
     if (why := flavour.missing()) is not None:
         raise BackendMissing(why)
     if not architectures and (why := cuda.missing(device)) is not None:
-        raise BackendMissing(f"{why}{'; or name GPUs with --arch' * flavour.ahead_of_time}")
+        raise BackendMissing(f"{why}{'; or pass GPUs with --arch' * flavour.ahead_of_time}")
     precision = "f16" if narrow else "f32"
     return [
         cache.obtain(flavour, artifact, precision=precision, architecture=each, device=device, where=folder)[1]

@@ -44,7 +44,7 @@ def export_module(
     """Write any module to ``path``.
 
     Args:
-        module: called with ``example``; put in evaluation mode and on the processor.
+        module: called with ``example``; put in evaluation mode and on the CPU.
         example: inputs to trace with.
         inputs: names of the inputs.
         output: name of the one output.

@@ -30,7 +30,7 @@ PARAMETERS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 
 
 def missing() -> str | None:
-    """Why the kernels cannot run here, and what mends it; None if they can."""
+    """Why the kernels cannot run here, and how to fix it; None if they can."""
     if not torch.cuda.is_available():
         return "PyTorch finds no NVIDIA GPU"
     old = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()) if _capability(i) < loader.OLDEST]

@@ -103,13 +103,13 @@ def plan(planes: Planes, gpu: Gpu, version: str = "auto") -> Plan:
         UsageError: the version cannot run on this GPU or with these planes.
     """
     if version not in (*VERSIONS, "auto"):
-        raise UsageError(f"no version of the kernel is called {version!r}; there are: {', '.join(VERSIONS)}, auto")
+        raise UsageError(f"unknown kernel version {version!r}. Available: {', '.join(VERSIONS)}, auto")
     _check(planes)
     for name in ("one pass", "vectorised", "naive") if version == "auto" else (version,):
         found = _two_pass(planes, gpu, name) if name in ("vectorised", "naive") else _one_pass(planes, gpu, name)
         if found is not None:
             return found
-    raise UsageError(f"version {version} cannot run here: {planes} on {gpu}; use version auto")
+    raise UsageError(f"version {version} cannot run here: {planes} on {gpu}. Use version auto.")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -149,7 +149,7 @@ def _gradient_plan(planes: Planes, width: int, columns: int, version: str, step:
 
 def _check(planes: Planes) -> None:
     if planes.pixels > MAX_PIXELS:
-        raise UsageError(f"a plane of {planes.pixels} pixels is larger than the {MAX_PIXELS} that the kernels take")
+        raise UsageError(f"a plane of {planes.pixels} pixels is larger than the maximum of {MAX_PIXELS}")
 
 
 def _two_pass(planes: Planes, gpu: Gpu, version: str) -> Plan | None:

@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import io
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -33,6 +34,8 @@ SOURCES: Final = {"forward": FOLDER / "instance_norm_residual.cu", "gradients": 
 OLDEST: Final = (8, 0)
 #: The CUDA version that a driver must be for, to load what NVRTC 13 makes.
 OLDEST_DRIVER: Final = 13000
+#: The environment variable that names another folder for compiled kernels.
+VARIABLE: Final = "DADFI_KERNELS_FOLDER"
 _IMPORTING: Final = threading.Lock()
 MEND: Final = "run: pip install 'dadfi-fast[gpu]'"
 
@@ -54,7 +57,7 @@ class Build:
 
 
 def missing() -> str | None:
-    """Why kernels cannot be compiled here, and what mends it; None if they can."""
+    """Why kernels cannot be compiled here, and how to fix it; None if they can."""
     for module, package in (("cuda.core", "cuda-core"), ("cuda.bindings.nvrtc", "cuda-bindings")):
         if not _findable(module):
             return f"{package} is not installed; {MEND}"
@@ -209,8 +212,8 @@ def _architecture(capability: tuple[int, int]) -> str:
         newest = max(_supported())
         raise BackendMissing(
             f"the kernels cannot be compiled for compute capability {major}.{minor}: they need {OLDEST[0]}.{OLDEST[1]} "
-            f"or higher, and this NVRTC goes to {newest // 10}.{newest % 10}; pip install -U nvidia-cuda-nvrtc, or "
-            "use another --backend"
+            f"or higher, and this NVRTC supports up to {newest // 10}.{newest % 10}."
+            " Run: pip install -U nvidia-cuda-nvrtc, or pass another --backend."
         )
     return f"sm_{max(known)}"
 
@@ -232,7 +235,9 @@ def fingerprint(dtype: str, capability: tuple[int, int]) -> str:
 
 
 def user_folder() -> Path:
-    """Where compiled kernels are kept, and what is known of them."""
+    """Where compiled kernels are kept, and what is known of them: `VARIABLE` names it, else the user's cache folder."""
+    if named := os.environ.get(VARIABLE):
+        return Path(named).expanduser()
     import platformdirs
 
     return Path(platformdirs.user_cache_path("dadfi-fast", appauthor=False)) / "kernels"

@@ -1,4 +1,4 @@
-"""A second device without a GPU: tensors that call themselves elsewhere, are on the processor, and never mix with it.
+"""A second device without a GPU: tensors that call themselves elsewhere, are on the CPU, and never mix with it.
 
 Code that forgets to move a tensor to the GPU, or back, works wherever there is none. On this device it fails as it
 would on one: operations with tensors of both sides are refused, as is `numpy`. What it cannot show is what CUDA does.
@@ -18,7 +18,7 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 NAME = "pretend"
 _aten = torch.ops.aten
-#: What may take tensors of both sides: copies, and indices, which CUDA takes from the processor, too.
+#: What may take tensors of both sides: copies, and indices, which CUDA takes from the CPU, too.
 _EITHER = {_aten.copy_.default, _aten._to_copy.default, _aten.index.Tensor, _aten.index_put_.default}
 
 #: There is no half precision on the device: where it is asked for, everything stays as it is.
@@ -41,7 +41,7 @@ class Module:
         return False
 
     def manual_seed_all(self, seed: int) -> None:
-        """Its numbers are the processor's."""
+        """Its numbers are the CPU's."""
 
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16]
@@ -65,7 +65,7 @@ class There(Tensor):
     def __repr__(self) -> str:  # type: ignore[override]
         return f"There({self.held})"
 
-    def __reduce_ex__(self, protocol: Any) -> Any:  # as a checkpoint of a GPU is read: onto the processor
+    def __reduce_ex__(self, protocol: Any) -> Any:  # as a checkpoint of a GPU is read: onto the CPU
         return self.held.__reduce_ex__(protocol)
 
     def tolist(self) -> Any:

@@ -14,7 +14,7 @@ ARM = "processor\t: 0\nFeatures\t: fp asimd bf16 i8mm\n"
 
 @pytest.fixture(autouse=True)
 def asked_anew() -> Iterator[None]:
-    """The processor is asked once a process; here once a test."""
+    """The CPU is asked once a process; here once a test."""
     device.processor.cache_clear()
     yield
     device.processor.cache_clear()

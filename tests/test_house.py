@@ -42,6 +42,7 @@ def test_the_top_folder_is_the_one_that_is_imported(root: Path, name: str) -> No
     ("code", "status"),
     [
         ("import dadfi_fast", 0),
+        ("from dadfi_fast import check", 0),
         ("import dadfi_fast.cli.main, dadfi_fast.cli.console, dadfi_fast.cli.options", 0),
         ("from dadfi_fast.cli.main import main; main(['--help'])", 0),
         ("from dadfi_fast.cli.main import main; main(['--version'])", 0),

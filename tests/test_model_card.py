@@ -62,7 +62,7 @@ def test_other_text_is_no_card(tmp_path: Path, text: str) -> None:
 def test_weights_that_changed_are_noticed(tmp_path: Path) -> None:
     card = read_card(write(tmp_path))
     card.file.write_bytes(CONTENT + b"!")
-    with pytest.raises(WeightsError, match="is not the file of its card"):
+    with pytest.raises(WeightsError, match="does not match its card"):
         card.verify()
 
 
@@ -78,9 +78,9 @@ def test_a_card_is_found_by_name_and_family(tmp_path: Path) -> None:
     write(tmp_path, "a", family='"stargan"')
     assert [card.name for card in cards(tmp_path)] == ["a", "b"]
     assert find_card("a", folder=tmp_path).family == "stargan"
-    with pytest.raises(UsageError, match="no generator is called 'a'; there are: b"):
+    with pytest.raises(UsageError, match=r"unknown generator 'a'. Available: b"):
         find_card("a", family="generator", folder=tmp_path)
-    with pytest.raises(UsageError, match="there are: none"):
+    with pytest.raises(UsageError, match="Available: none"):
         find_card("a", folder=tmp_path / "nowhere")
 
 
@@ -93,7 +93,7 @@ def test_the_hash_is_that_of_the_whole_file(tmp_path: Path) -> None:
 def test_the_source_of_a_model_and_what_mends_it(tmp_path: Path) -> None:
     bundled, added = read_card(write(tmp_path)), read_card(write(tmp_path, "mine", source='"added"'))
     assert (bundled.source, added.source) == ("bundled", "added")
-    for card, mend in ((bundled, "reinstall"), (added, "add it again")):
+    for card, mend in ((bundled, "Reinstall"), (added, "Add it again")):
         card.file.unlink()
         with pytest.raises(WeightsError, match=mend):
             card.verify()

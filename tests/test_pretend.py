@@ -1,4 +1,4 @@
-"""Nothing is left behind where the work is done on another device than the processor."""
+"""Nothing is left behind where the work is done on another device than the CPU."""
 
 from __future__ import annotations
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from dadfi_fast.check.fake_sets import levels
 from dadfi_fast.check.preprocess import cut_out, find_faces, read
 from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
 from dadfi_fast.deepfakes.registry import load_attributes, load_models
 from dadfi_fast.evaluate.contact_sheet import Column, draw_sheet
-from dadfi_fast.evaluate.edit_accuracy import levels
 from dadfi_fast.faces.detector import choose_detector
 from dadfi_fast.types import Float32
 
@@ -50,6 +50,7 @@ What `check` samples through and what the generator is trained against. They are
 trained by this project on CelebA (celeba176, 14,476 pictures); every fact below is in the cards in
 `dadfi_fast/weights`, and `dadfi-fast models list --json` prints them. What disturbs them is not thereby shown to
 disturb the official models of 128 or 256 px, which `dadfi-fast models add` takes.
+[How they are trained](../deepfake-training.md).
 
 Edit accuracy is the share of edited pictures of celeba176-test in which the classifier attributes-64, which takes no
 part in training, sees what was asked for; only pictures that lacked it count, and hair colours only where they are
@@ -79,7 +80,7 @@ def page(models: list[DeepfakeModel]) -> str:
             + "s" * isinstance(commands, list)
             + ":\n\n"
             + "".join(f"    {command}\n" for command in ([commands] if isinstance(commands, str) else commands))
-            + f"\n![Edits of {card.name}]({card.name}.png)\n"
+            + f"\n![Edits of {card.name}]({card.name}.jpg)\n"
         )
     return "\n".join(parts)
 
@@ -99,7 +100,7 @@ def write() -> None:
     for model in models:
         labels = classifier.labels(x[classifier.image_size], model.attributes, unknown_as=0)
         picture = draw_sheet(columns(model, x[model.image_size], labels))
-        Image.fromarray(picture).save(SHEETS / f"{model.name}.png", optimize=True)
+        Image.fromarray(picture).save(SHEETS / f"{model.name}.jpg", quality=88, optimize=True)
     (SHEETS / "README.md").write_text(page(models), encoding="utf-8")
 
 

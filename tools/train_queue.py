@@ -173,7 +173,7 @@ def work(queue: Queue, data: Path, runs: Path, *, minutes: float, threads: int, 
     return 0
 
 
-def pack(queue: Queue, runs: Path, names: Sequence[str], out: Path) -> None:
+def pack(queue: Queue, runs: Path, names: Sequence[str], out: Path, *, critic: bool) -> None:
     """Write NAME.pt for each of ``names``, from which the training goes on elsewhere.
 
     Raises:
@@ -187,7 +187,7 @@ def pack(queue: Queue, runs: Path, names: Sequence[str], out: Path) -> None:
         if name not in known or not (runs / name / CHECKPOINT).is_file():
             raise SystemExit(f"{name} has no checkpoint in {runs}; in the queue are: {', '.join(sorted(known))}")
     for name in names:
-        small = checkpoint.compact(checkpoint.load(runs / name / CHECKPOINT))
+        small = checkpoint.compact(checkpoint.load(runs / name / CHECKPOINT), critic=critic)
         checkpoint.save(out / f"{name}.pt", small)
         print(f"{out / f'{name}.pt'}: {small['steps']} steps, {(out / f'{name}.pt').stat().st_size / 1e6:.1f} MB")
 
@@ -205,6 +205,9 @@ def main() -> int:
     options.add_argument("--background", action="store_true", help="start and return; the log is RUNS/queue.log")
     options.add_argument("--status", action="store_true", help="say what is done and what is left")
     options.add_argument("--pack", nargs="+", metavar="NAME", help="write compact checkpoints of these trainings")
+    options.add_argument(
+        "--no-critic", action="store_true", help="with --pack: leave the critic out; a new one warms up"
+    )
     options.add_argument("--out", type=Path, default=Path(), help="folder for --pack")
     given = options.parse_args()
     queue = read_queue(given.queue)
@@ -212,7 +215,7 @@ def main() -> int:
         print(status(queue, given.runs))
         return 0
     if given.pack:
-        pack(queue, given.runs, given.pack, given.out)
+        pack(queue, given.runs, given.pack, given.out, critic=not given.no_critic)
         return 0
     if given.data is None:
         options.error("name the folder of the archives with --data")

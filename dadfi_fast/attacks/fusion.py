@@ -59,7 +59,7 @@ def fuse(
         ValueError: there is no batch.
     """
     if not batches:
-        raise ValueError("a universal watermark needs at least one batch of pictures")
+        raise ValueError("cannot make a universal perturbation: at least one batch of images is needed")
     oracle, rng = Oracle(targets, calls or Calls()), torch.Generator().manual_seed(seed)
     lengths = [step] * len(oracle.targets) if isinstance(step, float | int) else list(step)
     assert len(lengths) == len(oracle.targets), "one length of step for each model"

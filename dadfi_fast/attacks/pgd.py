@@ -116,7 +116,7 @@ def universal(
             direction = momentum * direction + _signs(x, mark, fake, clean).mean(0)
             mark = (mark + step * direction.sign()).clamp(-eps, eps)
     if mark is None:
-        raise ValueError("a universal watermark needs at least one batch of pictures")
+        raise ValueError("cannot make a universal perturbation: at least one batch of images is needed")
     return mark
 
 

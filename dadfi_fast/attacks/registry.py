@@ -90,17 +90,17 @@ def _generated(name: str) -> Factory:
 
         if name not in means.generators:
             recipe = "release" if name == "dadfi" else name
-            raise UsageError(f"attack {name} needs its generator; train one: dadfi-fast train --recipe {recipe}")
+            raise UsageError(f"attack {name} needs its generator. Train one: dadfi-fast train --recipe {recipe}")
         return GeneratorAttack(means.generators[name], means.budget)
 
     return made
 
 
 def _need(name: str, **means: Sequence[Any]) -> None:
-    words = {"targets": "deepfake models", "training": "pictures to train on"}
+    needs = {"targets": "deepfake models. Pass --models.", "training": "training images. Pass --train."}
     for key, value in means.items():
         if not len(value):
-            raise UsageError(f"attack {name} needs {words[key]}; name some")
+            raise UsageError(f"attack {name} needs {needs[key]}")
 
 
 ATTACKS.add("noise")(_noise)

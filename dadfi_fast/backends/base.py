@@ -26,7 +26,7 @@ class Backend(ABC):
     Args:
         artifact: the generator.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        threads: processor threads for one call; all cores if None.
+        threads: CPU threads for one call; all cores if None.
         precision: one of `PRECISIONS`; ``auto`` takes what `preferred` says.
 
     Raises:
@@ -44,7 +44,7 @@ class Backend(ABC):
         kind = device.partition(":")[0]
         if kind not in self.devices:
             known = ", ".join(self.devices)
-            raise UsageError(f"backend {self.name} runs on {known}, not on {device!r}; give --device {known}")
+            raise UsageError(f"backend {self.name} runs on {known}, not on {device!r}. Pass --device {known}")
         if precision not in PRECISIONS:
             raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         self.precision = self.preferred(kind) if precision == "auto" else precision
@@ -62,7 +62,7 @@ class Backend(ABC):
     @classmethod
     @abstractmethod
     def missing(cls) -> str | None:
-        """Why the backend cannot run here, and the command that mends it; None if it can."""
+        """Why the backend cannot run here, and the command that fixes it; None if it can."""
 
     @classmethod
     def missing_on(cls, device: str) -> str | None:
@@ -96,5 +96,5 @@ class Backend(ABC):
         assert delta.shape == crops.shape, f"{self.describe} put out {delta.shape} for {crops.shape}"
         # A NaN or an infinity anywhere makes the sum one, at a fraction of the cost of np.isfinite over all.
         if not np.isfinite(delta.sum(dtype=np.float64)):
-            raise DadfiError(f"{self.describe} put out values that are not finite; try another --backend")
+            raise DadfiError(f"{self.describe} returned values that are not finite. Try another --backend.")
         return np.clip(delta, -self.lim, self.lim)

@@ -34,7 +34,7 @@ def number(device: str) -> int:
 
 
 def missing(device: str = "cuda") -> str | None:
-    """Why there is no such GPU, and what mends it; None if there is one."""
+    """Why there is no such GPU, and how to fix it; None if there is one."""
     try:
         gpu(device)
     except BackendMissing as error:
@@ -53,7 +53,7 @@ def gpu(device: str = "cuda") -> Gpu:
     failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
     if failed or number(device) >= count.value:
         found = f"the NVIDIA driver finds {count.value} GPUs" + (f" (CUDA error {failed})" if failed else "")
-        raise BackendMissing(f"{found}, and --device is {device}; nvidia-smi says more")
+        raise BackendMissing(f"{found}, but --device is {device}. Run nvidia-smi to list the GPUs.")
     driver.cuDriverGetVersion(ctypes.byref(version))
     name = ctypes.create_string_buffer(256)
     driver.cuDeviceGetName(name, len(name), number(device))
@@ -66,7 +66,7 @@ def _driver() -> Any:
     try:
         return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
-        raise BackendMissing("there is no NVIDIA driver; install it: https://www.nvidia.com/drivers") from None
+        raise BackendMissing("no NVIDIA driver is installed. Install it: https://www.nvidia.com/drivers") from None
 
 
 def _attribute(driver: Any, which: int, index: int) -> int:

@@ -52,7 +52,7 @@ class GraphRunner:
                 self._capture()
 
     def __call__(self, crops: Float32) -> Float32:
-        """The perturbation for ``crops`` [B, 3, H, W] in the processor's memory; waits for it."""
+        """The perturbation for ``crops`` [B, 3, H, W] in the CPU's memory; waits for it."""
         np.copyto(self._inbox.numpy(), crops)
         with self._working():
             self.crops.copy_(self._inbox, non_blocking=True)

@@ -46,7 +46,9 @@ def to_float16(model: bytes) -> bytes:
         return model
     strange = {node.op_type for node in graph.graph.node} - NARROW - WIDE
     if strange:
-        raise UsageError(f"only a generator can be brought to float16; this file has {', '.join(sorted(strange))}")
+        raise UsageError(
+            f"cannot convert to float16: this file is not a generator; it has {', '.join(sorted(strange))}"
+        )
     _Narrowing(graph).run()
     onnx.checker.check_model(graph)
     return bytes(graph.SerializeToString())

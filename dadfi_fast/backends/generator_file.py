@@ -36,7 +36,7 @@ def load_generator_file(name: str = DEFAULT) -> GeneratorFile:
     card = generator_card(name)
     if card.file.suffix != ".onnx":
         made = f"dadfi-fast export --to onnx --generator {card.file}"
-        raise UsageError(f"{card.file.name} holds weights alone, and what runs is an ONNX file; make it: {made}")
+        raise UsageError(f"{card.file.name} contains weights only, but an ONNX file is needed. Export it: {made}")
     safetensors = card.file.with_suffix(".safetensors")
     lim, preset = stated(card)
     return GeneratorFile(card.name, card.file, safetensors if safetensors.is_file() else None, card.sha256, lim, preset)

@@ -1,4 +1,4 @@
-"""Backends that PyTorch lends memory and streams: crops may come from the processor, or lie on the device already."""
+"""Backends that PyTorch lends memory and streams: crops may come from the CPU, or lie on the device already."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def stream_handle(device: str) -> int:
-    """The current stream of ``device``, as CUDA's interfaces take it; 0 on a processor, which has none."""
+    """The current stream of ``device``, as CUDA's interfaces take it; 0 on a CPU, which has none."""
     import torch
 
     return 0 if device == "cpu" else torch.cuda.current_stream(device).cuda_stream
@@ -59,7 +59,7 @@ class OnDevice(Backend):
 
         Returns:
             [B, 3, H, W] float32 on the device, every entry within [-lim, lim], ready for the caller's stream. That it
-            is finite is not looked at, since that would make the processor wait.
+            is finite is not looked at, since that would make the CPU wait.
         """
         import torch
         from torch.utils.dlpack import from_dlpack

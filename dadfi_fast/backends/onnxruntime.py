@@ -1,4 +1,4 @@
-"""ONNX Runtime: float32 on a processor; float32 or float16 on a GPU through its CUDA provider."""
+"""ONNX Runtime: float32 on a CPU; float32 or float16 on a GPU through its CUDA provider."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class OnnxRuntime(Backend):
         if provider[0] == CUDA:
             onnxruntime.preload_dlls()  # CUDA and cuDNN may lie in torch's or NVIDIA's wheels, where no linker looks
         self._session = onnxruntime.InferenceSession(model, options, providers=[provider])
-        # It goes on with the processor, and says so only in its log, if the provider's libraries do not load.
+        # It goes on with the CPU, and says so only in its log, if the provider's libraries do not load.
         if (runs := self._session.get_providers()[0]) != provider[0]:
-            mend = "pip install torch brings the CUDA libraries that it looks for"
-            raise BackendMissing(f"onnxruntime could not load {provider[0]} and would run on {runs}; {mend}")
+            fix = "Run: pip install torch, which brings the CUDA libraries it needs"
+            raise BackendMissing(f"onnxruntime could not load {provider[0]} and would run on {runs}. {fix}")
 
     @classmethod
     def missing(cls) -> str | None:

@@ -1,4 +1,4 @@
-"""OpenVINO: the default on a processor; bfloat16 where the processor multiplies it in hardware."""
+"""OpenVINO: the default on a CPU; bfloat16 where the CPU multiplies it in hardware."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dadfi_fast.backends import cuda
 from dadfi_fast.backends.base import Backend
 from dadfi_fast.errors import BackendMissing
 from dadfi_fast.registry import Registry, lazy
@@ -44,7 +45,32 @@ def choose(name: str = "auto", *, device: str = "cpu") -> tuple[type[Backend], s
         elif (why := backend.missing_on(device)) is not None:
             reasons.append(why)
         else:
-            # docs/backends.md: measured on processors; on GPUs nothing has run yet.
+            # docs/backends.md: measured on CPUs; on GPUs nothing has run yet.
             why = "the fastest" if device == "cpu" else "not measured, the first"
             return backend, "; ".join([f"{why} that runs on {device}", *reasons])
     raise BackendMissing(f"no backend runs on {device}: {'; '.join(reasons)}")
+
+
+def choose_device(backend: str = "auto", device: str = "auto") -> tuple[str, str]:
+    """The device to run on and the reason, for people. Loads no framework where the driver finds no GPU.
+
+    Args:
+        backend: a name of `BACKENDS`, or ``auto``: any of them.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` is a GPU that ``backend`` can use, else the CPU.
+
+    Raises:
+        UsageError: there is no such backend.
+    """
+    if device != "auto":
+        return device, "named by the user"
+    kinds = [BACKENDS[name]() for name in (BACKENDS if backend == "auto" else (backend,))]
+    if not any("cpu" in kind.devices for kind in kinds):
+        return "cuda", f"{backend} runs on GPUs only"
+    if not (kinds := [kind for kind in kinds if "cuda" in kind.devices]):
+        return "cpu", f"{backend} runs on CPUs only"
+    if backend != "torch" and (why := cuda.missing()) is not None:  # PyTorch's own answer includes AMD's GPUs
+        return "cpu", why.partition(";")[0]  # how to install a driver is for who names a GPU
+    reasons = [kind.missing_on("cuda") for kind in kinds]
+    if None in reasons:
+        return "cuda", f"{kinds[reasons.index(None)].name} can use a GPU"
+    return "cpu", "; ".join(map(str, reasons))

@@ -1,4 +1,4 @@
-"""The generator's outer layers at half the size and four times the channels, which a processor gets through faster.
+"""The generator's outer layers at half the size and four times the channels, which a CPU gets through faster.
 
 At full size the generator has 8 channels: too few for the vectors of a matrix unit, which are filled to a half and to a
 fifth there. A square of 2 x 2 pixels is taken for one pixel with four times the channels instead ("space to depth");

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Torch(OnDevice):
-    """On a processor float32 unless bf16 is asked for by name: the reference rounds nowhere that it was not told to.
+    """On a CPU float32 unless bf16 is asked for by name: the reference rounds nowhere that it was not told to.
 
     On a GPU float16 with the statistics of the norms in float32, channels last, replayed as a CUDA graph.
     ``threads`` is PyTorch's setting for the whole process.
@@ -62,8 +62,8 @@ class Torch(OnDevice):
         import torch
 
         if not torch.cuda.is_available():
-            mend = "use --device cpu, or a PyTorch with CUDA (pytorch.org) and NVIDIA's driver"
-            return f"PyTorch finds no CUDA device for --device {device}; {mend}"
+            fix = "use --device cpu, or a PyTorch with CUDA (pytorch.org) and NVIDIA's driver"
+            return f"PyTorch finds no CUDA device for --device {device}; {fix}"
         return None
 
     def forward(self, shape: tuple[int, ...]) -> Forward:

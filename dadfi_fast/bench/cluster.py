@@ -38,7 +38,7 @@ _INPUTS: Final = {
     "megapixels": Input(1.82, "MP", MEASURED, "of a photo: the London portraits"),
     "faces": Input(1, "", MEASURED, "in a photo"),
     "megabytes": Input(0.365, "MB", MEASURED, "of a photo's file; the protected one is as large"),
-    "cpu_ms": Input(9.12, "core-ms", MEASURED, "a portrait on a processor, without what its size adds"),
+    "cpu_ms": Input(9.12, "core-ms", MEASURED, "a portrait on a CPU, excluding the part that grows with its size"),
     "cpu_ms_megapixel": Input(6.16, "core-ms", MEASURED, "what each megapixel adds"),
     "cpu_ms_face": Input(5.24, "core-ms", MEASURED, "what each further face adds"),
     "overhead": Input(1.10, "", MEASURED, "a run against these sums: 24.2 core-ms for a London portrait"),
@@ -50,7 +50,7 @@ _INPUTS: Final = {
     "gpus": Input(8, "", ASSUMED, "GPUs of a machine"),
     "gpu_price": Input(3.0, "$/h", ASSUMED, "for one GPU with its share of the machine"),
     "gpu_network": Input(100, "Gbit/s", ASSUMED, "of a machine with GPUs, each way"),
-    "gpu_cores": Input(16, "", ASSUMED, "processor cores for each GPU"),
+    "gpu_cores": Input(16, "", ASSUMED, "CPU cores per GPU"),
     "gpu_decode": Input(3500, "MP/s", ASSUMED, "JPEG decoding by a GPU; not measured here"),
     "gpu_encode": Input(1500, "MP/s", ASSUMED, "JPEG encoding by a GPU; not measured here"),
     "gpu_detect": Input(10_000, "photos/s", ASSUMED, "detection by a GPU; not measured here"),
@@ -97,13 +97,13 @@ class Cluster:
             self.values[name] = value
 
     def core_seconds(self) -> float:
-        """Of processor cores, for one photo, where they do everything."""
+        """Of CPU cores, for one photo, where they do everything."""
         v = self.values
         ms = v["cpu_ms"] + v["cpu_ms_megapixel"] * v["megapixels"] + v["cpu_ms_face"] * max(0.0, v["faces"] - 1)
         return (ms + v["io_ms"]) / 1000
 
     def gpu_seconds(self) -> float:
-        """Of one GPU, for one photo: its stages share the same processors and memory, so they add up."""
+        """Of one GPU, for one photo: its stages share the same CPUs and memory, so they add up."""
         v = self.values
         codec = v["megapixels"] * (1 / v["gpu_decode"] + 1 / v["gpu_encode"])
         return codec + 1 / v["gpu_detect"] + v["faces"] / v["gpu_faces"]

@@ -72,7 +72,7 @@ def _by_pillow(path: Path, data: bytes) -> Photo:
 
 
 def _by_dali(files: Sequence[tuple[Path, bytes]], config: ProtectConfig) -> Callable[[], int]:
-    """On a processor up to photos that may be written to; on a GPU up to pixels on the card, where they stay."""
+    """On a CPU up to photos that may be written to; on a GPU up to pixels on the card, where they stay."""
     from dadfi_fast.protect.gpu.dali_stage import PIXELS, decoded
 
     decoder = dali.Dali(device=config.device, threads=config.threads)

@@ -78,7 +78,7 @@ def _verdict(setup: Setup, attack: Attack, tick: Callable[[], object]) -> CheckR
     try:
         pairs = find_pairs(out, setup.photos.folder)
     except NothingToDo as error:
-        raise NothingToDo(f"no face was found in the {len(setup.photos.files)} photos; take others") from error
+        raise NothingToDo(f"no face found in the {len(setup.photos.files)} photos. Choose other photos.") from error
     return check_files(
         pairs,
         models=setup.models,

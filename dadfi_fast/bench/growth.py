@@ -1,6 +1,6 @@
 """How the cost of a photo grows: with its megapixels, with its faces, and that of a run with its photos.
 
-What counts is the time of processor cores, which other work on the machine changes less than the time on the clock.
+What counts is the time of CPU cores, which other work on the machine changes less than the time on the clock.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def portrait(pictures: Sequence[UInt8], detector: Detector) -> UInt8:
     """
     found = [(max(face.width, face.height), pixels, face) for pixels in pictures for face in detector(pixels)]
     if not found:
-        raise NothingToDo("there is no face in these pictures; name a folder of portraits with --photos")
+        raise NothingToDo("no face found in these photos. Pass a folder of portraits with --photos.")
     _, pixels, face = max(found, key=lambda each: each[0])
     return np.ascontiguousarray(cut(pixels, square(face, margin=MARGIN)))
 
@@ -113,7 +113,9 @@ def by_photos(source: Path, scratch: Path, *, repeats: int, tick: Callable[[], o
         spent, clock = [], []
         for _ in range(repeats):
             before, start = os.times(), time.perf_counter()
-            done = subprocess.run(protect_command(made, scratch / "out"), capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                protect_command(made, scratch / "out", "--device", "cpu"), capture_output=True, text=True, check=False
+            )
             after = os.times()
             clock.append(time.perf_counter() - start)
             if done.returncode:

@@ -113,7 +113,7 @@ def compiled() -> Body:
 
 
 def bodies() -> tuple[dict[str, Body], list[str]]:
-    """The bodies that a processor has, by the name that rows have; and why others are not there."""
+    """The bodies that a CPU has, by the name that rows have; and why others are not there."""
     found: dict[str, Body] = {"torch eager": eager, "reference": plain}
     compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++", "cl")), None)
     if compiler is None:
@@ -147,7 +147,7 @@ def accuracy(body: Body, work: Work, device: str) -> Accuracy:
 def cpu_rows(
     chosen: Sequence[Work], *, repeats: int, tick: Callable[[], object] = lambda: None
 ) -> tuple[list[Row], list[str]]:
-    """Time the processor's bodies.
+    """Time the CPU's bodies.
 
     Args:
         chosen: calls to time.
@@ -288,7 +288,7 @@ def _wrong(body: Body, work: Work, device: str) -> str | None:
 
 def _furthest(out: Tensor, truth: Tensor) -> float:
     if out.shape != truth.shape:
-        raise DadfiError(f"a body put out {tuple(out.shape)} for {tuple(truth.shape)}")
+        raise DadfiError(f"the kernel returned shape {tuple(out.shape)}, expected {tuple(truth.shape)}")
     return float((out.double() - truth).abs().max())
 
 

@@ -54,7 +54,7 @@ def gather(source: Path, folder: Path, *, count: int, repeat: bool = True, max_p
             continue
         found.append((data, form or "", decoder.width * decoder.height))
     if not found:
-        raise NothingToDo(f"no picture in {source} can be protected; name a folder of photos with --photos")
+        raise NothingToDo(f"no photo in {source} can be protected. Pass another folder with --photos.")
     files = _spread([data for data, _, _ in found], folder, count if repeat else len(found))
     formats = tuple(sorted({form for _, form, _ in found}))
     return Photos(folder, files, len(found), sum(size for _, _, size in found) / len(found) / 1e6, formats)
@@ -73,7 +73,7 @@ def pictures(source: Path, *, max_pixels: int = 200_000_000) -> list[UInt8]:
         except PhotoError:
             continue
     if not found:
-        raise NothingToDo(f"no picture in {source} can be read; name a folder of photos with --photos")
+        raise NothingToDo(f"no photo in {source} can be read. Pass another folder with --photos.")
     return found
 
 

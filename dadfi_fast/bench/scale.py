@@ -64,7 +64,7 @@ def watch(command: Sequence[str], out: Path, *, tick: Callable[[int], object] = 
         DadfiError: the run wrote no row, or ended with another exit code than 0 and 1 (some files failed).
     """
     if not Path("/proc/self/statm").exists():
-        raise BackendMissing("the memory of a process is read from /proc, which this system does not have; use Linux")
+        raise BackendMissing("cannot measure process memory: this system has no /proc. Use Linux.")
     start = time.perf_counter()
     samples: list[Sample] = []
     rows = _Rows(out / NAME)

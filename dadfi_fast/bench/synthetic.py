@@ -72,7 +72,7 @@ def make(
     try:
         folder.mkdir(parents=True)
     except FileExistsError as error:
-        raise UsageError(f"{folder} is there already; remove it, or name another --scratch") from error
+        raise UsageError(f"{folder} already exists. Remove it, or pass another --scratch.") from error
     for number in range(0, count, A_FOLDER):
         (folder / f"{number // A_FOLDER:04}").mkdir()
     originals = tuple(_reduced(each, 4 * size) for each in pictures(source))

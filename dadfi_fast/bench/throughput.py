@@ -13,20 +13,19 @@ import numpy as np
 
 from dadfi_fast.attacks.generator import GeneratorAttack
 from dadfi_fast.backends.base import Backend
-from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.bench import decoders, end_to_end, generator, stages, worker_pools
 from dadfi_fast.bench.photos import gather
 from dadfi_fast.bench.pillow import PillowPool
 from dadfi_fast.bench.rows import Row, ratio, summarise
 from dadfi_fast.bench.setup import BenchSetup
 from dadfi_fast.bench.timing import Case, Key, run_rounds
-from dadfi_fast.faces.detector import Detector
+from dadfi_fast.protect.assembly import Assembly
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.crop import crops
 from dadfi_fast.protect.malloc import tune_malloc
 from dadfi_fast.protect.pipeline import DISK_THREADS
 from dadfi_fast.protect.prefetch import pools
-from dadfi_fast.types import Budget, Float32
+from dadfi_fast.types import Float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +112,7 @@ class Setup:
     """What a benchmark runs on."""
 
     photos: Path  # a folder of pictures; they are repeated to ``count``
-    artifact: GeneratorFile  # the generator
-    detector: Detector
-    backend: str = "auto"
-    device: str = "cpu"  # or cuda, cuda:N
+    parts: Assembly
     count: int = 32  # photos in a round
     workers: int | None = None  # threads, and processes of the Pillow control; those of a run of protect where None
     engines: bool = False  # also several processes, and Ray on this machine
@@ -131,7 +127,8 @@ def prepare(setup: Setup, scratch: Path) -> Iterator[Throughput]:
         BackendMissing: the named backend cannot run here.
     """
     tune_malloc()  # as in a run of protect
-    backends = generator.contestants(setup.artifact, name=setup.backend, device=setup.device)
+    parts, (device, _), (detector, _) = setup.parts, setup.parts.chosen_device, setup.parts.chosen_detector
+    backends = generator.contestants(parts.generator_file, name=parts.chosen_backend[0].name, device=device)
     material = gather(setup.photos, scratch / "in", count=setup.count)
     # every photo is to cost the whole way, also one without a face
     config = ProtectConfig(
@@ -140,12 +137,12 @@ def prepare(setup: Setup, scratch: Path) -> Iterator[Throughput]:
         no_face="whole",
         workers=setup.workers,
         again=True,
-        device=setup.device,
+        device=device,
     )
     # beside the other stages the generator has some of the cores; alone it has all
-    beside = type(backends.chosen)(setup.artifact, device=setup.device, threads=config.generator_threads)
+    beside = parts.attack(threads=config.generator_threads)
     together, alone = (
-        BenchSetup(config, setup.detector, GeneratorAttack(each, Budget())) for each in (beside, backends.chosen)
+        BenchSetup(config, detector, attack) for attack in (beside, GeneratorAttack(backends.chosen, beside.budget))
     )
     every = stages.specimens(material, alone)
     cut = np.concatenate([crops(each.photo.pixels, each.where) for each in every])[: max(generator.BATCHES)]

@@ -40,7 +40,7 @@ def parse(text: str) -> Condition:
     try:
         return Condition(text, make(float(value)))
     except ValueError as error:
-        raise UsageError(f"{text!r} is no condition: {error}") from error
+        raise UsageError(f"invalid condition {text!r}: {error}") from error
 
 
 #: Kind -> the treatment for its value; raises ValueError where the value will not do.
@@ -51,7 +51,7 @@ KINDS: Registry[Callable[[float], Treatment]] = Registry("condition")
 def jpeg(quality: float) -> Treatment:
     """The protected picture after JPEG of this quality (1-100) with 4:2:0 chroma, as networks send it on."""
     if quality not in range(1, 101):
-        raise ValueError("the quality of jpeg is a whole number from 1 to 100")
+        raise ValueError("the jpeg quality must be an integer from 1 to 100")
 
     def treat(original: UInt8, protected: UInt8) -> tuple[UInt8, UInt8]:
         import simplejpeg
@@ -67,7 +67,7 @@ def jpeg(quality: float) -> Treatment:
 def resize(factor: float) -> Treatment:
     """Both pictures resized by this factor (0.05-4): the distance is that of the protection, not that of the resize."""
     if not 0.05 <= factor <= 4:
-        raise ValueError("the factor of resize is a number from 0.05 to 4")
+        raise ValueError("the resize factor must be a number from 0.05 to 4")
     way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
 
     def treat(original: UInt8, protected: UInt8) -> tuple[UInt8, UInt8]:
@@ -82,7 +82,7 @@ def resize(factor: float) -> Treatment:
 def blur(width: float) -> Treatment:
     """The protected picture after a Gaussian blur with a window of this width in pixels (odd, 3-31)."""
     if width not in range(3, 32, 2):
-        raise ValueError("the window of blur is an odd number from 3 to 31")
+        raise ValueError("the blur window must be an odd number from 3 to 31")
 
     def treat(original: UInt8, protected: UInt8) -> tuple[UInt8, UInt8]:
         return original, cv2.GaussianBlur(protected, (int(width), int(width)), 0)  # type: ignore[return-value]
@@ -94,7 +94,7 @@ def blur(width: float) -> Treatment:
 def noise(strength: float) -> Treatment:
     """The control: the original with uniform noise of this strength (0.01-0.2, on the [-1, 1] scale), unprotected."""
     if not 0.01 <= strength <= 0.2:
-        raise ValueError("the strength of noise is a number from 0.01 to 0.2")
+        raise ValueError("the noise strength must be a number from 0.01 to 0.2")
     levels = int(strength * LEVELS)
 
     def treat(original: UInt8, protected: UInt8) -> tuple[UInt8, UInt8]:

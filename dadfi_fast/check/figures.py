@@ -46,7 +46,7 @@ def write_figures(verdict: CheckResult, traces: Visibility, folder: Path, *, siz
         folder.mkdir(parents=True, exist_ok=True)
         return [path for name, draw in drawings.items() for path in save(draw, folder / name)]
     except OSError as error:
-        raise DiskError(f"{folder} cannot be written to ({error}); name another folder with --figures") from error
+        raise DiskError(f"cannot write to {folder}: {error}. Choose another folder with --figures.") from error
 
 
 def draw_success(figure: Figure, verdict: CheckResult) -> None:

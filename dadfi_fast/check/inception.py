@@ -47,7 +47,7 @@ class Inception:
         for package in ("torch", "openvino"):
             if importlib.util.find_spec(package) is None:
                 install = "pip install 'dadfi-fast[evaluate]'"
-                raise BackendMissing(f"the Frechet distance needs {package}, which is not installed; run: {install}")
+                raise BackendMissing(f"the Frechet distance needs {package}, which is not installed. Run: {install}")
         self._batch, self._known = batch, dict[bytes, Float32]()
         self._network: Any = None  # not loaded yet
 
@@ -85,10 +85,12 @@ def find_inception() -> Path:
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise BackendMissing(f"the Frechet distance needs the Inception network of a package; run: {INSTALL}")
+        raise BackendMissing(
+            f"the Frechet distance (FID) needs the Inception network, which is not installed. Run: {INSTALL}"
+        )
     path = Path(spec.origin).parent / FILE
     if not path.is_file() or sha256(path) != SHA256:
-        raise WeightsError(f"{path} is not the Inception network of version 0.1.3; run: {INSTALL} --force-reinstall")
+        raise WeightsError(f"{path} is not the Inception network of version 0.1.3. Run: {INSTALL} --force-reinstall")
     return path
 
 
@@ -110,5 +112,5 @@ def _load(path: Path) -> Any:
         warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
         network = torch.jit.load(str(path), map_location="cpu").eval()
         model = openvino.convert_model(network, input=([-1, 3, SIDE, SIDE], openvino.Type.f32))
-    # float32 whatever the processor: a figure must not depend on where it was measured
+    # float32 whatever the CPU: a figure must not depend on where it was measured
     return engine.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"})

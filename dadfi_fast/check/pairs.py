@@ -47,7 +47,7 @@ def find_pairs(protected: Path, original: Path) -> list[Pair]:
     manifest = protected / MANIFEST
     pairs = sorted(_listed(manifest, original) if os.path.lexists(manifest) else _mirrored(protected, original))
     if not pairs:
-        raise NothingToDo(f"no file in {protected} has an original in {original}; name the folder that was protected")
+        raise NothingToDo(f"no file in {protected} has an original in {original}. Pass the folder that was protected.")
     return pairs
 
 

@@ -55,7 +55,7 @@ def read(path: Path) -> UInt8:
                 upright = ImageOps.exif_transpose(image)
                 return np.array(_from_cmyk(upright) if upright.mode == "CMYK" else _eight_bits(upright).convert("RGB"))
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise PhotoError(f"{path} cannot be read: {error}") from error
+        raise PhotoError(f"cannot read {path}: {error}") from error
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

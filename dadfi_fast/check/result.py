@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
 
+from dadfi_fast.check.appearance import Appearance, look
 from dadfi_fast.check.callbacks import Callback, show
 from dadfi_fast.check.conditions import WRITTEN, Condition
 from dadfi_fast.check.distances import Distances, See, measure
@@ -45,6 +46,7 @@ class CheckResult:
     n_pairs: int  # that the sample was drawn from
     seed: int
     fakes: FakeSets | None = None  # for the Frechet distance, where it was asked for
+    appearance: Appearance = field(default_factory=Appearance)  # how visible the protection is, where it was asked for
 
     def scores(self, model: str, condition: str = WRITTEN.name) -> Scores:
         """The figures of one model."""
@@ -82,7 +84,7 @@ class CheckResult:
         safe = sum(sample.looks[WRITTEN.name].protected for sample in self.samples)
         shares = ", ".join(f"{model} {self.success(model):.1%}" for model in self.models)
         photos = ", ".join(f"{model} {self.beaten(model)} of {count}" for model in self.models)
-        fakes = f"fakes that are visibly broken (SR_mask): {shares}"
+        fakes = f"broken fakes (SR_mask): {shares}"
         return f"{fakes}\nphotos with every fake broken: {photos}; by all models at once (SR_all): {safe} of {count}"
 
     def fid(self, model: str, condition: str = WRITTEN.name) -> tuple[float | None, int | None]:
@@ -98,7 +100,7 @@ class CheckResult:
         if not found:
             return ""
         figures = ", ".join(shown) or TOO_FEW
-        return f"Frechet distance (FID) of the fakes: {figures}; to be compared with figures of the same n only"
+        return f"Frechet inception distance (FID) of the fakes: {figures}; compare only with figures of the same n"
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict as ``check --json`` prints it: figures that do not exist are None."""
@@ -110,6 +112,7 @@ class CheckResult:
             "psnr": _mean(differing),
             "ssim": _mean([sample.ssim for sample in self.samples if not math.isnan(sample.ssim)]),
             "linf_max": max(sample.linf for sample in self.samples),
+            **self.appearance.to_dict(),
             "n_pairs": self.n_pairs,
             "n_failed": len(self.failures),
             "n_identical": len(self.samples) - len(differing),
@@ -152,7 +155,7 @@ class CheckResult:
 
 
 def check_files(
-    pairs: Sequence[Pair | tuple[Path, Path]],
+    pairs: Sequence[Pair | tuple[str | Path, str | Path]],
     *,
     models: Sequence[DeepfakeModel] | None = None,
     classifier: AttributeModel | None = None,
@@ -162,6 +165,7 @@ def check_files(
     conditions: Sequence[Condition] = (),
     watchers: Sequence[Callback] = (),
     fid: int = 0,
+    visibility: int = 0,
     tick: Callable[[], object] = lambda: None,
 ) -> CheckResult:
     """Run written files through deepfake models, beside their originals.
@@ -176,6 +180,7 @@ def check_files(
         conditions: what else is done to the protected picture first; each gives figures of its own.
         watchers: are shown the pictures while they are there.
         fid: fakes in each of the two sets of a Frechet distance, as far as there are so many; 0: it is not measured.
+        visibility: photos of the sample whose visibility is measured; 0: none.
         tick: called after every pair.
 
     Raises:
@@ -186,16 +191,17 @@ def check_files(
     """
     fakes = FakeSets(Inception(), count=fid, conditions=[each.name for each in (WRITTEN, *conditions)]) if fid else None
     watchers = [*watchers, fakes] if fakes else watchers
-    known = list(dict.fromkeys(pair if isinstance(pair, Pair) else Pair(pair[1].name, *pair) for pair in pairs))
+    known = list(dict.fromkeys(pair if isinstance(pair, Pair) else _pair(*map(Path, pair)) for pair in pairs))
     drawn = draw(known, n=sample, seed=seed)
     if not drawn:
-        raise NothingToDo("there is no file to check")
+        raise NothingToDo("no file to check")
     models = load_models() if models is None else models
     classifier = load_attributes() if classifier is None else classifier
     every = {condition.name: condition for condition in (WRITTEN, *conditions)}
     sizes = {classifier.image_size, *(model.image_size for model in models), *(watch.size for watch in watchers)}
     see: See | None = functools.partial(show, watchers) if watchers else None
-    inspection = Runner(detector or _default_detector(), list(every.values()), sizes)
+    find = detector or _default_detector()
+    inspection = Runner(find, list(every.values()), sizes)
     for batch in inspection.batches(drawn, tick=tick):
         for watch in watchers:
             watch.crops(batch)
@@ -204,7 +210,13 @@ def check_files(
     samples, failures = inspection.samples(), tuple(inspection.failures)
     if not samples:
         raise DadfiError(f"none of the {len(drawn)} files could be compared; the first: {failures[0][1]}")
-    return CheckResult(samples, failures, tuple(model.name for model in models), tuple(every), len(known), seed, fakes)
+    seen = look([sample.pair for sample in samples], find, count=visibility)
+    names = tuple(model.name for model in models)
+    return CheckResult(samples, failures, names, tuple(every), len(known), seed, fakes, seen)
+
+
+def _pair(original: Path, protected: Path) -> Pair:
+    return Pair(protected.name, original, protected)
 
 
 def _default_detector() -> Find:

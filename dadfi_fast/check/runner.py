@@ -86,5 +86,7 @@ def _compare(pair: Pair, original: UInt8, written: UInt8) -> tuple[int, float, f
     """Linf in levels, PSNR in dB and SSIM of a pair."""
     if original.shape != written.shape:
         before, after = (f"{width} x {height}" for height, width, _ in (original.shape, written.shape))
-        raise PhotoError(f"{pair.name} is {after} pixels and its original {before}; only equal sizes can be compared")
+        raise PhotoError(
+            f"{pair.name} is {after} pixels but its original is {before}; only equal sizes can be compared"
+        )
     return quality.linf(original, written), quality.psnr(original, written), quality.ssim(original, written)

@@ -138,7 +138,7 @@ def edits_of(family: str, facts: Mapping[str, Any], *, where: object) -> Edits:
         styles = tuple((s["name"], s["attribute"], int(s["value"])) for s in facts["styles"])
         return Styles(labels, styles)
     except KeyError as error:
-        raise WeightsError(f"{where} does not say which attributes the model knows ({error} is missing)") from error
+        raise WeightsError(f"{where} does not list the model's attributes ({error} is missing)") from error
 
 
 def exclusive(names: Sequence[str]) -> list[int]:

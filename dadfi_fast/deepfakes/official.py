@@ -95,7 +95,7 @@ def read_official(path: Path, wishes: Wishes = NO_WISHES) -> Official:
     digest = sha256(weights)
     published = KNOWN.get(digest)
     if published and wishes.image_size not in (None, published):
-        raise UsageError(f"{weights} is the published file for {published} px; leave --image-size out")
+        raise UsageError(f"{weights} has the published size of {published} px. Remove --image-size.")
     found = _read(files, replace(wishes, image_size=published or wishes.image_size))
     if wishes.references and found.family != "stargan2":
         raise UsageError(f"{path} is a model of family {found.family}, which takes no --reference")
@@ -110,11 +110,11 @@ def _files(path: Path) -> tuple[Path, ...]:
     pair = (path.with_name(f"{stem}.index"), path.with_name(f"{stem}.data-00000-of-00001"))
     if stem == path.name and not pair[0].is_file():
         if not path.is_file():
-            raise UsageError(f"there is no file {path}")
+            raise UsageError(f"{path} does not exist")
         return (path,)
     missing = [file.name for file in pair if not file.is_file()]
     if missing:
-        raise UsageError(f"{path} is half of a TensorFlow checkpoint; {missing[0]} is not beside it")
+        raise UsageError(f"{path} is half of a TensorFlow checkpoint; {missing[0]} is missing from its folder")
     return pair
 
 
@@ -123,7 +123,7 @@ def _size(weights: Path) -> int:
     size = weights.stat().st_size
     if size != SIZES.get(weights.name, size):
         sizes = f"{size:,} bytes; the published file of this name has {SIZES[weights.name]:,}"
-        raise WeightsError(f"{weights} has {sizes}: download it again, or rename it if it comes from your own training")
+        raise WeightsError(f"{weights} has {sizes}. Download it again, or rename it if you trained it yourself.")
     return size
 
 
@@ -145,7 +145,9 @@ def _of_family(family: str, path: Path) -> Iterator[None]:
         yield
     except (KeyError, IndexError, ValueError, RuntimeError) as error:
         detail = " ".join(str(error).split())[:300]
-        raise WeightsError(f"{path} looks like {family}, but its names or shapes are others ({detail})") from error
+        raise WeightsError(
+            f"{path} looks like {family}, but its parameter names or shapes differ ({detail})"
+        ) from error
 
 
 def _recognise(content: Mapping[str, Any], path: Path) -> tuple[str, Callable[[Any, Wishes], Official]]:
@@ -153,11 +155,13 @@ def _recognise(content: Mapping[str, Any], path: Path) -> tuple[str, Callable[[A
         return "StarGAN v2", _stargan2
     flat = all(isinstance(value, Tensor) for value in content.values())
     if flat and "main.0.weight" in content and "conv2.weight" in content:
-        raise WeightsError(f"{path} is a StarGAN's discriminator; give the generator, the file that ends with -G.ckpt")
+        raise WeightsError(
+            f"{path} is the discriminator of a StarGAN. Pass the generator, the file that ends with -G.ckpt."
+        )
     if flat and "main.0.weight" in content:
         return "StarGAN", _stargan
     names = ", ".join(list(content)[:3]) or "nothing"
-    raise WeightsError(f"{path} is a checkpoint of no family that is known here (it holds {names}, ...)")
+    raise WeightsError(f"{path} is not a checkpoint of a known family (it contains {names}, ...)")
 
 
 def _stargan(content: Mapping[str, Tensor], wishes: Wishes) -> Official:
@@ -179,7 +183,7 @@ def _stargan2(content: Mapping[str, Mapping[str, Tensor]], wishes: Wishes) -> Of
     high_pass = nets["generator"].pop("hpf.filter", None)
     generator, mapping, encoder = stargan2.load_official(nets)
     if wishes.image_size not in (None, generator.image_size):
-        raise UsageError(f"the file is for {generator.image_size} px; leave --image-size out")
+        raise UsageError(f"the file is for {generator.image_size} px. Remove --image-size.")
     domains, notes = _named(wishes.attributes, len(mapping.unshared), DOMAINS, "domains")
     table = _styles(mapping, encoder, domains, wishes.references, generator.image_size)
     styles = torch.cat([style for _, _, style in table])
@@ -238,13 +242,13 @@ def _named(
     names = given or official
     if len(names) == count and len(set(names)) == count:
         return names, () if given else (f"its {kind} are taken to be the official ones: {', '.join(names)}",)
-    raise UsageError(f"the file has {count} {kind}; name them in its order with --attributes A,B,...")
+    raise UsageError(f"the file has {count} {kind}. List their names in order with --attributes A,B,...")
 
 
 def _side(wishes: Wishes, official: int | None, multiple: int) -> int:
     side = wishes.image_size or official
     if side is None:
-        raise UsageError("the file does not tell the size of the pictures that it works at; give --image-size N")
+        raise UsageError("cannot tell the image size of this model from its file. Pass --image-size N")
     if side % multiple:
         raise UsageError(f"--image-size {side} does not fit this model; it must be a multiple of {multiple}")
     return side

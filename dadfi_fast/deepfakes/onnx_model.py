@@ -30,7 +30,7 @@ class DeepfakeModel:
         card: of a family in `dadfi_fast.deepfakes.edits.FAMILIES`; its front matter has ``labels``, the attributes in
             the
             model's order.
-        threads: processor threads; all that there are where None.
+        threads: CPU threads; all that there are where None.
 
     Raises:
         WeightsError: the file is missing, damaged or no model, or the card has no labels.
@@ -71,7 +71,7 @@ class AttributeModel:
         self.card, self.image_size = card, card.image_size
         self.attributes = tuple(card.extra.get("labels", ()))
         if not self.attributes:
-            raise WeightsError(f"{card.path} does not say which attributes the model knows (labels = [...])")
+            raise WeightsError(f"{card.path} does not list the model's attributes (labels = [...])")
         self._run = load(card.file, threads=threads)
 
     def labels(self, images: Float32, names: Sequence[str], *, unknown_as: float | None = None) -> Float32:
@@ -85,7 +85,7 @@ class AttributeModel:
         """
         unknown = [name for name in names if name not in self.attributes]
         if unknown and unknown_as is None:
-            raise WeightsError(f"{self.card.file} does not know {', '.join(unknown)}; it knows {self.attributes}")
+            raise WeightsError(f"{self.card.file} does not know {', '.join(unknown)}. Available: {self.attributes}")
         logits = self._run({"image": _ready(images)})
         found = np.full((len(images), len(names)), unknown_as or 0, np.float32)
         for column, name in enumerate(names):

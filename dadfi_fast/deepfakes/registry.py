@@ -39,7 +39,7 @@ def load_models(
     table = deepfake_cards(folder)
     chosen = [table[name] for name in dict.fromkeys(names or table)]
     if not chosen:
-        raise WeightsError(f"there is no deepfake model in {folder or folders()[0]}; reinstall dadfi-fast")
+        raise WeightsError(f"no deepfake model in {folder or folders()[0]}. Reinstall dadfi-fast.")
     return [DeepfakeModel(card, threads=threads) for card in chosen]
 
 
@@ -52,7 +52,7 @@ def load_attributes(*, folder: Path | None = None, threads: int | None = None) -
     for card in _cards(folder):
         if card.family == CLASSIFIERS:
             return AttributeModel(card, threads=threads)
-    raise WeightsError(f"there is no attribute classifier in {folder or folders()[0]}; reinstall dadfi-fast")
+    raise WeightsError(f"no attribute classifier in {folder or folders()[0]}. Reinstall dadfi-fast.")
 
 
 def _cards(folder: Path | None) -> list[Card]:

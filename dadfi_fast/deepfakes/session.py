@@ -27,7 +27,7 @@ class _OpenVINO(Session):
     name = "openvino"
 
     def __init__(self, path: Path, threads: int | None) -> None:
-        # float32 whatever the processor: a figure must not depend on where it was measured
+        # float32 whatever the CPU: a figure must not depend on where it was measured
         options: dict[str, object] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
@@ -57,7 +57,7 @@ _SESSIONS: tuple[type[_OpenVINO | _OnnxRuntime], ...] = (_OpenVINO, _OnnxRuntime
 
 
 def load(path: Path, *, threads: int | None = None) -> Session:
-    """Load the model in ``path`` with ``threads`` processor threads (all that there are where None).
+    """Load the model in ``path`` with ``threads`` CPU threads (all that there are where None).
 
     Raises:
         BackendMissing: neither runtime is installed.
@@ -70,4 +70,4 @@ def load(path: Path, *, threads: int | None = None) -> Session:
             return runtime(path, threads)
         except Exception as error:  # the runtimes share no error class
             raise WeightsError(f"{runtime.name} cannot load {path}: {error}") from error
-    raise BackendMissing("deepfake models need OpenVINO or ONNX Runtime; run: pip install openvino")
+    raise BackendMissing("deepfake models need OpenVINO or ONNX Runtime. Run: pip install openvino")

@@ -39,7 +39,7 @@ class Generator(nn.Module):
         c_dim: number of attributes (official: 5).
         repeat_num: residual blocks (official: 6).
 
-    Instance statistics are always those of the picture at hand: the official solver never calls ``eval()``, so the
+    Instance statistics are always those of the current picture: the official solver never calls ``eval()``, so the
     running statistics in its checkpoints are never used, and none are kept here.
     """
 

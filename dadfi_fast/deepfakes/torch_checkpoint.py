@@ -53,7 +53,7 @@ def _look(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(4)
     if not head:
-        raise WeightsError(f"{path} is empty; download it again")
+        raise WeightsError(f"{path} is empty. Download it again.")
     if head != ZIP and not head.startswith(PICKLE):
         raise WeightsError(f"{path} is not a checkpoint of PyTorch or TensorFlow")
     if head == ZIP:
@@ -66,23 +66,25 @@ def _look_into_zip(path: Path) -> None:
             names = {name.rpartition("/")[2] for name in archive.namelist()}
             unpacked = sum(entry.file_size for entry in archive.infolist())
     except (zipfile.BadZipFile, OSError) as error:
-        raise WeightsError(f"{path} is cut short or damaged ({error}); download it again") from error
+        raise WeightsError(f"{path} is truncated or damaged ({error}). Download it again.") from error
     if unpacked > path.stat().st_size:  # torch packs nothing
         raise WeightsError(f"{path} is refused: it unpacks to {unpacked} bytes, which no checkpoint of PyTorch does")
     if "constants.pkl" in names:
-        raise WeightsError(f"{path} is a TorchScript archive, which holds code; it takes a state dict alone")
+        raise WeightsError(
+            f"{path} is a TorchScript archive, which contains code. Pass a file with the state dict only."
+        )
     if "data.pkl" not in names:
-        raise WeightsError(f"{path} is a zip archive without weights in it; unpack it, and give the checkpoint inside")
+        raise WeightsError(f"{path} is a zip archive without weights. Unpack it and pass the checkpoint inside.")
 
 
 def _reason(path: Path, error: Exception) -> str:
     found = CULPRIT.search(str(error))
     what = next(filter(None, found.groups())) if found else _called(path)
     if what:
-        mend = "ask for a file that holds the state dict alone"
-        return f"{path} is refused: it holds more than tensors, and loading it would call {what}; {mend}"
+        fix = "Get a file that contains only the state dict"
+        return f"{path} is refused: it holds more than tensors, and loading it would call {what}. {fix}."
     line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    return f"{path} is cut short, damaged or no checkpoint ({line}); download it again"
+    return f"{path} is truncated, damaged or not a checkpoint ({line}). Download it again."
 
 
 def _called(path: Path) -> str | None:
@@ -118,7 +120,7 @@ def _require_tensors(table: dict[Any, Any], path: Path, prefix: str = "", depth:
         elif value.numel() * value.element_size() > value.untyped_storage().nbytes():
             raise WeightsError(f"{path} is refused: {where} claims {value.numel()} numbers, and the file has fewer")
         elif not value.isfinite().all():
-            raise WeightsError(f"{path}: {where} has values that are not finite; the file is damaged")
+            raise WeightsError(f"{path}: {where} has values that are not finite: the file is damaged")
         count += 1
         if count > _VALUES:
             raise WeightsError(f"{path} is refused: it has more than {_VALUES} values")

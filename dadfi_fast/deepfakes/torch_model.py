@@ -67,7 +67,7 @@ def _generator(card: Card, weights: Mapping[str, Tensor]) -> nn.Module:
         return landmarks.load(weights, card.image_size)
     if card.family in ("stgan", "stgan-sac"):
         return stgan.load(weights, stgan.Generator if card.family == "stgan" else AttentiveGenerator)
-    raise WeightsError(f"{card.name} is of family {card.family}, which the generator cannot be trained against")
+    raise WeightsError(f"{card.name} is of family {card.family}; cannot train a generator against it")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

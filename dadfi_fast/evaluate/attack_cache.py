@@ -64,7 +64,7 @@ def _save(path: Path, attack: Attack) -> None:
         with atomic_file(path) as file:
             np.savez(file, spent=spent, **what)
     except OSError as error:
-        raise DiskError(f"{path} cannot be written ({error}); name another folder with --out") from error
+        raise DiskError(f"cannot write {path}: {error}. Choose another folder with --out.") from error
 
 
 def _load(path: Path, means: AttackInputs) -> Attack:

@@ -82,7 +82,7 @@ class Limits:
         known = {field.name: field.default for field in fields(cls)}
         for key, value in values.items():
             if key not in known:
-                raise UsageError(f"there is no setting ceiling.{key}; there are: {', '.join(known)}")
+                raise UsageError(f"unknown setting ceiling.{key}. Available: {', '.join(known)}")
             if not isinstance(value, list if isinstance(known[key], tuple) else int):
                 raise UsageError(f"ceiling.{key} cannot be {value!r}; the default is {known[key]!r}")
         chosen: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
@@ -91,7 +91,7 @@ class Limits:
             bound_of(bound)
         for name in limits.adversaries:
             if name not in ADVERSARIES:
-                raise UsageError(f"there is no adversary {name!r}; there are: {', '.join(ADVERSARIES)}")
+                raise UsageError(f"unknown adversary {name!r}. Available: {', '.join(ADVERSARIES)}")
         return limits
 
 
@@ -106,7 +106,7 @@ def bound_of(name: str) -> Bound:
             return JPEGBound(int(name.removeprefix("JPEG ")))
         return PSNRBound(float(name.removesuffix(" dB")))
     except ValueError:
-        raise UsageError(f"{name!r} is no bound; write '39 dB' or 'JPEG 50'") from None
+        raise UsageError(f"invalid bound {name!r}. Write '39 dB' or 'JPEG 50'") from None
 
 
 def run(setup: Setup) -> Result:
@@ -138,7 +138,7 @@ class _Study:
         self.methods = generators(setup) if "generator" in limits.made else []
         if "universal" in limits.made and not setup.train:
             raise UsageError(
-                "universal perturbations are made on other pictures; name some with --train, or leave them out: "
+                "universal perturbations need training images. Pass some with --train, or skip them: "
                 """--set 'ceiling.made=["alone", "joint", "generator"]'"""
             )
 
@@ -191,7 +191,9 @@ class _Study:
         columns = self.targets[0].columns
         kind: dict[str, Any] = {"image_size": limits.crop, "attributes": self.setup.attributes, "columns": columns}
         if not self.setup.attributes:
-            raise UsageError("universal perturbations need the labels of the pictures they are made on: --attributes")
+            raise UsageError(
+                "universal perturbations need the labels of the images they are made on. Pass --attributes."
+            )
         others = load_faces(self.setup.train, limit=self.setup.train_sample, **kind)
         assert others.labels is not None
         labels = others.labels

@@ -113,7 +113,7 @@ def _made(name: str, setup: Setup, means: AttackInputs) -> Attack:
     except TypeError as error:
         if not options:
             raise
-        raise UsageError(f"attack {name} does not take {', '.join(options)} as they are: {error}") from error
+        raise UsageError(f"attack {name} does not accept {', '.join(options)}:{error}") from error
 
 
 def _training(protocol: Protocol, columns: tuple[str, ...]) -> list[tuple[Float32, Float32]]:
@@ -122,7 +122,9 @@ def _training(protocol: Protocol, columns: tuple[str, ...]) -> list[tuple[Float3
     if not setup.train:
         return []
     if {path.resolve() for path in setup.train} & {path.resolve() for path in setup.sources}:
-        raise UsageError("--train names pictures that --data names too; attacks are made on other ones")
+        raise UsageError(
+            "--train and --data overlap; attacks must be made on other images. Pass other files with --train."
+        )
     asked = replace(setup, sources=setup.train, sample=setup.train_sample)
     crops = protocol.crops(SampledFiles(asked, protocol.folder / "training"))
     parts = [crops[start : start + BATCH] for start in range(0, len(crops), BATCH)]
@@ -133,7 +135,7 @@ def _pattern(path: Path) -> Float32:
     try:
         pattern: Float32 = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as a universal perturbation: {error}") from error
+        raise DataError(f"cannot read {path} as a universal perturbation: {error}") from error
     if pattern.ndim != 3 or pattern.shape[0] != 3 or pattern.shape[1] != pattern.shape[2]:
         raise DataError(f"{path} has the shape {pattern.shape}; a universal perturbation is [3, S, S]")
     return pattern.astype(np.float32)

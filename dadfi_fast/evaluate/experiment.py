@@ -110,7 +110,7 @@ def write(result: Result, out: Path) -> list[Path]:
         paths += [_picture(out / f"{result.name}-{name}.png", pixels) for name, pixels in result.sheets.items()]
         return paths + [_array(out / f"{result.name}-{name}.npy", array) for name, array in result.arrays.items()]
     except OSError as error:
-        raise DiskError(f"{out} cannot be written to ({error}); name another folder with --out") from error
+        raise DiskError(f"cannot write to {out}: {error}. Choose another folder with --out.") from error
 
 
 def markdown(result: Result) -> str:

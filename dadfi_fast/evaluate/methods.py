@@ -10,14 +10,12 @@ from typing import Final
 import numpy as np
 
 from dadfi_fast.attacks.base import Attack
-from dadfi_fast.attacks.generator import GeneratorAttack
-from dadfi_fast.backends.generator_file import load_generator_file
-from dadfi_fast.backends.registry import choose
 from dadfi_fast.device import cores
 from dadfi_fast.errors import UsageError
 from dadfi_fast.evaluate.experiment import Setup
 from dadfi_fast.model_card import Card, read_card
-from dadfi_fast.types import Budget, Float32
+from dadfi_fast.protect.assembly import Assembly
+from dadfi_fast.types import Float32
 
 #: The names of the controls: the unchanged picture, written and read as a protected one is, and uniform noise.
 NULL: Final = "null"
@@ -69,17 +67,15 @@ def generators(setup: Setup) -> list[Method]:
         WeightsError: a file is missing, or not that of its card.
         BackendMissing: the backend cannot run here.
     """
-    budget, device = Budget(setup.strength), "cpu" if setup.device == "auto" else setup.device
-    kind, _ = choose(setup.backend, device=device)
     found = []
     for label, name in map(_parted, setup.generators):
-        artifact = load_generator_file(name)
-        backend = kind(artifact, device=device, threads=cores())
-        card = read_card(artifact.onnx.with_suffix(".md"))
-        found.append(Method(label or artifact.name, GeneratorAttack(backend, budget), card, backend.describe))
+        parts = Assembly(generator=name, backend=setup.backend, device=setup.device)
+        attack = parts.attack(setup.strength, threads=cores())
+        card = read_card(parts.generator_file.onnx.with_suffix(".md"))
+        found.append(Method(label or parts.generator_file.name, attack, card, attack.backend.describe))
     name, count = Counter(method.name for method in found).most_common(1)[0]
     if count > 1:
-        raise UsageError(f"{count} generators are called {name!r}; name them apart: --generator LABEL={name}")
+        raise UsageError(f"{count} generators are named {name!r}. Give each a label: --generator LABEL={name}")
     return found
 
 

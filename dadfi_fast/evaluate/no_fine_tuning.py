@@ -38,8 +38,8 @@ def run(setup: Setup) -> Result:
     methods = generators(setup)
     if not any(_weight(method.card)[WEIGHT] == 0 for method in methods if method.card):
         raise UsageError(
-            f"no generator was trained without fine-tuning, by their cards (settings.{WEIGHT} = 0); train one with "
-            f"dadfi-fast train --set {WEIGHT}=0, and name it with --generator"
+            f"no generator was trained without fine-tuning, according to their cards (settings.{WEIGHT} = 0)."
+            f" Train one with dadfi-fast train --set {WEIGHT}=0, and pass it with --generator."
         )
     rows = measure("no-fine-tuning", setup, methods, _weight)
     columns = {"method": COLUMNS["method"], WEIGHT: WEIGHT, **COLUMNS}

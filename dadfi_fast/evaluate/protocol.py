@@ -65,7 +65,7 @@ class Protocol:
         self.setup, self.folder = setup, folder
         self.models = registry.load_models(setup.models, folder=setup.models_dir)
         self.classifier = registry.load_attributes()
-        self.detector, self._why = choose_detector(setup.detector, model=setup.detector_model)
+        self.detector, self._why = choose_detector(setup.detector, model=setup.detector_model, small_faces="never")
         self.originals = SampledFiles(setup, folder / "originals")
 
     @contextmanager
@@ -100,7 +100,7 @@ class Protocol:
             tick=lambda: self.setup.progress.tick(1),
         )
         for pair, why in result.failures:
-            raise DataError(f"{pair.name}: {why}; take the picture out of the data")
+            raise DataError(f"{pair.name}: {why}. Remove the image from the data.")
         return result
 
     def crops(self, originals: SampledFiles | None = None, *, count: int | None = None) -> Float32:
@@ -172,7 +172,7 @@ class Protocol:
         if summary.interrupted:
             raise KeyboardInterrupt
         for source, error in summary.failures:
-            raise DataError(f"{source}: {error}; take the picture out of the data")
+            raise DataError(f"{source}: {error}. Remove the image from the data.")
         self.setup.progress.tick(len(self.originals) - len(pairs))  # what is not written is not checked
         return pairs
 

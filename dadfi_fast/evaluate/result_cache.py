@@ -91,4 +91,4 @@ def _append(path: Path, entry: Mapping[str, Any]) -> None:
         with path.open("a", encoding="utf-8") as file:
             file.write(("\n" if torn else "") + json.dumps(entry, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise DiskError(f"{path} cannot be written ({error}); name another folder with --out") from error
+        raise DiskError(f"cannot write {path}: {error}. Choose another folder with --out.") from error

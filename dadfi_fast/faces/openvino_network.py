@@ -26,7 +26,7 @@ class OpenVinoNetwork:
     Args:
         model: an ``openvino.Model`` with one input, BGR in levels [1, 3, H, W], H and W multiples of 32, and one
             output, score and box [1, cells, 5] of all cells, stride by stride.
-        precision: ``f32`` or ``bf16``; what OpenVINO takes for this processor where None.
+        precision: ``f32`` or ``bf16``; what OpenVINO takes for this CPU where None.
     """
 
     def __init__(self, model: Any, *, precision: str | None = None) -> None:

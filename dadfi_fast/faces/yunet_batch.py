@@ -1,6 +1,6 @@
-"""YuNet on many pictures at once, where the pictures lie: ONNX Runtime, on a processor or on an NVIDIA GPU.
+"""YuNet on many pictures at once, where the pictures lie: ONNX Runtime, on a CPU or on an NVIDIA GPU.
 
-The network's outputs stay on the device, where cells below the confidence are dropped; what comes to the processor is
+The network's outputs stay on the device, where cells below the confidence are dropped; what comes to the CPU is
 the rows of possible faces, a few hundred bytes a picture. Boxes end up there because they decide how large the crops
 are, which is what memory on the device is asked for with. On a GPU it has never run.
 """
@@ -117,7 +117,7 @@ class YuNetBatch:
 
 
 def missing(device: str = "cpu") -> str | None:
-    """Why it cannot run on ``device``, and what mends it; None if it can."""
+    """Why it cannot run on ``device``, and how to fix it; None if it can."""
     for package in ("torch", "onnx"):
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed; run: pip install 'dadfi-fast[dali]'"
@@ -193,5 +193,7 @@ def _session(model: bytes, device: str) -> Any:
     chosen = [(CUDA, {"device_id": str(cuda.number(device)), "use_tf32": "0"})]
     session = onnxruntime.InferenceSession(model, options, providers=chosen)
     if session.get_providers()[0] != CUDA:
-        raise BackendMissing(f"onnxruntime could not load {CUDA}; pip install torch brings the libraries that it needs")
+        raise BackendMissing(
+            f"onnxruntime could not load {CUDA}. Run: pip install torch, which brings the libraries it needs"
+        )
     return session

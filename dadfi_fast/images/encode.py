@@ -14,7 +14,7 @@ import simplejpeg
 from PIL import Image
 
 from dadfi_fast.errors import PhotoError
-from dadfi_fast.images import heif, jpeg, png, tiff
+from dadfi_fast.images import bmp, heif, jpeg, png, tiff
 from dadfi_fast.images.naming import KEPT
 from dadfi_fast.types import Encoding, Metadata, Protected, UInt8
 
@@ -42,7 +42,7 @@ def encode(protected: Protected, *, form: str = "keep", quality: int | None = No
     try:
         return _ENCODERS[name](protected, quality)
     except (OSError, ValueError, SyntaxError, KeyError, OverflowError, cv2.error) as error:
-        raise PhotoError(f"it cannot be written as {name}: {error}") from error
+        raise PhotoError(f"cannot write it as {name}: {error}") from error
 
 
 def target_format(source: str, form: str) -> str:
@@ -50,6 +50,11 @@ def target_format(source: str, form: str) -> str:
     if form != "keep":
         return form.upper()
     return source if source in KEPT else "PNG"
+
+
+def is_grey(encoding: Encoding) -> bool:
+    """Whether a photo is written with one channel of colour."""
+    return encoding.mode in _GREY
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,15 @@ def _tiff(protected: Protected, _quality: int | None) -> bytes:
         # Pillow's own directory cannot hold what `tags` gives where it writes through libtiff, so all go in behind.
         return tiff.with_metadata(_saved(_image(protected), "TIFF", compression="tiff_adobe_deflate"), metadata)
     settings = [cv2.IMWRITE_TIFF_COMPRESSION, cv2.IMWRITE_TIFF_COMPRESSION_ADOBE_DEFLATE]
-    return tiff.with_metadata(_opencv(".tiff", protected, settings), metadata)
+    # OpenCV writes a fourth sample without saying what it is.
+    return tiff.with_metadata(_opencv(".tiff", protected, settings), metadata, alpha=protected.photo.alpha is not None)
+
+
+def _bmp(protected: Protected, _quality: int | None) -> bytes:
+    dpi = protected.photo.metadata.dpi
+    if protected.photo.alpha is None:
+        return _saved(_image(protected), "BMP", **({"dpi": dpi} if dpi else {}))
+    return bmp.with_alpha(protected.pixels, _eight(protected.photo.alpha), dpi)
 
 
 def _webp(protected: Protected, quality: int | None) -> bytes:
@@ -131,9 +144,8 @@ def _by_pillow(name: str) -> Callable[[Protected, int | None], bytes]:
             heif.register()
         # What shows HEIC in hardware shows 4:2:0 alone, so a photo that has it keeps it.
         sampling = protected.photo.encoding.subsampling if name == "HEIF" else None
-        options = {"quality": quality or FALLBACK[name], "subsampling": sampling or "4:4:4"} if name in FALLBACK else {}
-        travelling = _travelling(protected.photo.metadata) if name in FALLBACK else {}
-        return _saved(_image(protected), name, **options, **travelling)
+        options: dict[str, Any] = {"quality": quality or FALLBACK[name], "subsampling": sampling or "4:4:4"}
+        return _saved(_image(protected), name, **options, **_travelling(protected.photo.metadata))
 
     return run
 
@@ -142,8 +154,9 @@ _ENCODERS: Final[Mapping[str, Callable[[Protected, int | None], bytes]]] = {
     "JPEG": _jpeg,
     "PNG": _png,
     "TIFF": _tiff,
+    "BMP": _bmp,
     "WEBP": _webp,
-    **{name: _by_pillow(name) for name in ("BMP", "AVIF", "HEIF")},
+    **{name: _by_pillow(name) for name in ("AVIF", "HEIF")},
 }
 
 

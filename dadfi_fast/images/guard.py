@@ -7,18 +7,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
-from xml.parsers import expat
 
 from dadfi_fast.errors import PhotoError
-from dadfi_fast.types import Metadata
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 #: Bytes that a chunk may claim beyond the end of its file: a decoder asks for memory before it reads.
 _BEYOND: Final = 1 << 20
-#: A shorter packet needs no look: what searches it is quick enough whatever it holds.
-_SHORT: Final = 1 << 13
 #: Entries of a directory of EXIF; cameras write below 200.
 _ENTRIES: Final = 4096
 _POINTERS: Final = (0x8769, 0x8825)  # the directories of EXIF and of GPS
@@ -46,32 +41,7 @@ def check_lengths(data: bytes) -> None:
         at += 12 + length
 
 
-def bounded(metadata: Metadata) -> Metadata:
-    """The metadata without what could cost far more than its size: XMP that is no XML, EXIF that overlaps itself."""
-    exif, xmp = metadata.exif, metadata.xmp
-    if exif and not _is_sane_exif(exif):
-        exif = None
-    if xmp and len(xmp) > _SHORT and not is_xml(xmp):
-        xmp = None
-    return metadata if (exif, xmp) == (metadata.exif, metadata.xmp) else replace(metadata, exif=exif, xmp=xmp)
-
-
-def is_xml(packet: bytes) -> bool:
-    """Whether a packet is well-formed and declares no types or entities, so that every element that begins ends."""
-
-    def refuse(*_: object) -> None:
-        raise ValueError("a document type")
-
-    parser = expat.ParserCreate()
-    parser.StartDoctypeDeclHandler = refuse
-    try:
-        parser.Parse(packet.strip(b"\0"), True)
-    except (expat.ExpatError, ValueError):
-        return False
-    return True
-
-
-def _is_sane_exif(block: bytes) -> bool:
+def is_sane_exif(block: bytes) -> bool:
     """Whether the directories have a number of entries, and of bytes in them, that fits the block.
 
     A block that breaks off is sane: whoever reads it finds out.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import suppress
 
 from dadfi_fast.errors import PhotoError
 
@@ -17,5 +18,11 @@ def register() -> None:
     try:
         import pillow_heif
     except ImportError as error:
-        raise PhotoError("HEIC needs another package; run: pip install 'dadfi-fast[heif]'") from error
+        raise PhotoError("HEIC needs another package. Run: pip install 'dadfi-fast[heif]'") from error
     pillow_heif.register_heif_opener()
+
+
+def register_if_there() -> None:
+    """The same, and nothing where the package is not installed."""
+    with suppress(PhotoError):
+        register()

@@ -7,32 +7,47 @@ decoded, and lets metadata travel as the bytes that they were.
 from __future__ import annotations
 
 import operator
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from dadfi_fast.errors import PhotoError
-from dadfi_fast.images import exif, xmp
+from dadfi_fast.images import exif, iptc, xmp
+from dadfi_fast.images.icc import is_profile
 from dadfi_fast.types import Metadata
 
 EXIF: Final = b"Exif\0\0"
 XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
+EXTENDED_XMP: Final = b"http://ns.adobe.com/xmp/extension/\0"
 ICC: Final = b"ICC_PROFILE\0"
 ADOBE: Final = b"Adobe"
 JFIF: Final = b"JFIF\0"
-SOI, SOS, EOI, DQT, APP0, APP1, APP2, APP14 = 0xD8, 0xDA, 0xD9, 0xDB, 0xE0, 0xE1, 0xE2, 0xEE
+SOI, SOS, EOI, DQT, COM = 0xD8, 0xDA, 0xD9, 0xDB, 0xFE
+APP0, APP1, APP2, APP13, APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
 _FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # SOFn: all but DHT, JPG, DAC
 _PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _BARE: Final = frozenset({0x01, *range(0xD0, 0xD8)})  # no length follows
+#: The first byte of a marker that may follow bytes that belong to nothing.
+_MARKER: Final = re.compile(rb"\xff(?=[^\x00\xff])")
+#: So many such bytes may stand between two segments.
+_JUNK: Final = 1 << 16
+#: A GUID, the length of the whole packet, and the place of this part in it.
+_EXTENDED_HEAD: Final = len(EXTENDED_XMP) + 40
 #: A segment's length has 16 bits and counts itself.
 _ROOM: Final = 65533
-#: Bytes that an XMP packet can have in a JPEG.
+#: Bytes that EXIF can have in a JPEG, and that an XMP packet can.
+EXIF_ROOM: Final = _ROOM - len(EXIF)
 XMP_ROOM: Final = _ROOM - len(XMP)
 #: The places of a table in zigzag order: along the diagonals, upwards and downwards in turn.
 _ZIGZAG: Final = sorted(range(64), key=lambda n: (d := n // 8 + n % 8, n // 8 if d % 2 else n % 8))
 #: Values in zigzag order -> row by row.
 _ROWS: Final = operator.itemgetter(*sorted(range(64), key=_ZIGZAG.__getitem__))
+
+
+#: Parts of a profile, which are numbered by a byte.
+_PARTS: Final = 255
 
 
 @dataclass(frozen=True)
@@ -67,7 +82,7 @@ class JpegHeader:
 
 
 def segments(data: bytes) -> Iterator[Segment]:
-    """The segments up to the first scan, which is the last one that is given.
+    """The segments up to the first scan, which is the last one that is given; bytes between them are passed over.
 
     Raises:
         PhotoError: the file ends before the scan, or holds something else.
@@ -75,9 +90,13 @@ def segments(data: bytes) -> Iterator[Segment]:
     at = 2
     while True:
         if at + 4 > len(data):
-            raise PhotoError("the file ends within its header")
-        if data[at] != 0xFF:
-            raise PhotoError("the header is damaged")
+            raise PhotoError("the file is truncated in its header")
+        if data[at] != 0xFF or data[at + 1] == 0:  # a stuffed byte is no marker
+            found = _MARKER.search(data, at, at + _JUNK)
+            if found is None:
+                raise PhotoError("the header is damaged")
+            at = found.start()
+            continue
         marker = data[at + 1]
         if marker == 0xFF:  # a fill byte
             at += 1
@@ -87,7 +106,7 @@ def segments(data: bytes) -> Iterator[Segment]:
             continue
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if marker == EOI or end > len(data) or end < at + 4:
-            raise PhotoError("the file ends within its header")
+            raise PhotoError("the file is truncated in its header")
         yield Segment(marker, data[at + 4 : end], at, end)
         if marker == SOS:
             return
@@ -108,8 +127,7 @@ def read_header(data: bytes) -> JpegHeader:
 
 def _header(data: bytes) -> JpegHeader:
     tables: dict[int, tuple[int, ...]] = {}
-    profile: dict[int, bytes] = {}
-    found: dict[str, bytes] = {}
+    said = _Said()
     frame: Segment | None = None
     for segment in segments(data):
         marker, payload = segment.marker, segment.payload
@@ -117,19 +135,72 @@ def _header(data: bytes) -> JpegHeader:
             frame = segment
         elif marker == DQT:
             tables.update(_tables(payload))
-        elif marker == APP2 and payload.startswith(ICC):
-            profile[payload[len(ICC)]] = payload[len(ICC) + 2 :]
-        else:
-            _note(segment, found)
+        elif marker == COM or APP0 <= marker <= APP0 + 15:
+            said.note(marker, payload)
     if frame is None or len(frame.payload) < 6 + 3 * frame.payload[5]:
-        raise PhotoError("the header does not say how large the picture is")
-    metadata = Metadata(
-        exif=found.get("exif"),
-        icc=b"".join(profile[number] for number in sorted(profile)) or None,
-        xmp=found.get("xmp"),
-        dpi=_dpi(found.get("jfif")),
-    )
-    return _framed(frame, tables, metadata)
+        raise PhotoError("the header does not state the image size")
+    return _framed(frame, tables, said.metadata())
+
+
+class _Said:
+    """What the segments say of the photo."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, bytes] = {}
+        self._profile: list[tuple[int, int, bytes]] = []  # number, count, data
+        self._photoshop: list[bytes] = []
+        self._comments: list[tuple[str, str]] = []
+        self._notes: list[str] = []
+
+    def note(self, marker: int, payload: bytes) -> None:
+        """Remember the first segment of EXIF, of XMP and of JFIF, and all parts of what may have several."""
+        for name, of, prefix in (("exif", APP1, EXIF), ("xmp", APP1, XMP), ("jfif", APP0, JFIF)):
+            if marker == of and payload.startswith(prefix):
+                self._first.setdefault(name, payload[len(prefix) :])
+        if marker == APP2 and payload.startswith(ICC) and len(payload) >= len(ICC) + 2:
+            self._profile.append((payload[len(ICC)], payload[len(ICC) + 1], payload[len(ICC) + 2 :]))
+        elif marker == APP13 and payload.startswith(iptc.PREFIX):
+            self._photoshop.append(payload[len(iptc.PREFIX) :])
+        elif marker == APP1 and payload.startswith(EXTENDED_XMP):
+            self._say("left out extended XMP")
+        elif marker == COM and payload.strip(b"\0 \t\r\n"):
+            self._comments.append(("Comment", _words(payload.rstrip(b"\0"))))
+
+    def metadata(self) -> Metadata:
+        """All of it."""
+        return Metadata(
+            self._first.get("exif"), self._icc(), self._first.get("xmp"), _dpi(self._first.get("jfif")),
+            b"".join(self._photoshop) or None, tuple(self._comments), (), tuple(self._notes),
+        )  # fmt: skip
+
+    def _say(self, words: str) -> None:
+        if words not in self._notes:
+            self._notes.append(words)
+
+    def _icc(self) -> bytes | None:
+        """The parts of the profile in the order of their numbers, some of which phones and programs get wrong."""
+        parts = [part for part in self._profile if part[2]][:_PARTS]
+        numbers = [number for number, _, _ in parts]
+        if numbers == list(range(1, len(parts) + 1)) and {count for _, count, _ in parts} <= {len(parts)}:
+            return b"".join(data for _, _, data in parts) or None
+        distinct = len(set(numbers)) == len(numbers)
+        candidates = [sorted(parts, key=operator.itemgetter(0)) if distinct else parts, parts, parts[:1]]
+        candidates.append([part for n, part in enumerate(parts) if part[0] not in numbers[:n]])
+        for each in candidates:
+            joined = b"".join(data for _, _, data in each)
+            if is_profile(joined) and int.from_bytes(joined[:4], "big") == len(joined):
+                return joined
+        if self._profile:
+            self._say("left out a damaged ICC profile")
+        return None
+
+
+def _words(comment: bytes) -> str:
+    """Comments have no encoding; who writes UTF-8 means it."""
+    try:
+        return comment.decode("utf-8")
+    except UnicodeDecodeError:
+        return comment.decode("latin-1")
 
 
 def _framed(frame: Segment, tables: dict[int, tuple[int, ...]], metadata: Metadata) -> JpegHeader:
@@ -141,13 +212,6 @@ def _framed(frame: Segment, tables: dict[int, tuple[int, ...]], metadata: Metada
     sampling = tuple((c[1] >> 4, c[1] & 15) for c in components)
     progressive = frame.marker in _PROGRESSIVE
     return JpegHeader(width, height, precision, sampling, tuple(tables[n] for n in used), progressive, metadata)
-
-
-def _note(segment: Segment, found: dict[str, bytes]) -> None:
-    """Remember the first segment of each kind of metadata."""
-    for name, marker, prefix in (("exif", APP1, EXIF), ("xmp", APP1, XMP), ("jfif", APP0, JFIF)):
-        if segment.marker == marker and segment.payload.startswith(prefix):
-            found.setdefault(name, segment.payload[len(prefix) :])
 
 
 def _tables(payload: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
@@ -190,26 +254,73 @@ def _packed(metadata: Metadata) -> Iterator[bytes]:
         parts = [metadata.icc[i : i + room] for i in range(0, len(metadata.icc), room)]
         for number, part in enumerate(parts, start=1):
             yield _segment(APP2, ICC + bytes((number, len(parts))), part)
+    if metadata.photoshop:
+        yield from _resources(metadata.photoshop)
+    for key, words in metadata.texts:
+        yield _segment(COM, b"", comment(key, words))
+
+
+def _resources(photoshop: bytes) -> Iterator[bytes]:
+    room = _ROOM - len(iptc.PREFIX)
+    for at in range(0, len(photoshop), room):
+        yield _segment(APP13, iptc.PREFIX, photoshop[at : at + room])
+
+
+def comment(key: str, words: str) -> bytes:
+    """A text as a comment, which has no keyword of its own."""
+    return (words if key == "Comment" else f"{key}: {words}").encode()
 
 
 def _segment(marker: int, prefix: bytes, payload: bytes) -> bytes:
     if len(prefix) + len(payload) > _ROOM:
-        raise PhotoError(f"{len(payload)} bytes of metadata do not fit into a JPEG segment; write --format png")
+        raise PhotoError(f"{len(payload)} bytes of metadata do not fit into a JPEG segment. Pass --format png.")
     return struct.pack(">BBH", 0xFF, marker, len(prefix) + len(payload) + 2) + prefix + payload
 
 
 def without_gps(data: bytes) -> bytes:
-    """A JPEG file with all GPS taken out of its EXIF and XMP; every other byte, and so the picture, as it was."""
+    """A JPEG file with all places taken out of its metadata; every other byte, and so the picture, as it was."""
+    found = list(segments(data))
+    changes = {s.start: changed for s in found if (changed := _placeless(s)) is not None}
+    changes |= _extended(found)
+    changes |= _photoshop(found)
     parts, kept = [], 0
-    for segment in segments(data):
-        if segment.marker != APP1:
-            continue
-        if segment.payload.startswith(EXIF):
-            changed = _segment(APP1, EXIF, exif.without_gps(segment.payload[len(EXIF) :]))
-        elif segment.payload.startswith(XMP):
-            changed = _segment(APP1, XMP, xmp.without_gps(segment.payload[len(XMP) :]))
-        else:
-            continue
-        parts += [data[kept : segment.start], changed]
-        kept = segment.end
+    for segment in found:
+        if segment.start in changes:
+            parts += [data[kept : segment.start], changes[segment.start]]
+            kept = segment.end
     return b"".join((*parts, data[kept:]))
+
+
+def _placeless(segment: Segment) -> bytes | None:
+    """What a segment becomes without its place; None where it has none."""
+    payload = segment.payload
+    if segment.marker != APP1:
+        return None
+    if payload.startswith(EXIF) and exif.has_gps(payload[len(EXIF) :]):
+        return _segment(APP1, EXIF, exif.without_gps(payload[len(EXIF) :]))
+    if payload.startswith(XMP) and xmp.has_gps(payload[len(XMP) :]):
+        return _segment(APP1, XMP, xmp.without_gps(payload[len(XMP) :]))
+    return None
+
+
+def _is_extended(segment: Segment) -> bool:
+    return segment.marker == APP1 and segment.payload.startswith(EXTENDED_XMP)
+
+
+def _extended(found: list[Segment]) -> dict[int, bytes]:
+    """Extended XMP that names a place goes as a whole: its checksum would not fit any more."""
+    parts = [s for s in found if _is_extended(s)]
+    ordered = sorted(parts, key=lambda s: s.payload[_EXTENDED_HEAD - 4 : _EXTENDED_HEAD])
+    if not parts or not xmp.has_gps(b"".join(s.payload[_EXTENDED_HEAD:] for s in ordered)):
+        return {}
+    return dict.fromkeys((s.start for s in parts), b"")
+
+
+def _photoshop(found: list[Segment]) -> dict[int, bytes]:
+    """Photoshop's resources, which may go on from segment to segment, as the first of them."""
+    parts = [s for s in found if s.marker == APP13 and s.payload.startswith(iptc.PREFIX)]
+    whole = b"".join(s.payload[len(iptc.PREFIX) :] for s in parts)
+    if not iptc.has_place(whole):
+        return {}
+    left = b"".join(_resources(iptc.without_place(whole)))
+    return {s.start: left if number == 0 else b"" for number, s in enumerate(parts)}

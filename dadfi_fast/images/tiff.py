@@ -8,13 +8,20 @@ from typing import Any, Final
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from dadfi_fast.images.iptc import iptc_of
 from dadfi_fast.types import Metadata
 
 _XMP: Final = 700
 _ICC: Final = 34675
+_PHOTOSHOP: Final = 34377
+_IPTC: Final = 33723
+_EXTRA_SAMPLES: Final = 338
+_UNASSOCIATED: Final = 2
 _RESOLUTION: Final = (282, 283)
 _UNIT: Final = 296
 _INCH: Final = 2
+#: The type of bytes that mean something to others.
+_UNDEFINED: Final = 7
 
 
 def tags(metadata: Metadata) -> dict[int, Any]:
@@ -27,6 +34,10 @@ def tags(metadata: Metadata) -> dict[int, Any]:
             found[tag] = dict(block.get_ifd(tag)) if tag in (34665, 34853) else block[tag]
     if metadata.xmp:
         found[_XMP] = metadata.xmp
+    if metadata.photoshop:
+        found[_PHOTOSHOP] = metadata.photoshop
+        if records := iptc_of(metadata.photoshop):
+            found[_IPTC] = records
     if metadata.icc:
         found[_ICC] = metadata.icc
     if metadata.dpi:
@@ -35,17 +46,20 @@ def tags(metadata: Metadata) -> dict[int, Any]:
     return found
 
 
-def with_metadata(encoded: bytes, metadata: Metadata) -> bytes:
+def with_metadata(encoded: bytes, metadata: Metadata, *, alpha: bool = False) -> bytes:
     """An encoder's file (one picture) with the tags added: a new directory behind it, which the header now points to.
 
     Pillow writes the values; its directory is merged with the encoder's, whose entries stay valid, as nothing moves.
+    ``alpha``: the sample behind the colours is that, not multiplied into them.
     """
-    extra = tags(metadata)
+    extra = tags(metadata) | ({_EXTRA_SAMPLES: _UNASSOCIATED} if alpha else {})
     if not extra:
         return encoded
     order = "<" if encoded[:2] == b"II" else ">"
     directory = ImageFileDirectory_v2(ifh=encoded[:8])
     for tag, value in extra.items():
+        if tag in (_PHOTOSHOP, _IPTC):
+            directory.tagtype[tag] = _UNDEFINED
         directory[tag] = value
     body = encoded + b"\0" * (len(encoded) % 2)
     body += directory.tobytes(len(body))

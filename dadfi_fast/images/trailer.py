@@ -14,6 +14,7 @@ from typing import Final
 
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.images.jpeg import APP1, APP2, EOI, XMP, Segment, segments
+from dadfi_fast.images.previews import pictures
 
 INDEX: Final = b"MPF\0"
 _ENTRIES: Final = 0xB002
@@ -37,11 +38,16 @@ class Trailer:
 
     @property
     def what(self) -> str:
-        """For people: ``a film (2.3 MB)``."""
-        parts = ["a film"] if _FILM.search(self.data) else []
+        """For people: ``video (2.3 MB)``."""
+        parts = ["video"] if _FILM.search(self.data) else []
         if (count := self._pictures()) > 0:
-            parts.append("a further picture" if count == 1 else f"{count} further pictures")
+            parts.append("image" if count == 1 else f"{count} images")
         return f"{' and '.join(parts) or 'data'} ({len(self.data) / 1e6:.1f} MB)"
+
+    @property
+    def is_pictures(self) -> bool:
+        """Whether further pictures or maps are in it, which lie as the stored picture does; a film says how it lies."""
+        return self.index is not None or next(pictures(self.data), None) is not None
 
     def behind(self, encoded: bytes) -> bytes:
         """An encoder's file with this behind it, and the index made right for it."""

@@ -36,7 +36,7 @@ def need(*modules: str) -> None:
     missing = [PACKAGES[module] for module in modules or PACKAGES if importlib.util.find_spec(module) is None]
     if missing:
         raise BackendMissing(
-            f"measuring visibility needs {' and '.join(missing)}; run: pip install {' '.join(missing)}"
+            f"measuring visibility needs {' and '.join(missing)}. Run: pip install {' '.join(missing)}"
         )
 
 

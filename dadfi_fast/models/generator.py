@@ -62,7 +62,7 @@ class Generator(nn.Module):
     def __init__(self, preset: str = "s", *, lim: float = 0.05, bound: Bound = "tanh") -> None:
         super().__init__()
         if preset not in PRESETS:
-            raise UsageError(f"no generator preset is called {preset!r}; there are: {', '.join(PRESETS)}")
+            raise UsageError(f"unknown generator preset {preset!r}. Available: {', '.join(PRESETS)}")
         self.preset, self.lim, self.bound = preset, lim, bound
         w = PRESETS[preset]
         self.down = nn.Sequential(

@@ -96,6 +96,4 @@ def _onnx() -> ModuleType:
     try:
         return importlib.import_module("onnx")
     except ImportError:
-        raise BackendMissing(
-            "a generator with fused nodes needs the package onnx here; run: pip install onnx"
-        ) from None
+        raise BackendMissing("a generator with fused nodes needs the package onnx. Run: pip install onnx") from None

@@ -78,17 +78,17 @@ def settle(
     if config.batch and config.workers:
         return Settings(batch, workers, "named by the user")
     if left < FEWEST:
-        return Settings(batch, workers, f"the usual ones: a trial is for {FEWEST} files or more")
+        return Settings(batch, workers, f"defaults: benchmarked only for {FEWEST} files or more")
     start = time.perf_counter()
     with TemporaryDirectory(prefix="dadfi-trial-") as folder, quiet_codecs():
         trial = Trial(Stages(config, detector, attack.budget, OutFolder(Path(folder))), attack, start + SECONDS)
         if not trial.read(first()):
-            return Settings(batch, workers, "the usual ones: no face in the first files to try them on")
+            return Settings(batch, workers, "defaults: no face in the first files to benchmark with")
         batch = config.batch or trial.batch(batch)
         workers = config.workers or trial.workers(workers, batch)
     usual = (batch, workers) == (config.crops_a_batch, config.threads)
     found = "nothing was faster" if usual else "faster than the usual ones"
-    return Settings(batch, workers, f"{found} in a trial of {time.perf_counter() - start:.1f} s")
+    return Settings(batch, workers, f"{found} in a benchmark of {time.perf_counter() - start:.1f} s")
 
 
 class Trial:

@@ -1,4 +1,4 @@
-"""Face crops of several photos through the generator at once, and each photo out again with its own, in order."""
+"""Batch the face crops of several photos for the generator; each photo comes back with its own, in order."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def perturb(
 
 
 def _groups(items: Iterable[T | Seen], batch: int, heaviest: int) -> Iterator[list[T | Seen]]:
-    """As many items as have a batch of crops between them, or a few less."""
+    """Group items until they have about a batch of crops between them."""
     waiting: list[T | Seen] = []
     crops = pixels = 0
     for item in items:
@@ -61,7 +61,7 @@ def _groups(items: Iterable[T | Seen], batch: int, heaviest: int) -> Iterator[li
         if isinstance(item, Seen):
             crops += len(item.crops)
             pixels += item.pixels
-        # The last bound is for long rows of photos without a face, which need no batch.
+        # The last bound is for long runs of photos without a face, which need no batch.
         if crops >= batch or pixels >= heaviest or len(waiting) >= 2 * batch:
             yield waiting
             waiting, crops, pixels = [], 0, 0

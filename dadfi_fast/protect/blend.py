@@ -1,6 +1,6 @@
-"""The perturbation, back in the photo: feathered, enlarged, added, rounded, and never beyond the budget.
+"""Blend perturbations into the photo: feather, resize, add and round, never exceeding the budget.
 
-It is enlarged and added in 8-bit fixed point, in 0.7 of the time that float32 takes (`faces.align.to_photo`, which the
+Resizing and adding use 8-bit fixed point, in 0.7 of the time of float32 (`faces.align.to_photo`, which the
 tests compare with). A pixel differs by one level at the most, where the sum lies next to a half.
 """
 
@@ -17,16 +17,16 @@ import numpy as np
 from dadfi_fast.faces.align import Square, to_photo
 from dadfi_fast.types import LEVELS, Budget, Face, Float32, Photo, Protected, UInt8, UInt16
 
-#: What stands for no change in fixed point.
+#: The fixed-point value for no change.
 ZERO: Final = 128
-#: Bytes of a photo that are worked on at once: what the processor's caches hold. 0.8 of the time at 2500 pixels.
+#: Bytes of a photo processed at once, so that they fit into the CPU caches: 0.8 of the time at 2500 pixels.
 _STRIP: Final = 1 << 18
 #: Rows and columns in the photo, then within the square.
 Place: TypeAlias = tuple[slice, slice, slice, slice]
 
 
 def blend(photo: Photo, faces: Sequence[Face], where: Sequence[Square], deltas: Float32, budget: Budget) -> Protected:
-    """Add every face's perturbation to its square.
+    """Add the perturbation of every face to its square.
 
     Args:
         photo: its pixels are changed in place and become those of the result: a copy of a whole photo costs as much as
@@ -55,7 +55,7 @@ def limit(budget: Budget) -> int:
 
 
 def _add(regions: Sequence[UInt8], parts: Iterable[UInt8], budget: Budget) -> int:
-    """Add ``parts``, in fixed point, to regions that do not overlap; the largest change, in levels."""
+    """Add ``parts`` (fixed point) to regions that do not overlap; return the largest change, in levels."""
     largest = 0
     for region, part in zip(regions, parts, strict=True):
         if not region.size:  # a square beyond the photo
@@ -77,7 +77,7 @@ def _add_strip(region: UInt8, part: UInt8, budget: Budget) -> int:
 
 
 def _add_crowded(regions: Sequence[UInt8], parts: Iterable[UInt8], budget: Budget) -> int:
-    """The same for regions that overlap: the sum of several perturbations is bounded, too."""
+    """The same for overlapping regions: the sum of several perturbations is also bounded."""
     before = [region.copy() for region in regions]
     for region, old, part in zip(regions, before, parts, strict=True):
         if not region.size:
@@ -88,7 +88,7 @@ def _add_crowded(regions: Sequence[UInt8], parts: Iterable[UInt8], budget: Budge
 
 
 def _steps(budget: Budget) -> int:
-    """Steps of fixed point to a level: as many as 8 bits hold, and odd.
+    """Fixed-point steps per level: as many as 8 bits hold, and odd.
 
     Then half a level lies between two steps, and as much is rounded up as down. With an even number it would be a step
     itself, and always be rounded away from nothing: 0.04 dB of PSNR.
@@ -98,7 +98,7 @@ def _steps(budget: Budget) -> int:
 
 
 def _fixed(delta: Float32, budget: Budget) -> UInt8:
-    """A crop's perturbation [3, S, S] on the [-1, 1] scale, its edge faded: [S, S, 3] in fixed point."""
+    """The perturbation of a crop [3, S, S] on the [-1, 1] scale, feathered, as fixed point [S, S, 3]."""
     faded = delta * _mask(delta.shape[-1])
     scale = _steps(budget) * LEVELS
     # A weight of nothing: this way multiplying, adding, rounding and narrowing are one pass.
@@ -118,7 +118,7 @@ def _enlarged(fixed: UInt8, side: int) -> UInt8:
 
 
 def _sum(region: UInt8, part: UInt8, budget: Budget) -> UInt8:
-    """``region`` and a perturbation in fixed point: one pass that scales, adds, rounds and saturates."""
+    """Add a fixed-point perturbation to ``region``: one pass that scales, adds, rounds and saturates."""
     step = 1 / _steps(budget)
     return cv2.addWeighted(region, 1.0, part, step, -ZERO * step)  # type: ignore[return-value]
 
@@ -129,12 +129,12 @@ def _overlap(a: Square, b: Square) -> bool:
 
 
 def _largest(pixels: UInt8, old: UInt8) -> int:
-    """The largest difference; one pass, without a signed copy."""
+    """The largest absolute difference, in one pass and without a signed copy."""
     return round(cv2.norm(pixels, old, cv2.NORM_INF))
 
 
 def _within(changed: UInt8, old: UInt8, levels: int) -> UInt8:
-    """``changed`` brought within ``levels`` of ``old``, for the sum of perturbations where squares overlap."""
+    """Clip ``changed`` to within ``levels`` of ``old``, for sums of perturbations where squares overlap."""
     low: UInt8 = np.maximum(old, levels) - np.uint8(levels)
     high: UInt8 = np.minimum(old, 255 - levels) + np.uint8(levels)
     return np.clip(changed, low, high)

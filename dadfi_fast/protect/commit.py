@@ -1,8 +1,8 @@
-"""The last stage: a row into the manifest, then the file under its final name; see `dadfi_fast.protect.manifest`.
+"""The last stage: write the manifest row, then move the file to its final name; see `dadfi_fast.protect.manifest`.
 
-That is done in groups: the rows of a group first, flushed to the disk or uploaded as one object, then its files. A
-flush for every photo would double what it waits for. Each upload puts the whole file under its final name in one step,
-so in a store a temporary name would only cost two more requests.
+In groups: first the rows of a group, flushed to the disk or uploaded as one object, then its files. A flush for every
+photo would double the time spent waiting. In an object store each upload puts the whole file under its final name in
+one step, so there a temporary name would only cost two more requests.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from dadfi_fast.protect.stages import Staged
 from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.storage.object_store import Held, OutStore
 
-#: A group of files that are uploaded together: at most so many, and so many bytes.
+#: A group has at most this many files, and where it is uploaded, this many bytes.
 GROUP: Final = 32
 GROUP_BYTES: Final = 64 << 20
-#: A group that took longer to gather is not waited for any more.
+#: A group is uploaded after this many seconds, even if it is not full.
 GROUP_SECONDS: Final = 2.0
 #: The same on a disk, where a group costs one flush of the manifest.
 GROUP_SECONDS_ON_DISK: Final = 0.25
 
 
 class Journal(Protocol):
-    """Where rows go: a manifest, or one part of it."""
+    """Where rows go: a manifest, or one shard of it."""
 
     facts: Facts
 
@@ -48,16 +48,16 @@ class Journal(Protocol):
         """Remove the row that was appended last."""
 
     def flush(self) -> None:
-        """Make the rows so far last; in a store they are uploaded."""
+        """Make the rows so far durable; in an object store, upload them."""
 
     def rollback(self) -> None:
-        """Some of the files of the last rows are missing: the next run finds out which."""
+        """Files of the last rows may be missing; the next run finds out which."""
 
 
 def committed(
     items: Iterable[Any], *, journal: Journal, out: OutFolder | OutStore, config: ProtectConfig, meter: Meter
 ) -> Iterator[Outcome]:
-    """What became of every input, once it is so; in order.
+    """Yield the outcome of every input once it is final, in order.
 
     Args:
         items: files that are staged, and outcomes.
@@ -103,21 +103,31 @@ class _Group:
 
     def add(self, item: Staged | Outcome) -> None:
         """Append the row of one input."""
-        outcome = item.outcome if isinstance(item, Staged) else item
+        file, outcome = (item.temporary, self._named(item)) if isinstance(item, Staged) else (None, item)
+        if file is not None and isinstance(outcome, Failed):
+            self._out.discard(file)
+            file = None
         row = None
-        if isinstance(item, Staged):
-            outcome = replace(item.outcome, target=free_target(item.outcome.target, self._config))
         if not is_recorded(outcome):
             row = row_of(outcome, self._journal.facts)
             self._journal.append(row, again=self._journal.find(outcome.entry.name) is not None)
-        self._items.append((item.temporary if isinstance(item, Staged) else None, outcome, row))
+        self._items.append((file, outcome, row))
 
     def has_target_of(self, item: Staged | Outcome) -> bool:
         """Whether a file of the group is to have its name: that one comes first, so that the next free one is found."""
         if not isinstance(item, Staged):
             return False
-        target = free_target(item.outcome.target, self._config)
-        return any(file and getattr(outcome, "target", None) == target for file, outcome, _ in self._items)
+        named = self._named(item)
+        if isinstance(named, Failed):
+            return False
+        return any(file and getattr(outcome, "target", None) == named.target for file, outcome, _ in self._items)
+
+    def _named(self, item: Staged) -> Written | Copied | Failed:
+        """The outcome with the name that its file gets; a failure where the file system takes no such name."""
+        try:
+            return replace(item.outcome, target=free_target(item.outcome.target, self._config))
+        except PhotoError as error:
+            return Failed(item.entry, "write", error)
 
     def is_due(self) -> bool:
         """Whether it is large or old enough."""
@@ -168,7 +178,7 @@ class _Group:
 def _uploaded(
     items: Iterable[Any], journal: Journal, out: OutStore, config: ProtectConfig, meter: Meter
 ) -> Iterator[Outcome]:
-    """One group is uploaded while the next one gathers."""
+    """Upload one group while the next one is collected."""
     with ThreadPoolExecutor(1, "dadfi-upload") as background:
         under_way: Future[list[Outcome]] | None = None
         for group in _groups(items):
@@ -201,7 +211,10 @@ def _named(item: Any, journal: Journal, out: OutStore, config: ProtectConfig) ->
     again = journal.find(item.entry.name) is not None
     if not isinstance(item, Staged):
         return item, again
-    outcome = replace(item.outcome, target=free_target(item.outcome.target, config))
+    try:
+        outcome = replace(item.outcome, target=free_target(item.outcome.target, config))
+    except PhotoError as error:
+        return Failed(item.entry, "write", error), again
     out.claim(outcome.target)
     return replace(item, outcome=outcome), again
 

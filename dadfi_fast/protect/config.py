@@ -11,10 +11,13 @@ from typing import Final
 
 from dadfi_fast.device import available_memory, cores
 from dadfi_fast.errors import UsageError
+from dadfi_fast.protect.option import CHANGED, REPORTED, RUN, WRITTEN, option
 from dadfi_fast.storage.paths import AnyPath
 
 #: The weakest and the strongest perturbation, on the [-1, 1] scale.
 STRENGTH: Final = (0.01, 0.1)
+#: Whether faces of 40 px are looked for where the coarse passes would not see them; ``auto``: in all but portraits.
+SMALL_FACES: Final = ("auto", "always", "never")
 NO_FACE: Final = ("copy", "skip", "whole")
 FORMATS: Final = ("keep", "jpeg", "png", "webp", "tiff")
 ON_EXISTS: Final = ("skip", "overwrite", "rename", "fail")
@@ -33,27 +36,74 @@ class ProtectConfig:
     """
 
     sources: tuple[str, ...]  # files, folders, globs; paths or URLs
-    out: AnyPath
-    strength: float = 0.05  # largest change, on the [-1, 1] scale
+    out: AnyPath = option(section=WRITTEN, metavar="DIR", help="Folder or URL to write the results to.")
+    strength: float = option(
+        0.05, section=CHANGED, help="Largest change of a pixel value on the [-1, 1] scale, from 0.01 to 0.1."
+    )
     detector: str = "libfacedetection"  # which one was chosen; the object itself is handed to `protect`
-    no_face: str = "copy"
-    format: str = "keep"
-    quality: int | None = None  # 1 to 100; None keeps a JPEG's tables and picks a high quality elsewhere
-    strip_gps: bool = False
-    animated: str = "refuse"  # pictures with several frames or pages
-    trailer: str = "drop"  # what phones put behind a JPEG: a film, a depth map, further pictures
-    mark: bool = True  # protected photos say so in their metadata
-    again: bool = False  # photos with that mark are protected once more
-    on_exists: str = "skip"
-    max_pixels: int = 200_000_000
-    max_memory: int | None = None  # bytes for photos under way; None: half of what is available at the start
-    verify: float = 0.05  # share of the written files that are decoded again and measured
-    batch: int | None = None  # face crops a call of the generator; None picks
-    workers: int | None = None  # threads that decode and encode; None picks
-    decoder: str = "cpu"  # or dali; see `dadfi_fast.protect.gpu.decoder`
+    small_faces: str = option(
+        "auto", section=CHANGED, choices=SMALL_FACES,
+        help="Look for faces from 40 px on, in tiles where the photo is large. auto: not beside faces that take 35 % "
+        "of the photo's longer side.",
+    )  # fmt: skip
+    no_face: str = option(
+        "copy", section=CHANGED, choices=NO_FACE,
+        help="What to do with photos without a face: copy their bytes, skip them, or protect the whole picture.",
+    )  # fmt: skip
+    format: str = option("keep", section=WRITTEN, choices=FORMATS, help="File format of the results.")
+    quality: int | None = option(
+        None, section=WRITTEN, metavar="N", shown="keep", form="quality",
+        help="Quality of the results, 1 to 100. keep: a JPEG keeps its quantisation tables and chroma subsampling; "
+        "other formats get a high quality.",
+    )  # fmt: skip
+    strip_gps: bool = option(False, section=WRITTEN, help="Remove the location from the metadata.")
+    animated: str = option(
+        "refuse", section=CHANGED, choices=ANIMATED,
+        help="What to do with files of several frames or pages: refuse them, or protect and write only the first.",
+    )  # fmt: skip
+    trailer: str = option(
+        "drop", section=WRITTEN, choices=TRAILER,
+        help="What to do with data that phones append to a JPEG (the video of a motion photo, depth maps, further "
+        "pictures). It shows the unprotected face.",
+    )  # fmt: skip
+    times: bool = option(
+        True, section=WRITTEN, help="Give each result the modification time and the permissions of its source."
+    )
+    mark: bool = option(
+        True,
+        section=WRITTEN,
+        help="Mark results as protected in their metadata (XMP), so that no run protects them twice.",
+    )
+    again: bool = option(False, section=CHANGED, help="Protect photos again that are marked as protected.")
+    on_exists: str = option(
+        "skip", section=WRITTEN, choices=ON_EXISTS, help="What to do if a file of that name already exists."
+    )
+    max_pixels: int = option(200_000_000, section=RUN, metavar="N", help="Refuse pictures with more pixels.")
+    max_memory: int | None = option(
+        None, section=RUN, metavar="SIZE", shown="auto", form="size",
+        help="Memory for photos being processed, such as 4G or 500M; a photo that needs more fails. auto: half of what "
+        "is free at the start.",
+    )  # fmt: skip
+    verify: float = option(
+        0.05, section=REPORTED, metavar="SHARE", shown="5%", form="percentage",
+        help="Share of the results to decode again and measure: all, a percentage, or none.",
+    )  # fmt: skip
+    batch: int | None = option(
+        None, section=RUN, metavar="N", shown="auto", form="count or auto",
+        help="Face crops per generator call. auto: benchmarked for one second if there are at least 1000 files.",
+    )  # fmt: skip
+    workers: int | None = option(
+        None, section=RUN, metavar="N", shown="auto", form="count or auto", help="Worker threads. auto: as for --batch."
+    )
+    decoder: str = option(
+        "cpu", section=RUN, choices=DECODERS, shown="auto",
+        help="cpu: simplejpeg and Pillow. dali: JPEGs in batches with NVIDIA DALI on the --device. auto: dali on a "
+        "GPU, otherwise cpu.",
+    )  # fmt: skip
     device: str = "cpu"  # where the generator runs, and photos are decoded for it
 
     def __post_init__(self) -> None:
+        _one_of("--small-faces", self.small_faces, SMALL_FACES)
         _one_of("--no-face", self.no_face, NO_FACE)
         _one_of("--format", self.format, FORMATS)
         _one_of("--on-exists", self.on_exists, ON_EXISTS)
@@ -62,9 +112,9 @@ class ProtectConfig:
         _one_of("--decoder", self.decoder, DECODERS[1:])
         if self.strip_gps and self.trailer == "keep":
             raise UsageError(
-                "--trailer keep keeps the place that phones write into films as well; leave out it or --strip-gps"
+                "--trailer keep and --strip-gps cannot be combined: phones also write the location into the video"
             )
-        _between("--strength", self.strength, *STRENGTH)
+        check_strength(self.strength)
         _between("--verify", self.verify, 0, 1)
         _between("--quality", 100 if self.quality is None else self.quality, 1, 100)
         least_one = (
@@ -73,8 +123,8 @@ class ProtectConfig:
             ("--batch", self.batch),
             ("--workers", self.workers),
         )
-        for option, value in least_one:
-            _between(option, 1 if value is None else value, 1, float("inf"))
+        for flag, value in least_one:
+            _between(flag, 1 if value is None else value, 1, float("inf"))
 
     @property
     def folder(self) -> Path:
@@ -93,13 +143,13 @@ class ProtectConfig:
         names = ("strength", "detector", "no_face", "format", "quality", "strip_gps")
         facts = {name: getattr(self, name) for name in names}
         # Younger options count where they are used: a run with a new version goes on where an old one stopped.
-        younger = {"animated": "refuse", "trailer": "drop", "mark": True}
+        younger = {"animated": "refuse", "trailer": "drop", "mark": True, "small_faces": "auto"}
         facts |= {name: getattr(self, name) for name, usual in younger.items() if getattr(self, name) != usual}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def crops_a_batch(self) -> int:
-        """On a processor four cost no more than eight, and hold fewer photos in memory."""
+        """On a CPU four cost no more than eight, and hold fewer photos in memory."""
         return self.batch or 4
 
     @property
@@ -114,15 +164,29 @@ class ProtectConfig:
 
     @property
     def generator_threads(self) -> int:
-        """Decoding and encoding take four times as long as the generator does, and run beside it."""
-        return max(1, cores() // 4)
+        """CPU threads of one call of the generator, where this process has the machine to itself."""
+        return generator_threads(cores())
 
 
-def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
+def check_strength(strength: float) -> None:
+    """Refuse a strength that is out of range.
+
+    Raises:
+        UsageError: it is not between the two of `STRENGTH`.
+    """
+    _between("--strength", strength, *STRENGTH)
+
+
+def generator_threads(threads: int) -> int:
+    """Of so many threads, those of the generator: decoding and encoding take four times as long and run beside it."""
+    return max(1, threads // 4)
+
+
+def _one_of(flag: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise UsageError(f"{option} {value} is not one of {', '.join(known)}")
+        raise UsageError(f"unknown {flag} {value}. Available: {', '.join(known)}")
 
 
-def _between(option: str, value: float, low: float, high: float) -> None:
+def _between(flag: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise UsageError(f"{option} {value:g} is out of range: it goes from {low:g} to {high:g}")
+        raise UsageError(f"{flag} {value:g} is out of range. Choose a value from {low:g} to {high:g}")

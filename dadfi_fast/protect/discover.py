@@ -1,6 +1,6 @@
-"""Which files are protected: files, folders with all that is in them, and globs; in a fixed order, one by one.
+"""Find the input files: files, folders (recursively) and globs, lazily and in a fixed order.
 
-Sources in a store are found in the same order as on a disk; see `dadfi_fast.storage.listing`.
+Sources in an object store are listed in the same order as on disk; see `dadfi_fast.storage.listing`.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from dadfi_fast.protect.results import Entry, Failed
 from dadfi_fast.storage import listing
 from dadfi_fast.storage.paths import AnyPath, RemotePath, parse_path
 
-#: Files that systems leave in folders of pictures: passed over without a word.
+#: Files that operating systems leave in photo folders; skipped silently.
 JUNK: Final = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", ".picasa.ini", ".localized"})
 JUNK_FOLDERS: Final = frozenset({"__macosx", "@eadir", ".git", ".svn", ".hg", ".thumbnails", ".trashes"})
-#: How the names of our own files and folders begin: the manifest, its parts and temporary files.
+#: Prefixes of our own files and folders: the manifest, its shards and temporary files.
 OURS: Final = ("dadfi-manifest", ".dadfi-")
 
 
 @dataclass(frozen=True)
 class Root:
-    """One SOURCE: a folder, or files whose places are mirrored from ``folder`` on."""
+    """One SOURCE: a folder, or files whose paths are mirrored relative to ``folder``."""
 
     folder: AnyPath
-    files: tuple[AnyPath, ...] | None  # None: all that is in the folder
+    files: tuple[AnyPath, ...] | None  # None: everything in the folder
 
 
 def discover(sources: Sequence[str], out: AnyPath, *, form: str = "keep") -> Iterator[Entry | Failed]:
-    """Every input with its place under ``out``; a folder that cannot be read is a failure of its own.
+    """Yield every input with its path under ``out``; an unreadable folder becomes a failure of its own.
 
     Raises:
         UsageError: a source does not exist, or writing to ``out`` could touch an input.
@@ -124,7 +124,7 @@ def _name(path: AnyPath, root: Root, absolute: bool) -> str:
 
 
 def _below(path: Any, folder: Any) -> str:
-    """The way from a folder to what lies in it, on a disk or in a store."""
+    """The path relative to a folder, on disk or in an object store."""
     return str(path.relative_to(folder).as_posix())
 
 
@@ -139,7 +139,7 @@ def _root(source: str) -> Root:
         return Root(path.parent, (path,))
     if glob.has_magic(source):
         return _glob(source)
-    raise UsageError(f"{source} does not exist; SOURCE is a file, a folder or a glob such as 'photos/**/*.jpg'")
+    raise UsageError(f"{source} does not exist. SOURCE is a file, a folder or a glob such as 'photos/**/*.jpg'")
 
 
 def _glob(pattern: str) -> Root:
@@ -153,16 +153,16 @@ def _glob(pattern: str) -> Root:
 
 
 def _refuse_overlap(root: Root, out: AnyPath) -> None:
-    """Nothing below ``out`` may be an input: a target could be another input's name."""
+    """Refuse inputs below ``out``: a target could overwrite another input."""
     folder, target = root.folder.resolve(), out.resolve()
     if type(folder) is not type(target):  # one on a disk, one in a store
         return
     if folder == target and root.files is None:
-        raise UsageError(f"--out {out} is the folder to be protected; name another, inputs are never written to")
+        raise UsageError(f"--out {out} is also a SOURCE, and inputs are never modified. Choose another --out.")
     paths: tuple[Any, ...] = (folder,) if root.files is None else tuple(file.resolve() for file in root.files)
     for path in paths:
         if path.is_relative_to(target):
-            raise UsageError(f"{path} lies in --out {out}; name another folder, inputs are never written to")
+            raise UsageError(f"{path} is inside --out {out}, and inputs are never modified. Choose another --out.")
     _refuse_same(root, out)
 
 
@@ -176,13 +176,13 @@ def _refuse_same(root: Root, out: AnyPath) -> None:
         resolved: Any = folder.resolve()
         if here in map(_identity, (resolved, *resolved.parents)):
             raise UsageError(
-                f"--out {out} is {folder} or a folder above it, by another path; name another, inputs are never"
-                " written to"
+                f"--out {out} is {folder} or a folder above it, by another path, and inputs are never modified."
+                " Choose another --out."
             )
 
 
 class _Kept:
-    """Which folders are entered: no junk, not the output folder by whatever path, none that the way leads through."""
+    """Which folders are entered: no junk, never the output folder (by any path), no cycles through links."""
 
     def __init__(self, out: AnyPath) -> None:
         self._out = out
@@ -215,7 +215,7 @@ def _identity(path: str | Path) -> tuple[int, int] | None:
 
 
 def _listed(root: Root, kept: _Kept) -> Iterator[tuple[PurePosixPath, Sequence[AnyPath] | OSError]]:
-    """Folders (relative) and the files in each, in name order, one folder in memory at a time."""
+    """Yield folders (relative) and their files in name order, with one folder in memory at a time."""
     if root.files is None and isinstance(root.folder, RemotePath):
         yield from listing.walk(root.folder, PurePosixPath(), enter=kept.enter_remote, is_junk=_is_junk)
         return

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 
+from dadfi_fast.errors import PhotoError
 from dadfi_fast.images.decode import HEAD, recognise
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.discover import discover
 from dadfi_fast.protect.distributed.manifest_shards import open_manifest
 from dadfi_fast.protect.manifest import Facts
-from dadfi_fast.protect.results import Done, Entry, Failed, Skipped
+from dadfi_fast.protect.results import NO_PICTURE, Done, Entry, Failed, Skipped
 from dadfi_fast.protect.resume import free_target, remaining
 from dadfi_fast.storage.paths import first_bytes
 
@@ -43,9 +44,9 @@ def _planned(entries: Iterator[Entry | Failed], config: ProtectConfig, facts: Fa
 def _read_only(entry: Entry, config: ProtectConfig) -> tuple[str, str | None, str | None]:
     try:
         known = recognise(first_bytes(entry.source, HEAD)) is not None
-    except OSError as error:
+        return ("protect", free_target(entry.target, config), None) if known else ("skip", None, NO_PICTURE)
+    except (OSError, PhotoError) as error:
         return "fail", None, str(error)
-    return ("protect", free_target(entry.target, config), None) if known else ("skip", None, "no picture")
 
 
 def _row(entry: Entry, action: str, target: str | None, reason: str | None) -> dict[str, str | None]:

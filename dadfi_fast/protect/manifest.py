@@ -29,7 +29,18 @@ import numpy as np
 
 from dadfi_fast.errors import DiskError, PhotoError, UsageError
 from dadfi_fast.files import atomic_file, sha256_of
-from dadfi_fast.protect.results import NO_PICTURE, Copied, Done, Entry, Failed, Outcome, Quality, Skipped, Written
+from dadfi_fast.protect.results import (
+    NO_PICTURE,
+    NO_PICTURE_BEFORE,
+    Copied,
+    Done,
+    Entry,
+    Failed,
+    Outcome,
+    Quality,
+    Skipped,
+    Written,
+)
 from dadfi_fast.storage import rows
 from dadfi_fast.storage.disk import disk_errors, open_regular, sync_folder
 from dadfi_fast.storage.paths import AnyPath, RemotePath
@@ -316,9 +327,9 @@ def _lock(descriptor: int, out: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise LockedError(f"another run is writing to {out}; wait for it, or name another --out") from error
+        raise LockedError(f"another run is writing to {out}. Wait for it, or choose another --out.") from error
     except OSError as error:
-        raise DiskError(f"{out} cannot be locked: {error.strerror}; name an --out on another file system") from error
+        raise DiskError(f"cannot lock {out}: {error.strerror}. Choose an --out on another file system.") from error
 
 
 def row_of(outcome: Outcome, facts: Facts) -> Row:
@@ -341,9 +352,10 @@ def row_of(outcome: Outcome, facts: Facts) -> Row:
         "backend": facts.backend,
         "reason": None,
         "stat": [entry.size, entry.mtime_ns],
+        "faces_from": None,
     }
     if isinstance(outcome, Written | Copied):
-        row |= {key: getattr(outcome, key) for key in ("target", "sha256_source", "sha256_target")}
+        row |= {key: getattr(outcome, key) for key in ("target", "faces_from", "sha256_source", "sha256_target")}
     if isinstance(outcome, Written):
         boxes = [[*(round(n, 1) for n in (f.x0, f.y0, f.x1, f.y1)), round(f.score, 3)] for f in outcome.faces]
         measured = outcome.measured
@@ -372,7 +384,7 @@ def outcome_of(row: Row, entry: Entry) -> Outcome:
         return Copied(entry, row["target"], reason, *hashes)
     if row["status"] == "failed":
         return Failed(entry, row["error"]["hop"], PhotoError(row["error"]["message"]))
-    return Skipped(entry, reason, picture=reason != NO_PICTURE)
+    return Skipped(entry, reason, picture=reason not in (NO_PICTURE, NO_PICTURE_BEFORE))
 
 
 def _status(outcome: Outcome) -> str:

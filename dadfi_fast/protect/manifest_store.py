@@ -66,7 +66,7 @@ class StoreShard:
         if not self._rows:
             return
         place = self._out / SHARDS / f"{self._name}-{self._group:06}.jsonl"
-        with storage_errors(place, to="be written"):
+        with storage_errors(place, to="write"):
             place.store.system.pipe_file(place.key, b"".join(map(_line, self._rows)))
         self._rows, self._group = [], self._group + 1
 
@@ -85,7 +85,7 @@ def shards(out: RemotePath, name: str = "") -> list[RemotePath]:
         DiskError: the store cannot be reached.
     """
     folder = out / SHARDS
-    with storage_errors(folder, to="be listed"):
+    with storage_errors(folder, to="list"):
         listed = (folder / Path(each["name"]).name for each in folder.store.list(folder.key) if each["type"] == "file")
         return sorted((shard for shard in listed if shard.name.startswith(name)), key=lambda shard: shard.name)
 
@@ -99,14 +99,14 @@ def recovered(out: RemotePath, left: Sequence[RemotePath]) -> Iterator[Row]:
     latest = {_share(shard): shard for shard in left}
     for shard in left:
         last = shard is latest[_share(shard)]
-        with storage_errors(shard, to="be read"):
+        with storage_errors(shard, to="read"):
             rows = [line.row for line in read_lines(io.BytesIO(shard.read_bytes())) if line.row]
             yield from (row for row in rows if not last or is_there(row, out))
 
 
 def forget(out: RemotePath, gone: Sequence[RemotePath]) -> None:
     """Remove shards."""
-    with storage_errors(out / SHARDS, to="be removed"):
+    with storage_errors(out / SHARDS, to="remove"):
         if glob.has_magic(out.key):  # many at once are taken for patterns
             for shard in gone:
                 out.store.system.rm_file(shard.key)
@@ -169,7 +169,7 @@ class StoreManifest(Manifest):
             finally:
                 super().close()
             if self._changed and not self._only_look:
-                with storage_errors(final := self._remote / NAME, to="be written"):
+                with storage_errors(final := self._remote / NAME, to="write"):
                     final.store.system.put_file(str(self.path), final.key)
                 own = (shard for shard in shards(self._remote, self.run) if _share(shard) in self._merged)
                 forget(self._remote, [*self._left, *own])
@@ -179,7 +179,7 @@ class StoreManifest(Manifest):
     def _fetch(self, spool: Path) -> None:
         """What is there, and what a killed run left in shards."""
         final, system = self._remote / NAME, self._remote.store.system
-        with storage_errors(final, to="be read"):
+        with storage_errors(final, to="read"):
             if system.exists(final.key):
                 system.get_file(final.key, str(spool))
         with spool.open("ab") as file:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from dadfi_fast.images import tag, xmp
-from dadfi_fast.images.encode import target_format
+from dadfi_fast.images.carried import carried
+from dadfi_fast.images.encode import is_grey, target_format
 from dadfi_fast.images.jpeg import XMP_ROOM
 from dadfi_fast.images.trailer import Trailer, find_trailer
 from dadfi_fast.protect.config import ProtectConfig
@@ -27,24 +28,33 @@ class OutputMetadata:
 
     def notes(self, frames: int) -> tuple[str, ...]:
         """What the manifest says beside the status; ``frames`` is how many pictures the source has."""
-        return tuple(notes(frames, self.trailer, kept=self.kept))
+        return (*notes(frames, self.trailer, kept=self.kept), *self.metadata.notes)
 
 
-def output_metadata(data: bytes, photo: Photo, config: ProtectConfig) -> OutputMetadata:
-    """For the file ``data`` of a ``photo``: the mark is in the metadata, and the trailer found."""
+def output_metadata(data: bytes, photo: Photo, config: ProtectConfig, *, turned: bool = False) -> OutputMetadata:
+    """For the file ``data`` of a ``photo``: the mark is in the metadata, and the trailer found.
+
+    Args:
+        data: the file.
+        photo: what it holds.
+        config: of the run.
+        turned: the photo was turned upright: maps and further pictures behind it would lie across.
+    """
     target = target_format(photo.encoding.format, config.format)
     trailer = find_trailer(data) if photo.encoding.format == "JPEG" else None
     kept = trailer is not None and config.trailer == "keep" and target == "JPEG"
+    kept = kept and not (turned and trailer is not None and trailer.is_pictures)
+    metadata = carried(photo.metadata, target, grey=is_grey(photo.encoding))
     # What the metadata say of a trailer stays true only where it follows.
-    packet = photo.metadata.xmp if trailer is None or kept else xmp.without_trailer(photo.metadata.xmp)
+    packet = metadata.xmp if kept else xmp.without_trailer(metadata.xmp)
     if config.mark:
         packet = tag.tagged(packet, strength=config.strength, most=XMP_ROOM if target == "JPEG" else None)
-    return OutputMetadata(replace(photo.metadata, xmp=packet), trailer, kept)
+    return OutputMetadata(replace(metadata, xmp=packet), trailer, kept)
 
 
 def notes(frames: int, trailer: Trailer | None, *, kept: bool) -> Iterator[str]:
     """What became of further frames, and of what stood behind the picture."""
     if frames > 1:
-        yield f"the first of {frames} frames"
+        yield f"only frame 1 of {frames}"
     if trailer is not None:
-        yield f"{'kept' if kept else 'dropped'} {trailer.what} from behind the picture"
+        yield f"{'kept' if kept else 'dropped'} trailing {trailer.what}"

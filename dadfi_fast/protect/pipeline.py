@@ -1,4 +1,4 @@
-"""A folder of photos in, a folder of protected photos out: the stages, one after the other."""
+"""The pipeline: a folder of photos in, a folder of protected photos out, stage by stage."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from dadfi_fast.protect.stages import MEMORY_A_PIXEL, Encoded, Loaded, Marked, R
 from dadfi_fast.protect.summary import Summary
 from dadfi_fast.storage.object_store import open_out
 
-#: Threads that read and flush files. A flush takes milliseconds of waiting, during which others get on.
+#: Threads that read and flush files. A flush waits for milliseconds, during which other threads proceed.
 DISK_THREADS: Final = 6
-#: Pixels of photos under way in one stage, for every thread: enough for each to work on one of 24 million.
+#: Pixels in flight per stage and thread: enough for one photo of 24 megapixels each.
 PIXELS_A_THREAD: Final = 24_000_000
-#: Bytes of files that are read ahead.
+#: Bytes of files to prefetch.
 BYTES_AHEAD: Final = 256 << 20
 
 
@@ -47,7 +47,7 @@ def protect(
     meter: Meter | None = None,
     only: Callable[[Entry | Failed], bool] = lambda _: True,
 ) -> Summary:
-    """Protect every photo that ``config`` names.
+    """Protect every photo in the sources of ``config``.
 
     Memory is bounded by the number of threads and by `PIXELS_A_THREAD`, not by the folder. Ctrl-C lets the photos that
     are under way get finished and takes no more; a second one stops at once.
@@ -111,7 +111,7 @@ def work(
 
 
 def meter_for(config: ProtectConfig) -> Meter:
-    """A meter for the threads that a run has."""
+    """A meter for the threads of a run."""
     return Meter(compute=config.threads, disk=DISK_THREADS, generators=config.generator_calls)
 
 

@@ -15,7 +15,7 @@ U = TypeVar("U")
 
 @dataclass(frozen=True)
 class Pools:
-    """Threads for what keeps a processor busy, for what waits for a disk, and for what waits for a GPU."""
+    """Threads for what keeps a CPU busy, for what waits for a disk, and for what waits for a GPU."""
 
     compute: Executor
     disk: Executor

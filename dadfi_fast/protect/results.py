@@ -1,4 +1,4 @@
-"""What comes in, and what becomes of it: an `Entry` for every input, and exactly one outcome for every entry."""
+"""Inputs and outcomes: one `Entry` per input file, and exactly one outcome per entry."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Final, TypeAlias
 from dadfi_fast.storage.paths import AnyPath
 from dadfi_fast.types import Face
 
-#: Why a file is passed over that is no picture.
-NO_PICTURE: Final = "no picture"
+#: The manifest's ``reason`` for files that are not images, and the text that earlier versions wrote.
+NO_PICTURE: Final = "not an image"
+NO_PICTURE_BEFORE: Final = "no picture"
 
 
 class Clock:
-    """Seconds of work spent on one photo, added up over the stages; waiting in queues does not count."""
+    """Seconds of work on one photo, summed over the stages; time in queues is not counted."""
 
     __slots__ = ("seconds",)
 
@@ -27,31 +28,31 @@ class Entry:
     """One input file."""
 
     source: AnyPath
-    name: str  # as the manifest calls it: relative to the folder that was given, with forward slashes
-    target: str  # where it will be written: relative to the output folder, with forward slashes
+    name: str  # its name in the manifest: relative to SOURCE, with forward slashes
+    target: str  # output path: relative to the output folder, with forward slashes
     size: int  # bytes
     mtime_ns: int
-    named: bool = False  # the user named this very file, so it must be a picture
+    named: bool = False  # the user passed this very file, so it must be an image
     clock: Clock = field(default_factory=Clock, compare=False)
 
     @property
     def path(self) -> Path:
-        """The file, where it is known to be on a disk."""
+        """The path of a file that is known to be on disk."""
         assert isinstance(self.source, Path), "this is for files on disks alone"
         return self.source
 
 
 @dataclass(frozen=True)
 class Quality:
-    """A written file, decoded again, against its decoded source."""
+    """A written file, decoded again and compared with its decoded source."""
 
     linf: int  # levels of 255
-    psnr: float | None  # dB; None where nothing differs
+    psnr: float | None  # dB; None if the images are identical
 
 
 @dataclass(frozen=True)
 class Written:
-    """Protected, and on disk."""
+    """Protected and written."""
 
     entry: Entry
     target: str
@@ -60,12 +61,13 @@ class Written:
     sha256_source: str
     sha256_target: str
     measured: Quality | None = None
-    notes: tuple[str, ...] = ()  # what else became of it: "the first of 12 frames"
+    notes: tuple[str, ...] = ()  # remarks for the manifest, such as "only frame 1 of 12"
+    faces_from: int | None = None  # pixels; smaller faces may have been missed
 
 
 @dataclass(frozen=True)
 class Copied:
-    """Not protected, as there is no face in it; on disk all the same."""
+    """Not protected, because no face was found; copied to the output."""
 
     entry: Entry
     target: str
@@ -73,21 +75,22 @@ class Copied:
     sha256_source: str
     sha256_target: str
     notes: tuple[str, ...] = ()
+    faces_from: int | None = None  # pixels; smaller faces may have been missed
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """Nothing was written, on purpose."""
+    """Deliberately not written."""
 
     entry: Entry
     reason: str
-    picture: bool = True  # False for a file that is no picture
-    recorded: bool = False  # the manifest has a row about this input that is to stay
+    picture: bool = True  # False for a file that is not an image
+    recorded: bool = False  # keep the existing manifest row of this input
 
 
 @dataclass(frozen=True)
 class Failed:
-    """Nothing was written, because of a fault in this photo."""
+    """Not written because of an error in this photo."""
 
     entry: Entry
     stage: str
@@ -96,7 +99,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Done:
-    """An earlier run has dealt with it; its row stands in the manifest."""
+    """Handled by an earlier run; its row is in the manifest."""
 
     entry: Entry
     status: str  # of that row

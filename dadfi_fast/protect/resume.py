@@ -1,4 +1,4 @@
-"""What is left to do: inputs that an earlier run has dealt with, and targets that exist already."""
+"""Resume: skip inputs that an earlier run has finished, and handle targets that already exist."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dadfi_fast.protect.manifest import Manifest, Row
 from dadfi_fast.protect.results import Done, Entry, Failed, Skipped
 
 #: Why a photo is skipped whose result would be another one today.
-CHANGED: Final = "it was written with other settings or from another file"
+CHANGED: Final = "written with other settings or from another file"
 
 
 def remaining(
     entries: Iterable[Entry | Failed], manifest: Manifest, config: ProtectConfig
 ) -> Iterator[Entry | Failed | Skipped | Done]:
-    """Each input as it is to be worked on, or as what became of it without any work.
+    """Yield each input that needs work, or its outcome if it needs none.
 
     With ``--on-exists overwrite`` all is done again. Else an input is done where its last row was made with the same
     settings and the same generator from the same file, and its target is there.
@@ -29,18 +29,28 @@ def remaining(
         if isinstance(entry, Failed) or config.on_exists == "overwrite":
             yield entry
             continue
-        row = manifest.find(entry.name)
-        if row is not None and _is_done(row, entry, manifest, config):
-            yield Done(entry, row["status"], row["target"])
-        else:
-            yield _by_policy(entry, row, config)
+        try:
+            yield _judged(entry, manifest, config)
+        except OSError as error:  # a name that the output folder cannot have
+            yield Failed(entry, "write", _unnameable(entry.target, error))
+
+
+def _judged(entry: Entry, manifest: Manifest, config: ProtectConfig) -> Entry | Failed | Skipped | Done:
+    row = manifest.find(entry.name)
+    if row is not None and _is_done(row, entry, manifest, config):
+        return Done(entry, row["status"], row["target"])
+    return _by_policy(entry, row, config)
+
+
+def _unnameable(target: str, error: OSError) -> PhotoError:
+    return PhotoError(f"cannot write {target}: {error.strerror or error}. Give the photo a shorter name")
 
 
 def _by_policy(entry: Entry, row: Row | None, config: ProtectConfig) -> Entry | Failed | Skipped:
     if config.on_exists == "rename" or not (config.out / entry.target).exists():
         return entry
     ours = row is not None and row["target"] == entry.target
-    what = CHANGED if ours else "it is there already"
+    what = CHANGED if ours else "already exists"
     reason = f"{entry.target}: {what}; pass --on-exists overwrite or rename"
     if config.on_exists == "fail":
         return Failed(entry, "write", PhotoError(reason))
@@ -59,14 +69,14 @@ def _is_done(row: Row, entry: Entry, manifest: Manifest, config: ProtectConfig) 
 
 
 def _is_final(row: Row, config: ProtectConfig) -> bool:
-    """Whether a photo that was skipped would be skipped again; where a target was in the way it may be gone."""
+    """Whether a skipped photo would be skipped again; an existing target that was in the way may be gone."""
     if row["reason"] == ALREADY:
         return not config.again
     return "--on-exists" not in row["reason"]
 
 
 def _is_same(row: Row, entry: Entry) -> bool:
-    """Whether the source is still the file of its row: by size and time; where only the time differs, by content."""
+    """Whether the source is unchanged since its row: by size and mtime; if only the mtime differs, by content."""
     size, mtime_ns = row["stat"]
     if size != entry.size:
         return False
@@ -77,17 +87,24 @@ def _is_same(row: Row, entry: Entry) -> bool:
 
 
 def free_target(target: str, config: ProtectConfig) -> str:
-    """``target``, or with ``--on-exists rename`` the first name after it that is free."""
+    """``target``, or with ``--on-exists rename`` the next free name.
+
+    Raises:
+        PhotoError: the output folder can have no such name, as it is too long.
+    """
     if config.on_exists != "rename":
         return target
     folder, _, name = target.rpartition("/")
-    return next(
-        found
-        for candidate in candidates(name)
-        if not (config.out / (found := f"{folder}/{candidate}" if folder else candidate)).exists()
-    )
+    try:
+        return next(
+            found
+            for candidate in candidates(name)
+            if not (config.out / (found := f"{folder}/{candidate}" if folder else candidate)).exists()
+        )
+    except OSError as error:
+        raise _unnameable(target, error) from error
 
 
 def is_recorded(item: Any) -> bool:
-    """Whether it needs neither work nor a row: the manifest has one that stays."""
+    """Whether it needs neither work nor a new row, because its row in the manifest remains."""
     return isinstance(item, Done) or (isinstance(item, Skipped) and item.recorded)

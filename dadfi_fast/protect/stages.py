@@ -19,14 +19,15 @@ import numpy as np
 from dadfi_fast.errors import DiskError, PhotoError, UnsafePhoto
 from dadfi_fast.faces.align import Square, whole
 from dadfi_fast.faces.detector import Detector
-from dadfi_fast.images import exif, tag, xmp
-from dadfi_fast.images.decode import HEAD, decode, open_picture, recognise
+from dadfi_fast.images import strip, tag
+from dadfi_fast.images.carried import carried
+from dadfi_fast.images.decode import HEAD, decode, open_picture, orientation, recognise
 from dadfi_fast.images.decode.base import Decoder
-from dadfi_fast.images.encode import encode, target_format
-from dadfi_fast.images.guard import bounded, check_lengths
-from dadfi_fast.images.jpeg import with_metadata, without_gps
+from dadfi_fast.images.encode import encode, is_grey, target_format
+from dadfi_fast.images.guard import check_lengths
+from dadfi_fast.images.jpeg import with_metadata
 from dadfi_fast.images.naming import PICTURES
-from dadfi_fast.images.trailer import find_trailer
+from dadfi_fast.images.trailer import Trailer, find_trailer
 from dadfi_fast.protect.blend import blend
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.crop import crops, squares
@@ -188,11 +189,10 @@ class Stages:
             if recognise(head) is None:
                 return _no_picture(entry, head)
             if entry.size > _BYTES_A_PIXEL * self.config.max_pixels:
-                raise UnsafePhoto(f"{entry.size} bytes are more than a picture of --max-pixels can have")
+                raise UnsafePhoto(f"{entry.size} bytes are more than an image of --max-pixels can have")
             data = head + file.read()
         check_lengths(data)
         decoder = open_picture(data, max_pixels=self.config.max_pixels, animated=self.config.animated)
-        decoder.metadata = bounded(decoder.metadata)
         _require_room(decoder, len(data), self.config)
         if tag.is_tagged(decoder.metadata.xmp) and not self.config.again:
             return Skipped(entry, tag.ALREADY)
@@ -222,7 +222,7 @@ class Stages:
     def encode(self, marked: Marked) -> Encoded:
         """Perturbations blended in, and the photo encoded."""
         seen, config = marked.seen, self.config
-        output = output_metadata(seen.loaded.data, seen.photo, config)
+        output = self._company(seen.loaded, seen.photo)
         photo = replace(seen.photo, metadata=output.metadata)
         protected = blend(photo, seen.faces, seen.where, marked.deltas, self.budget)
         data = encode(protected, form=config.format, quality=config.quality)
@@ -230,7 +230,7 @@ class Stages:
 
     def finish(self, ready: Ready) -> Encoded:
         """What a GPU has made, with all that goes with it."""
-        output = output_metadata(ready.loaded.data, ready.photo, self.config)
+        output = self._company(ready.loaded, ready.photo)
         if ready.stream is not None:
             data = with_metadata(ready.stream, output.metadata)
         else:
@@ -238,6 +238,10 @@ class Stages:
             protected = Protected(photo, photo.pixels, ready.faces, ready.linf)
             data = encode(protected, form=self.config.format, quality=self.config.quality)
         return self._written(ready.loaded, ready.faces, ready.linf, output.around(data), output)
+
+    def _company(self, loaded: Loaded, photo: Photo) -> OutputMetadata:
+        turned = orientation(loaded.decoder.metadata) != 1
+        return output_metadata(loaded.data, photo, self.config, turned=turned)
 
     def _written(
         self, loaded: Loaded, faces: tuple[Face, ...], linf: int, data: bytes, output: OutputMetadata
@@ -247,34 +251,60 @@ class Stages:
         measured = None
         if is_drawn(entry.name, config.verify):
             measured = measure(entry, loaded.data, data, max_pixels=config.max_pixels)
+        self._placeless(data)
         said = output.notes(loaded.decoder.frames)
-        return Encoded(Written(entry, entry.target, faces, linf, loaded.sha256, digest, measured, said), data)
+        least = self._faces_from(loaded, faces)
+        return Encoded(Written(entry, entry.target, faces, linf, loaded.sha256, digest, measured, said, least), data)
+
+    def _faces_from(self, loaded: Loaded, faces: tuple[Face, ...]) -> int | None:
+        size = loaded.decoder.height, loaded.decoder.width
+        found = () if len(faces) == 1 and faces[0].score == 1 else faces  # what stands for the whole picture
+        return self.detector.faces_from(found, *size)
 
     def write(self, encoded: Encoded) -> Staged:
         """The bytes on disk, under a temporary name beside the final one."""
-        return Staged(encoded.outcome, self.out.stage(encoded.entry.target, encoded.data))
+        entry = encoded.entry
+        like = entry.source if self.config.times and isinstance(entry.source, Path) else None
+        return Staged(encoded.outcome, self.out.stage(entry.target, encoded.data, like=like))
 
     def _target(self, photo: Photo) -> str:
         return target_format(photo.encoding.format, self.config.format)
 
+    def _placeless(self, data: bytes) -> None:
+        """See, on the bytes that are to be written, that ``--strip-gps`` has done what it says."""
+        if self.config.strip_gps and strip.still_names_place(data):
+            raise PhotoError("its metadata still say where it was taken; nothing is written. Please report this file")
+
     def _copied(self, seen: Seen) -> Encoded:
         """A photo without a face: its own bytes, unless its format changes or a place has to go."""
         loaded, form = seen.loaded, seen.photo.encoding.format
-        data, raw = loaded.data, loaded.decoder.metadata
-        placed = self.config.strip_gps and (exif.has_gps(raw.exif) or xmp.has_gps(raw.xmp))
-        trailer = find_trailer(data) if self.config.strip_gps and form == "JPEG" else None
-        frames = 1
-        if self._target(seen.photo) != form or (placed and form != "JPEG"):
-            data, frames = self._unchanged(seen), loaded.decoder.frames
-        elif trailer is not None or placed:
-            data = without_gps(data if trailer is None else data[: trailer.place])
+        data: bytes | None = loaded.data
+        trailer: Trailer | None = None
+        said: tuple[str, ...] = ()
+        if self._target(seen.photo) != form:
+            data = None
+        elif self.config.strip_gps:
+            trailer = find_trailer(loaded.data) if form == "JPEG" else None
+            bare = loaded.data if trailer is None else loaded.data[: trailer.place]
+            data = strip.without_place(bare, form, loaded.decoder.metadata)
+        if data is None:
+            data, said = self._unchanged(seen)
+        if data is not loaded.data:
+            self._placeless(data)
         digest = loaded.sha256 if data is loaded.data else hashlib.sha256(data).hexdigest()
-        said = tuple(notes(frames, trailer, kept=False))
-        return Encoded(Copied(seen.entry, seen.entry.target, "no face found", loaded.sha256, digest, said), data)
+        said = (*notes(1, trailer, kept=False), *said)
+        least = self._faces_from(loaded, ())
+        return Encoded(Copied(seen.entry, seen.entry.target, "no face found", loaded.sha256, digest, said, least), data)
 
-    def _unchanged(self, seen: Seen) -> bytes:
-        untouched = Protected(seen.photo, seen.photo.pixels, (), 0, seen.photo.deep)
-        return encode(untouched, form=self.config.format, quality=self.config.quality)
+    def _unchanged(self, seen: Seen) -> tuple[bytes, tuple[str, ...]]:
+        """The photo written anew as it is, and what is to be said of that."""
+        photo = seen.photo
+        metadata = carried(photo.metadata, self._target(photo), grey=is_grey(photo.encoding))
+        photo = replace(photo, metadata=metadata)
+        data = encode(
+            Protected(photo, photo.pixels, (), 0, photo.deep), form=self.config.format, quality=self.config.quality
+        )
+        return data, (*notes(seen.loaded.decoder.frames, None, kept=False), *metadata.notes)
 
 
 def _require_room(decoder: Decoder, size: int, config: ProtectConfig) -> None:
@@ -290,7 +320,5 @@ def _require_room(decoder: Decoder, size: int, config: ProtectConfig) -> None:
 def _no_picture(entry: Entry, head: bytes) -> Skipped:
     """A file that is no picture: passed over, unless its name or the user says that it is one."""
     if entry.named or os.path.splitext(entry.name)[1].lower() in PICTURES:  # noqa: PTH122
-        raise PhotoError(
-            "the file is empty" if not head else "its content is not that of a picture, whatever its name says"
-        )
+        raise PhotoError("the file is empty" if not head else "not a supported image file (despite its extension)")
     return Skipped(entry, NO_PICTURE, picture=False)

@@ -102,7 +102,7 @@ class Trace:
         try:
             yield
         except OSError as error:
-            raise DiskError(f"--profile {self.path} cannot be written: {error.strerror}; name another file") from error
+            raise DiskError(f"cannot write --profile {self.path}: {error.strerror}. Choose another file.") from error
 
     def _write(self, before: str, event: dict[str, Any]) -> None:
         with self._disk():

@@ -38,8 +38,8 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FATAL:
-            raise DiskError(f"{path} cannot be written: {_FATAL[error.errno]}") from error
-        raise PhotoError(f"{path} cannot be written: {error.strerror}") from error
+            raise DiskError(f"cannot write {path}: {_FATAL[error.errno]}") from error
+        raise PhotoError(f"cannot write {path}: {error.strerror}") from error
 
 
 def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
@@ -86,11 +86,16 @@ class OutFolder:
             try:
                 path.mkdir(parents=True, exist_ok=True)
             except (FileExistsError, NotADirectoryError) as error:
-                raise DiskError(f"{path} cannot be made: a part of the path is a file; name another --out") from error
+                raise DiskError(f"cannot create {path}: a part of the path is a file. Choose another --out.") from error
         self.discard(self.stage("probe", b"\0"))
 
-    def stage(self, target: str, data: bytes) -> Path:
+    def stage(self, target: str, data: bytes, *, like: Path | None = None) -> Path:
         """Write ``data`` beside the place of ``target``, under a temporary name.
+
+        Args:
+            target: relative to the folder.
+            data: the whole file.
+            like: a file whose time of modification and permissions it gets, where the file system has such.
 
         The data are flushed to the disk (fsync) before the caller renames the file: else a power cut could leave an
         empty file under the final name. The folder itself is not: at worst a photo is done again after a power cut.
@@ -115,6 +120,8 @@ class OutFolder:
                     self._open[temporary] = descriptor
             else:
                 os.close(descriptor)
+            if like is not None:
+                _copy_facts(like, temporary)
         return temporary
 
     def commit(self, temporary: Path, target: str) -> None:
@@ -206,6 +213,15 @@ def _remove_unlocked(path: Path) -> None:
     finally:
         os.close(descriptor)
     path.unlink()
+
+
+def _copy_facts(source: Path, target: Path) -> None:
+    """Time and permissions; a file system that has no such thing, or a source that is gone, is no fault."""
+    with suppress(OSError):
+        facts = source.stat()
+        if os.name == "posix":  # a read-only file could not be replaced elsewhere
+            target.chmod(facts.st_mode & 0o777)
+        os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -49,19 +49,19 @@ class Lease:
             self._place.store.system.rm_file(self._place.key)
 
     def _refuse(self, out: RemotePath) -> None:
-        with storage_errors(self._place, to="be read"):
+        with storage_errors(self._place, to="read"):
             if not self._place.store.system.exists(self._place.key):
                 return
             found = json.loads(self._place.read_bytes())
         if (silent := time.time() - float(found["beat"])) < DEAD and not _is_dead(found):
             raise UsageError(
-                f"another run is writing to {out}: process {found['process']} on {found['host']}; wait for it, or name"
-                f" another --out. If it was killed, wait {DEAD - silent:.0f} s"
+                f"another run is writing to {out}: process {found['process']} on {found['host']}. Wait for it, or"
+                f" choose another --out. If it was killed, wait {DEAD - silent:.0f} s."
             )
 
     def _beat(self) -> None:
         sign = {"host": socket.gethostname(), "process": os.getpid(), "beat": time.time()}
-        with storage_errors(self._place, to="be written"):
+        with storage_errors(self._place, to="write"):
             self._place.store.system.pipe_file(self._place.key, json.dumps(sign).encode())
 
     def _live(self) -> None:

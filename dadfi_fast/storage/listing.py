@@ -24,14 +24,14 @@ def root(source: RemotePath, *, is_junk: Callable[[str], bool]) -> tuple[RemoteP
         DiskError: the store cannot be reached.
     """
     system = source.store.system
-    with storage_errors(source, to="be read"):
+    with storage_errors(source, to="read"):
         if system.isfile(source.key):
             return source.parent, (_filed(source.parent, system.info(source.key)),)
         if system.isdir(source.key):
             return source, None
     if not glob.has_magic(source.url):
         raise UsageError(
-            f"{source} does not exist; SOURCE is a file, a folder or a glob such as 's3://bucket/photos/**/*.jpg'"
+            f"{source} does not exist. SOURCE is a file, a folder or a glob such as 's3://bucket/photos/**/*.jpg'"
         )
     return _glob(source, is_junk)
 
@@ -58,7 +58,7 @@ def _glob(pattern: RemotePath, is_junk: Callable[[str], bool]) -> tuple[RemotePa
     head = pattern
     while glob.has_magic(head.key):
         head = head.parent
-    with storage_errors(pattern, to="be listed"):
+    with storage_errors(pattern, to="list"):
         found: dict[str, Any] = pattern.store.system.glob(pattern.key, detail=True)
     below = len(head.key.rstrip("/")) + 1
     infos = (found[key] for key in sorted(found, key=lambda key: key.split("/")) if found[key]["type"] == "file")

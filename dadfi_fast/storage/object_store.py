@@ -44,17 +44,17 @@ class OutStore:
         self.path = path
         if not path.url.startswith(WHOLE):
             raise UsageError(
-                f"--out {path}: files cannot be written there in one step; mount it and name the folder, or name one of"
-                f" {', '.join(WHOLE)}"
+                f"--out {path}: this kind of store cannot write files atomically."
+                f" Mount it and pass the folder, or use one of {', '.join(WHOLE)}"
             )
         path.store.invalidate()  # an earlier run may have claimed names that it never wrote
         probe = path / f"{PREFIX}{secrets.token_hex(6)}{SUFFIX}"
-        with storage_errors(path, to="be written to"):
+        with storage_errors(path, to="write to"):
             path.store.system.pipe_file(probe.key, b"\0")
             path.store.system.rm_file(probe.key)
 
-    def stage(self, target: str, data: bytes) -> Held:
-        """Keep ``data`` until its group is uploaded; ``target`` is told later."""
+    def stage(self, target: str, data: bytes, *, like: Path | None = None) -> Held:
+        """Keep ``data`` until its group is uploaded; ``target`` is told later, and stores have times of their own."""
         return Held(data)
 
     def claim(self, target: str) -> None:
@@ -75,12 +75,12 @@ class OutStore:
 
     def _put(self, target: str, data: bytes) -> PhotoError | None:
         final = self.path / target
-        with storage_errors(final, to="be written"):
+        with storage_errors(final, to="write"):
             try:
                 final.store.system.pipe_file(final.key, data)
             except OSError as error:
                 if error.errno in _NAME:
-                    return PhotoError(f"{final} cannot be written: {error}")
+                    return PhotoError(f"cannot write {final}: {error}")
                 raise
         return None
 

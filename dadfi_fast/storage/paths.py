@@ -44,7 +44,7 @@ class CachedFilesystem:
         with self._lock:
             names = self._folders.get(folder)
             if names is None:
-                with storage_errors(folder, to="be listed"):
+                with storage_errors(folder, to="list"):
                     listed = self.list(folder)
                 names = {_name(each["name"]) for each in listed if each["type"] == "file"}
                 self._folders[folder] = names
@@ -176,7 +176,7 @@ def parse_path(text: str) -> AnyPath:
     """The place that a path or a URL names; ``file://`` is a path.
 
     Raises:
-        UsageError: the scheme is not known, or its package is not installed; the message says what mends it.
+        UsageError: the scheme is not known, or its package is not installed; the message says how to fix it.
     """
     scheme, found, rest = text.partition("://")
     if not found:
@@ -196,30 +196,34 @@ def parse_url(url: str) -> RemotePath:
     """
     scheme = url.partition("://")[0]
     if "::" in url:
-        raise UsageError(f"{url} is a chain of file systems; name the store itself, such as s3://bucket/folder")
+        raise UsageError(f"{url} is a chain of file systems. Pass the store itself, such as s3://bucket/folder")
     try:
         from fsspec.core import url_to_fs
     except ImportError as error:
-        raise UsageError(f"{scheme}:// needs fsspec; run: {_INSTALL.get(scheme, 'pip install fsspec')}") from error
+        raise UsageError(f"{scheme}:// needs fsspec. Run: {_INSTALL.get(scheme, 'pip install fsspec')}") from error
     try:
         system, key = url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
-        raise UsageError(f"{scheme}:// needs a package; run: {_INSTALL.get(scheme, error)}") from error
+        raise UsageError(f"{scheme}:// needs a package. Run: {_INSTALL.get(scheme, error)}") from error
     except ValueError as error:
-        raise UsageError(f"{url}: {error}; known are s3://, gs://, file:// and what else fsspec has") from error
+        raise UsageError(
+            f"{url}: {error}; supported are s3://, gs://, file:// and the other schemes of fsspec"
+        ) from error
     return RemotePath(str(system.unstrip_protocol(key)).rstrip("/"), str(key), CachedFilesystem(system))
 
 
 @contextmanager
 def storage_errors(where: object, *, to: str) -> Iterator[None]:
-    """What goes wrong on the way to a store, raised inside, becomes `DiskError`; ``to``: be read, be written."""
+    """What goes wrong on the way to a store, raised inside, becomes `DiskError`; ``to``: read, write."""
     try:
         yield
     except DadfiError:
         raise
     except Exception as error:  # each store has errors of its own: of the network, of credentials, of its service
         what = str(error) or type(error).__name__
-        raise DiskError(f"{where} cannot {to}: {what}; what is written is kept, the same command goes on") from error
+        raise DiskError(
+            f"cannot {to} {where}: {what}. Files already written are kept; run the same command again to resume."
+        ) from error
 
 
 def first_bytes(file: AnyPath, n: int) -> bytes:

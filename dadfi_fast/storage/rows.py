@@ -144,7 +144,8 @@ _FIELDS: Final[dict[str, Callable[[Any], bool]]] = {
     "generator": _is_text,
     "backend": _is_text,
     "reason": _or_none(_is_text),
+    "faces_from": _or_none(_is_number),
     "stat": _is_stat,
 }
 #: What a run does not go by.
-_YOUNGER: Final = frozenset({"seconds", "backend"})
+_YOUNGER: Final = frozenset({"seconds", "backend", "faces_from"})

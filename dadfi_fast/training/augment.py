@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dadfi_fast.attacks.adversary import cut, framing
+from dadfi_fast.training.device import sent
 
 #: Quantisation tables of the JPEG standard (ITU T.81, Annex K), luminance and chrominance.
 _LUMINANCE = (
@@ -52,15 +53,15 @@ def jpeg(x: Tensor, quality: Tensor, *, chroma: int = 2) -> Tensor:
         [B, 3, H, W] in [-1, 1].
     """
     height, width = x.shape[-2:]
-    block, quality = 8 * chroma, quality.to(x.device)
+    block, quality = 8 * chroma, sent(quality, x.device)
     padded = F.pad(x, (0, -width % block, 0, -height % block), mode="replicate")
-    ycc = _whole(F.conv2d((padded + 1) * 127.5, _to_ycc().to(x)))
+    ycc = _whole(F.conv2d((padded + 1) * 127.5, _to_ycc(x.device)))
     luma = _quantise(ycc[:, :1] - 128, _tables(quality, _LUMINANCE)) + 128
     colour = F.avg_pool2d(ycc[:, 1:], chroma) if chroma > 1 else ycc[:, 1:]
     colour = _quantise(colour, _tables(quality, _CHROMINANCE))
     if chroma > 1:
         colour = F.interpolate(colour, scale_factor=chroma, mode="bilinear", align_corners=False)
-    rgb = F.conv2d(torch.cat([luma, colour], dim=1), _to_rgb().to(x))
+    rgb = F.conv2d(torch.cat([luma, colour], dim=1), _to_rgb(x.device))
     return rounded((rgb[:, :, :height, :width] / 127.5 - 1).clamp(-1, 1))
 
 
@@ -68,7 +69,7 @@ def blur(x: Tensor, sigma: float) -> Tensor:
     """Gaussian blur of standard deviation ``sigma`` pixels; edges repeated."""
     radius = max(1, math.ceil(2.5 * sigma))
     kernel = torch.exp(-torch.arange(-radius, radius + 1, dtype=x.dtype).square() / (2 * sigma**2))
-    kernel = (kernel / kernel.sum()).to(x.device).expand(3, 1, -1)
+    kernel = sent(kernel / kernel.sum(), x.device).expand(3, 1, -1)
     padded = F.pad(x, (radius,) * 4, mode="replicate")
     return F.conv2d(F.conv2d(padded, kernel[:, :, None], groups=3), kernel[:, :, :, None], groups=3)
 
@@ -87,7 +88,8 @@ def framed(x: Tensor, side: int, rng: torch.Generator, *, zoom: float = 0.15, sh
         x: [B, 3, H, W].
         zoom, shift: see `dadfi_fast.attacks.adversary.Adversary`.
     """
-    return cut(x, framing(len(x), rng, zoom=zoom, shift=shift, mirror=True), side)
+    frames = framing(len(x), rng, zoom=zoom, shift=shift, mirror=True)
+    return cut(x, sent(frames, x.device), side)
 
 
 def _whole(x: Tensor) -> Tensor:
@@ -98,7 +100,7 @@ def _whole(x: Tensor) -> Tensor:
 def _quantise(plane: Tensor, tables: Tensor) -> Tensor:
     """Block DCT of [B, C, H, W], division by ``tables`` [B, 8, 8], rounding, and the way back."""
     batch, channels, height, width = plane.shape
-    dct = _dct().to(plane)
+    dct = _dct(plane.device)
     # One product with the 64x64 matrix of the two-dimensional transform: many products of 8x8 are far slower.
     blocks = plane.reshape(batch, channels, height // 8, 8, width // 8, 8).transpose(3, 4).reshape(batch, -1, 64)
     steps = tables.reshape(batch, 1, 64)
@@ -111,25 +113,30 @@ def _tables(quality: Tensor, base: tuple[tuple[int, ...], ...]) -> Tensor:
     """libjpeg's scaling of a table by quality: [B] -> [B, 8, 8], whole numbers of 1 to 255."""
     q = quality.float()
     scale = torch.where(q < 50, 5000 / q, 200 - 2 * q)[:, None, None]
-    table = torch.tensor(base, dtype=torch.float32, device=quality.device)
-    return ((table * scale + 50) / 100).floor().clamp(1, 255)
+    return ((_base(base, quality.device) * scale + 50) / 100).floor().clamp(1, 255)
 
 
 @functools.cache
-def _dct() -> Tensor:
+def _base(table: tuple[tuple[int, ...], ...], device: torch.device) -> Tensor:
+    return torch.tensor(table, dtype=torch.float32, device=device)
+
+
+@functools.cache
+def _dct(device: torch.device) -> Tensor:
     """The orthonormal DCT-II of an 8x8 block as a matrix [64, 64]."""
     n = torch.arange(8, dtype=torch.float64)
     matrix = torch.cos(math.pi * (2 * n + 1) * n[:, None] / 16) / 2
     matrix[0] /= math.sqrt(2)
-    return torch.kron(matrix, matrix).float()
+    return torch.kron(matrix, matrix).float().to(device)
 
 
 @functools.cache
-def _to_ycc() -> Tensor:
+def _to_ycc(device: torch.device) -> Tensor:
     rows = [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
-    return torch.tensor(rows)[:, :, None, None]
+    return torch.tensor(rows, device=device)[:, :, None, None]
 
 
 @functools.cache
-def _to_rgb() -> Tensor:
-    return torch.tensor([[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]])[:, :, None, None]
+def _to_rgb(device: torch.device) -> Tensor:
+    rows = [[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]]
+    return torch.tensor(rows, device=device)[:, :, None, None]

@@ -33,7 +33,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise DataError(f"{path} is no checkpoint of this program ({error}); name another --out folder") from error
+        raise DataError(f"{path} is not a checkpoint of dadfi-fast: {error}. Choose another --out folder.") from error
     return state
 
 
@@ -41,8 +41,11 @@ def load(path: Path) -> dict[str, Any]:
 AVERAGES: Mapping[str, str] = {"generator": "mean", "mapping": "mean_mapping", "style": "mean_style"}
 
 
-def compact(state: Mapping[str, Any]) -> dict[str, Any]:
+def compact(state: Mapping[str, Any], *, critic: bool = True) -> dict[str, Any]:
     """What it takes to go on elsewhere from the checkpoint ``state`` of a deepfake model's training.
+
+    Args:
+        critic: keep it; it may be the larger part. Without it a new one has to warm up (setting ``warm_up``).
 
     Returns:
         Each network's state dict under its part's name, floating point as float16; ``config``, ``steps``, ``minutes``.
@@ -51,11 +54,11 @@ def compact(state: Mapping[str, Any]) -> dict[str, Any]:
         DataError: a weight does not fit into float16.
     """
     trainer = state["trainer"]
-    averaged = {part for part, mean in AVERAGES.items() if mean in trainer}
+    left_out = {part for part, mean in AVERAGES.items() if mean in trainer} | (set() if critic else {"critic"})
     networks = {
         part: {name: _half(value, f"{part}.{name}") for name, value in weights.items()}
         for part, weights in trainer.items()
-        if isinstance(weights, dict) and part != "config" and not part.endswith("_opt") and part not in averaged
+        if isinstance(weights, dict) and part != "config" and not part.endswith("_opt") and part not in left_out
     }
     return networks | {"config": trainer["config"], "steps": state["steps"], "minutes": state["minutes"]}
 
@@ -65,5 +68,5 @@ def _half(value: Tensor, name: str) -> Tensor:
         return value
     small = value.half()
     if not small.isfinite().all():
-        raise DataError(f"{name} does not fit into float16; go on from the whole checkpoint instead")
+        raise DataError(f"{name} does not fit into float16. Resume from the full checkpoint instead.")
     return small

@@ -120,7 +120,7 @@ def load_config(recipe: str, changes: Mapping[str, Any]) -> TrainConfig:
     path = Path(recipe) if recipe.endswith(".toml") else RECIPES / f"{recipe}.toml"
     if not path.is_file():
         raise UsageError(
-            f"no recipe {recipe!r}; there are: {', '.join(sorted(p.stem for p in RECIPES.glob('*.toml')))}"
+            f"unknown recipe {recipe!r}. Available: {', '.join(sorted(p.stem for p in RECIPES.glob('*.toml')))}"
         )
     try:
         values = {**tomllib.loads(path.read_text(encoding="utf-8")), **changes}
@@ -132,7 +132,7 @@ def load_config(recipe: str, changes: Mapping[str, Any]) -> TrainConfig:
 def _value(key: str, value: Any, path: Path) -> Any:
     defaults = {f.name: f.default for f in dataclasses.fields(TrainConfig)}
     if key not in defaults:
-        raise UsageError(f"{path.name}: there is no setting {key!r}{did_you_mean(key, defaults)}")
+        raise UsageError(f"{path.name}: unknown setting {key!r}{did_you_mean(key, defaults)}")
     kind = type(defaults[key])
     if kind is tuple and isinstance(value, list | tuple):
         return tuple(value)

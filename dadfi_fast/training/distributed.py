@@ -21,7 +21,7 @@ def group() -> Iterator[None]:
         yield
         return
     # Gradients are where the networks are; what all agree on besides (`follow_first`, `any_of_all`) is small and on the
-    # processor, whatever there is.
+    # CPU, whatever there is.
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from dadfi_fast.deepfakes.base import Editor
@@ -22,6 +23,7 @@ from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.training import distributed
 from dadfi_fast.training.config import TrainConfig
 from dadfi_fast.training.data import Faces
+from dadfi_fast.training.device import placed
 from dadfi_fast.training.loop import Losses
 from dadfi_fast.training.trainer import DadfiTrainer
 
@@ -46,7 +48,7 @@ class InitiativeTrainer(DadfiTrainer):
         super().__init__(config, faces, surrogates, validation=validation)
         self.imitated, self.surrogates = targets, surrogates
         for target in targets:
-            target.model.to(self.device)
+            placed(target.model, self.device)
         weights = [weight for surrogate in surrogates for weight in surrogate.model.parameters()]
         self.s_opt = torch.optim.Adam(weights, rate)
 
@@ -71,7 +73,7 @@ class InitiativeTrainer(DadfiTrainer):
         finally:
             self.targets = self.surrogates
 
-    def _imitate(self, number: int, rng: torch.Generator) -> float:
+    def _imitate(self, number: int, rng: torch.Generator) -> Tensor:
         """One step of surrogate ``number`` towards its model's answers; their mean absolute distance before it."""
         target, surrogate = self.imitated[number], self.surrogates[number]
         x, labels = self._draw(rng)
@@ -85,7 +87,7 @@ class InitiativeTrainer(DadfiTrainer):
         distributed.average_gradients(surrogate.model.parameters())
         self.s_opt.step()
         surrogate.model.requires_grad_(False)  # what the perturbation's gradient passes through
-        return loss.item()
+        return loss.detach()
 
 
 def _surrogate(target: Target, width: int, blocks: int) -> Target:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from dadfi_fast.training import checkpoint, distributed
 
-Losses = dict[str, float]
+#: By name; tensors without dimensions, still on the device: to read one is to wait for the device.
+Losses = dict[str, Tensor]
 #: The file in a run's folder that it goes on from.
 CHECKPOINT = "checkpoint.pt"
 
@@ -32,7 +34,7 @@ class Trainer(Protocol):
     """What the loop drives: one step at a time, with a state that can be put away and taken up again."""
 
     def step(self, number: int, rng: torch.Generator) -> Losses:
-        """Do step ``number`` drawing only from ``rng``; returns the losses as plain numbers."""
+        """Do step ``number`` drawing only from ``rng``; returns the losses, detached and not waited for."""
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
@@ -55,7 +57,7 @@ def run(
     folder: Path,
     max_minutes: float = float("inf"),
     save_every: int = 500,
-    log: Callable[[int, Losses, float], None] = lambda number, losses, rate: None,
+    log: Callable[[int, dict[str, float], float], None] = lambda number, losses, rate: None,
     saved: Callable[[int], None] = lambda number: None,
     past: Progress | None = None,
 ) -> Progress:
@@ -70,7 +72,7 @@ def run(
 
     Under torchrun every process takes the same steps with randomness of its own, and the first one writes.
 
-    Ctrl-C and SIGTERM end the run after the step at hand, with its state put away.
+    Ctrl-C and SIGTERM end the run after the current step, with its state put away.
 
     Raises:
         KeyboardInterrupt: the run was ended from outside.
@@ -103,7 +105,7 @@ def run(
             losses = trainer.step(done, step_rng(seed, done * distributed.world() + distributed.rank()))
             done += 1
             if first and (done % 50 == 0 or done == steps):
-                log(done, losses, (done - past.steps) / (time.monotonic() - start))
+                log(done, numbers(losses), (done - past.steps) / (time.monotonic() - start))
             if done % save_every == 0 and done < steps:
                 put_away()
     if done > past.steps:
@@ -111,6 +113,11 @@ def run(
     if stop.is_set():
         raise KeyboardInterrupt
     return progress() if done > past.steps else past
+
+
+def numbers(losses: Losses) -> dict[str, float]:
+    """``losses`` as plain numbers; the device is waited for once, however many there are."""
+    return dict(zip(losses, torch.stack([value.float() for value in losses.values()]).tolist(), strict=True))
 
 
 def step_rng(seed: int, number: int) -> torch.Generator:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -47,7 +49,7 @@ def visibility(delta: Tensor, goal: float, *, sensitivity: Tensor | None = None,
         sensitivity: [B, 1, H, W], what a change counts for at each pixel (`sensitivity`); the same everywhere if None.
         chroma: what a change of colour counts for, one of brightness being 1.
     """
-    weighted = opponent(delta) * delta.new_tensor([1.0, chroma, chroma])[:, None, None]
+    weighted = opponent(delta) * _weights(chroma, delta.device)[:, None, None]
     if sensitivity is not None:
         weighted = weighted * sensitivity
     rms = torch.sqrt(weighted.square().flatten(1).mean(1) + 1e-12)
@@ -57,8 +59,17 @@ def visibility(delta: Tensor, goal: float, *, sensitivity: Tensor | None = None,
 def opponent(delta: Tensor) -> Tensor:
     """Brightness, red against blue, green against both: an orthonormal change of basis of [B, 3, H, W], which keeps
     the root mean square."""
-    basis = delta.new_tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 2.0, -1.0]])
-    return torch.einsum("oc,bchw->bohw", F.normalize(basis, dim=1), delta)
+    return torch.einsum("oc,bchw->bohw", _basis(delta.device), delta)
+
+
+@functools.cache
+def _basis(device: torch.device) -> Tensor:
+    return F.normalize(torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 2.0, -1.0]]), dim=1).to(device)
+
+
+@functools.cache
+def _weights(chroma: float, device: torch.device) -> Tensor:
+    return torch.tensor([1.0, chroma, chroma], device=device)
 
 
 def sensitivity(x: Tensor, *, floor: float = 0.08, side: int = 9) -> Tensor:

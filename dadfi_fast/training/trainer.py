@@ -27,7 +27,7 @@ from dadfi_fast.training.augment import framed, resized, rounded
 from dadfi_fast.training.config import TrainConfig
 from dadfi_fast.training.contact_sheet import save_sheet
 from dadfi_fast.training.data import Faces
-from dadfi_fast.training.device import autocast, torch_device
+from dadfi_fast.training.device import autocast, placed, sent, torch_device
 from dadfi_fast.training.loop import Losses, step_rng
 from dadfi_fast.training.query_gradient import query_gradient
 from dadfi_fast.training.recognition import Pair, recognize
@@ -67,9 +67,11 @@ class DadfiTrainer:
         self.validation = validation
         self.device = torch_device(config.device)
         for target in [*targets, *(member for pool in self.pools for member in pool)]:
-            target.model.to(self.device)
+            placed(target.model, self.device)
+        self.pictures = faces.on(self.device)
         torch.manual_seed(config.seed)
-        self.generator = Generator(config.preset, lim=config.lim, bound=cast(Bound, config.bound)).to(self.device)
+        self.generator = Generator(config.preset, lim=config.lim, bound=cast(Bound, config.bound))
+        placed(self.generator, self.device)
         self.ide_x, self.ide_y = Recognizer().to(self.device), Recognizer().to(self.device)
         betas, eps = (config.beta1, config.beta2), config.epsilon
         self.g_opt = torch.optim.Adam(self.generator.parameters(), config.lr, betas, eps)
@@ -113,10 +115,9 @@ class DadfiTrainer:
         torch.stack([t for k, t in terms.items() if not k.startswith("d_")]).sum().backward()
         distributed.average_gradients(self.generator.parameters())
         self.g_opt.step()
-        rms = delta.detach().square().mean().sqrt().item()
-        share = (distortion > SUCCESS).float().mean().item()
-        figures = {"d_mask": distortion.mean().item(), "sr_mask": share, "rms": rms}
-        return {k: v.item() for k, v in terms.items()} | figures
+        rms, share = delta.square().mean().sqrt(), (distortion > SUCCESS).float().mean()
+        terms |= {"d_mask": distortion.mean(), "sr_mask": share, "rms": rms}
+        return {name: value.detach() for name, value in terms.items()}
 
     def state(self) -> dict[str, Any]:
         parts = {p: getattr(self, p).state_dict() for p in _PARTS}
@@ -126,7 +127,7 @@ class DadfiTrainer:
 
     def load(self, state: dict[str, Any]) -> None:
         if state["targets"] != {t.name: t.sha256 for t in self.targets}:
-            raise DataError("the checkpoint was made against other deepfake models; train into another --out folder")
+            raise DataError("the checkpoint was trained against other deepfake models. Choose another --out folder.")
         for part in _PARTS:
             getattr(self, part).load_state_dict(state[part])
         self.perturbations = [perturbation.to(self.device) for perturbation in state["marks"]]
@@ -135,7 +136,7 @@ class DadfiTrainer:
     @torch.no_grad()
     def report(self, folder: Path, number: int) -> None:
         index = torch.arange(min(6, len(self.faces)))
-        x = resized(self.faces.batch(index).to(self.device), self.config.image_size)
+        x = resized(self.pictures.batch(index), self.config.image_size)
         delta = self.generator(x)
         columns, size = [x, (x + delta).clamp(-1, 1), 10 * delta], self.config.image_size
         for target in self.targets:
@@ -262,14 +263,14 @@ class DadfiTrainer:
 
     def _draw(self, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         c, index = self.config, torch.randint(len(self.faces), (self.config.batch,), generator=rng)
-        x = self.faces.batch(index).to(self.device)
+        x = self.pictures.batch(index)
         return framed(x, c.image_size, rng, zoom=c.zoom, shift=c.shift), self.labels[index]
 
     def _one_edit_each(self, target: Target, labels: Tensor, rng: torch.Generator) -> Tensor:
         """Of all edits of pictures with ``labels`` [B, A] one for each picture, drawn anew: [B, D]."""
         edits = target.edits(labels)
         kinds, count = edits.shape[:2]
-        return edits[torch.randint(kinds, (count,), generator=rng), torch.arange(count)].to(self.device)
+        return sent(edits[torch.randint(kinds, (count,), generator=rng), torch.arange(count)], self.device)
 
     def _strength(self, number: int) -> float:
         """How rough the way to the adversary is by now: from the direct one, without a start from which it learns."""

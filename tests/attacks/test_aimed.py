@@ -30,5 +30,5 @@ def test_noise_fills_its_range() -> None:
 
 
 def test_an_unknown_loss_is_refused(strong: Target) -> None:
-    with pytest.raises(UsageError, match="no distortion is called 'mse'"):
+    with pytest.raises(UsageError, match="unknown distortion 'mse'"):
         PGD([strong], Budget(), loss="mse")

@@ -18,7 +18,7 @@ def test_the_names() -> None:
 
 
 def test_a_wrong_name_is_told_with_the_nearest() -> None:
-    with pytest.raises(UsageError, match="no attack is called 'anti-forgry'; did you mean 'anti-forgery'"):
+    with pytest.raises(UsageError, match=r"unknown attack 'anti-forgry' .did you mean 'anti-forgery'"):
         make("anti-forgry", AttackInputs(Budget()))
 
 

@@ -1,4 +1,4 @@
-"""The generator that ships, pictures, and a module that answers as TensorRT does, on the processor."""
+"""The generator that ships, pictures, and a module that answers as TensorRT does, on the CPU."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pictures() -> Float32:
 
 @pytest.fixture
 def flavour(monkeypatch: pytest.MonkeyPatch) -> build.Flavour:
-    """A TensorRT whose module is `_module`: it builds for the GPU that is there, and runs on the processor."""
+    """A TensorRT whose module is `_module`: it builds for the GPU that is there, and runs on the CPU."""
     made = build.Flavour("tensorrt", ("fake_tensorrt",), (10, 16), "pip install it", ahead_of_time=False)
     module = _module()
     monkeypatch.setattr(build.Flavour, "load", lambda self: module)

@@ -51,7 +51,7 @@ def test_what_there_is(driver: Driver, device: str, name: str) -> None:
 
 
 def test_a_number_that_there_is_not(driver: Driver) -> None:
-    with pytest.raises(BackendMissing, match=r"finds 2 GPUs, and --device is cuda:2; .*nvidia-smi"):
+    with pytest.raises(BackendMissing, match=r"finds 2 GPUs, but --device is cuda:2. .*nvidia-smi"):
         cuda.gpu("cuda:2")
 
 
@@ -65,4 +65,4 @@ def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(name)
 
     monkeypatch.setattr(ctypes, "CDLL", absent)
-    assert "no NVIDIA driver; install it" in str(cuda.missing())
+    assert "no NVIDIA driver is installed. Install it" in str(cuda.missing())

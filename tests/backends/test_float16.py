@@ -58,7 +58,7 @@ def test_what_is_no_generator_is_refused() -> None:
 
     ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, [1])] for name in ("crops", "delta")]
     graph = helper.make_graph([helper.make_node("Sin", ["crops"], ["delta"])], "toy", *ends)
-    with pytest.raises(UsageError, match="this file has Sin"):
+    with pytest.raises(UsageError, match="this file is not a generator; it has Sin"):
         to_float16(helper.make_model(graph).SerializeToString())
 
 

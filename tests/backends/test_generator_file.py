@@ -28,7 +28,7 @@ def test_a_file_with_its_card(tmp_path: Path) -> None:
 
 def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     path = lay_out(tmp_path, sha256="0" * 64)
-    with pytest.raises(WeightsError, match="not the file of its card"):
+    with pytest.raises(WeightsError, match="does not match its card"):
         load_generator_file(path)
 
 

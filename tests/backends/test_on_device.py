@@ -1,4 +1,4 @@
-"""Lanes and crops that are on the device already. Without a GPU the device is the processor; CUDA's part is marked."""
+"""Lanes and crops that are on the device already. Without a GPU the device is the CPU; CUDA's part is marked."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def test_without_the_cuda_provider_it_says_how_to_get_it(generator: GeneratorFil
 
 
 class Session:
-    """Falls back to the processor without a word, as the real one does."""
+    """Falls back to the CPU without a word, as the real one does."""
 
     def __init__(self, model: object, options: object, providers: list[object]) -> None:
         self.model, self.providers = model, providers

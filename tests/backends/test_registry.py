@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from dadfi_fast.backends import cuda
 from dadfi_fast.backends.onnxruntime import OnnxRuntime
 from dadfi_fast.backends.openvino import OpenVINO
-from dadfi_fast.backends.registry import BACKENDS, choose
+from dadfi_fast.backends.registry import BACKENDS, choose, choose_device
 from dadfi_fast.backends.torch import Torch
 from dadfi_fast.errors import BackendMissing, UsageError
 
@@ -67,3 +68,28 @@ def test_a_named_backend_must_run_on_the_device(monkeypatch: pytest.MonkeyPatch)
 
 def test_all_entries_load() -> None:
     assert {BACKENDS[name]().name for name in BACKENDS} == set(BACKENDS)
+
+
+@pytest.mark.parametrize(
+    ("backend", "driver", "usable", "device", "why"),
+    [
+        ("auto", False, {"torch"}, "cpu", "there is no NVIDIA driver"),
+        ("auto", True, {"torch"}, "cuda", "torch can use a GPU"),
+        ("auto", True, {"torch", "onnxruntime"}, "cuda", "onnxruntime can use a GPU"),
+        ("auto", True, set(), "cpu", "no tensorrt; no tensorrt-rtx; no onnxruntime; no torch"),
+        ("openvino", True, {"torch"}, "cpu", "openvino runs on CPUs only"),
+        ("onnxruntime", True, {"torch"}, "cpu", "no onnxruntime"),
+        ("onnxruntime", False, {"onnxruntime"}, "cpu", "there is no NVIDIA driver"),  # its provider, without a GPU
+        ("torch", False, {"torch"}, "cuda", "torch can use a GPU"),  # one of AMD's
+        ("tensorrt", False, set(), "cuda", "tensorrt runs on GPUs only"),  # `choose` says what it lacks
+    ],
+)
+def test_the_device_that_auto_is(
+    monkeypatch: pytest.MonkeyPatch, backend: str, driver: bool, usable: set[str], device: str, why: str
+) -> None:
+    monkeypatch.setattr(cuda, "missing", lambda: None if driver else "there is no NVIDIA driver; install it")
+    for name in BACKENDS:
+        lacks = None if name in usable else f"no {name}"
+        monkeypatch.setattr(BACKENDS[name](), "missing_on", classmethod(lambda _cls, _device, lacks=lacks: lacks))
+    assert choose_device(backend) == (device, why)
+    assert choose_device(backend, "cuda:1") == ("cuda:1", "named by the user")

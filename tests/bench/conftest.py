@@ -37,6 +37,6 @@ def folder(tmp_path: Path, smooth: Callable[[int, int], UInt8]) -> Path:
     Image.fromarray(smooth(48, 64)).save(source / "a.jpg", quality=90, subsampling="4:2:0")
     Image.fromarray(smooth(64, 64)).save(source / "b.jpg", quality=70, subsampling="4:4:4")
     Image.fromarray(smooth(40, 40)).save(source / "below" / "c.png")
-    (source / "notes.txt").write_text("no picture")
+    (source / "notes.txt").write_text("not an image")
     (source / "torn.jpg").write_bytes(b"\xff\xd8\xff")
     return source

@@ -51,7 +51,7 @@ def prepare(
     for name, level in (("dark", -60), ("bright", 60)):
         moved = np.clip(smooth(96, 96).astype(int) // 2 + 64 + level, 0, 255).astype(np.uint8)
         Image.fromarray(moved).save(source / f"{name}.png")
-    (source / "notes.txt").write_text("no picture")
+    (source / "notes.txt").write_text("not an image")
 
     def make(*, detector: str = "none") -> Setup:
         photos = gather(source, tmp_path / "photos", count=8, repeat=False)
@@ -102,5 +102,5 @@ def test_what_can_be_seen_stays_within_the_strength(prepare: Prepare) -> None:
 
 
 def test_photos_without_a_face_are_said_to_be_none(prepare: Prepare) -> None:
-    with pytest.raises(NothingToDo, match="no face was found in the 2 photos"):
+    with pytest.raises(NothingToDo, match="no face found in the 2 photos"):
         measure(prepare(detector="libfacedetection"))

@@ -115,7 +115,7 @@ def test_without_a_compiler_torch_compile_is_left_out(monkeypatch: pytest.Monkey
 
 
 def test_rows_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the processor for a GPU: what its clock says becomes rates, and what is wrong has none."""
+    """With the CPU for a GPU: what its clock says becomes rates, and what is wrong has none."""
     monkeypatch.setattr(kernels, "_gpu_copy", lambda device, repeats: [100.0] * repeats)
     monkeypatch.setattr(kernels, "_where", lambda device: {"gpu": "NVIDIA X"})
 

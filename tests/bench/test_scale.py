@@ -18,7 +18,7 @@ from dadfi_fast.bench.synthetic import DAMAGES, SyntheticPhotos, make
 from dadfi_fast.errors import DadfiError
 from dadfi_fast.protect.manifest import NAME
 
-linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system has no /proc")
 Rows = list[dict[str, Any]]
 
 

@@ -65,5 +65,5 @@ def test_what_cannot_be_made(tmp_path: Path, examples: Path) -> None:
     with pytest.raises(UsageError, match="is there already"):
         make(examples, tmp_path, count=3, size=32, damaged=0)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(NothingToDo, match="no picture"):
+    with pytest.raises(NothingToDo, match="not an image"):
         make(tmp_path / "empty", tmp_path / "in", count=3, size=32, damaged=0)

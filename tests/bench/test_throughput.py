@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from dadfi_fast.backends.base import Backend
-from dadfi_fast.backends.generator_file import GeneratorFile, load_generator_file
+from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.bench import generator, stages, worker_pools
 from dadfi_fast.bench.generator import Contestants, contestants, largest_difference
 from dadfi_fast.bench.throughput import Setup, Throughput, prepare
 from dadfi_fast.bench.timing import Case
 from dadfi_fast.errors import BackendMissing
-from dadfi_fast.faces.detector import choose_detector
+from dadfi_fast.protect.assembly import Assembly
 from dadfi_fast.types import Float32
 
 
@@ -41,8 +41,8 @@ def constant(artifact: GeneratorFile, name: str, value: float) -> Constant:
 
 @pytest.fixture
 def setup(folder: Path, toy_generator: GeneratorFile) -> Setup:
-    detector, _ = choose_detector("none")
-    return Setup(photos=folder, artifact=toy_generator, detector=detector, count=4, workers=1)
+    parts = Assembly(generator=toy_generator, device="cpu", detector="none")
+    return Setup(photos=folder, parts=parts, count=4, workers=1)
 
 
 def test_every_case_has_its_row(setup: Setup, tmp_path: Path) -> None:
@@ -84,7 +84,9 @@ def test_engines_are_timed_where_they_are_asked_for(
     setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "ray" else spec(name, *more))
-    with prepare(replace(setup, artifact=load_generator_file(), engines=True), tmp_path / "scratch") as bench:
+    with prepare(
+        replace(setup, parts=replace(setup.parts, generator="generator-s"), engines=True), tmp_path / "scratch"
+    ) as bench:
         timed = [case for case in bench.cases if case.name == worker_pools.CASE]
         assert [(case.provider, case.work()) for case in timed] == [(worker_pools.LOCAL, 4), ("2 processes", 4)]
 
@@ -146,7 +148,7 @@ def test_a_backend_that_is_named_and_missing_is_an_error(
     monkeypatch.setattr(OnnxRuntime, "missing", classmethod(lambda cls: "it is not installed"))
     with (
         pytest.raises(BackendMissing, match="onnxruntime cannot run"),
-        prepare(replace(setup, backend="onnxruntime"), tmp_path / "scratch"),
+        prepare(replace(setup, parts=replace(setup.parts, backend="onnxruntime")), tmp_path / "scratch"),
     ):
         pass
 

@@ -53,7 +53,7 @@ def put(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pair]:
 
 @pytest.fixture(scope="session")
 def check(toys: tuple[list[DeepfakeModel], AttributeModel]) -> Callable[..., CheckResult]:
-    """Checks pairs with the toy models; the whole picture is one face unless ``find`` says otherwise."""
+    """Checks pairs with the toy models; the whole image counts as one face unless ``find`` says otherwise."""
 
     def whole(pixels: np.ndarray) -> list[Face]:
         height, width = pixels.shape[:2]

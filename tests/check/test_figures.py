@@ -85,5 +85,5 @@ def test_the_same_drawing_gives_the_same_files(checked: tuple[CheckResult, Visib
 
 def test_a_folder_that_is_a_file(checked: tuple[CheckResult, Visibility], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DiskError, match="name another folder with --figures"):
+    with pytest.raises(DiskError, match="Choose another folder with --figures"):
         write_figures(*checked, tmp_path / "file", sizes=SIZES)

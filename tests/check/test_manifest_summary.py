@@ -22,13 +22,13 @@ def test_each_kind_has_its_reason(tmp_path: Path) -> None:
         tmp_path,
         {"source": "a.jpg", "status": "written"},
         {"source": "b.jpg", "status": "copied", "reason": "no face found"},
-        {"source": "c.txt", "status": "skipped", "reason": "no picture"},
+        {"source": "c.txt", "status": "skipped", "reason": "not an image"},
         {"source": "d.jpg", "status": "failed", "error": failed},
         {"source": "e.jpg", "status": "failed", "error": None},
     )
     assert scope.left == (
         Unprotected("b.jpg", "copied unprotected", "no face found"),
-        Unprotected("c.txt", "left out", "no picture"),
+        Unprotected("c.txt", "left out", "not an image"),
         Unprotected("d.jpg", "failed", "it is torn"),
         Unprotected("e.jpg", "failed", "no reason given"),
     )

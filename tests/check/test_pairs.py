@@ -66,7 +66,7 @@ def test_what_is_no_picture_is_passed_over(folders: tuple[Path, Path]) -> None:
     out, source = folders
     for folder in folders:
         put(folder / "a.jpg")
-        (folder / "notes.txt").write_text("no picture")
+        (folder / "notes.txt").write_text("not an image")
         put(folder / ".hidden.jpg")
     assert names(find_pairs(out, source), source) == [("a.jpg", "a.jpg")]
 

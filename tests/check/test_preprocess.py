@@ -50,12 +50,12 @@ def test_read_takes_no_suffix_for_granted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\nbroken"], ids=["empty", "text", "cut off"])
 def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(PhotoError, match=r"a\.png cannot be read"):
+    with pytest.raises(PhotoError, match=r"cannot read .*a\.png: "):
         read(tmp_path / "a.png")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PhotoError, match=r"gone\.png cannot be read"):
+    with pytest.raises(PhotoError, match=r"cannot read .*gone\.png: "):
         read(tmp_path / "gone.png")
 
 

@@ -209,7 +209,7 @@ def test_what_was_not_tested_is_said(found: Page) -> None:
     ):
         assert words in section.text
     assert "torn <b>.jpg: " in section.text
-    assert "cannot be read" in section.text
+    assert "cannot read " in section.text
     assert "<script>alert(3)</script>.jpg: copied unprotected, no face found" in section.text
     assert "Checked photos in which no face was found (1)holiday/" in section.text
 
@@ -356,9 +356,9 @@ def test_where_a_page_cannot_go(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a folder"):
         prepare(tmp_path / "folder.html")
     (tmp_path / "file").touch()
-    with pytest.raises(DiskError, match="name another --report"):
+    with pytest.raises(DiskError, match="Choose another --report"):
         prepare(tmp_path / "file" / "page.html")
-    with pytest.raises(DiskError, match="name another --report"):
+    with pytest.raises(DiskError, match="Choose another --report"):
         write(tmp_path / "gone" / "page.html", "")
 
 

@@ -15,6 +15,7 @@ from dadfi_fast.bench import kernels, throughput
 from dadfi_fast.bench.rows import Row, summarise
 from dadfi_fast.cli import bench_providers, bench_scale
 from dadfi_fast.kernels import binding
+from dadfi_fast.protect.assembly import Assembly
 
 Command = Callable[..., Result]
 
@@ -60,7 +61,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[throughput.Setup]:
         return Bench()
 
     monkeypatch.setattr(throughput, "prepare", prepare)
-    monkeypatch.setattr("dadfi_fast.backends.generator_file.load_generator_file", lambda name: name)
     return seen
 
 
@@ -78,8 +78,8 @@ def test_a_table_goes_to_stdout_and_rows_are_appended(
     assert "not measured: torch is not installed" in result.stderr
     assert len([json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]) == 6
     setup = asked[0]
-    assert (setup.photos, setup.count, setup.workers, setup.artifact) == (photos, 5, 3, "g")
-    assert (setup.backend, setup.device, setup.detector.name) == ("auto", "cpu", "none")
+    assert (setup.photos, setup.count, setup.workers) == (photos, 5, 3)
+    assert setup.parts == Assembly(generator="g", backend="auto", device="auto", detector="none")
 
 
 def test_quiet_says_nothing_on_stderr(command: Command, photos: Path, asked: list[throughput.Setup]) -> None:
@@ -128,7 +128,7 @@ def test_all_backends_are_measured_on_the_generator_alone(
     assert result.exit_code == 0, result.stderr
     assert asked == []
     assert "outputs at most 0.5 levels apart (rms 0.01)" in result.stdout
-    wanted = {"photos": photos, "generator": None, "device": "cpu", "presets": ("m",), "repeats": 2}
+    wanted = {"photos": photos, "generator": None, "device": "auto", "presets": ("m",), "repeats": 2}
     assert wanted.items() <= seen[0].items()
 
 
@@ -154,7 +154,10 @@ class TestKernels:
     ) -> None:
         result = command("bench", "kernels", "--batch", 2, "--repeats", 2, "--json", tmp_path / "rows.jsonl")
         assert result.exit_code == 0, result.stderr
-        assert "no kernel runs here (PyTorch finds no NVIDIA GPU): these are the processor's bodies" in result.stderr
+        assert (
+            "no CUDA kernel can run here (PyTorch finds no NVIDIA GPU); measuring the CPU implementations"
+            in result.stderr
+        )
         assert "not measured: torch.compile: no compiler" in result.stderr
         rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
         assert [row["provider"] for row in rows] == ["torch-cpu", *["torch eager-cpu"] * 4]

@@ -35,7 +35,7 @@ def test_a_table_goes_to_stdout_and_rows_are_appended(command: Command, tmp_path
     ("words", "says"),
     [
         pytest.param(["--models", "nobody"], "nobody", id="an unknown model"),
-        pytest.param(["--also", "jpeg:0"], "quality of jpeg", id="no such quality"),
+        pytest.param(["--also", "jpeg:0"], "jpeg quality must be", id="no such quality"),
         pytest.param(["--strength", "0.5"], "0.01", id="far too strong"),
     ],
 )

@@ -62,7 +62,7 @@ def test_the_table_goes_to_stdout_and_the_rest_to_stderr(folders: tuple[Path, Pa
         for model in ("fragile", "sturdy")
     ]
     assert lines[-1].startswith("3 files, 3 faces")
-    assert "checking 3 of 3 files; faces are found by none (named by the user)" in result.stderr
+    assert "checking 3 of 3 files; detector: none (named by the user)" in result.stderr
 
 
 class Network:
@@ -76,7 +76,7 @@ def test_the_frechet_distance_comes_with_its_n(folders: tuple[Path, Path], monke
     monkeypatch.setattr("dadfi_fast.check.result.Inception", Network)
     assert "FID" not in check(folders, "--models", "fragile").stdout
     lines = check(folders, "--models", "fragile", "--fid", "6").stdout.splitlines()
-    assert lines[-2].startswith("Frechet distance (FID) of the fakes: fragile") and "(n = 6)" in lines[-2]
+    assert lines[-2].startswith("Frechet inception distance (FID) of the fakes: fragile") and "(n = 6)" in lines[-2]
     found = json.loads(check(folders, "--models", "fragile", "--fid", "6", "--json").stdout)
     assert found["models"]["fragile"]["fid"] > 0 and found["models"]["fragile"]["fid_n"] == 6
 
@@ -133,11 +133,11 @@ def test_a_sample_is_drawn(folders: tuple[Path, Path]) -> None:
     ("options", "code", "message"),
     [
         (["--models", "fragil"], 2, "did you mean 'fragile'"),
-        (["--also", "jpeg:900"], 2, "whole number from 1 to 100"),
-        (["--sample", "0"], 2, "neither a whole number"),
-        (["--sample", "some"], 2, "neither a whole number"),
+        (["--also", "jpeg:900"], 2, "an integer from 1 to 100"),
+        (["--sample", "0"], 2, "neither an integer"),
+        (["--sample", "some"], 2, "neither an integer"),
         (["--check-min", "90"], 2, "0<=x<=1"),  # a share, not a percentage
-        (["--detector", "nose"], 2, "no detector is called 'nose'"),
+        (["--detector", "nose"], 2, "unknown detector 'nose'"),
     ],
 )
 def test_wrong_usage(folders: tuple[Path, Path], options: list[str], code: int, message: str) -> None:

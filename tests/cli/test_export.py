@@ -66,10 +66,10 @@ def test_the_check_as_json(command: Command, tmp_path: Path, options: tuple[str,
 def test_the_check_as_tables(command: Command, tmp_path: Path) -> None:
     result = command("export", "--to", "onnx", "--half", "--out", tmp_path, "--check", "--layers")
     lines = result.stdout.splitlines()
-    assert lines[3] == "against torch-cpu f32, in levels of 0-255; pixels: values a whole level off"
+    assert lines[3] == "against torch-cpu f32, in levels of 0-255; pixels: share of values that differ by a whole level"
     assert lines[4].split() == ["backend", "judged", "as", "largest", "rms", "pixels", "within"]
     assert lines[5].startswith("onnxruntime-cpu f32  f16")
-    assert "openvino-cpu bf16, on each layer's own scale" in lines
+    assert "openvino-cpu bf16, each layer in its own scale" in lines
     assert len([line for line in lines if line.startswith("blocks.")]) == 3 * 8
 
 
@@ -79,7 +79,7 @@ def test_a_difference_that_is_too_large_fails(
     monkeypatch.setitem(parity.LIMITS, "bf16", (1e-9, 1e-9))
     result = command("export", "--to", "openvino", "--out", tmp_path, "--check")
     assert result.exit_code == 1
-    assert "further from float32 than the precision may be: openvino-cpu bf16" in result.stderr
+    assert "difference from float32 above the limit of its precision: openvino-cpu bf16" in result.stderr
     assert "NO" in result.stdout
 
 
@@ -109,7 +109,7 @@ def test_a_check_that_cannot_be_made_fails(command: Command, tmp_path: Path) -> 
     result = command("export", "--to", "tensorrt-rtx", "--arch", "sm89", "--full", "--out", tmp_path, "--check")
     assert result.exit_code == 1
     assert Path(result.stdout.split()[0]).is_file()  # written all the same
-    assert "nothing here can run it: tensorrt-rtx: " in result.stderr
+    assert "cannot be run on this machine: tensorrt-rtx: " in result.stderr
     assert "no NVIDIA driver" in result.stderr
 
 
@@ -119,9 +119,9 @@ def test_a_check_that_cannot_be_made_fails(command: Command, tmp_path: Path) -> 
         ((), "--to"),
         (("--to", "onyx"), "onnx"),
         (("--to", "onnx", "--arch", "sm89"), "--arch is for tensorrt-rtx"),
-        (("--to", "onnx", "--layers"), "belong to --check"),
+        (("--to", "onnx", "--layers"), "--layers and --photos need --check"),
         (("--to", "openvino", "--fused"), "--fused is for onnx and tensorrt"),
-        (("--to", "openvino", "--check", "--layers"), "--layers is for --to onnx"),
+        (("--to", "openvino", "--check", "--layers"), "--layers needs --to onnx"),
         (("--to", "onnx", "--generator", "generator-x"), "generator-x"),
     ],
 )
@@ -135,4 +135,4 @@ def test_wrong_usage(command: Command, tmp_path: Path, options: tuple[str, ...],
 def test_what_is_not_installed_is_told(command: Command, tmp_path: Path) -> None:
     result = command("export", "--to", "tensorrt", "--out", tmp_path)
     assert result.exit_code == 2
-    assert "tensorrt is not installed; run: pip install 'dadfi-fast[tensorrt]'" in result.stderr
+    assert "tensorrt is not installed. Run: pip install 'dadfi-fast[tensorrt]'" in result.stderr

@@ -119,7 +119,7 @@ def test_version(command: Command) -> None:
 def test_an_unknown_command_is_wrong_usage(command: Command, typed: str, hint: str | None) -> None:
     done = command(typed)
     assert done.exit_code == 2 and not done.stdout
-    assert f"There is no command {typed!r}." in done.stderr
+    assert f"Unknown command {typed!r}." in done.stderr
     assert hint is None or hint in done.stderr
 
 

@@ -89,9 +89,9 @@ def test_verify_names_every_file_that_differs(weights: Path) -> None:
     result = run("verify")
     assert result.exit_code == 1
     assert result.stdout.splitlines() == ["seer: ok"]
-    assert "fragile.onnx is not the file of its card" in result.stderr
+    assert "fragile.onnx does not match its card" in result.stderr
     assert "sturdy.onnx is missing" in result.stderr
-    assert "2 of 3 models are not what their cards say: fragile, sturdy" in result.stderr
+    assert "2 of 3 models do not match their cards: fragile, sturdy" in result.stderr
 
 
 def test_verify_takes_names(weights: Path) -> None:
@@ -112,7 +112,7 @@ def test_added_models_are_verified(added: Path) -> None:
     (added / "sturdy.onnx").write_bytes(b"other")
     result = run("verify")
     assert result.exit_code == 1 and result.stdout.splitlines() == ["fragile: ok", "seer: ok", "sturdy: ok"]
-    assert "add it again (models add --force)" in result.stderr
+    assert "Add it again (models add --force)" in result.stderr
 
 
 def test_without_models_there_is_nothing_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ def test_a_name_is_given_once(command: Command, added: Path, tmp_path: Path) -> 
     other = stargan_file(tmp_path / "other.ckpt", c_dim=3)
     words = ("models", "add", "mine", other, "--image-size", 32, "--attributes", "Male, Young,Bald")
     result = command(*words)
-    assert result.exit_code == 2 and "there is a model called mine" in result.stderr
+    assert result.exit_code == 2 and "a model named mine already exists" in result.stderr
     assert model_card.read_card(added / "mine.md").image_size == 64
     assert command(*words, "--half", "--force").exit_code == 0
     facts = model_card.read_card(added / "mine.md")
@@ -108,7 +108,7 @@ def test_references_become_styles(command: Command, home: Path, tmp_path: Path) 
     folder = tmp_path / "women"
     for name in ("c.png", "a.png", "b.png"):
         picture(folder / name)
-    (folder / "0.txt").write_text("no picture")
+    (folder / "0.txt").write_text("not an image")
     file, man = stargan2_file(tmp_path / "nets_ema.ckpt"), picture(tmp_path / "man.png")
     result = command("models", "add", "v2", file, "--reference", folder, "--reference", man)
     assert result.exit_code == 0, result.stderr
@@ -149,22 +149,22 @@ def missing(path: Path) -> Path:
 
 #: Name, how the file is made, options, exit code, words of the message.
 BAD = [
-    ("x", missing, [], 2, "there is no file"),
+    ("x", missing, [], 2, "does not exist"),
     ("x", with_code, ["--image-size", "64"], 1, r"is refused: it holds more than tensors, and loading it would call"),
-    ("x", cut, ["--image-size", "64"], 1, "is cut short or damaged"),
+    ("x", cut, ["--image-size", "64"], 1, "is truncated or damaged"),
     ("x", written(b"<html>"), [], 1, "is not a checkpoint of PyTorch or TensorFlow"),
     ("x", written(b""), [], 1, "is empty"),
-    ("x", stargan_file, [], 2, "give --image-size N"),
+    ("x", stargan_file, [], 2, "Pass --image-size N"),
     ("x", stargan_file, ["--image-size", "66"], 2, "must be a multiple of 4"),
     ("x", stargan_file, ["--image-size", "8"], 2, "'--image-size': 8 is not in the range"),
     ("x", stargan_file, ["--image-size", "64", "--attributes", "Male"], 2, "the file has 5 attributes"),
-    ("x", stargan2_file, ["--reference", "empty"], 2, "there is no picture in this folder"),
-    ("x", stargan2_file, ["--reference", "text.png"], 2, "--reference text.png: this is no picture"),
+    ("x", stargan2_file, ["--reference", "empty"], 2, "no image in this folder"),
+    ("x", stargan2_file, ["--reference", "text.png"], 2, "--reference text.png: not a supported image file"),
     ("x", stargan2_file, ["--reference", "picture.png"], 2, "once for each domain, in this order: female, male"),
-    ("stargan-64", stargan_file, ["--image-size", "64", "--force"], 2, "is the name of a model that ships"),
-    ("StarGAN-64", stargan_file, ["--image-size", "64"], 2, "is the name of a model that ships"),
-    ("../x", stargan_file, ["--image-size", "64"], 2, "'../x' cannot be a model's name"),
-    (".x", stargan_file, ["--image-size", "64"], 2, "cannot be a model's name"),
+    ("stargan-64", stargan_file, ["--image-size", "64", "--force"], 2, "is the name of a bundled model"),
+    ("StarGAN-64", stargan_file, ["--image-size", "64"], 2, "is the name of a bundled model"),
+    ("../x", stargan_file, ["--image-size", "64"], 2, "'../x' is not a valid model name"),
+    (".x", stargan_file, ["--image-size", "64"], 2, "is not a valid model name"),
 ]
 
 
@@ -175,7 +175,7 @@ def test_what_cannot_be_added_is_told_and_leaves_nothing(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("not an image")
     picture(tmp_path / "picture.png")
     result = command("models", "add", name, make(tmp_path / "x.ckpt"), *options)
     assert result.exit_code == code
@@ -199,7 +199,7 @@ def test_a_folder_that_cannot_be_written_to_is_told(command: Command, home: Path
     home.write_text("a file is in the way")
     result = command("models", "add", "x", stargan_file(tmp_path / "G.ckpt"), "--image-size", 32)
     assert result.exit_code == 1
-    assert "cannot be written to" in result.stderr and "set DADFI_MODELS to another folder" in result.stderr
+    assert "cannot write to" in result.stderr and "set DADFI_MODELS to another folder" in result.stderr
 
 
 def test_what_was_there_stays_if_it_cannot_be_replaced(tmp_path: Path) -> None:
@@ -216,4 +216,4 @@ def test_an_onnx_file_that_differs_is_not_added(
     monkeypatch.setattr(models_add, "TOLERANCE", 1e-12)
     result = command("models", "add", "x", stargan_file(tmp_path / "G.ckpt"), "--image-size", 32, "--half")
     assert result.exit_code == 1
-    assert "gives other pictures" in result.stderr and list(home.iterdir()) == []
+    assert "gives different images" in result.stderr and list(home.iterdir()) == []

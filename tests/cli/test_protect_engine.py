@@ -128,9 +128,9 @@ def protect(command: Command, tmp_path: Path, smooth: Callable[[int, int], UInt8
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--ray-address", "10.0.0.1:6379"), "--ray-address is for --engine ray"),
-        (("--processes", "0"), "neither 'auto' nor a whole number"),
-        (("--processes", "2", "--profile", "trace.json"), "--profile looks at one process"),
+        (("--ray-address", "10.0.0.1:6379"), "--ray-address needs --engine ray"),
+        (("--processes", "0"), "neither 'auto' nor an integer"),
+        (("--processes", "2", "--profile", "trace.json"), "--profile covers a single process"),
         (("--engine", "rya"), "Did you mean 'ray'"),
     ],
 )
@@ -167,8 +167,8 @@ def test_into_a_store(protect: Command, memory: str) -> None:
 def test_by_two_processes(protect: Command, tmp_path: Path) -> None:
     result = protect("--json", "--processes", 2)
     assert result.exit_code == 0 and json.loads(result.stdout)["written"] == 5
-    assert "generator-s on 2 workers of 1 thread; faces by none" in result.stderr
-    assert "workers run openvino" in result.stderr and "5 photos in" in result.stderr
+    assert "generator-s on 2 workers of 1 thread; detector: none" in result.stderr
+    assert "workers: openvino" in result.stderr and "5 photos in" in result.stderr
     again = protect("--json")
     assert json.loads(again.stdout)["done"] == 5  # whoever made them
 

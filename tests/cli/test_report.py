@@ -106,7 +106,7 @@ def protect(command: Command, tmp_path: Path, smooth: Callable[[int, int], UInt8
     for folder in ("one", "two"):
         (tmp_path / "in" / folder).mkdir(parents=True)
         Image.fromarray(smooth(60, 80)).save(tmp_path / "in" / folder / "a.png")
-    (tmp_path / "in" / "note.jpg").write_text("no picture")
+    (tmp_path / "in" / "note.jpg").write_text("not an image")
 
     def run(*arguments: object) -> Result:
         return command("protect", tmp_path / "in", "--out", tmp_path / "out", "--detector", "none", *arguments)
@@ -126,7 +126,7 @@ def test_protect_writes_the_page(protect: Command, tmp_path: Path) -> None:
 def test_protect_without_a_check_has_nothing_to_report(protect: Command, tmp_path: Path) -> None:
     result = protect("--report", tmp_path / "page.html", "--check", "0")
     assert result.exit_code == 2
-    assert "leave out --check 0" in result.stderr
+    assert "Remove --check 0" in result.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -129,8 +129,8 @@ def test_train_widens_what_it_starts_from(command: Command, data: list[str], mod
     ("extra", "message"),
     [
         (["--set", "lambda_distorsion=1"], "did you mean 'lambda_distortion'"),
-        (["--set", "steps"], "not KEY=VALUE"),
-        (["--recipe", "released"], "there are: initiative, mse, paper, release"),
+        (["--set", "steps"], "not of the form KEY=VALUE"),
+        (["--recipe", "released"], "Available: initiative, mse, paper, release"),
     ],
     ids=["unknown setting", "no value", "unknown recipe"],
 )

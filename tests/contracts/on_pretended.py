@@ -1,4 +1,4 @@
-"""Attacks against deepfake models on another device than the processor; `tests.test_pretend` runs this."""
+"""Attacks against deepfake models on another device than the CPU; `tests.test_pretend` runs this."""
 
 from __future__ import annotations
 

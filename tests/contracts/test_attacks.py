@@ -181,7 +181,7 @@ def test_says_what_is_missing(name: str) -> None:
 
 
 def test_says_that_pictures_are_missing(targets: list[Target]) -> None:
-    with pytest.raises(UsageError, match="needs pictures to train on"):
+    with pytest.raises(UsageError, match="needs training images"):
         make("cmua", AttackInputs(Budget(), targets))
 
 

@@ -87,6 +87,6 @@ class TestContract:
 
 
 def test_every_backend_is_in_the_table() -> None:
-    """Those that run on a processor; what runs on a GPU only has tests of its own (tests/backends)."""
+    """Those that run on a CPU; what runs on a GPU only has tests of its own (tests/backends)."""
     assert {case.values[0] for case in CASES} == {name for name in BACKENDS if "cpu" in BACKENDS[name]().devices}
     assert {name for name in BACKENDS if "cpu" not in BACKENDS[name]().devices} == {"tensorrt", "tensorrt-rtx"}

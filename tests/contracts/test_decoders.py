@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from dadfi_fast.errors import PhotoError
+from dadfi_fast.images import icc
 from dadfi_fast.images.decode import decode, open_picture, recognise
 from dadfi_fast.images.decode.pillow import PillowDecoder
 from dadfi_fast.images.decode.simplejpeg import JpegDecoder
@@ -110,7 +111,7 @@ def test_all_see_the_same_photo(decoded: Decode, name: str) -> None:
 
 
 def test_metadata_come_along(decoded: Decode) -> None:
-    packet, profile = b"<x/>", b"profile" * 9
+    packet, profile = b"<x/>", icc.profile(icc.SRGB, (2.2,), "a display")
     found = decoded(with_metadata(picture(), Metadata(xmp=packet, icc=profile, dpi=(72, 72))))
     assert (found.metadata.xmp, found.metadata.icc, found.metadata.dpi) == (packet, profile, (72, 72))
 
@@ -128,7 +129,6 @@ BAD = {
     "cut off in the header": picture()[:100],
     "cut off after a third": picture()[: len(picture()) // 3],
     "cut off at 9/10": picture()[: len(picture()) * 9 // 10],
-    "without its end": picture()[:-2],
     "half of it, and the end": picture()[: len(picture()) // 2] + b"\xff\xd9",
     "progressive, cut off": picture(progressive=True)[:1500],
     "zeros in place of the scan": picture()[: picture().index(b"\xff\xda")] + bytes(2000),

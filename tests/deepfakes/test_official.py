@@ -85,7 +85,7 @@ def test_a_published_file_tells_its_size(tmp_path: Path, monkeypatch: pytest.Mon
     assert (found.image_size, found.known) == (128, True)
     assert not any("published" in note for note in found.notes)
     assert read_official(path, Wishes(128)).image_size == 128
-    with pytest.raises(UsageError, match="the published file for 128 px; leave --image-size out"):
+    with pytest.raises(UsageError, match=r"the published size of 128 px. Remove --image-size"):
         read_official(path, Wishes(256))
 
 
@@ -200,7 +200,9 @@ def _named(generator: stgan.Generator, width: int) -> stgan.Generator:
 
 def test_half_of_a_pair_is_told(pair: Path) -> None:
     Path(f"{pair}.data-00000-of-00001").unlink()
-    with pytest.raises(UsageError, match=r"half of a TensorFlow checkpoint; Epoch_.*data-00000-of-00001 is not beside"):
+    with pytest.raises(
+        UsageError, match=r"half of a TensorFlow checkpoint; Epoch_.*data-00000-of-00001 is missing from its folder"
+    ):
         read_official(pair)
 
 
@@ -224,21 +226,21 @@ def of_other_shape(path: Path) -> Path:
 
 
 REFUSED: list[tuple[str, Callable[[Path], object], Wishes, type[Exception], str]] = [
-    ("no file", lambda path: path, Wishes(), UsageError, "there is no file .*x.ckpt"),
-    ("unknown size", stargan_file, Wishes(), UsageError, "give --image-size N"),
+    ("no file", lambda path: path, Wishes(), UsageError, "x.ckpt does not exist"),
+    ("unknown size", stargan_file, Wishes(), UsageError, "Pass --image-size N"),
     ("size that does not fit", stargan_file, Wishes(66), UsageError, "must be a multiple of 4"),
     (
         "unknown attributes",
         lambda path: stargan_file(path, 8),
         Wishes(64),
         UsageError,
-        "the file has 8 attributes; name them in its order with --attributes",
+        "the file has 8 attributes. List their names in order with --attributes",
     ),
     ("too few names", stargan_file, Wishes(64, ("Male",)), UsageError, "the file has 5 attributes"),
     ("one name twice", stargan_file, Wishes(64, ("Male",) * 5), UsageError, "the file has 5 attributes"),
     ("references", stargan_file, Wishes(64, references=[[]]), UsageError, "family stargan, which takes no --reference"),
     ("domains", lambda path: saved(nets(3), path), Wishes(), UsageError, "the file has 3 domains"),
-    ("size of v2", lambda path: saved(nets(), path), Wishes(64), UsageError, "for 32 px; leave --image-size out"),
+    ("size of v2", lambda path: saved(nets(), path), Wishes(64), UsageError, "for 32 px. Remove --image-size"),
     (
         "one reference",
         lambda path: saved(nets(), path),
@@ -246,8 +248,14 @@ REFUSED: list[tuple[str, Callable[[Path], object], Wishes, type[Exception], str]
         UsageError,
         "once for each domain, in this order: female, male",
     ),
-    ("discriminator", discriminator, Wishes(64), WeightsError, "is a StarGAN's discriminator; give the generator"),
-    ("other shapes", of_other_shape, Wishes(64), WeightsError, "looks like StarGAN, but its names or shapes are"),
+    ("discriminator", discriminator, Wishes(64), WeightsError, "is the discriminator of a StarGAN. Pass the generator"),
+    (
+        "other shapes",
+        of_other_shape,
+        Wishes(64),
+        WeightsError,
+        "looks like StarGAN, but its parameter names or shapes differ",
+    ),
     (
         "a name is missing",
         without("generator", "to_rgb.2.bias"),
@@ -267,9 +275,9 @@ REFUSED: list[tuple[str, Callable[[Path], object], Wishes, type[Exception], str]
         lambda path: saved({"layer1.weight": torch.rand(2)}, path),
         Wishes(),
         WeightsError,
-        r"of no family that is known here \(it holds layer1.weight, ...\)",
+        r"is not a checkpoint of a known family \(it contains layer1.weight, ...\)",
     ),
-    ("nothing", lambda path: saved({}, path), Wishes(), WeightsError, "it holds nothing"),
+    ("nothing", lambda path: saved({}, path), Wishes(), WeightsError, "it contains nothing"),
 ]
 
 
@@ -286,7 +294,9 @@ def test_what_does_not_fit_is_refused(
 
 def test_a_published_name_with_another_size_is_no_published_file(tmp_path: Path) -> None:
     path = stargan_file(tmp_path / "200000-G.ckpt")
-    with pytest.raises(WeightsError, match=r"bytes; the published file of this name has 33,764,594: download it again"):
+    with pytest.raises(
+        WeightsError, match=r"bytes; the published file of this name has 33,764,594\. Download it again"
+    ):
         read_official(path, Wishes(64))
 
 

@@ -120,9 +120,9 @@ def test_a_folder_without_models_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: (folder / "m.onnx").write_bytes(b"other"), "not the file of its card"),
+        (lambda folder: (folder / "m.onnx").write_bytes(b"other"), "does not match its card"),
         (lambda folder: (folder / "m.onnx").unlink(), "is missing"),
-        (lambda folder: _edit(folder / "m.md", "labels", "tags"), "does not say which attributes"),
+        (lambda folder: _edit(folder / "m.md", "labels", "tags"), "does not list the model's attributes"),
     ],
     ids=["changed", "missing", "no labels"],
 )

@@ -52,14 +52,18 @@ def zip_of(name: str) -> Callable[[Path], None]:
 
 
 BAD: list[tuple[str, Callable[[Path], object], str]] = [
-    ("empty", lambda path: path.write_bytes(b""), "is empty; download it again"),
+    ("empty", lambda path: path.write_bytes(b""), "is empty. Download it again"),
     ("text", lambda path: path.write_text("<html>quota exceeded</html>"), "is not a checkpoint of PyTorch"),
     ("text that looks like a pickle", lambda path: path.write_text("cposix\nsystem\n."), "is not a checkpoint of"),
-    ("zip cut short", truncated(zipped=True), "is cut short or damaged"),
-    ("pickle cut short", truncated(zipped=False), "is cut short, damaged or no checkpoint"),
-    ("zip of a download", zip_of("models/200000-G.ckpt"), "unpack it, and give the checkpoint inside"),
-    ("plain pickle", lambda path: path.write_bytes(pickle.dumps({"a": 1})), "is cut short, damaged or no checkpoint"),
-    ("TorchScript", zip_of("model/constants.pkl"), "TorchScript archive, which holds code"),
+    ("zip cut short", truncated(zipped=True), "is truncated or damaged"),
+    ("pickle cut short", truncated(zipped=False), "is truncated, damaged or not a checkpoint"),
+    ("zip of a download", zip_of("models/200000-G.ckpt"), "Unpack it and pass the checkpoint inside"),
+    (
+        "plain pickle",
+        lambda path: path.write_bytes(pickle.dumps({"a": 1})),
+        "is truncated, damaged or not a checkpoint",
+    ),
+    ("TorchScript", zip_of("model/constants.pkl"), "TorchScript archive, which contains code"),
     ("a list", saved([torch.rand(2)]), "holds a list, not weights by name"),
     ("a number", saved({"net": {"step": 3}}), r"more than tensors \(net/step is a int\)"),
     ("not finite", saved({"net": {"a": torch.tensor([1.0, float("nan")])}}), "net/a has values that are not finite"),
@@ -90,14 +94,14 @@ def test_what_holds_no_weights_is_refused(tmp_path: Path, make: Callable[[Path],
 def test_code_is_named_and_not_run(tmp_path: Path, write: Callable[[object, Path], object]) -> None:
     path, trace = tmp_path / "x.ckpt", tmp_path / "trace"
     write({"weight": Bomb(trace)}, path)
-    with pytest.raises(WeightsError, match=r"is refused: .* would call (posix|nt)\.mkdir; ask for"):
+    with pytest.raises(WeightsError, match=r"is refused: .* would call (posix|nt)\.mkdir\. Get a file"):
         read_tensors(path)
     assert not trace.exists()
 
 
 def test_a_whole_module_is_refused(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(1, 1), tmp_path / "x.pt")
-    with pytest.raises(WeightsError, match=r"would call torch\.nn\.modules\.linear\.Linear; ask for .* state dict"):
+    with pytest.raises(WeightsError, match=r"would call torch\.nn\.modules\.linear\.Linear\. Get a file .* state dict"):
         read_tensors(tmp_path / "x.pt")
 
 

@@ -110,10 +110,10 @@ def test_what_is_finished_is_not_measured_again(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"limits": {"step": 3}}, "no setting ceiling.step"),
+        ({"limits": {"step": 3}}, "unknown setting ceiling.step"),
         ({"limits": {"steps": "many"}}, "cannot be 'many'"),
-        ({"limits": {"bounds": ["loud"]}}, "'loud' is no bound"),
-        ({"limits": {"adversaries": ["A9"]}}, "no adversary 'A9'"),
+        ({"limits": {"bounds": ["loud"]}}, "invalid bound 'loud'"),
+        ({"limits": {"adversaries": ["A9"]}}, "unknown adversary 'A9'"),
         ({"limits": {"edits": ["Bald"]}}, "has none of the edits Bald"),
         ({"train": ()}, "--train"),
     ],

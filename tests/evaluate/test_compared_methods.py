@@ -31,7 +31,7 @@ def test_all_that_can_be_made_take_part(asked: Asked) -> None:
     made_beforehand = {"cmua", "moma", "initiative", "mse"}
     assert names[-1] == "stripes" and set(names[:-1]) == set(ATTACKS) - made_beforehand - {"dadfi"}
     assert set(found.absent) == made_beforehand
-    assert "- cmua does not take part: attack cmua needs pictures to train on" in found.text
+    assert "- cmua does not take part: attack cmua needs training images" in found.text
 
 
 def test_what_is_made_beforehand_is_made_on_other_pictures(asked: Asked, others: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_universal_perturbation_from_a_file(asked: Asked, tmp_path: Path) -> N
     np.save(path, np.full((3, 8, 8), 0.01))
     found = gathered(asked(methods=("cmua",), watermark=path))
     attack = found.methods[0].attack
-    assert not found.arrays  # it is there already
+    assert not found.arrays  # already exists
     assert isinstance(attack, Watermark) and attack.pattern.dtype == np.float32
     assert attack(np.zeros((2, 3, 16, 16), np.float32)) == pytest.approx(0.01)
 
@@ -68,9 +68,9 @@ def test_a_file_that_is_none(asked: Asked, tmp_path: Path, array: Any) -> None:
     [
         ({"methods": ("pdg",)}, "did you mean 'pgd'"),
         ({"options": {"pdg": {}}}, "did you mean 'pgd'"),
-        ({"methods": ("cmua",)}, "needs pictures to train on"),
+        ({"methods": ("cmua",)}, "needs training images"),
         ({"methods": ("mse",)}, "needs its generator"),
-        ({"methods": ("pgd",), "options": {"pgd": {"stepps": 3}}}, "attack pgd does not take stepps"),
+        ({"methods": ("pgd",), "options": {"pgd": {"stepps": 3}}}, "attack pgd does not accept stepps"),
     ],
 )
 def test_what_is_named_must_be_possible(asked: Asked, changes: Any, message: str) -> None:
@@ -85,7 +85,7 @@ def test_a_generator_stands_for_the_attack_of_its_name(asked: Asked, stripes: Pa
 
 
 def test_pictures_that_are_judged_are_not_trained_on(asked: Asked, faces: Path) -> None:
-    with pytest.raises(UsageError, match="--train names pictures that --data names too"):
+    with pytest.raises(UsageError, match="--train and --data overlap"):
         gathered(asked(train=(faces,)))
 
 

@@ -54,7 +54,7 @@ def test_what_cannot_be_loaded(asked: Callable[..., Any], changes: Any, error: A
 
 
 def test_two_of_one_name_are_refused(asked: Callable[..., Any], stripes: Path) -> None:
-    with pytest.raises(UsageError, match=r"2 generators are called 'stripes'.*LABEL=stripes"):
+    with pytest.raises(UsageError, match=r"2 generators are named 'stripes'.*LABEL=stripes"):
         generators(asked(generators=(str(stripes), str(stripes))))
 
 

@@ -71,7 +71,7 @@ def test_facts_name_what_was_used(asked: Asked) -> None:
 def test_a_damaged_picture_is_named(asked: Asked, faces: Path) -> None:
     data = (faces / "60.png").read_bytes()
     (faces / "bad.png").write_bytes(data[: len(data) // 2])
-    refused = pytest.raises(DataError, match=r"bad\.png.*take the picture out")
+    refused = pytest.raises(DataError, match=r"bad\.png.*Remove the image")
     with open_protocol(asked()) as protocol, refused, protocol.written(protocol.unchanged()):
         pass
 

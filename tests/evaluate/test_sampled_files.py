@@ -62,5 +62,5 @@ def test_what_is_no_data(tmp_path: Path, table: Path) -> None:
         drawn(table, out=tmp_path / "o")
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(DataError, match="no picture found in"):
+    with pytest.raises(DataError, match="no image found in "):
         drawn(empty, out=tmp_path / "p")

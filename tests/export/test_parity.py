@@ -175,5 +175,5 @@ class TestCrops:
     def test_photos_without_a_face(self, tmp_path: Path) -> None:
         Image.new("RGB", (200, 200)).save(tmp_path / "black.png")
         (tmp_path / "notes.txt").write_text("no photo")
-        with pytest.raises(UsageError, match="no face was found"):
+        with pytest.raises(UsageError, match="no face found"):
             parity.photo_crops(tmp_path)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -62,7 +63,9 @@ class Planted(Detector):
     ("faces", "size", "passes", "found"),
     [
         (((0.2, 0.2, 0.4),), (1000, 2000), [160], 1),  # a portrait: once
-        (((0.2, 0.2, 0.2),), (1000, 2000), [160, 320], 1),  # too small for the first pass to end it
+        (((0.2, 0.2, 0.2),), (1000, 2000), [160, 320, 1200], 1),  # no portrait: small ones may hide, so a fine one
+        (((0.2, 0.2, 0.3), (0.7, 0.2, 0.03)), (1500, 2000), [160, 320, 1200], 2),  # it does not hide beside a large one
+        (((0.2, 0.2, 0.2),), (300, 500), [160, 320], 1),  # what is fine enough is not searched again
         (((0.2, 0.2, 0.1),), (1000, 2000), [160, 320, 640, 1280], 1),  # a small face: all passes
         (((0.2, 0.2, 0.4), (0.7, 0.2, 0.1)), (2000, 1500), [160, 320, 640, 1280], 2),  # one small face is enough
         (((0.2, 0.2, 0.4), (0.7, 0.2, 0.04)), (2000, 1500), [160], 1),  # it hides behind a portrait
@@ -149,7 +152,7 @@ class TestLibFaceDetection:
     def test_a_library_with_another_network_runs_itself(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(libfacedetection, "weights_in", lambda _: None)
         assert libfacedetection.LibFaceDetection().runner == "library"
-        with pytest.raises(BackendMissing, match="leave out the runner"):
+        with pytest.raises(BackendMissing, match="Remove the runner"):
             libfacedetection.LibFaceDetection(runner="openvino")
 
     @pytest.mark.parametrize("picture", ["portrait.jpg", "group.jpg", "no-face.jpg"])
@@ -231,3 +234,81 @@ def test_libfacedetection_missing_names_the_ways_out(monkeypatch: pytest.MonkeyP
 
 def test_the_table_lists_all() -> None:
     assert list(DETECTORS) == ["libfacedetection", "yunet", "none"]
+
+
+class Spots(Detector):
+    """Finds squares of one colour, where they have at least 20 pixels, in whatever is searched."""
+
+    name: ClassVar[str] = "spots"
+
+    def __init__(self) -> None:
+        self.sizes: list[tuple[int, int]] = []
+
+    @classmethod
+    def missing(cls, model: Path | None) -> str | None:
+        return None
+
+    def find(self, pixels: UInt8) -> list[Face]:
+        self.sizes.append(pixels.shape[:2])
+        _, _, spots, _ = cv2.connectedComponentsWithStats((pixels[..., 0] > 128).astype(np.uint8))
+        return [Face(x, y, x + w, y + h, 0.8) for x, y, w, h, _ in spots[1:].tolist() if min(w, h) >= 20]
+
+
+def spotted(height: int, width: int, *spots: tuple[int, int, int]) -> UInt8:
+    """A black picture with white squares: x, y, side."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    for x, y, side in spots:
+        pixels[y : y + side, x : x + side] = 255
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("size", "spots"),
+    [
+        ((3000, 4000), [(10, 10, 40), (3950, 2950, 40), (1990, 1490, 40)]),
+        ((4000, 6000), [(x, 2000, 40) for x in range(100, 5900, 190)]),  # wherever tiles meet
+        ((500, 6000), [(x, 200, 90) for x in range(100, 5900, 410)]),
+        ((4000, 6000), [(100, 100, 1800), (3000, 3000, 40)]),  # a large one hides none
+        ((3000, 4000), [(100, 100, 400), (900, 900, 170), (2000, 2000, 100), (3000, 2500, 60)]),
+    ],
+)
+def test_small_faces_are_found_once_in_large_photos(size: tuple[int, int], spots: list[tuple[int, int, int]]) -> None:
+    detector = Spots()
+    found = sorted((face.x0, face.y0, face.x1) for face in detector(spotted(*size, *spots)))
+    expected = sorted((float(x), float(y), float(x + side)) for x, y, side in spots)
+    assert len(found) == len(expected)
+    assert np.allclose(found, expected, atol=15)
+    assert max(max(each) for each in detector.sizes) <= 1280  # never all of a large photo at once
+
+
+@pytest.mark.parametrize(
+    ("small_faces", "spots", "found", "from_size"),
+    [
+        ("auto", [(100, 100, 1000), (2500, 1000, 40)], 1, 390),  # a portrait, and what hides beside it
+        ("always", [(100, 100, 1000), (2500, 1000, 40)], 2, 40),
+        ("auto", [(100, 100, 700), (2500, 1000, 40)], 2, 40),
+        ("never", [(100, 100, 700), (2500, 1000, 40)], 1, 195),
+        ("never", [(2500, 1000, 40)], 0, 49),
+        ("auto", [], 0, 40),
+    ],
+)
+def test_what_may_have_been_missed_is_known(
+    small_faces: str, spots: list[tuple[int, int, int]], found: int, from_size: int
+) -> None:
+    detector = Spots()
+    detector.small_faces = small_faces
+    faces = detector(spotted(1500, 2600, *spots))
+    assert len(faces) == found
+    assert detector.faces_from(faces, 1500, 2600) == from_size
+
+
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("place", [(30, 40), (2480, 1800), (3700, 2700)])
+def test_a_face_of_forty_pixels_in_a_large_photo(name: str, examples: Path, place: tuple[int, int]) -> None:
+    portrait = Image.open(examples / "portrait.jpg").convert("RGB")
+    (face,) = real(name)(np.asarray(portrait))
+    scale = 40 / max(face.width, face.height)
+    photo = Image.new("RGB", (4000, 3000), (120, 130, 140))
+    photo.paste(portrait.resize((round(portrait.width * scale), round(portrait.height * scale))), place)
+    (found,) = real(name)(np.asarray(photo))
+    assert abs(found.x0 - place[0] - face.x0 * scale) < 20 and 25 < max(found.width, found.height) < 60

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, JpegImagePlugin
+from PIL import Image, ImageCms, JpegImagePlugin
 
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.images.decode import decode, open_picture
@@ -105,7 +105,11 @@ def test_sixteen_bits_stay(channels: int, suffix: str, form: str) -> None:
     assert Image.open(io.BytesIO(found)).format == form
 
 
-META = {"icc": b"an ICC profile" * 9, "xmp": b"<x:xmpmeta>caption</x:xmpmeta>", "dpi": (300.0, 300.0)}
+META = {
+    "icc": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+    "xmp": b"<x:xmpmeta>caption</x:xmpmeta>",
+    "dpi": (300.0, 300.0),
+}
 
 
 @pytest.mark.parametrize(
@@ -170,5 +174,16 @@ def test_pngs_become_full_colour_jpegs(encoded: Make) -> None:
 
 
 def test_what_a_codec_refuses_is_told(encoded: Make) -> None:
-    with pytest.raises(PhotoError, match="cannot be written as WEBP"):
+    with pytest.raises(PhotoError, match="cannot write it as WEBP"):
         again(encoded("PNG", size=(1, 17000)), form="webp")
+
+
+def test_a_bmp_keeps_alpha_and_resolution(smooth: Callable[[int, int], UInt8]) -> None:
+    from dadfi_fast.images.bmp import with_alpha
+
+    fade = np.tile(np.arange(31, dtype=np.uint8) * 8, (20, 1))
+    data = with_alpha(smooth(20, 31), fade, (300.0, 150.0))
+    for each in (data, again(data)):
+        image = Image.open(io.BytesIO(each))
+        assert image.mode == "RGBA" and image.info["dpi"] == pytest.approx((300, 150), abs=0.1)
+        assert np.array_equal(np.asarray(image), np.dstack((smooth(20, 31), fade)))

@@ -93,3 +93,40 @@ def test_a_block_that_pillow_wrote() -> None:
     Image.new("RGB", (8, 8)).save(buffer, "JPEG", exif=made)
     found = exif.cleaned(Image.open(buffer).info["exif"])
     assert found is not None and read(found)[0x0112] == 1 and read(found)[0x010F] == "CameraX"
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_every_directory_behind_the_first_goes(exif_block: Block, order: str, encoded: Block) -> None:
+    """Strips that are not compressed, as some cameras' thumbnails are, and a third directory."""
+    pixels = bytes(range(1, 251)) * 4
+    block = bytearray(exif_block(order=order))
+    link = exif._Block(bytes(block)).link(8)
+    at = len(block)
+    struct.pack_into(order + "I", block, link, at)
+    for number in (1, 2):
+        end = at + 2 + 24 + 4
+        block += struct.pack(order + "H", 2) + struct.pack(order + "HHII", 0x0111, 4, 1, end)
+        block += struct.pack(order + "HHII", 0x0117, 4, 1, len(pixels))
+        at = end + len(pixels)
+        block += struct.pack(order + "I", at if number == 1 else 0) + pixels
+    found = exif.cleaned(bytes(block))
+    assert found is not None and pixels[:50] not in found
+    assert read(found)[0x010F] == "CameraX" and found.index(MAKER) == exif_block(order=order).index(MAKER)
+
+
+def test_previews_in_maker_notes_are_blanked_in_place(encoded: Block) -> None:
+    preview = encoded(size=(24, 24))
+    made = Image.Exif()
+    made[0x010F] = "CameraX"
+    made.get_ifd(0x8769)[0x927C] = b"NOTES\0" + preview + b"behind"
+    block = made.tobytes()[6:]
+    found = exif.cleaned(block)
+    assert found is not None and len(found) == len(block)
+    assert found == block.replace(preview, bytes(len(preview)))
+
+
+def test_xmp_and_photoshop_in_exif_would_escape(exif_block: Block) -> None:
+    made = Image.Exif()
+    made[0x010F], made[700] = "CameraX", b"<x exif:GPSLatitude='51'/>"
+    found = exif.cleaned(made.tobytes()[6:])
+    assert found is not None and b"GPSLatitude" not in found and read(found)[0x010F] == "CameraX"

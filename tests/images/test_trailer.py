@@ -62,7 +62,7 @@ def found(data: bytes) -> Trailer:
 def test_a_film(encoded: Make) -> None:
     picture = encoded()
     trailer = found(motion_photo(picture))
-    assert trailer.data == FILM and trailer.what == "a film (0.0 MB)"
+    assert trailer.data == FILM and trailer.what == "video (0.0 MB)"
     assert found(picture + FILM).data == FILM  # also where nothing announces it
 
 
@@ -71,13 +71,13 @@ def test_further_pictures(encoded: Make, order: str) -> None:
     first, *others = (encoded(size=(20 + n, 30)) for n in range(3))
     data = pictures(first, *others, order=order)
     assert found(data).data == b"".join(others)
-    assert found(data).what == "2 further pictures (0.0 MB)"
+    assert found(data).what == "2 images (0.0 MB)"
     with Image.open(io.BytesIO(data)) as image:  # Pillow reads our test file as we do
         assert image.n_frames == 3  # type: ignore[attr-defined]
 
 
 def test_a_film_behind_further_pictures(encoded: Make) -> None:
-    assert found(pictures(encoded(), encoded()) + FILM).what == "a film and a further picture (0.0 MB)"
+    assert found(pictures(encoded(), encoded()) + FILM).what == "video and image (0.0 MB)"
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}], ids=str)
@@ -104,7 +104,7 @@ def test_an_index_that_promises_too_much_is_not_believed(encoded: Make) -> None:
     data = pictures(encoded(), encoded())
     at = data.index(struct.pack("<HHI", 0xB002, 7, 32)) + 4
     trailer = found(data[:at] + b"\xff" * 4 + data[at + 4 :])  # four thousand million bytes of entries
-    assert trailer.what == "a further picture (0.0 MB)" and trailer.behind(encoded()).endswith(trailer.data)
+    assert trailer.what == "image (0.0 MB)" and trailer.behind(encoded()).endswith(trailer.data)
 
 
 @settings(deadline=None)

@@ -1,55 +1,149 @@
-"""XMP packets: three things are changed, all else stays."""
+"""XMP packets: pictures, places and what stood behind a photo go by namespace, orientation is reset, all else stays."""
 
 from __future__ import annotations
 
+import base64
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dadfi_fast.images import xmp
 
+JPEG = base64.b64encode(b"\xff\xd8\xff\xe0" + bytes(range(256)) * 4)
+TIFF = b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/"'
+
+
+def packet(properties: bytes, attributes: bytes = b"", namespaces: bytes = b"") -> bytes:
+    """A packet as programs write it."""
+    return (
+        b'<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+        b'xmlns:dc="http://purl.org/dc/elements/1.1/" %s%s>%s</rdf:Description></rdf:RDF></x:xmpmeta>'
+        b'<?xpacket end="w"?>'
+    ) % (namespaces, attributes, properties)
+
 
 @pytest.mark.parametrize(
-    ("packet", "expected"),
+    ("before", "after"),
     [
         (b'<x tiff:Orientation="6" y="1"/>', b'<x tiff:Orientation="1" y="1"/>'),
         (b"<x tiff:Orientation = '8'/>", b"<x tiff:Orientation = '1'/>"),
-        (b"<tiff:Orientation>3</tiff:Orientation>", b"<tiff:Orientation>1</tiff:Orientation>"),
+        (b"<x><tiff:Orientation>3</tiff:Orientation></x>", b"<x><tiff:Orientation>3</tiff:Orientation></x>"),
+        (packet(b"<tiff:Orientation>3</tiff:Orientation>"), packet(b"<tiff:Orientation>1</tiff:Orientation>")),
         (b'<x tiff:Orientation="1" dc:title="6"/>', b'<x tiff:Orientation="1" dc:title="6"/>'),
-        (b"a<xmp:Thumbnails><x>/9j/\n4AAQ</x></xmp:Thumbnails>b", b"ab"),
-        (b'a<x exif:GPSLatitude="51,30N" c="d"/>', b'a<x exif:GPSLatitude="51,30N" c="d"/>'),
+        (b'<a><x exif:GPSLatitude="51,30N" c="d"/></a>', b'<a><x exif:GPSLatitude="51,30N" c="d"/></a>'),
     ],
+    ids=["attribute", "spaces", "in a structure: another picture's", "element", "upright", "GPS stays"],
 )
-def test_cleaned(packet: bytes, expected: bytes) -> None:
-    assert xmp.cleaned(packet) == expected
+def test_orientation(before: bytes, after: bytes) -> None:
+    assert xmp.cleaned(before) == after
 
 
 @pytest.mark.parametrize(
-    ("packet", "expected"),
+    ("gone", "why"),
     [
-        (b'<x exif:GPSLatitude="51,30N" c="d"/>', b'<x  c="d"/>'),
-        (b"a<exif:GPSLongitude>0,7W</exif:GPSLongitude>b", b"ab"),
-        (b"a<exif:GPSAltitude/>b", b"ab"),
+        (b"<xmp:Thumbnails><rdf:Alt><rdf:li/></rdf:Alt></xmp:Thumbnails>", "the usual prefix"),
+        (b'<q:Thumbnails xmlns:q="http://ns.adobe.com/xap/1.0/">x</q:Thumbnails>', "a prefix of its own"),
+        (b'<q:image xmlns:q="http://ns.adobe.com/xap/1.0/g/img/">x</q:image>', "a thumbnail that stands alone"),
+        (b'<q:Data xmlns:q="http://ns.google.com/photos/1.0/image/">x</q:Data>', "Google's second picture"),
+        (b'<q:Data xmlns:q="http://ns.google.com/photos/1.0/depthmap/">x</q:Data>', "a depth map"),
+        (b'<q:any xmlns:q="urn:whatever">' + JPEG + b"</q:any>", "base64 of a JPEG, whatever it is called"),
+        (b'<q:any xmlns:q="urn:whatever">\n&#xA; ' + JPEG + b"</q:any>", "the same behind white space"),
+        (b'<q:note xmlns:q="http://ns.adobe.com/xmp/note/"/><q:HasExtendedXMP '
+         b'xmlns:q="http://ns.adobe.com/xmp/note/">AB</q:HasExtendedXMP>', "what points to extended XMP"),
     ],
-)
-def test_gps(packet: bytes, expected: bytes) -> None:
-    assert xmp.has_gps(packet)
-    assert xmp.cleaned(packet, strip_gps=True) == expected
-    assert not xmp.has_gps(expected)
+)  # fmt: skip
+def test_pictures_go_by_namespace(gone: bytes, why: str) -> None:
+    kept = gone[: gone.index(b"/>") + 2] if b"q:note" in gone else b""
+    assert xmp.cleaned(packet(b"<dc:a/>" + gone + b"<dc:b/>")) == packet(b"<dc:a/>" + kept + b"<dc:b/>"), why
+
+
+def test_pictures_in_attributes_go() -> None:
+    found = xmp.cleaned(packet(b"", b' xmlns:q="urn:q" q:thumb="' + JPEG + b'" dc:title="t"'))
+    assert found == packet(b"", b' xmlns:q="urn:q" dc:title="t"')
 
 
 @pytest.mark.parametrize(
-    ("packet", "expected"),
+    ("before", "after"),
     [
-        (b'<x GCamera:MotionPhoto="1" y="2"/>', b'<x  y="2"/>'),
-        (b"<x Camera:MicroVideoOffset='99'/>", b"<x />"),
-        (b"a<GCamera:MotionPhoto>1</GCamera:MotionPhoto>b", b"ab"),
-        (b"a<Container:Directory><rdf:Seq/></Container:Directory>b", b"ab"),
-        (b'<x hdrgm:Version="1.0" dc:title="hdrgm"/>', b'<x  dc:title="hdrgm"/>'),
-        (b'<x xmpNote:HasExtendedXMP="AB12"/>', b"<x />"),
+        (b'<x exif:GPSLatitude="51,30N" c="d"/>', b'<x c="d"/>'),
+        (b"<a>a<exif:GPSLongitude>0,7W</exif:GPSLongitude>b</a>", b"<a>ab</a>"),
+        (b"<a>a<exif:GPSAltitude/>b</a>", b"<a>ab</a>"),
+        (b'<x photoshop:City="Sampletown" photoshop:Credit="c"/>', b'<x photoshop:Credit="c"/>'),
+        (b"<a><q:LocationShown><r:li>x</r:li></q:LocationShown></a>", b"<a></a>"),
+        (b'<x drone-dji:GpsLatitude="51.5" drone-dji:GimbalYawDegree="3"/>', b'<x drone-dji:GimbalYawDegree="3"/>'),
+        (b'<x Iptc4xmpCore:CountryCode="GBR" Iptc4xmpCore:Location="s"/>', b"<x/>"),
+    ],
+)
+def test_places(before: bytes, after: bytes) -> None:
+    assert xmp.has_gps(before)
+    assert xmp.cleaned(before, strip_gps=True) == after == xmp.without_gps(before)
+    assert len(xmp.without_gps(before, same_length=True)) == len(before)
+    assert not xmp.has_gps(after) and not xmp.has_gps(xmp.without_gps(before, same_length=True))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'<x GCamera:MotionPhoto="1" y="2"/>', b'<x y="2"/>'),
+        (b"<x Camera:MicroVideoOffset='99'/>", b"<x/>"),
+        (b"<a>a<GCamera:MotionPhoto>1</GCamera:MotionPhoto>b</a>", b"<a>ab</a>"),
+        (b"<a>a<Container:Directory><rdf:Seq/></Container:Directory>b</a>", b"<a>ab</a>"),
+        (b'<x hdrgm:Version="1.0" dc:title="hdrgm"/>', b'<x dc:title="hdrgm"/>'),
         (b'<x dc:title="My Camera:MotionPhoto"/>', b'<x dc:title="My Camera:MotionPhoto"/>'),
+        (b'<x xmlns:c="http://ns.google.com/photos/1.0/camera/" c:MotionPhoto="1"/>',
+         b'<x xmlns:c="http://ns.google.com/photos/1.0/camera/"/>'),
+    ],
+)  # fmt: skip
+def test_what_stood_behind_the_photo(before: bytes, after: bytes) -> None:
+    assert xmp.without_trailer(before) == after
+
+
+@pytest.mark.parametrize(
+    ("damaged", "found"),
+    [
+        (b"<x dc:title='\xe9'/>", "<x dc:title='�'/>".encode()),  # Latin-1 in UTF-8
+        (b"<x dc:title='a\x01b'/>", b"<x dc:title='ab'/>"),
+        (b"<x dc:title='a'/>\0\0\0", b"<x dc:title='a'/>"),
+        (b"\xff\xfe" + '<x a="b"/>'.encode("utf-16-le"), b'<x a="b"/>'),
+        (b"<x dc:title='a'", None),
+        (b"no packet", None),
+        (b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>', None),
     ],
 )
-def test_what_stood_behind_the_photo(packet: bytes, expected: bytes) -> None:
-    assert xmp.without_trailer(packet) == expected
+def test_damage_is_mended_or_left_out(damaged: bytes, found: bytes | None) -> None:
+    assert xmp.cleaned(damaged) == found
+
+
+def test_what_cannot_be_read_counts_as_a_place() -> None:
+    assert xmp.has_gps(b"<x exif:GPS") and xmp.without_gps(b"<x exif:GPS") == b""
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [(packet(b"", b' tiff:Orientation="6"', TIFF), 6), (packet(b""), None), (None, None), (b"<x", None)],
+)
+def test_stated_orientation(found: bytes | None, expected: int | None) -> None:
+    assert xmp.stated_orientation(found) == expected
+
+
+def test_it_takes_linear_time() -> None:
+    start = time.perf_counter()
+    xmp.cleaned(packet(b"<dc:a>exif:GPS xmp:Thumbnails </dc:a>" * 20_000), strip_gps=True)
+    xmp.cleaned(packet(b"<xmp:Thumbnails>" * 20_000))
+    xmp.cleaned(packet(b"", b' tiff:Orientation="' * 20_000))
+    assert time.perf_counter() - start < 5
+
+
+@given(noise=st.binary(max_size=60), at=st.integers(0, 400))
+def test_any_bytes_are_survived(noise: bytes, at: int) -> None:
+    whole = packet(b"<xmp:Thumbnails><rdf:li/></xmp:Thumbnails>", b' exif:GPSLatitude="5"')
+    damaged = whole[:at] + noise + whole[at:]
+    for found in (xmp.cleaned(damaged, strip_gps=True), xmp.without_trailer(damaged)):
+        assert found is None or isinstance(found, bytes)
+    xmp.has_gps(damaged)
 
 
 def test_nothing_stays_nothing() -> None:

@@ -1,4 +1,4 @@
-"""The table of cases that every version of the kernel must pass, on a GPU and on the processor in its stead."""
+"""The table of cases that every version of the kernel must pass, on a GPU and on the CPU in its stead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the kernels share: the library that runs them on a processor."""
+"""What the tests of the kernels share: the library that runs them on a CPU."""
 
 from __future__ import annotations
 

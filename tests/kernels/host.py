@@ -1,4 +1,4 @@
-"""The kernels on this machine's processor: builds the shim once, and launches on it as on a GPU."""
+"""The kernels on this machine's CPU: builds the shim once, and launches on it as on a GPU."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class KernelFault(Exception):
 
 
 def build(folder: Path) -> ctypes.CDLL:
-    """Compile the kernels for this processor; skips the test where that cannot be done."""
+    """Compile the kernels for this CPU; skips the test where that cannot be done."""
     compiler = shutil.which("g++")
     if compiler is None or sys.platform != "linux":
         pytest.skip("the kernels run on a processor only where there are g++ and Linux's ucontext")
@@ -47,7 +47,7 @@ def build(folder: Path) -> ctypes.CDLL:
     stores = [f"-DSTORE_{dtype.upper()}" for dtype in SIZES]
     suffixes = [f"{dtype}_{layout}" for dtype in SIZES for layout in ("nchw", "nhwc")]
     stores.append("-DPLUGIN=" + " ".join(macro(suffix, more) for suffix in suffixes for more in (False, True)))
-    # Contraction to fused multiply-adds would differ between processors.
+    # Contraction to fused multiply-adds would differ between CPUs.
     command = [compiler, *flags, "-ffp-contract=off", *stores, f"-I{HERE}", f"-I{FOLDER}", "-o", str(library)]
     done = subprocess.run([*command, str(HERE / "shim.cpp")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

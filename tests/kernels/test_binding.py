@@ -1,6 +1,6 @@
 """The kernels as a body of the operation: PyTorch's own checks, torch.compile and gradients.
 
-Without a GPU the shim is made the body for the processor, and all else is as on a GPU.
+Without a GPU the shim is made the body for the CPU, and all else is as on a GPU.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Kernels are used unasked only where they were checked: the check on the processor's stand-in, the rule with pretended
+"""Kernels are used unasked only where they were checked: the check on the CPU's stand-in, the rule with pretended
 GPUs and checks."""
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ def test_the_operation_asks_when_it_meets_a_gpu(monkeypatch: pytest.MonkeyPatch)
     plain = operation.instance_norm_residual._init_fn
     x = torch.randn(1, 2, 4, 4)
     plain(x, torch.ones(2), torch.zeros(2))
-    assert asked == []  # not on a processor
+    assert asked == []  # not on a CPU
     there = x.as_subclass(OnAGpu)
     monkeypatch.setattr(operation, "instance_norm_residual", lambda *given: asked.append("again"))
     plain(there, torch.ones(2), torch.zeros(2))

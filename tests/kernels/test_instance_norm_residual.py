@@ -28,7 +28,7 @@ from dadfi_fast.kernels import choice
 from dadfi_fast.kernels.binding import fused
 from dadfi_fast.kernels.choice import VERSIONS, Gpu
 
-#: GPUs that the processor stands in for.
+#: GPUs that the CPU stands in for.
 HOPPER = Gpu((9, 0), 232448, 132)
 #: With so little shared memory that small planes need a cluster.
 CRAMPED = Gpu((9, 0), 8192, 2)

@@ -1,4 +1,4 @@
-"""What runs kernels on a processor finds their faults, and rounds as a GPU does."""
+"""What runs kernels on a CPU finds their faults, and rounds as a GPU does."""
 
 from __future__ import annotations
 

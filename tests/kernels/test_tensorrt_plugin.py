@@ -1,4 +1,4 @@
-"""The TensorRT plugins: what they tell NVIDIA's own Python, and their kernels launched as it then says, on a processor.
+"""The TensorRT plugins: what they tell NVIDIA's own Python, and their kernels launched as it then says, on a CPU.
 
 TensorRT itself, which would choose, time and launch them, is not there: see `fake_tensorrt`.
 """
@@ -89,7 +89,7 @@ def test_every_kernel_that_tensorrt_may_choose_agrees_with_float64(
         truth, bound = truth_and_bound(*given, relu=call.relu)
         found = kernels(trt, call, dtype, shape[1])
         assert {each.tactic for each in found} == set(tensorrt_plugin.TACTICS)
-        # What takes the processor long: each kernel for one of the calls.
+        # What takes the CPU long: each kernel for one of the calls.
         for each in found if math.prod(shape) < 300 else found[seed :: len(NODES)]:
             assert largest_error(run(library, each, given, order=seed), truth) <= bound, each
 

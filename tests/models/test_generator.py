@@ -40,7 +40,7 @@ def test_bounds() -> None:
 
 
 def test_an_unknown_preset_is_told() -> None:
-    with pytest.raises(UsageError, match="there are: s, m, l"):
+    with pytest.raises(UsageError, match="Available: s, m, l"):
         Generator("xl")
 
 

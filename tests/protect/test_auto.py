@@ -59,14 +59,14 @@ def test_what_the_user_names_stays(photos: Fill) -> None:
 
 def test_a_short_run_is_not_worth_a_trial(photos: Fill) -> None:
     found = settled(photos({"a.jpg": None}), left=FEWEST - 1, workers=5)
-    assert (found.batch, found.workers) == (4, 5) and "usual" in found.why
+    assert (found.batch, found.workers) == (4, 5) and "defaults: " in found.why
     assert str(found) == f"4 faces a call, 5 workers ({found.why})"
 
 
 def test_a_trial_writes_nothing(photos: Fill, encoded: Callable[..., bytes]) -> None:
     folder = photos({"0.txt": b"no picture", "1.jpg": b"\xff\xd8\xff damaged", "2.png": encoded("PNG"), "3.jpg": None})
     found = settled(folder)
-    assert "in a trial of" in found.why and not (folder.parent / "out").exists()
+    assert "in a benchmark of" in found.why and not (folder.parent / "out").exists()
     assert found.batch >= 4 and found.workers >= 1
 
 

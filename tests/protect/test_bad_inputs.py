@@ -71,8 +71,8 @@ def test_a_folder_of_all_kinds(photos: Fill, run: Run, encoded: Make, tmp_path: 
         "corrupt.jpg": "the JPEG is damaged",
         "truncated.jpg": "the JPEG is damaged",
         "empty.jpg": "the file is empty",
-        "text.jpg": "its content is not that of a picture",
-        "bomb.png": "100000x100000 pixels are more than --max-pixels 200000000",
+        "text.jpg": "not a supported image file (despite its extension)",
+        "bomb.png": "100000x100000 pixels exceed --max-pixels 200000000",
     }
     assert errors.keys() == words.keys()
     assert all(words[name] in message for name, message in errors.items())
@@ -110,7 +110,7 @@ def test_animations(photos: Fill, run: Run, tmp_path: Path, policy: str) -> None
         assert all("--animated first" in row["error"]["message"] for row in rows.values())
         return
     assert summary.written == 3
-    assert {row["reason"] for row in rows.values()} == {"the first of 3 frames"}
+    assert {row["reason"] for row in rows.values()} == {"only frame 1 of 3"}
     assert {row["target"] for row in rows.values()} == {"a-2.png", "a.png", "a.webp"}
     for path in (tmp_path / "out").glob("a*"):
         with Image.open(path) as image:

@@ -19,9 +19,9 @@ def config(**options: Any) -> ProtectConfig:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"strength": 0.009}, "--strength 0.009 is out of range: it goes from 0.01 to 0.1"),
+        ({"strength": 0.009}, "--strength 0.009 is out of range. Choose a value from 0.01 to 0.1"),
         ({"strength": float("nan")}, "--strength nan"),
-        ({"no_face": "blur"}, "--no-face blur is not one of copy, skip, whole"),
+        ({"no_face": "blur"}, "unknown --no-face blur. Available: copy, skip, whole"),
         ({"format": "gif"}, "--format gif"),
         ({"on_exists": "ask"}, "--on-exists ask"),
         ({"quality": 101}, "--quality 101"),
@@ -30,8 +30,8 @@ def config(**options: Any) -> ProtectConfig:
         ({"max_pixels": 0}, "--max-pixels 0"),
         ({"batch": 0}, "--batch 0"),
         ({"workers": -1}, "--workers -1"),
-        ({"animated": "all"}, "--animated all is not one of refuse, first"),
-        ({"trailer": "move"}, "--trailer move is not one of drop, keep"),
+        ({"animated": "all"}, "unknown --animated all. Available: refuse, first"),
+        ({"trailer": "move"}, "unknown --trailer move. Available: drop, keep"),
     ],
 )
 def test_out_of_range(options: dict[str, Any], words: str) -> None:

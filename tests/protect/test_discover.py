@@ -86,11 +86,11 @@ def test_several_folders_land_side_by_side(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "out", "error", "words"),
     [
-        ("in", "in", UsageError, "is the folder to be protected"),
-        ("in/../in", "in", UsageError, "is the folder to be protected"),
-        ("in/sub", "in", UsageError, "lies in --out"),
-        ("in/a.jpg", "in", UsageError, "lies in --out"),
-        ("in/*.jpg", "in", UsageError, "lies in --out"),
+        ("in", "in", UsageError, "is also a SOURCE"),
+        ("in/../in", "in", UsageError, "is also a SOURCE"),
+        ("in/sub", "in", UsageError, "is inside --out"),
+        ("in/a.jpg", "in", UsageError, "is inside --out"),
+        ("in/*.jpg", "in", UsageError, "is inside --out"),
         ("missing", "out", UsageError, "missing does not exist"),
         ("in/*.bmp", "out", NothingToDo, "no file matches"),
     ],

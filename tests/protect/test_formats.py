@@ -152,7 +152,7 @@ def test_a_heic_of_several_pictures(photos: Fill, run: Run) -> None:
     frames[0].save(buffer, "HEIF", save_all=True, append_images=frames[1:])
     photos({"a.heic": buffer.getvalue()})
     assert "--animated first" in run()[1]["a.heic"]["error"]["message"]
-    assert run(animated="first")[1]["a.heic"]["reason"] == "the first of 2 frames"
+    assert run(animated="first")[1]["a.heic"]["reason"] == "only frame 1 of 2"
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_codec_that_is_not_installed_is_told(
         raise OSError("no codec")
 
     def missing() -> None:
-        raise PhotoError("HEIC needs another package; run: pip install 'dadfi-fast[heif]'")
+        raise PhotoError("HEIC needs another package. Run: pip install 'dadfi-fast[heif]'")
 
     monkeypatch.setattr(heif, "register", missing)
     monkeypatch.setattr(Image, "open", refuse)

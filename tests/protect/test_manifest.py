@@ -60,7 +60,10 @@ KEYS = ["source", "target", "status", "faces", "linf", "written", "sha256_source
             Copied(entry(), "a/b.jpg", "no face found", "s", "s"),
             {"status": "copied", "target": "a/b.jpg", "faces": [], "linf": 0, "reason": "no face found"},
         ),
-        (Skipped(entry(), "no picture"), {"status": "skipped", "target": None, "linf": None, "reason": "no picture"}),
+        (
+            Skipped(entry(), "not an image"),
+            {"status": "skipped", "target": None, "linf": None, "reason": "not an image"},
+        ),
         (
             Failed(entry(), "decode", ValueError("broken")),
             {"status": "failed", "target": None, "error": {"hop": "decode", "type": "ValueError", "message": "broken"}},
@@ -92,18 +95,18 @@ def test_rows_are_found_again(tmp_path: Path) -> None:
 def test_finding_and_appending_take_turns(tmp_path: Path) -> None:
     with closing(Manifest(tmp_path, FACTS)) as first:
         for n in range(100):
-            first.append(row_of(Skipped(entry(f"{n}.jpg"), "no picture"), FACTS))
+            first.append(row_of(Skipped(entry(f"{n}.jpg"), "not an image"), FACTS))
     with closing(Manifest(tmp_path, FACTS)) as second:
         for n in range(100):
             assert (second.find(f"{n}.jpg") or {})["source"] == f"{n}.jpg"
-            second.append(row_of(Skipped(entry(f"x{n}.jpg"), "no picture"), FACTS))
+            second.append(row_of(Skipped(entry(f"x{n}.jpg"), "not an image"), FACTS))
     assert len(lines(tmp_path)) == 200
 
 
 def test_names_that_are_no_text_survive(tmp_path: Path) -> None:
     name = os.fsdecode(b"a\xe9-\xf0\x9f\x98\x80.jpg")
     with closing(Manifest(tmp_path, FACTS)) as first:
-        first.append(row_of(Skipped(entry(name), "no picture"), FACTS))
+        first.append(row_of(Skipped(entry(name), "not an image"), FACTS))
     with closing(Manifest(tmp_path, FACTS)) as second:
         found = second.find(name)
     assert found is not None and found["source"] == name

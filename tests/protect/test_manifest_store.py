@@ -120,7 +120,7 @@ def test_the_last_row_of_an_input_stays(out: RemotePath) -> None:
 def test_other_runs_parts_stay(out: RemotePath) -> None:
     """Of a worker that outlives its run: the next one reads them."""
     with closing(StoreManifest(out, FACTS)) as manifest:
-        manifest.append(row_of(Skipped(Entry(parse_url("memory:///n"), "n", "n", 1, 1), "no picture"), FACTS))
+        manifest.append(row_of(Skipped(Entry(parse_url("memory:///n"), "n", "n", 1, 1), "not an image"), FACTS))
         killed(out, {"late.jpg": True})
     assert len(shards(out)) == 1 and (out / SHARDS).name == SHARDS
     with closing(StoreManifest(out, FACTS)) as manifest:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from dadfi_fast.errors import DiskError, UsageError
+from dadfi_fast.images import icc
 from dadfi_fast.images.jpeg import read_header, with_metadata
 from dadfi_fast.protect.manifest import NAME
 from dadfi_fast.types import Metadata, UInt8
@@ -48,7 +50,7 @@ def test_a_tree_is_protected(photos: Fill, run: Run, encoded: Make, tmp_path: Pa
         assert len(row["faces"]) == 1 and row["seconds"] > 0
         assert row["written"]["psnr"] > 25
     assert rows["sub/b.png"]["written"]["linf"] == 6  # lossless: just what was handed to the encoder
-    assert rows["n.txt"]["status"] == "skipped" and rows["n.txt"]["reason"] == "no picture"
+    assert rows["n.txt"]["status"] == "skipped" and rows["n.txt"]["reason"] == "not an image"
 
 
 def test_the_order_is_that_of_the_inputs(photos: Fill, run: Run, encoded: Make) -> None:
@@ -68,7 +70,7 @@ def test_threads_and_batches_change_no_byte(photos: Fill, run: Run, tmp_path: Pa
 def test_metadata_travel_and_the_photo_is_upright(
     photos: Fill, run: Run, encoded: Make, exif_block: Make, tmp_path: Path
 ) -> None:
-    profile, packet = b"profile" * 99, b'<x tiff:Orientation="6" dc:rights="mine"/>'
+    profile, packet = icc.profile(icc.SRGB, (2.2,), "a display"), b'<x tiff:Orientation="6" dc:rights="mine"/>'
     metadata = Metadata(exif=exif_block(turn=6), icc=profile, xmp=packet, dpi=(300, 300))
     photos({"a.jpg": with_metadata(encoded(quality=88, subsampling="4:2:2", size=(40, 64)), metadata)})
     run()
@@ -196,7 +198,7 @@ def test_a_strangers_file_is_never_touched(
     _, rows = run(on_exists=policy)
     assert (rows["a.jpg"]["status"], rows["a.jpg"]["target"]) == (status, target)
     if policy == "skip":
-        assert rows["a.jpg"]["reason"] == "a.jpg: it is there already; pass --on-exists overwrite or rename"
+        assert rows["a.jpg"]["reason"] == "a.jpg: already exists; pass --on-exists overwrite or rename"
         run(on_exists=policy)
         assert len((tmp_path / "out" / NAME).read_text().splitlines()) == 1
     assert (tmp_path / "out" / "a.jpg").read_bytes() == b"mine"
@@ -223,7 +225,7 @@ def test_out_within_source(photos: Fill, run: Run) -> None:
 def test_out_that_is_the_source_is_refused(photos: Fill, run: Run) -> None:
     source = photos({"a.jpg": None})
     before = files(source)
-    with pytest.raises(UsageError, match="inputs are never written to"):
+    with pytest.raises(UsageError, match="inputs are never modified"):
         run(out=source)
     assert files(source) == before and not (source / NAME).exists()
 
@@ -300,3 +302,32 @@ def test_look_ahead_is_bounded(photos: Fill, run: Run, stripes: Any, monkeypatch
     summary, _ = run(attack=stripes(during=during), batch=4, workers=2, verify=0)
     assert summary.written == 120
     assert ahead[0] <= 2 * 2 + (4 + 2 * 2) + 4 + 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names have other bounds there")
+@pytest.mark.parametrize(
+    "options", [{"format": "webp"}, {"on_exists": "rename"}, {"on_exists": "fail", "format": "webp"}], ids=str
+)
+def test_a_name_that_gets_too_long_is_a_row(photos: Fill, run: Run, tmp_path: Path, options: dict[str, str]) -> None:
+    long = "n" * 251 + ".jpg"
+    photos({"a.jpg": None, long: None, "z.jpg": None})
+    if options.get("on_exists") == "rename":
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / long).write_bytes(b"a stranger's")
+    for written in (2, 0):
+        summary, rows = run(**options)
+        assert (summary.written, summary.failed) == (written, 1)
+        assert (
+            "Give the photo a shorter name" in rows[long]["error"]["message"] and rows[long]["error"]["hop"] == "write"
+        )
+    assert not [path for path in (tmp_path / "out").iterdir() if "partial" in path.name]
+
+
+@pytest.mark.parametrize("times", [True, False])
+def test_times_in_a_run(photos: Fill, run: Run, tmp_path: Path, times: bool) -> None:
+    source = photos({"a.jpg": None}) / "a.jpg"
+    os.utime(source, ns=(10**18, 10**18))
+    run(times=times)
+    assert ((tmp_path / "out" / "a.jpg").stat().st_mtime_ns == 10**18) is times
+    summary, _ = run(times=times)
+    assert summary.done == 1

@@ -116,7 +116,7 @@ def test_out_within_source(inside: Any, shop: RemotePath, run: Run) -> None:
     for written, done in ((2, 0), (0, 2)):
         summary, rows = run(source, out=source / "sub" / "protected")
         assert (summary.written, summary.done, set(rows)) == (written, done, {"a.jpg", "sub/b.jpg"})
-    with pytest.raises(UsageError, match="inputs are never written to"):
+    with pytest.raises(UsageError, match="inputs are never modified"):
         run(source, out=source)
 
 

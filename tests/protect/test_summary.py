@@ -18,7 +18,7 @@ def test_counts() -> None:
         Written(entry, "a", (face, face), 6, "s", "t"),
         Written(entry, "a", (face,), 5, "s", "t"),
         Copied(entry, "a", "no face found", "s", "s"),
-        Skipped(entry, "no picture", picture=False),
+        Skipped(entry, "not an image", picture=False),
         Skipped(entry, f"a: {CHANGED}; pass --on-exists overwrite or rename"),
         Done(entry, "written", "a"),
         *[Failed(entry, "read", OSError(number)) for number in range(SHOWN + 5)],
@@ -39,7 +39,7 @@ def test_a_later_run_is_added() -> None:
     total, later = Summary(), Summary()
     total.add(Failed(entry, "read", OSError("the first")))
     later.add(Skipped(entry, ALREADY))
-    later.add(Skipped(entry, "no picture", picture=False))
+    later.add(Skipped(entry, "not an image", picture=False))
     for number in range(SHOWN):
         later.add(Failed(entry, "read", OSError(number)))
     total.absorb(later)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,6 +41,43 @@ def test_figures(smooth: Callable[[int, int], UInt8]) -> None:
     found = measure(ENTRY, png(before), png(after), max_pixels=10**6)
     assert found.linf == 7 and found.psnr == pytest.approx(expected, abs=0.01)
     assert measure(ENTRY, png(before), png(before), max_pixels=10**6) == Quality(0, None)
+
+
+def test_another_picture_is_a_fault(smooth: Callable[[int, int], UInt8]) -> None:
+    with pytest.raises(PhotoError, match="another picture"):
+        measure(ENTRY, png(smooth(20, 30)), png(255 - smooth(20, 30)), max_pixels=10**6)
+    with pytest.raises(PhotoError, match="20x30 pixels"):
+        measure(ENTRY, png(smooth(20, 30)), png(smooth(30, 20)), max_pixels=10**6)
+
+
+def test_a_reader_of_its_own_finds_what_ours_gets_wrong(
+    photos: Callable[..., Path], run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both sides used to be read by the decoder that made the file, so that nothing it did looked wrong."""
+    from dadfi_fast.images.decode.simplejpeg import JpegDecoder
+
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(buffer, "JPEG", quality=95)
+    photos({"a.jpg": buffer.getvalue()})
+    pixels = JpegDecoder._pixels
+    monkeypatch.setattr(JpegDecoder, "_pixels", lambda *a, **o: np.ascontiguousarray(pixels(*a, **o)[::-1]))
+    _, rows = run(verify=1.0)
+    assert "another picture" in rows["a.jpg"]["error"]["message"]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_orientation_is_read_in_its_own_way(
+    photos: Callable[..., Path], run: Callable[..., Any], smooth: Any, form: str, orientation: int
+) -> None:
+    tag = Image.Exif()
+    tag[0x0112] = orientation
+    buffer = io.BytesIO()
+    Image.fromarray(smooth(64, 96)).save(buffer, form, exif=tag.tobytes())
+    photos({"a": buffer.getvalue()})
+    _, rows = run(verify=1.0)
+    assert rows["a"]["written"]["psnr"] > 30
 
 
 def test_a_file_that_cannot_be_read_again_is_a_fault(smooth: Callable[[int, int], UInt8]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,17 @@ def test_no_file_stays_open(tmp_path: Path) -> None:
     out.stage("c.jpg", b"3")
     out.close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_result_has_the_time_and_permissions_of_its_source(tmp_path: Path) -> None:
+    source = tmp_path / "source.jpg"
+    source.write_bytes(b"x")
+    source.chmod(0o640)
+    os.utime(source, ns=(1_500_000_000_000_000_000, 1_600_000_000_123_456_700))
+    out = OutFolder(tmp_path / "out")
+    for name, like in (("a.jpg", source), ("b.jpg", None), ("c.jpg", tmp_path / "gone.jpg")):
+        out.commit(out.stage(name, b"y", like=like), name)
+    made = (tmp_path / "out" / "a.jpg").stat()
+    assert abs(made.st_mtime_ns - 1_600_000_000_123_456_700) < 1000
+    assert sys.platform == "win32" or made.st_mode & 0o777 == 0o640
+    assert (tmp_path / "out" / "b.jpg").stat().st_mtime_ns > made.st_mtime_ns

@@ -70,11 +70,11 @@ def test_several_sources_land_side_by_side(memory: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "out", "error", "words"),
     [
-        ("in", "in", UsageError, "is the folder to be protected"),
-        ("in/", "in", UsageError, "is the folder to be protected"),
-        ("in/sub", "in", UsageError, "lies in --out"),
-        ("in/a.jpg", "in", UsageError, "lies in --out"),
-        ("in/*.jpg", "in", UsageError, "lies in --out"),
+        ("in", "in", UsageError, "is also a SOURCE"),
+        ("in/", "in", UsageError, "is also a SOURCE"),
+        ("in/sub", "in", UsageError, "is inside --out"),
+        ("in/a.jpg", "in", UsageError, "is inside --out"),
+        ("in/*.jpg", "in", UsageError, "is inside --out"),
         ("missing", "out", UsageError, "missing does not exist"),
         ("in/*.bmp", "out", NothingToDo, "no file matches"),
     ],
@@ -107,7 +107,7 @@ def test_a_store_that_is_gone_is_told(memory: str, monkeypatch: pytest.MonkeyPat
         raise RuntimeError("no credentials")
 
     monkeypatch.setattr(top.store.system, "isfile", gone, raising=False)
-    with pytest.raises(DiskError, match="cannot be read: no credentials"):
+    with pytest.raises(DiskError, match=r"cannot read .*: no credentials"):
         listing.root(top, is_junk=lambda _: False)
 
 

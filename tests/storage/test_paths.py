@@ -1,4 +1,4 @@
-"""Places: paths stay paths, URLs become places in a store, and what is missing is said with what mends it."""
+"""Places: paths stay paths, URLs become places in a store, and what is missing is said with how to fix it."""
 
 from __future__ import annotations
 
@@ -151,9 +151,9 @@ def test_a_place_can_be_sent_to_another_process(memory: str) -> None:
 
 def test_errors_of_stores_are_told(memory: str) -> None:
     with (
-        pytest.raises(DiskError, match=r"memory:///shop cannot be written: no route; .*goes on"),
-        storage_errors(parse_path(memory), to="be written"),
+        pytest.raises(DiskError, match=r"cannot write memory:///shop: no route\. .*to resume"),
+        storage_errors(parse_path(memory), to="write"),
     ):
         raise RuntimeError("no route")
-    with pytest.raises(UsageError, match="as it is"), storage_errors(parse_path(memory), to="be written"):
+    with pytest.raises(UsageError, match="as it is"), storage_errors(parse_path(memory), to="write"):
         raise UsageError("as it is")

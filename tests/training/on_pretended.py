@@ -1,4 +1,4 @@
-"""Training on another device than the processor: nothing is left behind, and the steps are the same.
+"""Training on another device than the CPU: nothing is left behind, and the steps are the same.
 
 `tests.test_pretend` runs this.
 """
@@ -93,7 +93,7 @@ def test_the_classifier_is_trained_there(device: str, faces: Faces) -> None:
 
 
 def _both_ways(new: Callable[[str], Any], folder: Path, device: str) -> dict[str, Any]:
-    """The trainers after a step, a checkpoint and another step, on ``device`` and on the processor, losses alike."""
+    """The trainers after a step, a checkpoint and another step, on ``device`` and on the CPU, losses alike."""
     seen: dict[str, list[dict[str, float]]] = {device: [], "cpu": []}
     ends = {}
     for where, losses in seen.items():

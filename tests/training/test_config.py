@@ -51,5 +51,5 @@ def test_a_recipe_of_the_users(tmp_path: Path) -> None:
 
 
 def test_an_unknown_recipe_is_told_with_those_there_are() -> None:
-    with pytest.raises(UsageError, match="there are: initiative, mse, paper, release"):
+    with pytest.raises(UsageError, match="Available: initiative, mse, paper, release"):
         load_config("released", {})

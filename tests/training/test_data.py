@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     path.mkdir()
     for i in (2, 1, 3):
         (path / f"{i}.png").write_bytes(png(i))
-    (path / "notes.txt").write_text("no picture")
+    (path / "notes.txt").write_text("not an image")
     return path
 
 
@@ -73,7 +73,7 @@ def test_faults_are_told(folder: Path, table: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="neither a folder nor a tar archive"):
         load_faces([table], image_size=6)
     (empty := tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no picture found"):
+    with pytest.raises(DataError, match="no image found"):
         load_faces([empty], image_size=6)
     (folder / "0.jpg").write_text("not a picture")
     with pytest.raises(DataError, match=r"0\.jpg cannot be decoded"):

@@ -1,4 +1,4 @@
-"""Where training computes: on the processor, or on a GPU; `on_pretended` is what else there is to that."""
+"""Where training computes: on the CPU, or on a GPU; `on_pretended` is what else there is to that."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.errors import BackendMissing
 from dadfi_fast.training.data import Faces
 from dadfi_fast.training.device import torch_device
-from dadfi_fast.training.loop import step_rng
+from dadfi_fast.training.loop import numbers, step_rng
 from dadfi_fast.training.trainer import DadfiTrainer
 from tests.training.test_trainer import TINY
 
@@ -33,7 +33,7 @@ def test_a_gpu_takes_the_same_steps(tmp_path: Path, faces: Faces, target: Target
         trainer = DadfiTrainer(replace(TINY, device=where), faces, [target], validation=faces)
         trainer.prepare()
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            losses.append(trainer.step(0, step_rng(0, 0)))
+            losses.append(numbers(trainer.step(0, step_rng(0, 0))))
         trainer.report(tmp_path / where, 1)
         assert next(trainer.generator.parameters()).device.type == where
     assert losses[0] == pytest.approx(losses[1], rel=1e-2, abs=1e-4)

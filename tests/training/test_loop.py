@@ -19,11 +19,11 @@ class Sum:
     def __init__(self, *, stop_at: int = -1) -> None:
         self.total, self.stop_at, self.reports = 0.0, stop_at, list[int]()
 
-    def step(self, number: int, rng: torch.Generator) -> dict[str, float]:
+    def step(self, number: int, rng: torch.Generator) -> dict[str, torch.Tensor]:
         self.total += torch.rand((), generator=rng).item()
         if number == self.stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
-        return {"total": self.total}
+        return {"total": torch.tensor(self.total)}
 
     def state(self) -> dict[str, Any]:
         return {"total": self.total}

@@ -134,10 +134,10 @@ class _Context:
         self._ran: Callable[[], None] | None = ran
         self._context = engine.create_execution_context(settings)
         if self._context is None:
-            raise DadfiError("no execution context could be made; is the GPU's memory full?")
+            raise DadfiError("cannot create an execution context. Check whether the GPU's memory is full.")
         self._context.set_optimization_profile_async(_profile(shape), stream_handle(device))
         if not self._context.set_input_shape(build.CROPS, shape):
-            raise DadfiError(f"the engine does not take crops of {shape}")
+            raise DadfiError(f"the engine does not accept crops of {shape}")
         size = self._context.update_device_memory_size_for_shapes()
         self._scratch = torch.empty(max(1, size), dtype=torch.uint8, device=device)
         self._context.set_device_memory(self._scratch.data_ptr(), size)
@@ -151,7 +151,7 @@ class _Context:
         self._context.set_tensor_address(build.CROPS, crops.data_ptr())
         self._context.set_tensor_address(build.DELTA, delta.data_ptr())
         if not self._context.execute_async_v3(stream_handle(self._device)):
-            raise DadfiError("the engine could not be run; the driver's log may say why")
+            raise DadfiError("cannot run the engine. The driver's log may say why.")
         if self._ran is not None:
             ran, self._ran = self._ran, None
             ran()

@@ -41,7 +41,7 @@ class Flavour:
         return any(importlib.util.find_spec(name) is not None for name in self.modules)
 
     def missing(self) -> str | None:
-        """Why it cannot be used here, and the command that mends it. Loads it only if it is there."""
+        """Why it cannot be used here, and the command that fixes it. Loads it only if it is there."""
         try:
             module = self.load()
         except BackendMissing as error:
@@ -62,8 +62,8 @@ class Flavour:
                 try:
                     return importlib.import_module(name)
                 except (ImportError, OSError) as error:
-                    raise BackendMissing(f"{name} does not load ({error}); run: {self.install}") from error
-        raise BackendMissing(f"{self.name} is not installed; run: {self.install}")
+                    raise BackendMissing(f"{name} does not load ({error}). Run: {self.install}") from error
+        raise BackendMissing(f"{self.name} is not installed. Run: {self.install}")
 
 
 TENSORRT: Final = Flavour(
@@ -145,7 +145,7 @@ def build(
         config.num_compute_capabilities = 1
         config.set_compute_capability(_capability(trt, flavour, architecture), 0)
     elif architecture is not None:
-        raise UsageError(f"{flavour.name} builds for the GPU that is there; leave out the architecture")
+        raise UsageError(f"{flavour.name} builds only for the GPU in this machine. Remove the architecture.")
     else:
         # None stands for timings that it cannot read; it then starts with none.
         config.set_timing_cache(config.create_timing_cache(timings) or config.create_timing_cache(b""), False)
@@ -186,7 +186,7 @@ def _add_profiles(builder: Any, config: Any, profiles: Sequence[Profile]) -> Non
         shapes = builder.create_optimization_profile()
         shapes.set_shape(CROPS, *profile.shapes())
         if config.add_optimization_profile(shapes) < 0:
-            raise UsageError(f"no engine can take {profile}; batch and size want least <= usual <= most")
+            raise UsageError(f"cannot build an engine for {profile}: batch and size need min <= opt <= max")
 
 
 def _capability(trt: Any, flavour: Flavour, architecture: str | None) -> Any:
@@ -194,7 +194,7 @@ def _capability(trt: Any, flavour: Flavour, architecture: str | None) -> Any:
         return trt.ComputeCapability.CURRENT
     known = architectures(flavour)
     if architecture.lower() not in known:
-        raise UsageError(f"{flavour.name} does not build for {architecture!r}; it knows {', '.join(known)}")
+        raise UsageError(f"{flavour.name} does not build for {architecture!r}. Available: {', '.join(known)}")
     return trt.ComputeCapability.__members__[architecture.upper()]
 
 

@@ -26,7 +26,7 @@ from dadfi_fast.ops.fast import KERNELS
 #: The environment variable that names another folder.
 VARIABLE: Final = "DADFI_ENGINES"
 SUFFIX: Final = ".engine"
-_MEND: Final = f"set {VARIABLE} to a folder of your own"
+_FIX: Final = f"set {VARIABLE} to a folder of your own"
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def store(facts: Facts, engine: bytes, *, where: Path | None = None) -> Path:
         # Last, as an engine without it is not seen.
         atomic_write(path.with_suffix(".json"), json.dumps(record, indent=2).encode(), private=True)
     except OSError as error:
-        raise DiskError(f"cannot write the engine to {where} ({error}); set {VARIABLE} to another folder") from error
+        raise DiskError(f"cannot write the engine to {where} ({error}). Set {VARIABLE} to another folder") from error
     return path
 
 
@@ -157,7 +157,7 @@ def require_private(path: Path) -> Path:
     """Where ``path`` really is, which nobody but the user and the system can change.
 
     Raises:
-        DadfiError: somebody else can; the message says where, and what mends it.
+        DadfiError: somebody else can; the message says where, and how to fix it.
     """
     real = path.resolve()
     if os.name == "nt":  # the user's own folders are his alone there, and the mode bits say nothing
@@ -165,12 +165,12 @@ def require_private(path: Path) -> Path:
     for each in (real, *real.parents):
         found = each.stat()
         if found.st_uid not in (0, os.getuid()):
-            raise DadfiError(f"{each} belongs to another user, so the engine {path} is not loaded; {_MEND}")
+            raise DadfiError(f"{each} belongs to another user, so the engine {path} is not loaded; {_FIX}")
         shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         # In a sticky folder (/tmp) others may add files, but not rename or remove ours; what lies in it is looked at.
         if shared and not (each != real and stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
             how = f"chmod go-w {each}"
-            raise DadfiError(f"others can write to {each}, so the engine {path} is not loaded; run: {how}, or {_MEND}")
+            raise DadfiError(f"others can write to {each}, so the engine {path} is not loaded. Run: {how}, or {_FIX}")
     return real
 
 

@@ -21,16 +21,16 @@ def prepare(path: Path) -> None:
         DiskError: the folder cannot be made or written to.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"--report {path} does not end with {' or '.join(SUFFIXES)}: name the page that is to be made")
+        raise UsageError(f"--report {path} does not end with {' or '.join(SUFFIXES)}. Pass the name of an HTML file.")
     if path.is_dir():
-        raise UsageError(f"--report {path} is a folder; name a file in it")
+        raise UsageError(f"--report {path} is a folder. Pass a file name inside it.")
     temporary = path.with_name(f".dadfi-{os.getpid()}-report.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
         temporary.unlink()
     except OSError as error:
-        raise DiskError(f"{path} cannot be written ({error}); name another --report") from error
+        raise DiskError(f"cannot write {path}: {error}. Choose another --report.") from error
 
 
 def prepare_folder(path: Path) -> None:
@@ -42,7 +42,7 @@ def prepare_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DiskError(f"{path} cannot be made ({error}); name another folder with --figures") from error
+        raise DiskError(f"cannot create {path}: {error}. Choose another folder with --figures.") from error
 
 
 def write(path: Path, text: str) -> int:
@@ -55,5 +55,5 @@ def write(path: Path, text: str) -> int:
     try:
         atomic_write(path, data)
     except OSError as error:
-        raise DiskError(f"{path} cannot be written ({error}); name another --report") from error
+        raise DiskError(f"cannot write {path}: {error}. Choose another --report.") from error
     return len(data)

@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dadfi_fast.errors import PhotoError, UnsafePhoto
-from dadfi_fast.images import exif, xmp
+from dadfi_fast.images import exif, iptc, previews, raw, xmp
+from dadfi_fast.images.boxes import brands
 from dadfi_fast.images.decode.base import Decoder
+from dadfi_fast.images.icc import is_profile
 from dadfi_fast.images.jpeg import read_header
+from dadfi_fast.images.png import kept_texts
 from dadfi_fast.types import Metadata, Photo
 
 #: First bytes that tell a format, by Pillow's name of it.
@@ -29,21 +32,27 @@ _MAGIC: Final = (
     (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
     (b"\xff\x4f\xff\x51", "JPEG2000"),
 )
-#: Brands of ISO media files that hold a picture.
-_BRANDS: Final = {
-    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
-    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"), "HEIF"),
-}
+#: Brands of ISO media files that hold a picture; a file has several, and which is its main one says little.
+_AVIF: Final = frozenset((b"avif", b"avis"))
+_HEIF: Final = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 #: Bytes that `recognise` needs.
-HEAD: Final = 32
+HEAD: Final = 128
+#: Most and fewest pixels an inch that are believed.
+_RESOLUTION: Final = (0.1, 65535.0)
 
 
 def recognise(head: bytes) -> str | None:
-    """Pillow's name of the format that a file's first `HEAD` bytes belong to; None for what is no picture."""
+    """Pillow's name of the format that a file's first `HEAD` bytes belong to; None for what is no picture.
+
+    ``RAW`` stands for what cameras write instead of one.
+    """
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
+    if raw.is_raw(head):
+        return "RAW"
     if head[4:8] == b"ftyp":
-        return _BRANDS.get(head[8:12])
+        found = brands(head)
+        return "AVIF" if found & _AVIF else "HEIF" if found & _HEIF else None
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
 
 
@@ -61,16 +70,17 @@ def open_picture(data: bytes, *, max_pixels: int, animated: str = "refuse") -> D
     """
     form = recognise(data[:HEAD])
     if form is None:
-        raise PhotoError("this is no picture" if data else "the file is empty")
+        raise PhotoError("not a supported image file" if data else "the file is empty")
+    if form == "RAW":
+        raise PhotoError(raw.REFUSED)
     decoder = _decoder(data, form)
     if decoder.width * decoder.height > max_pixels:
         raise UnsafePhoto(
-            f"{decoder.width}x{decoder.height} pixels are more than --max-pixels {max_pixels};"
-            " raise it if the file is trusted"
+            f"{decoder.width}x{decoder.height} pixels exceed --max-pixels {max_pixels}. Raise it if you trust the file."
         )
     if decoder.frames > 1 and animated == "refuse":
         raise PhotoError(
-            f"it has {decoder.frames} frames or pages; only still pictures are protected, unless --animated first"
+            f"the file has {decoder.frames} frames or pages. Pass --animated first to protect only the first frame."
         )
     return decoder
 
@@ -80,11 +90,18 @@ def _decoder(data: bytes, form: str) -> Decoder:
         from dadfi_fast.images.decode.simplejpeg import JpegDecoder
 
         header = read_header(data)
-        if len(header.sampling) in (1, 3):  # four are CMYK, which needs a conversion of colours, and so Pillow
+        if len(header.sampling) == 1 or header.subsampling is not None:
             return JpegDecoder(data, header)
-    from dadfi_fast.images.decode.pillow import PillowDecoder
+        from dadfi_fast.images.decode.pillow import OddJpegDecoder
 
-    return PillowDecoder(data, form)
+        return OddJpegDecoder(data, header)
+    if form == "PNG":
+        from dadfi_fast.images.decode.png import PngDecoder
+
+        return PngDecoder(data)
+    from dadfi_fast.images.decode.pillow import PillowDecoder, TiffDecoder
+
+    return TiffDecoder(data) if form == "TIFF" else PillowDecoder(data, form)
 
 
 def decode(decoder: Decoder, source: Path, *, strip_gps: bool = False) -> Photo:
@@ -94,7 +111,7 @@ def decode(decoder: Decoder, source: Path, *, strip_gps: bool = False) -> Photo:
         PhotoError: the file is damaged or cut off.
     """
     raster = decoder.decode()
-    turn = 1 if raster.upright else exif.orientation(decoder.metadata.exif)
+    turn = 1 if raster.upright else orientation(decoder.metadata)
     return Photo(
         source=source,
         pixels=upright(raster.pixels, turn),
@@ -105,14 +122,42 @@ def decode(decoder: Decoder, source: Path, *, strip_gps: bool = False) -> Photo:
     )
 
 
-def cleaned(raw: Metadata, *, strip_gps: bool, converted: bool = False) -> Metadata:
+def orientation(raw_metadata: Metadata) -> int:
+    """How a picture is stored, 1 to 8: what EXIF says counts more than what XMP says, as it does for viewers."""
+    return exif.stated_orientation(raw_metadata.exif) or xmp.stated_orientation(raw_metadata.xmp) or 1
+
+
+def cleaned(raw_metadata: Metadata, *, strip_gps: bool, converted: bool = False) -> Metadata:
     """What a file says of its photo, as it holds once that is upright; ``converted``: its colours are sRGB now."""
-    return Metadata(
-        exif=exif.cleaned(raw.exif, strip_gps=strip_gps),
-        icc=None if converted else raw.icc,
-        xmp=xmp.cleaned(raw.xmp, strip_gps=strip_gps),
-        dpi=raw.dpi,
+    block = exif.cleaned(raw_metadata.exif, strip_gps=strip_gps)
+    packet = xmp.cleaned(raw_metadata.xmp, strip_gps=strip_gps)
+    profile = raw_metadata.icc if is_profile(raw_metadata.icc) else None
+    resources = iptc.cleaned(raw_metadata.photoshop, strip_gps=strip_gps)
+    dpi = raw_metadata.dpi if _is_resolution(raw_metadata.dpi) else None
+    notes = [*raw_metadata.notes]
+    lost = (
+        ("EXIF", raw_metadata.exif, block),
+        ("XMP", raw_metadata.xmp, packet),
+        ("ICC profile", raw_metadata.icc, profile),
     )
+    notes += [f"left out a damaged {name}" for name, before, after in lost if before and after is None]
+    notes += ["left out an impossible resolution"] if dpi != raw_metadata.dpi else []
+    blocks = (block, packet, resources, profile)
+    notes += ["a preview may be left in the metadata"] if any(any(previews.pictures(b)) for b in blocks if b) else []
+    return Metadata(
+        exif=block,
+        icc=None if converted else profile,
+        xmp=packet,
+        dpi=dpi,
+        photoshop=resources,
+        texts=kept_texts(raw_metadata.texts, strip_gps=strip_gps),
+        colour=() if converted else raw_metadata.colour,
+        notes=tuple(notes),
+    )
+
+
+def _is_resolution(dpi: tuple[float, float] | None) -> bool:
+    return dpi is None or all(_RESOLUTION[0] <= n <= _RESOLUTION[1] for n in dpi)
 
 
 def upright(pixels: NDArray, orientation: int) -> NDArray:  # type: ignore[type-arg]

@@ -1,59 +1,151 @@
-"""Every other format through Pillow, and pictures of 16 bits a channel, which Pillow would cut to 8, through OpenCV."""
+"""Formats that Pillow reads, with what Pillow does not: TIFF in its plain layouts, depth and colours of the others."""
 
 from __future__ import annotations
 
 import io
-from typing import Any, Final
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final, TypeVar
 
 import cv2
 import numpy as np
 from PIL import Image, ImageCms, features
 
 from dadfi_fast.errors import PhotoError
-from dadfi_fast.images import exif, heif
+from dadfi_fast.images import boxes, exif, heif, icc, iptc
+from dadfi_fast.images.decode import tiff
 from dadfi_fast.images.decode.base import Decoder, Raster
-from dadfi_fast.types import Encoding, Metadata, UInt8, UInt16
+from dadfi_fast.images.decode.simplejpeg import mended
+from dadfi_fast.images.jpeg import JpegHeader, with_metadata
+from dadfi_fast.types import Encoding, Metadata, UInt8
 
+T = TypeVar("T")
 #: TIFF tags that are about the photo; the others are about how that file stores it.
 _ABOUT: Final = (270, 271, 272, 274, 305, 306, 315, 316, 33432, 18246)
 _DIRECTORIES: Final = (34665, 34853)  # EXIF, GPS
-_BITS: Final = 258  # TIFF: bits a sample
-_DNG: Final = 50706
+_XMP: Final = 700
+_ICC: Final = 34675
+_RESOLUTION: Final = (282, 283)
+_UNIT: Final = 296
+_PHOTOSHOP: Final = 34377
+_IPTC: Final = 33723
 #: How pillow-heif calls what a HEIC has.
 _SAMPLING: Final = {420: "4:2:0", 422: "4:2:2", 444: "4:4:4"}
+#: Pillow's modes of JPEG 2000 -> ours where it has more than 8 bits.
+_DEEP: Final = {"I;16": "I;16", "L": "I;16", "RGB": "RGB;16", "RGBA": "RGB;16"}
+_MEDIA: Final = ("AVIF", "HEIF")
 
 
 class PillowDecoder(Decoder):
     """A picture of any format that Pillow reads; of an animation the frame that it is opened at, which is the first."""
 
     def __init__(self, data: bytes, form: str) -> None:
-        self._data = data
+        signals = boxes.read_signals(data) if form in _MEDIA else boxes.Signals()
+        if signals.nclx is not None and signals.nclx[1] in icc.HDR:
+            raise PhotoError(
+                f"this is an HDR picture ({icc.HDR[signals.nclx[1]]}), which would turn flat; export it as SDR first"
+            )
         self._image = image = _open(data, form)
-        if form == "TIFF" and _DNG in image.tag_v2:  # type: ignore[attr-defined]
-            raise PhotoError("this is a camera's raw file; develop it to JPEG or TIFF first")
         self.width, self.height = image.size
         self.frames = _frames(image, form)
-        self._deep = form in ("PNG", "TIFF") and _is_deep(image, data)
         self._mode = _target(image)
-        mode = ("I;16" if self._mode in ("L", "LA") else "RGB;16") if self._deep else self._mode
         sampling = _SAMPLING.get(image.info.get("chroma", 0))
         lossless = form == "WEBP" and _is_lossless(data)
-        self.encoding = Encoding(form, mode, subsampling=sampling, lossless=lossless)
+        mode = self._mode
+        self._deep: bytes | None = None  # a JPEG 2000 of more than 8 bits, which OpenCV decodes
         self.metadata = _metadata(image)
+        if form in _MEDIA:
+            # Grey stays that in a HEIC, and becomes three channels in an AVIF.
+            self.metadata = _signalled(self.metadata, signals, grey=form == "HEIF" and self._mode.startswith("L"))
+        elif form == "JPEG2000":
+            self.metadata = _jpeg2000(self.metadata, data)
+            self._bits = boxes.jpeg2000_bits(data)
+            if self._bits > 8 and image.mode in _DEEP:
+                self._deep, mode = data, _DEEP[image.mode]
+        self.encoding = Encoding(form, mode, subsampling=sampling, lossless=lossless)
+
+    def turn_to(self, page: int) -> None:
+        """Decode another picture of the file than the first."""
+        if page:
+            self._image.seek(page)
 
     def decode(self) -> Raster:
         """The pixels; CMYK becomes sRGB, palettes become colours."""
-        if self._deep:
-            return _deep(self._data)
         try:
+            if self._deep is not None:
+                return _deep_jpeg2000(self._deep, self._bits, self.width, self.height)
             image, converted = (_from_cmyk(self._image), True) if self._image.mode == "CMYK" else (self._image, False)
-            pixels = np.array(image.convert(self._mode))
+            pixels = _shallow(image) if image.mode.startswith("I;16") else np.array(image.convert(self._mode))
         except Exception as error:
             raise PhotoError(f"the {self.encoding.format} is damaged: {error}") from error
         alpha = np.ascontiguousarray(pixels[..., -1]) if self._mode.endswith("A") else None
         colour = pixels[..., 0] if self._mode == "LA" else pixels[..., :3] if alpha is not None else pixels
         # Pillow turns a TIFF when it loads it, and no other format.
         return Raster(_three(colour), alpha=alpha, converted=converted, upright=self.encoding.format == "TIFF")
+
+
+class OddJpegDecoder(Decoder):
+    """A JPEG whose components libjpeg-turbo's own interface has no name for: CMYK, unusual subsampling."""
+
+    def __init__(self, data: bytes, header: JpegHeader) -> None:
+        self._data, self._header = data, header
+        self.width, self.height, self.metadata = header.width, header.height, header.metadata
+        self._inner = self._opened()
+        kept = header.tables if len(header.sampling) == 3 else None
+        self.encoding = replace(
+            self._inner.encoding, quantization=kept, progressive=kept is not None and header.progressive
+        )
+
+    def decode(self) -> Raster:
+        """The pixels, once more without what is not about them where that stands in the way."""
+        try:
+            return self._inner.decode()
+        except PhotoError as error:
+            try:
+                return PillowDecoder(self._mended(), "JPEG").decode()
+            except PhotoError:
+                raise error from None
+
+    def _opened(self) -> PillowDecoder:
+        try:
+            return PillowDecoder(self._data, "JPEG")
+        except PhotoError:
+            return PillowDecoder(self._mended(), "JPEG")
+
+    def _mended(self) -> bytes:
+        bare = mended(self._data, progressive=self._header.progressive)
+        return with_metadata(bare, Metadata(icc=self._header.metadata.icc))  # CMYK is converted by it
+
+
+class TiffDecoder(Decoder):
+    """A TIFF: of several pictures the first that is no smaller copy."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._layout = layout = tiff.read_layout(data)
+        self.width, self.height, self.frames = layout.one(256), layout.one(257), layout.pages
+        self._inner: PillowDecoder | None = None
+        if tiff.is_plain(layout):
+            colours, alpha = tiff.samples(layout)
+            if layout.one(258) == 16:
+                mode = "I;16" if colours == 1 else "RGB;16"
+            else:
+                mode = ("L" if colours == 1 else "RGB") + ("" if alpha is None else "A")
+            self.encoding = Encoding("TIFF", mode)
+            self.metadata = self._said(colours + (alpha is not None))
+            return
+        self._inner = PillowDecoder(data, "TIFF")
+        self._inner.turn_to(layout.page)
+        self.encoding, self.metadata = self._inner.encoding, _tiff_metadata(data, layout)
+
+    def decode(self) -> Raster:
+        """The pixels, as stored or, where Pillow reads them, upright already."""
+        return tiff.read_pixels(self._data, self._layout) if self._inner is None else self._inner.decode()
+
+    def _said(self, known: int) -> Metadata:
+        more = self._layout.one(277) - known
+        notes = (f"left out {more} further channel{'s' if more > 1 else ''}",) if more else ()
+        return _tiff_metadata(self._data, self._layout, notes)
 
 
 def _open(data: bytes, form: str) -> Image.Image:
@@ -63,8 +155,8 @@ def _open(data: bytes, form: str) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=["JPEG", "MPO"] if form == "JPEG" else [form])
     except Exception as error:  # on damaged files Pillow and its codecs raise whatever comes
         if form == "AVIF" and not features.check("avif"):
-            raise PhotoError("AVIF needs a newer Pillow; run: pip install --upgrade 'pillow>=11.3'") from error
-        raise PhotoError(f"the {form} is damaged, or of a kind that Pillow cannot read") from error
+            raise PhotoError("AVIF needs a newer Pillow. Run: pip install --upgrade 'pillow>=11.3'") from error
+        raise PhotoError(f"the {form} is damaged, or of a variant that Pillow cannot read") from error
     return image
 
 
@@ -76,18 +168,13 @@ def _frames(image: Image.Image, form: str) -> int:
         raise PhotoError(f"the {form} is damaged: {error}") from error
 
 
-def _is_deep(image: Image.Image, data: bytes) -> bool:
-    if image.format == "PNG":
-        return data[24:25] == b"\x10"  # IHDR: bit depth
-    bits = image.tag_v2.get(_BITS, (8,))  # type: ignore[attr-defined]
-    return 16 in (bits if isinstance(bits, tuple) else (bits,))
-
-
 def _target(image: Image.Image) -> str:
     """The mode that a picture's mode is converted to: L, LA, RGB or RGBA."""
     mode = image.mode
     if mode in ("I", "F"):
-        raise PhotoError(f"32 bits a channel (mode {mode}) are not supported; convert it to 16 bits")
+        raise PhotoError(f"32 bits per channel (mode {mode}) is not supported. Convert the image to 16 bits.")
+    if mode == "LAB":
+        raise PhotoError("CIELab is not supported. Convert the image to RGB.")
     grey = mode in ("1", "L", "LA", "La") or mode.startswith("I;16")
     alpha = mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
     return ("L" if grey else "RGB") + ("A" if alpha else "")
@@ -109,20 +196,24 @@ def _three(pixels: UInt8) -> UInt8:
     return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
 
 
-def _deep(data: bytes) -> Raster:
-    try:
-        found: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise PhotoError(f"the 16-bit picture is damaged: {error}") from error
-    if found is None:
-        raise PhotoError("the 16-bit picture is damaged")
-    if found.dtype != np.uint16:
-        raise PhotoError(f"{found.dtype} samples are not supported; convert it to 16-bit integers")
-    if found.ndim == 2:
-        deep: UInt16 = cv2.cvtColor(found, cv2.COLOR_GRAY2RGB)
-    else:
-        deep = cv2.cvtColor(found[..., :3], cv2.COLOR_BGR2RGB)
+def _shallow(image: Image.Image) -> UInt8:
+    """Grey of 16 bits, to which pillow-heif spreads 10 and 12, as 8; Pillow's own conversion would make it white."""
+    return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+
+
+def _deep_jpeg2000(data: bytes, bits: int, width: int, height: int) -> Raster:
+    """More than 8 bits a channel, spread to 16: Pillow has them for grey alone."""
+    found: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if found is None or found.dtype != np.uint16 or found.shape[:2] != (height, width):
+        raise PhotoError("its codestream cannot be decoded")
+    if bits < 16:
+        top = (1 << bits) - 1
+        found = ((found.astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
     alpha = np.ascontiguousarray(found[..., 3]) if found.ndim == 3 and found.shape[2] == 4 else None
+    if found.ndim == 2:
+        deep: Any = cv2.cvtColor(found, cv2.COLOR_GRAY2RGB)
+    else:
+        deep = cv2.cvtColor(np.ascontiguousarray(found[..., :3]), cv2.COLOR_BGR2RGB)
     return Raster((deep >> 8).astype(np.uint8), alpha=alpha, deep=deep)
 
 
@@ -140,21 +231,44 @@ def _metadata(image: Image.Image) -> Metadata:
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp")
     dpi = info.get("dpi")
     try:
-        block = _tiff_exif(image) if image.format == "TIFF" else info.get("exif")
-        density = (float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None
-    except Exception:  # damaged metadata do not stand in the way of the picture
-        block, density = None, None
+        block, density = info.get("exif"), (float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None
+    except (TypeError, ValueError, ZeroDivisionError):
+        block, density = info.get("exif"), None
+    comment = info.get("comment")
+    words = comment.decode("latin-1") if isinstance(comment, bytes) else comment
     return Metadata(
         exif=block.removeprefix(exif.PREFIX) if block else None,
         icc=info.get("icc_profile"),
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         dpi=density,
+        texts=(("Comment", words),) if isinstance(words, str) and words.strip() else (),
     )
 
 
-def _tiff_exif(image: Image.Image) -> bytes | None:
-    """What a TIFF says about the photo, as an EXIF block."""
-    found, kept = image.getexif(), Image.Exif()
+def _tiff_metadata(data: bytes, layout: tiff.Layout, notes: tuple[str, ...] = ()) -> Metadata:
+    """What a TIFF says of its photo, read without its pixels: Pillow does not know every kind of these."""
+    tags = Image.Exif()
+    tags.bigtiff, tags.endian = data[2:4] in (b"+\0", b"\0+"), layout.order
+    try:
+        tags.load_from_fp(io.BytesIO(data), layout.at)
+    except Exception:  # on damaged directories Pillow raises whatever comes
+        return Metadata(notes=(*notes, "left out damaged metadata"))
+    said = list(notes)
+
+    def read(what: Callable[[Image.Exif], T]) -> T | None:
+        try:
+            return what(tags)
+        except Exception:
+            said.append("left out damaged metadata")
+            return None
+
+    found = Metadata(read(_tiff_exif), read(_tiff_icc), read(_tiff_xmp), read(_tiff_dpi), read(_photoshop))
+    return replace(found, notes=tuple(dict.fromkeys(said)))
+
+
+def _tiff_exif(found: Image.Exif) -> bytes | None:
+    """What is about the photo, as an EXIF block."""
+    kept = Image.Exif()
     for tag in _ABOUT:
         if tag in found:
             kept[tag] = found[tag]
@@ -162,3 +276,53 @@ def _tiff_exif(image: Image.Image) -> bytes | None:
         if tag in found:
             kept[tag] = dict(found.get_ifd(tag))
     return kept.tobytes() if len(kept) else None
+
+
+def _tiff_icc(tags: Image.Exif) -> bytes | None:
+    return _bytes(tags.get(_ICC))
+
+
+def _tiff_xmp(tags: Image.Exif) -> bytes | None:
+    return _bytes(tags.get(_XMP))
+
+
+def _tiff_dpi(tags: Image.Exif) -> tuple[float, float] | None:
+    unit = {2: 1.0, 3: 2.54}.get(tags.get(_UNIT, 2))
+    x, y = tags.get(_RESOLUTION[0]), tags.get(_RESOLUTION[1])
+    return (float(x) * unit, float(y) * unit) if unit and x and y else None
+
+
+def _photoshop(tags: Image.Exif) -> bytes | None:
+    """Photoshop's resources; IPTC has a tag of its own, which counts where they have none."""
+    resources, records = (_bytes(tags.get(tag)) for tag in (_PHOTOSHOP, _IPTC))
+    if resources and iptc.iptc_of(resources):
+        return resources
+    return iptc.resources_of(records) or resources
+
+
+def _bytes(value: Any) -> bytes | None:
+    """The value of a tag of bytes; programs call IPTC a list of 32-bit numbers, too, and XMP a text."""
+    if isinstance(value, str):
+        return value.encode("latin-1", "replace")
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, tuple) and value and all(isinstance(n, int) for n in value):
+        return b"".join(n.to_bytes(4, "little") for n in value)
+    return None
+
+
+def _signalled(metadata: Metadata, signals: boxes.Signals, *, grey: bool) -> Metadata:
+    """With a profile for colours that the file signals by numbers, which the writer does not take."""
+    notes = metadata.notes if signals.bits == 8 else (*metadata.notes, f"{signals.bits} bits a channel became 8")
+    profile = metadata.icc or (icc.from_numbers(*signals.nclx, grey=grey) if signals.nclx else None)
+    return replace(metadata, icc=profile, notes=notes)
+
+
+def _jpeg2000(metadata: Metadata, data: bytes) -> Metadata:
+    found = boxes.jpeg2000_metadata(data)
+    return replace(
+        metadata,
+        exif=metadata.exif or (found["exif"].removeprefix(exif.PREFIX) if "exif" in found else None),
+        xmp=metadata.xmp or found.get("xmp"),
+        photoshop=metadata.photoshop or iptc.resources_of(found.get("iptc")),
+    )

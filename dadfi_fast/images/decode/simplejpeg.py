@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -10,12 +11,20 @@ import simplejpeg
 
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.images.decode.base import Decoder, Raster
-from dadfi_fast.images.jpeg import JpegHeader
+from dadfi_fast.images.jpeg import ADOBE, APP0, APP14, COM, EOI, JFIF, SOS, JpegHeader, Segment, segments
 from dadfi_fast.types import Encoding, UInt8
 
 _STRAY: Final = re.compile(r"(\d+) extraneous bytes")
-#: Stray bytes that are taken for padding.
+#: Stray bytes that are taken for padding, whatever they are.
 _PADDING: Final = 64
+#: Bytes that the codec reads ahead of the pixel that it is at.
+_AHEAD: Final = 8
+#: A marker within the scans that is neither a stuffed byte, nor a restart, nor a fill byte.
+_MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+#: A JFIF segment of version 1.01 that says nothing more.
+_PLAIN_JFIF: Final = b"\xff\xe0\x00\x10JFIF\0\x01\x01\x00\x00\x01\x00\x01\x00\x00"
+#: Spectral selection and approximation of a sequential scan.
+_WHOLE_BLOCK: Final = b"\0\x3f\0"
 
 
 class JpegDecoder(Decoder):
@@ -24,7 +33,7 @@ class JpegDecoder(Decoder):
     def __init__(self, data: bytes, header: JpegHeader) -> None:
         if header.precision != 8:
             raise PhotoError(
-                f"a JPEG with {header.precision} bits a sample is not supported; convert it to 8 bits or PNG"
+                f"a JPEG with {header.precision} bits per sample is not supported. Convert it to 8 bits or PNG."
             )
         self._data = data
         self._grey = len(header.sampling) == 1
@@ -38,21 +47,112 @@ class JpegDecoder(Decoder):
         )
 
     def decode(self) -> Raster:
-        """The pixels; a few stray bytes before the end, as some cameras write, are no fault; many are lost pixels."""
+        """The pixels. What the codec finds wrong in the metadata or in padding is no fault; lost pixels are."""
         try:
-            pixels = self._pixels(strict=True)
+            pixels = self._pixels(self._data)
         except ValueError as error:
-            stray = _STRAY.search(str(error))
-            if stray is None or int(stray[1]) > _PADDING:
-                raise PhotoError(f"the JPEG is damaged: {error}") from error
-            try:
-                pixels = self._pixels(strict=False)
-            except ValueError as second:
-                raise PhotoError(f"the JPEG is damaged: {second}") from second
+            pixels = self._mended(error)
         return Raster(np.repeat(pixels, 3, axis=2) if self._grey else pixels)
 
-    def _pixels(self, *, strict: bool) -> UInt8:
-        pixels: UInt8 = simplejpeg.decode_jpeg(
-            self._data, "GRAY" if self._grey else "RGB", fastdct=False, strict=strict
-        )
+    def _pixels(self, data: bytes, *, strict: bool = True) -> UInt8:
+        pixels: UInt8 = simplejpeg.decode_jpeg(data, "GRAY" if self._grey else "RGB", fastdct=False, strict=strict)
         return pixels
+
+    def _mended(self, error: ValueError) -> UInt8:
+        """The pixels once all is mended that is not about them. The codec tells its first complaint alone, so it is
+        asked again."""
+        try:
+            data = mended(self._data, progressive=self.encoding.progressive)
+        except PhotoError:
+            raise PhotoError(f"the JPEG is damaged: {error}") from error
+        try:
+            return self._pixels(data)
+        except ValueError as left:
+            stray = _STRAY.search(str(left))
+            if stray is None or not _is_padding(data, int(stray[1])):
+                raise PhotoError(f"the JPEG is damaged: {left}") from left
+            return self._leniently(data)
+
+    def _leniently(self, data: bytes) -> UInt8:
+        try:
+            return self._pixels(data, strict=False)
+        except ValueError as error:
+            raise PhotoError(f"the JPEG is damaged: {error}") from error
+
+
+def _is_padding(data: bytes, count: int) -> bool:
+    """Whether the codec has passed over ``count`` bytes before the end that belong to no pixel.
+
+    Many must all be the same, and all of their kind: where zeros stand for what was lost, the codec takes some of them
+    for pixels, and passes over the rest.
+    """
+    if count <= _PADDING:
+        return True
+    body = data[:-2]
+    run = len(body) - len(body.rstrip(body[-1:]))
+    return run - count <= _AHEAD
+
+
+def mended(data: bytes, *, progressive: bool) -> bytes:
+    """A JPEG file with what the pixels need and nothing else: no metadata, no stray bytes, an end.
+
+    Raises:
+        PhotoError: it ends before its last scan does.
+    """
+    found = list(segments(data))
+    scan = found[-1]
+    end = _end(data, scan.end)
+    body = data[scan.end : end] if end else data[scan.end :].rstrip(b"\xff") + b"\xff\xd9"
+    if progressive and not end and not _is_complete(data, scan):
+        raise PhotoError("the file ends before its last scan")
+    parts = [data[:2], *(_PLAIN_JFIF for s in found if s.marker == APP0 and s.payload.startswith(JFIF))]
+    parts += [_kept(data, s, progressive) for s in found if not APP0 <= s.marker < APP14 and s.marker != COM]
+    return b"".join((*parts, body))
+
+
+def _kept(data: bytes, segment: Segment, progressive: bool) -> bytes:
+    raw, payload = data[segment.start : segment.end], segment.payload
+    if segment.marker == SOS and not progressive:  # Samsung's panoramas say 0, 0, 0
+        return raw[:-3] + _WHOLE_BLOCK
+    if segment.marker == APP14:
+        if not payload.startswith(ADOBE) or len(payload) < 12:
+            return b""
+        return raw if payload[11] < 3 else b""
+    return b"" if segment.marker == APP14 + 1 else raw
+
+
+def _scans(data: bytes, first: Segment) -> Iterator[bytes]:
+    """The header of each scan."""
+    yield first.payload
+    at = first.end
+    while found := _MARKER.search(data, at):
+        if data[found.start() + 1] == EOI:
+            return
+        end = found.start() + 2 + int.from_bytes(data[found.end() : found.end() + 2], "big")
+        if data[found.start() + 1] == SOS:
+            yield data[found.start() + 4 : end]
+        at = max(end, found.end())
+
+
+def _is_complete(data: bytes, first: Segment) -> bool:
+    """Whether the scans of a progressive picture bring every coefficient to its last bit."""
+    left: dict[int, set[int]] = {}
+    for scan in _scans(data, first):
+        count = scan[0] if scan else 0
+        if len(scan) < 4 + 2 * count:
+            return False
+        low, high, bits = scan[1 + 2 * count], scan[2 + 2 * count], scan[3 + 2 * count] & 15
+        for component in scan[1 : 1 + 2 * count : 2]:
+            waiting = left.setdefault(component, set(range(64)))
+            if bits == 0:
+                waiting.difference_update(range(low, high + 1))
+    return not any(left.values())
+
+
+def _end(data: bytes, at: int) -> int:
+    """Where the picture ends, EOI included; 0 where it never does."""
+    while found := _MARKER.search(data, at):
+        if data[found.start() + 1] == EOI:
+            return found.end()
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return 0

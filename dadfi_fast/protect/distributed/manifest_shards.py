@@ -132,6 +132,6 @@ def _once_released(out: Path, facts: Facts, name: str) -> Manifest:
         except LockedError as error:
             if time.monotonic() > end:
                 raise UsageError(
-                    f"a worker of an earlier run is still writing to {out}; wait for it, or end it"
+                    f"a worker of an earlier run is still writing to {out}. Wait for it, or stop it."
                 ) from error
         time.sleep(0.2)

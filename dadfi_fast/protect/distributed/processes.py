@@ -1,4 +1,4 @@
-"""Several processes on this machine: one for each GPU, or some that share the processor's cores.
+"""Several processes on this machine: one for each GPU, or some that share the CPU's cores.
 
 Tasks and reports go through a pipe. A worker whose run is gone sees the pipe's end, finishes the photos that it has
 under way, and ends. On several GPUs this has never run.

@@ -39,7 +39,7 @@ def connect(address: str | None) -> Any:
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError as error:
-        raise BackendMissing("--engine ray needs Ray; run: pip install 'dadfi-fast[ray]'") from error
+        raise BackendMissing("--engine ray needs Ray. Run: pip install 'dadfi-fast[ray]'") from error
     if not ray.is_initialized():
         where = address or os.environ.get("RAY_ADDRESS") or "local"
         # The dashboard belongs to clusters that are started here, and so does its port.
@@ -47,7 +47,7 @@ def connect(address: str | None) -> Any:
         try:
             ray.init(where, log_to_driver=False, logging_level=logging.WARNING, **more)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UsageError(f"--ray-address {where}: there is no Ray cluster that answers: {error}") from error
+            raise UsageError(f"--ray-address {where}: no Ray cluster answers: {error}") from error
     return ray
 
 
@@ -77,13 +77,13 @@ def capacity(nodes: list[dict[str, Any]], *, device: str, workers: int | None, c
     if device != "cpu":
         cards = [int(node.get("GPU", 0)) for node in nodes_alive]
         if not sum(cards):
-            raise UsageError("--device cuda: no node of the Ray cluster has a GPU; ray status lists what they have")
+            raise UsageError("--device cuda: no node of the Ray cluster has a GPU. Run ray status to list the nodes.")
         task = min(cpu // gpu for cpu, gpu in zip(cores, cards, strict=True) if gpu)
         return Capacity(count or sum(cards), workers or max(1, min(CORES, task)), 1)
     cpus = workers or max(1, min(CORES, min((cpu for cpu in cores if cpu), default=0)))
     node = sum(cpu // cpus for cpu in cores)
     if not node:
-        raise UsageError(f"no node of the Ray cluster has {cpus} cores; ray status lists what they have")
+        raise UsageError(f"no node of the Ray cluster has {cpus} cores. Run ray status to list the nodes.")
     return Capacity(count or node, cpus, 0)
 
 
@@ -131,7 +131,7 @@ class Ray(WorkerPool):
     ):
         for place in (*config.sources, str(config.out)):
             if place.startswith("memory://"):
-                raise UsageError(f"{place} is in the memory of one process; Ray's actors need files or a store")
+                raise UsageError(f"{place} is in the memory of one process. Ray workers need files or an object store.")
         self._ours = not _is_connected()
         self._ray = connect(address)
         found = capacity(self._ray.nodes(), device=config.device, workers=config.workers, count=count)

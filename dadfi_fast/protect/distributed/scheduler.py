@@ -170,7 +170,7 @@ class Scheduler:
             self._pool.idle.add(event.worker)
             if event.runs not in self._known:
                 self._known.add(event.runs)
-                self._say(f"workers run {event.runs}")
+                self._say(f"workers: {event.runs}")
         elif isinstance(event, TaskFinished):
             self._pool.idle.add(event.worker)
             self._report(self._running.pop(event.worker), event.report)
@@ -195,7 +195,7 @@ class Scheduler:
         if subtask is None:
             self._failed_starts += 1
             if self._failed_starts >= MAX_RETRIES:
-                raise DadfiError(f"the workers do not start: {event.why}")
+                raise DadfiError(f"cannot start the workers: {event.why}")
         else:
             self.lost += 1
             self._recover(subtask, event)
@@ -219,7 +219,7 @@ class Scheduler:
             else:
                 rest.append(index)
         done = f"{len(subtask.indices) - len(rest)} of its {len(subtask.indices)} inputs are done"
-        self._say(f"worker {event.worker} is gone ({event.why}); {done}, another one does the rest")
+        self._say(f"worker {event.worker} was lost ({event.why}); {done}, another worker does the rest")
         self._retry(subtask, tuple(rest), event.why)
 
     def _retry(self, subtask: _Subtask, rest: tuple[int, ...], why: str) -> None:
@@ -228,7 +228,7 @@ class Scheduler:
         if not rest or self._stopped():
             return
         if len(rest) == 1 and retries >= MAX_RETRIES:
-            self._mark_failed(subtask.chunk, rest[0], f"{MAX_RETRIES} or more workers ended while they had it: {why}")
+            self._mark_failed(subtask.chunk, rest[0], f"{MAX_RETRIES} or more workers died while processing it: {why}")
             return
         half = len(rest) if retries < MAX_RETRIES - 1 else (len(rest) + 1) // 2
         for indices in (rest[half:], rest[:half]):
@@ -246,7 +246,8 @@ class Scheduler:
             self._last_sign_of_life = time.monotonic()
         elif time.monotonic() - self._last_sign_of_life > START_TIMEOUT:
             raise DadfiError(
-                f"no worker has come up for {START_TIMEOUT:.0f} s; what is written is kept, the same command goes on"
+                f"no worker has started for {START_TIMEOUT:.0f} s. Files already written are kept;"
+                " run the same command again to resume."
             )
 
 

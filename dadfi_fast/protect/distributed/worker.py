@@ -9,12 +9,12 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.errors import DadfiError, PhotoError, UsageError
 from dadfi_fast.faces.detector import Detector
-from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.config import ProtectConfig, generator_threads
 from dadfi_fast.protect.discover import Originals
 from dadfi_fast.protect.distributed.manifest_shards import open_shard
 from dadfi_fast.protect.interrupt import until_stopped
@@ -25,9 +25,6 @@ from dadfi_fast.protect.results import Failed, Outcome
 from dadfi_fast.protect.stages import Stages
 from dadfi_fast.storage.object_store import open_out
 from dadfi_fast.storage.paths import parse_path
-
-#: Decoding and encoding take four times as long as the generator does, and run beside it.
-_THREADS_TO_ONE_OF_THE_GENERATOR: Final = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,23 +56,25 @@ class GeneratorContextFactory:
     detector_model: Path | None
 
     def __call__(self, config: ProtectConfig) -> WorkerContext:
-        from dadfi_fast.attacks.generator import GeneratorAttack
-        from dadfi_fast.backends.generator_file import load_generator_file
-        from dadfi_fast.backends.registry import choose
-        from dadfi_fast.faces.detector import choose_detector
+        from dadfi_fast.protect.assembly import Assembly
         from dadfi_fast.protect.auto import Settings
-        from dadfi_fast.types import Budget
 
-        artifact = load_generator_file(self.generator)
-        if artifact.sha256 != self.sha256:
-            raise UsageError(f"{self.generator} is another file on this machine; install the same dadfi-fast on all")
-        backend, why = choose(self.backend, device=config.device)
-        threads = max(1, config.threads // _THREADS_TO_ONE_OF_THE_GENERATOR)
-        attack = GeneratorAttack(backend(artifact, device=config.device, threads=threads), Budget(config.strength))
-        detector, _ = choose_detector(self.detector, model=self.detector_model)
+        parts = Assembly(
+            generator=self.generator,
+            backend=self.backend,
+            device=config.device,
+            detector=self.detector,
+            detector_model=self.detector_model,
+            small_faces=config.small_faces,
+        )
+        if parts.generator_file.sha256 != self.sha256:
+            raise UsageError(
+                f"{self.generator} is a different file on this machine."
+                " Install the same version of dadfi-fast on all machines."
+            )
+        attack = parts.attack(config.strength, threads=generator_threads(config.threads))
         numbers = Settings(config.crops_a_batch, config.threads, "").numbers
-        facts = Facts(config.fingerprint, artifact.sha256, f"{attack.backend.describe}: {why}; {numbers}")
-        return WorkerContext(detector, attack, facts)
+        return WorkerContext(parts.chosen_detector[0], attack, parts.facts(config, attack, numbers=numbers))
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class Worker:
         known: a file of the run in the output folder, which must be seen from here.
 
     Raises:
-        DadfiError: it cannot work here; the message says what mends it.
+        DadfiError: it cannot work here; the message says how to fix it.
     """
 
     def __init__(self, config: ProtectConfig, factory: ContextFactory, known: str) -> None:
@@ -113,12 +112,15 @@ class Worker:
         self._config = replace(config, on_exists="overwrite")  # the run has settled which target each input gets
         if isinstance(config.out, Path) and not (config.out / known).exists():
             raise UsageError(
-                f"--out {config.out} is another folder on this machine; name one that all machines share, or a URL"
+                f"--out {config.out} is a different folder on this machine."
+                " Choose one that all machines share, or a URL."
             )
         for source in config.sources:
             folder = parse_path(source)
             if isinstance(folder, Path) and not glob.has_magic(source) and not folder.exists():
-                raise UsageError(f"{source} is not on this machine; name a folder that all machines share, or a URL")
+                raise UsageError(
+                    f"{source} does not exist on this machine. Choose a folder that all machines share, or a URL."
+                )
         self._originals = Originals(config.sources, config.out)
         self._context = factory(config)
 

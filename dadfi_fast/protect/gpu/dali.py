@@ -1,6 +1,6 @@
 """JPEG files to pixels by NVIDIA DALI: whole batches, several of them under way while the caller does something else.
 
-On a processor DALI decodes with libjpeg-turbo, as `dadfi_fast.images.decode.simplejpeg` does, to the same pixels. On a
+On a CPU DALI decodes with libjpeg-turbo, as `dadfi_fast.images.decode.simplejpeg` does, to the same pixels. On a
 GPU the card decodes, with its JPEG hardware where it has some. That has never run: no GPU was there.
 """
 
@@ -29,7 +29,7 @@ _HARDWARE: Final = 0.9
 
 
 def missing(device: str = "cpu") -> str | None:
-    """Why DALI cannot run on ``device``, and what mends it; None if it can. Loads no framework."""
+    """Why DALI cannot run on ``device``, and how to fix it; None if it can. Loads no framework."""
     if importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.dali") is None:
         return "NVIDIA DALI is not installed (it exists for Linux); run: pip install 'dadfi-fast[dali]'"
     return None if device == "cpu" else cuda.missing(device)
@@ -63,7 +63,7 @@ class Dali:
 
     Args:
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        threads: of DALI's own, for decoding on the processor and for what the card leaves to it.
+        threads: of DALI's own, for decoding on the CPU and for what the card leaves to it.
         batch: most pictures of a batch.
 
     Raises:
@@ -88,9 +88,9 @@ class Dali:
         """The oldest batch that is under way, waited for.
 
         Returns:
-            for every file [H, W, 3] uint8 RGB as stored, not turned upright: on a processor an array that may be
+            for every file [H, W, 3] uint8 RGB as stored, not turned upright: on a CPU an array that may be
             written to, on a GPU DALI's own tensor, which has ``__dlpack__``. None for files that DALI cannot decode:
-            they cost no other one its place. What they suffer from, the processor's decoders tell.
+            they cost no other one its place. What they suffer from, the CPU's decoders tell.
         """
         files = self._waiting.popleft()
         try:

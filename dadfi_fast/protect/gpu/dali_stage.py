@@ -91,7 +91,7 @@ def decoded(
 class DaliStage:
     """Call it with an iterator of items: photos that DALI decodes come out with their pixels.
 
-    All others flow on as they are, and so does a photo that DALI cannot decode: the processor's decoder, which comes
+    All others flow on as they are, and so does a photo that DALI cannot decode: the CPU's decoder, which comes
     next, tries it and says what is wrong with it.
 
     Args:

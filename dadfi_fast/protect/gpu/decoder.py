@@ -10,8 +10,8 @@ def choose_decoder(name: str = "auto", *, device: str = "cpu") -> tuple[str, str
     """``cpu`` or ``dali``, and the reason, for people.
 
     Args:
-        name: one of `DECODERS`. ``auto`` is ``dali`` where photos go to a GPU and DALI is installed: on a processor it
-            decodes with the same library as the processor's decoders do.
+        name: one of `DECODERS`. ``auto`` is ``dali`` where photos go to a GPU and DALI is installed: on a CPU it
+            decodes with the same library as the CPU's decoders do.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
@@ -21,7 +21,7 @@ def choose_decoder(name: str = "auto", *, device: str = "cpu") -> tuple[str, str
     from dadfi_fast.protect.gpu import dali
 
     if name not in DECODERS:
-        raise UsageError(f"--decoder {name} is not one of {', '.join(DECODERS)}")
+        raise UsageError(f"unknown --decoder {name}. Available: {', '.join(DECODERS)}")
     if name == "cpu":
         return name, "named by the user"
     if name == "dali":
@@ -29,6 +29,6 @@ def choose_decoder(name: str = "auto", *, device: str = "cpu") -> tuple[str, str
             raise BackendMissing(f"decoder dali cannot run: {why}; or pass --decoder cpu")
         return name, "named by the user"
     if device == "cpu":
-        return "cpu", "DALI gains nothing on a processor"
+        return "cpu", "DALI gains nothing on a CPU"
     why = dali.missing(device)
     return ("cpu", why) if why else ("dali", f"it decodes on {device}")

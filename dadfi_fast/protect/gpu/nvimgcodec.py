@@ -1,6 +1,6 @@
 """JPEG by nvImageCodec, from pixels that lie on an NVIDIA GPU: what crosses the bus is the encoded stream.
 
-On a processor the same calls go to the OpenCV that nvImageCodec brings along, which is how the tests run them; on a GPU
+On a CPU the same calls go to the OpenCV that nvImageCodec brings along, which is how the tests run them; on a GPU
 they go to nvJPEG, and have never run.
 """
 
@@ -34,14 +34,14 @@ class Job:
 
 
 def missing(device: str = "cpu") -> str | None:
-    """Why nvImageCodec cannot run on ``device``, and what mends it; None if it can. Loads no framework."""
+    """Why nvImageCodec cannot run on ``device``, and how to fix it; None if it can. Loads no framework."""
     if importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.nvimgcodec") is None:
         return "nvImageCodec is not installed; run: pip install 'dadfi-fast[dali]'"
     return None if device == "cpu" else cuda.missing(device)
 
 
 def takes(how: JpegSettings) -> bool:
-    """The rule: baseline, with the tables of a quality from 1 to 100. All others are for the processor's codec.
+    """The rule: baseline, with the tables of a quality from 1 to 100. All others are for the CPU's codec.
 
     nvImageCodec takes a quality and no tables; and a progressive file is written by Pillow, scan by scan as it was.
     """
@@ -53,7 +53,7 @@ class NvImageCodec:
 
     Args:
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        threads: of the processor, for what the encoder does there.
+        threads: of the CPU, for what the encoder does there.
 
     Raises:
         BackendMissing: nvImageCodec is not installed, or there is no such device.
@@ -76,7 +76,7 @@ class NvImageCodec:
         )
 
     def __call__(self, jobs: Sequence[Job]) -> list[bytes | None]:
-        """The JPEG streams, without metadata; None for a photo that is left to the processor's codec.
+        """The JPEG streams, without metadata; None for a photo that is left to the CPU's codec.
 
         That is one that `takes` excludes, that nvImageCodec refuses, or that comes out with other tables, sampling or
         size than it was to have: every stream's header is read again. Photos go together that have the same settings

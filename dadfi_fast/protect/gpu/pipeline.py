@@ -2,7 +2,7 @@
 
 DALI decodes, faces are cut out, perturbed by the backend and blended in, nvImageCodec encodes. What else crosses the
 bus is small: rows of possible faces, and the largest change of each photo. On a GPU this has never run; the tests run
-it on a processor, where every step has the same code and the memory is another.
+it on a CPU, where every step has the same code and the memory is another.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from dadfi_fast.faces.align import Square, whole
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.faces.on_device import cut, shrink, to_network, upright
 from dadfi_fast.faces.yunet import YuNet
-from dadfi_fast.images import exif
-from dadfi_fast.images.decode import cleaned
+from dadfi_fast.images.decode import cleaned, orientation
 from dadfi_fast.images.encode import jpeg_settings, target_format
 from dadfi_fast.protect.crop import SIZE, squares
 from dadfi_fast.protect.gpu.blend import blend
@@ -105,7 +104,7 @@ class GpuPipeline:
 
     def _done(self, photos: Sequence[tuple[Loaded, Tensor]]) -> list[Any]:
         """What becomes of each: `Ready`, or what `Stages.faceless` says."""
-        turned = [upright(pixels, exif.orientation(loaded.decoder.metadata.exif)) for loaded, pixels in photos]
+        turned = [upright(pixels, orientation(loaded.decoder.metadata)) for loaded, pixels in photos]
         done: list[Any] = [None] * len(photos)
         seen: dict[int, DevicePhoto] = {}
         for place, ((loaded, _), pixels, found) in enumerate(zip(photos, turned, self._search(turned), strict=True)):
@@ -165,7 +164,7 @@ class GpuPipeline:
 
 
 def fits(item: Any) -> bool:
-    """Whether this is a photo for the card; larger ones go to the processor, in the same run."""
+    """Whether this is a photo for the card; larger ones go to the CPU, in the same run."""
     if not is_for_dali(item):
         return False
     loaded: Loaded = item
@@ -176,7 +175,7 @@ def fits(item: Any) -> bool:
 def searched_on(detector: Detector, device: str) -> tuple[str, str | None]:
     """Where faces are looked for, with photos on ``device``; and why not there, where it is elsewhere."""
     if not isinstance(detector, YuNet):
-        return "cpu", f"{detector.name} runs on processors only"
+        return "cpu", f"{detector.name} runs on CPUs only"
     from dadfi_fast.faces.yunet_batch import missing
 
     why = missing(device)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from dadfi_fast.deepfakes.attributes import AttributeClassifier
 from dadfi_fast.deepfakes.edits import ATTRIBUTES
 from dadfi_fast.training.data import Faces
-from dadfi_fast.training.device import autocast, torch_device
+from dadfi_fast.training.device import autocast, placed, sent, torch_device
 from dadfi_fast.training.loop import Losses
 
 
@@ -41,7 +41,9 @@ class AttributesTrainer:
         self.config, self.faces, self.labels = config, faces, faces.labels
         self.device = torch_device(config.device)
         torch.manual_seed(config.seed)
-        self.model = AttributeClassifier(len(ATTRIBUTES), config.width).to(self.device)
+        self.pictures = faces.on(self.device)
+        self.model = AttributeClassifier(len(ATTRIBUTES), config.width)
+        placed(self.model, self.device)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), config.lr, weight_decay=config.weight_decay)
 
     def step(self, number: int, rng: torch.Generator) -> Losses:
@@ -50,15 +52,15 @@ class AttributesTrainer:
             group["lr"] = config.lr * (1 - number / config.steps)
         torch.manual_seed(int(torch.randint(2**31, (), generator=rng)))  # dropout draws from the global generator
         index = torch.randint(len(self.faces), (config.batch,), generator=rng)
-        x = _jitter(self.faces.batch(index), config.shift, rng).to(self.device)
+        x = _jitter(self.pictures.batch(index), config.shift, rng)
         self.model.train()
         with autocast(self.device, bf16=config.bf16):
             logits = self.model(x)
-        loss = F.binary_cross_entropy_with_logits(logits.float(), self.labels[index].to(self.device))
+        loss = F.binary_cross_entropy_with_logits(logits.float(), sent(self.labels[index], self.device))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        return {"bce": loss.item()}
+        return {"bce": loss.detach()}
 
     def state(self) -> dict[str, Any]:
         config = asdict(self.config)
@@ -91,11 +93,11 @@ def accuracy(model: nn.Module, faces: Faces, *, batch: int = 256) -> Tensor:
 
 def _jitter(x: Tensor, shift: int, rng: torch.Generator) -> Tensor:
     """Flip half of the pictures; shift all by up to ``shift`` pixels; change brightness and contrast a little."""
-    flip = torch.rand(len(x), 1, 1, 1, generator=rng) < 0.5
+    flip = sent(torch.rand(len(x), 1, 1, 1, generator=rng) < 0.5, x.device)
     x = torch.where(flip, x.flip(3), x)
     dy, dx = torch.randint(0, 2 * shift + 1, (2,), generator=rng).tolist()
     side = x.shape[-1]
     x = F.pad(x, (shift, shift, shift, shift), mode="replicate")[:, :, dy : dy + side, dx : dx + side]
     gain = 1 + 0.15 * (2 * torch.rand(len(x), 1, 1, 1, generator=rng) - 1)
     offset = 0.1 * (2 * torch.rand(len(x), 1, 1, 1, generator=rng) - 1)
-    return (x * gain + offset).clamp(-1, 1)
+    return (x * sent(gain, x.device) + sent(offset, x.device)).clamp(-1, 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -46,15 +46,24 @@ class StarGAN2Config(DeepfakeConfig):
     style_mean: int = 1  # codes or references that a kept style is the mean of; a mean is nearer to what is typical
 
 
-@dataclass(frozen=True)
-class _Batch:
+class _Batch(NamedTuple):
     """What one step sees: sources, target domains, and two latent codes and two references of those."""
 
     x: Tensor  # [B, 3, S, S]
     own: Tensor  # [B] int64
     target: Tensor  # [B] int64
-    codes: tuple[Tensor, Tensor]  # [B, latent_dim]
-    references: tuple[Tensor, Tensor]  # [B, 3, S, S]
+    code: Tensor  # [B, latent_dim]
+    other_code: Tensor
+    reference: Tensor  # [B, 3, S, S]
+    other_reference: Tensor
+
+    @property
+    def codes(self) -> tuple[Tensor, Tensor]:
+        return self.code, self.other_code
+
+    @property
+    def references(self) -> tuple[Tensor, Tensor]:
+        return self.reference, self.other_reference
 
 
 class StarGAN2Trainer(DeepfakeTrainer):
@@ -69,7 +78,7 @@ class StarGAN2Trainer(DeepfakeTrainer):
         hair = self.labels[:, exclusive(ATTRIBUTES)]
         self.domains = [((hair[:, i] == 1) & (hair.sum(1) == 1)).nonzero().flatten() for i in range(hair.shape[1])]
         if not all(map(len, self.domains)):
-            raise DataError("StarGAN v2 needs pictures of every hair colour; give more --data")
+            raise DataError("StarGAN v2 needs images of every hair colour. Pass more --data.")
         count, sizes = len(self.domains), (config.image_size, config.style_dim)
         kept: dict[str, Any] = {"max_width": config.max_width, "width": config.width}
         self.generator = self._made(stargan2.Generator(*sizes, high_pass=0, **kept))
@@ -79,6 +88,7 @@ class StarGAN2Trainer(DeepfakeTrainer):
         self.style = self._made(stargan2.StyleEncoder(*sizes, domains=count, **kept))
         self.critic = self._made(stargan2.Discriminator(config.image_size, count, **kept))
         self.mean, self.mean_mapping, self.mean_style = map(averaged, (self.generator, self.mapping, self.style))
+        self.compiled(self.generator)
         adam: dict[str, Any] = {"betas": (0.0, 0.99), "weight_decay": config.weight_decay}
         self.g_opt, self.s_opt, self.d_opt = (
             self.optimizer(net, config.lr, **adam) for net in (self.generator, self.style, self.critic)
@@ -111,8 +121,8 @@ class StarGAN2Trainer(DeepfakeTrainer):
         rows = []
         for number, index in enumerate(self.references()):
             count = self.config.styles * self.config.style_mean
-            codes = torch.randn(count, self.config.latent_dim, generator=rng).to(self.device)
-            pictures = self.faces.batch(index).to(self.device)
+            codes = self.sent(torch.randn(count, self.config.latent_dim, generator=rng))
+            pictures = self.pictures.batch(index)
             rows += self._means(self.mean_mapping, codes, number) + self._means(self.mean_style, pictures, number)
         return torch.stack(rows)
 
@@ -130,12 +140,12 @@ class StarGAN2Trainer(DeepfakeTrainer):
     def step(self, number: int, rng: torch.Generator) -> Losses:
         self.schedule(number, self.g_opt, self.s_opt, self.d_opt, self.m_opt)
         batch = self._batch(rng)
+        diversity = self.sent(torch.tensor(self.config.lambda_ds * (1 - number / self.config.steps)))
         losses: Losses = {}
-        for guide in (self._latent, self._reference):
-            losses |= self._critic_step(batch, guide)
-        diversity = self.config.lambda_ds * (1 - number / self.config.steps)
-        losses |= self._generator_step(batch, self._latent, diversity, self.g_opt, self.m_opt, self.s_opt)
-        losses |= self._generator_step(batch, self._reference, diversity, self.g_opt)
+        for part in (self._criticize_latent, self._criticize_reference):
+            losses |= self.graphs(part, *batch)
+        for part in (self._generate_latent, self._generate_reference):
+            losses |= self.graphs(part, *batch, diversity)
         pairs = ((self.mean, self.generator), (self.mean_mapping, self.mapping), (self.mean_style, self.style))
         for mean, now in pairs:
             self.average(number, mean, now)
@@ -148,7 +158,7 @@ class StarGAN2Trainer(DeepfakeTrainer):
                 nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
                 if part.bias is not None:
                     nn.init.zeros_(part.bias)
-        return module.to(self.device)
+        return self.placed(module)
 
     def _batch(self, rng: torch.Generator) -> _Batch:
         """Sources and references, every domain as often as another (official)."""
@@ -156,13 +166,13 @@ class StarGAN2Trainer(DeepfakeTrainer):
         first, target = self._of_any_domain(rng)
         second, _ = self.draw(rng, self._members(target, rng))
         size = (self.config.batch, self.config.latent_dim)
-        codes = tuple(torch.randn(size, generator=rng).to(self.device) for _ in range(2))
-        return _Batch(x, own, target, codes, (first, second))  # type: ignore[arg-type]
+        codes = [self.sent(torch.randn(size, generator=rng)) for _ in range(2)]
+        return _Batch(x, own, target, codes[0], codes[1], first, second)
 
     def _of_any_domain(self, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         domain = torch.randint(len(self.domains), (self.config.batch,), generator=rng)
         pictures, _ = self.draw(rng, self._members(domain, rng))
-        return pictures, domain.to(self.device)
+        return pictures, self.sent(domain)
 
     def _members(self, domain: Tensor, rng: torch.Generator) -> Tensor:
         """A picture of each ``domain`` [B]: its index."""
@@ -178,6 +188,20 @@ class StarGAN2Trainer(DeepfakeTrainer):
         out: Tensor = self.style(batch.references[which], batch.target)
         return out
 
+    def _criticize_latent(self, *batch: Tensor) -> Losses:
+        return self._critic_step(_Batch(*batch), self._latent)
+
+    def _criticize_reference(self, *batch: Tensor) -> Losses:
+        return self._critic_step(_Batch(*batch), self._reference)
+
+    def _generate_latent(self, *given: Tensor) -> Losses:
+        *batch, diversity = given
+        return self._generator_step(_Batch(*batch), self._latent, diversity, self.g_opt, self.m_opt, self.s_opt)
+
+    def _generate_reference(self, *given: Tensor) -> Losses:
+        *batch, diversity = given
+        return self._generator_step(_Batch(*batch), self._reference, diversity, self.g_opt)
+
     def _critic_step(self, batch: _Batch, guide: Callable[[_Batch, int], Tensor]) -> Losses:
         x = batch.x.clone().requires_grad_()
         with self.autocast():
@@ -189,10 +213,10 @@ class StarGAN2Trainer(DeepfakeTrainer):
         r1 = 0.5 * gradient.float().square().flatten(1).sum(1).mean()
         descend(loss + self.config.lambda_reg * r1, self.d_opt)
         name = guide.__name__.strip("_")
-        return {f"d_adv_{name}": loss.item(), f"d_r1_{name}": r1.item()}
+        return {f"d_adv_{name}": loss.detach(), f"d_r1_{name}": r1.detach()}
 
     def _generator_step(
-        self, batch: _Batch, guide: Callable[[_Batch, int], Tensor], diversity: float, *optimizers: torch.optim.Adam
+        self, batch: _Batch, guide: Callable[[_Batch, int], Tensor], diversity: Tensor, *optimizers: torch.optim.Adam
     ) -> Losses:
         c = self.config
         self.critic.requires_grad_(False)
@@ -213,7 +237,7 @@ class StarGAN2Trainer(DeepfakeTrainer):
         self.critic.requires_grad_(True)
         name = guide.__name__.strip("_")
         terms = {"adv": adversarial, "sty": reconstruction, "ds": spread, "cyc": cycle}
-        return {f"g_{k}_{name}": v.item() for k, v in terms.items()}
+        return {f"g_{k}_{name}": v.detach() for k, v in terms.items()}
 
 
 def _like(logits: Tensor, target: float) -> Tensor:

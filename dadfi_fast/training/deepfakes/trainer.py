@@ -14,17 +14,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dadfi_fast.deepfakes.edits import Edits
-from dadfi_fast.errors import DataError
+from dadfi_fast.errors import DataError, UsageError
 from dadfi_fast.training.checkpoint import AVERAGES
 from dadfi_fast.training.contact_sheet import save_sheet
 from dadfi_fast.training.data import Faces
-from dadfi_fast.training.device import autocast, torch_device
+from dadfi_fast.training.device import autocast, placed, sent, torch_device
+from dadfi_fast.training.graphs import Graphs
 from dadfi_fast.training.loop import Losses
 
 #: Pictures on a contact sheet.
 SHEET = 8
-#: Settings that a card states elsewhere.
-_OF_THE_RUN = ("image_size", "steps", "seed", "device")
+#: Settings that a card states elsewhere, or that change nothing but the time it takes.
+_OF_THE_RUN = ("image_size", "steps", "seed", "device", "speedup")
+#: What `DeepfakeConfig.speedup` may be.
+SPEEDUPS = ("none", "eager", "graphs", "compile")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,9 @@ class DeepfakeConfig:
     decay_from: float = 0.6  # share of the steps after which the learning rate falls linearly to 0
     bf16: bool = True
     device: str = "auto"  # cpu, cuda, cuda:N; auto takes a GPU where there is one
+    # On a GPU: none; eager: channels last, fused Adam; graphs: and CUDA graphs of a step's parts; compile: and
+    # torch.compile of the generator. On the CPU nothing of it.
+    speedup: str = "eager"
     seed: int = 0
 
 
@@ -54,12 +60,20 @@ class DeepfakeTrainer(ABC):
     def __init__(self, config: DeepfakeConfig, faces: Faces) -> None:
         assert faces.labels is not None
         self.config, self.faces, self.labels = config, faces, faces.labels
+        if config.speedup not in SPEEDUPS:
+            raise UsageError(f"speedup must be one of {', '.join(SPEEDUPS)}, not {config.speedup!r}")
         self.device = torch_device(config.device)
+        self.pictures = faces.on(self.device)
+        #: How many of `SPEEDUPS` there are: 1 is eager, 2 has graphs, 3 compiles.
+        self.speedups = SPEEDUPS.index(config.speedup) if self.device.type == "cuda" else 0
+        self.graphs = Graphs(enabled=self.speedups >= 2)
+        if self.speedups:
+            torch.backends.cudnn.benchmark = True  # every step has the same shapes
         torch.manual_seed(config.seed)
 
     @abstractmethod
     def step(self, number: int, rng: torch.Generator) -> Losses:
-        """Do step ``number`` drawing only from ``rng``; returns the losses."""
+        """Do step ``number`` drawing only from ``rng``; returns the losses, detached and not waited for."""
 
     @property
     @abstractmethod
@@ -82,6 +96,8 @@ class DeepfakeTrainer(ABC):
     def load(self, state: dict[str, Any]) -> None:
         for part in self.parts:
             getattr(self, part).load_state_dict(state[part])
+            if isinstance(optimizer := getattr(self, part), torch.optim.Optimizer):
+                self._tune(optimizer)
 
     def start(self, networks: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Take over networks of another training, by the names in `parts`; optimizers stay fresh.
@@ -98,13 +114,15 @@ class DeepfakeTrainer(ABC):
             try:
                 network.load_state_dict(network.state_dict() | dict(weights))
             except RuntimeError as error:
-                raise DataError(f"cannot start from these weights: {error}. Give the sizes that they have.") from error
+                raise DataError(
+                    f"cannot start from these weights: {error}. Pass the sizes they were trained with."
+                ) from error
 
     @torch.no_grad()
     def report(self, folder: Path, number: int) -> None:
         """Write a contact sheet: the first pictures, and each of their edits."""
         index = torch.arange(min(SHEET, len(self.faces)))
-        x, kept = self.faces.batch(index).to(self.device), self.kept.eval()
+        x, kept = self.pictures.batch(index), self.kept.eval()
         edits = torch.from_numpy(self.rule(self.labels[index].numpy())).to(self.device)
         fakes = [kept(x, edit) for edit in edits]
         save_sheet(folder / f"sheet-{number:06d}.png", [x, *fakes])
@@ -117,22 +135,61 @@ class DeepfakeTrainer(ABC):
         """Adam for ``module``, its rate scheduled by `schedule`."""
         made = torch.optim.Adam(module.parameters(), lr, **settings)
         made.param_groups[0]["initial_lr"] = lr
+        self._tune(made)
         return made
+
+    def _tune(self, optimizer: torch.optim.Optimizer) -> None:
+        """Have ``optimizer`` work as the settings say, whatever device and settings its state comes from.
+
+        The fused kernel wants its counts on the GPU and moments that lie as their weights do; a graph wants its rate
+        there, too.
+        """
+        for group in optimizer.param_groups:
+            rate = float(group["lr"])
+            group["fused"], group["capturable"] = bool(self.speedups) or None, self.graphs.enabled
+            group["lr"] = torch.tensor(rate, device=self.device) if self.graphs.enabled else rate
+        for weight, state in optimizer.state.items():
+            state["step"] = state["step"].to(self.device if self.speedups else "cpu")
+            for moment in ("exp_avg", "exp_avg_sq"):
+                state[moment] = torch.empty_like(weight, requires_grad=False).copy_(state[moment])
 
     def schedule(self, number: int, *optimizers: torch.optim.Optimizer) -> None:
         """Full rate until ``decay_from`` of the steps, then linearly to 0."""
         share = min(1.0, (1.0 - number / self.config.steps) / (1.0 - self.config.decay_from))
         for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * share
+                rate = group["initial_lr"] * share
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
 
     def draw(self, rng: torch.Generator, index: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """A batch of pictures, half of them flipped, and their labels; pictures ``index`` [B] where given."""
         if index is None:
             index = torch.randint(len(self.faces), (self.config.batch,), generator=rng)
-        x = self.faces.batch(index)
-        flip = torch.rand(len(index), 1, 1, 1, generator=rng) < 0.5
-        return torch.where(flip, x.flip(3), x).to(self.device), self.labels[index].to(self.device)
+        x = self.pictures.batch(index)
+        flip = self.sent(torch.rand(len(index), 1, 1, 1, generator=rng) < 0.5)
+        x = torch.where(flip, x.flip(3), x)
+        x = x.contiguous(memory_format=torch.channels_last) if self.speedups else x
+        return x, self.sent(self.labels[index])
+
+    def sent(self, tensor: Tensor) -> Tensor:
+        """``tensor`` on the device; nobody waits for the copy."""
+        return sent(tensor, self.device)
+
+    def placed(self, module: nn.Module) -> nn.Module:
+        """``module`` on the device, channels last where the settings ask for that."""
+        return placed(module, self.device) if self.speedups else module.to(self.device)
+
+    def compiled(self, module: nn.Module) -> None:
+        """Have calls of ``module`` go through torch.compile where the settings ask for that.
+
+        What cannot be compiled runs as it is. Copies made before (averages) are not compiled.
+        """
+        if self.speedups >= 3:
+            torch._dynamo.config.suppress_errors = True
+            module.compile(dynamic=False)
 
     def autocast(self) -> torch.autocast:
         return autocast(self.device, bf16=self.config.bf16)
@@ -141,10 +198,11 @@ class DeepfakeTrainer(ABC):
     def average(self, number: int, mean: nn.Module, now: nn.Module) -> None:
         """Move the running average ``mean`` towards ``now``: weights, and the running statistics with them."""
         keep = min(self.config.ema, (1 + number) / (10 + number))
-        for old, new in zip(mean.state_dict().values(), now.state_dict().values(), strict=True):
-            if old.is_floating_point():
-                old.lerp_(new, 1 - keep)
-            else:
+        pairs = list(zip(mean.state_dict().values(), now.state_dict().values(), strict=True))
+        moving = [(old, new) for old, new in pairs if old.is_floating_point()]
+        torch._foreach_lerp_([old for old, _ in moving], [new for _, new in moving], 1 - keep)
+        for old, new in pairs:
+            if not old.is_floating_point():
                 old.copy_(new)
 
 

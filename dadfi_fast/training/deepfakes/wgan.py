@@ -27,7 +27,7 @@ class WganConfig(DeepfakeConfig):
     """Settings of a critic with gradient penalty."""
 
     n_critic: int = 2
-    warm_up: int = 0  # steps without a generator update, for a new critic beside a generator that was trained before
+    warm_up: int = 0  # first steps without a generator update, for a new critic beside a trained generator
     lr: float = 2e-4
     lambda_gp: float = 10.0
     penalty_every: int = 1  # critic updates to one gradient penalty, which then counts that many times
@@ -48,17 +48,21 @@ class WganTrainer(DeepfakeTrainer):
 
     def __init__(self, config: WganConfig, faces: Faces) -> None:
         super().__init__(config, faces)
-        self.generator, self.critic = (network.to(self.device) for network in self.networks())
+        generator, critic = self.networks()
+        self.generator, self.critic = self.placed(generator), self.placed(critic)
         self.mean = averaged(self.generator)
+        self.compiled(self.generator)
         self.g_opt = self.optimizer(self.generator, config.lr, betas=(0.5, 0.999))
         self.d_opt = self.optimizer(self.critic, config.lr, betas=(0.5, 0.999))
         self.recent: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=config.n_critic)  # pictures, labels, fakes
+        self.begun: int | None = None  # the step that the critic began with
 
     def state(self) -> dict[str, Any]:
-        return super().state() | {"recent": list(self.recent)}
+        return super().state() | {"recent": list(self.recent), "begun": self.begun}
 
     def load(self, state: dict[str, Any]) -> None:
         super().load(state)
+        self.begun = state.get("begun", 0)
         for batch in state.get("recent", ()):
             self.recent.append(tuple(tensor.to(self.device) for tensor in batch))
 
@@ -84,41 +88,45 @@ class WganTrainer(DeepfakeTrainer):
 
     def step(self, number: int, rng: torch.Generator) -> Losses:
         self.schedule(number, self.g_opt, self.d_opt)
+        self.begun = number if self.begun is None else self.begun
         losses: Losses = {}
         for turn in range(self.config.n_critic):
             losses |= self._critic_step(number * self.config.n_critic + turn, rng)
-        return losses | (self._generator_step(number, rng) if number >= self.config.warm_up else {})
+        return losses if number < self.begun + self.config.warm_up else losses | self._generator_step(number, rng)
 
     def _draw(self, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """A batch, its labels, and target labels: another picture's (as official)."""
         x, labels = self.draw(rng)
-        return x, labels, labels[torch.randperm(len(x), generator=rng).to(labels.device)]
+        return x, labels, labels[self.sent(torch.randperm(len(x), generator=rng))]
 
     def _critic_step(self, number: int, rng: torch.Generator) -> Losses:
         """Critic update ``number`` of the whole training."""
-        x, labels, fake = self._fakes(number, rng)
+        again = self.config.reuse_fakes and len(self.recent) == self.config.n_critic
+        seen = self.recent[number % self.config.n_critic] if again else self._draw(rng)
+        lazy = number % self.config.penalty_every != 0
+        alpha = () if lazy else (self.sent(torch.rand(len(seen[0]), 1, 1, 1, generator=rng)),)
+        return self.graphs(self._criticize if again else self._fake_and_criticize, *seen, *alpha)
+
+    def _fake_and_criticize(self, x: Tensor, labels: Tensor, target: Tensor, alpha: Tensor | None = None) -> Losses:
+        with torch.no_grad(), self.autocast():
+            fake = self.fake(x, labels, target).float()
+        return self._criticize(x, labels, fake, alpha)
+
+    def _criticize(self, x: Tensor, labels: Tensor, fake: Tensor, alpha: Tensor | None = None) -> Losses:
+        """Update the critic; where ``alpha`` is given, with the gradient penalty at that mix of ``x`` and ``fake``."""
         with self.autocast():
             real_src, real_cls = self.critic(x)
             fake_src, _ = self.critic(fake)
             adversarial = fake_src.float().mean() - real_src.float().mean()
             classes = self.classification(real_cls, labels)
-        loss, every = adversarial + classes, self.config.penalty_every
+        loss = adversarial + classes
         losses = {"d_adv": adversarial, "d_cls": classes}
-        if number % every == 0:
-            alpha = torch.rand(len(x), 1, 1, 1, generator=rng).to(x.device)
+        if alpha is not None:
             with self.autocast():
                 penalty = self._gradient_penalty((alpha * x + (1 - alpha) * fake).requires_grad_())
-            loss, losses["d_gp"] = loss + every * self.config.lambda_gp * penalty, penalty
+            loss, losses["d_gp"] = loss + self.config.penalty_every * self.config.lambda_gp * penalty, penalty
         descend(loss, self.d_opt)
-        return {name: value.item() for name, value in losses.items()}
-
-    def _fakes(self, number: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Pictures, their labels and their fakes for critic update ``number``."""
-        if self.config.reuse_fakes and len(self.recent) == self.config.n_critic:
-            return self.recent[number % self.config.n_critic]
-        x, labels, target = self._draw(rng)
-        with torch.no_grad(), self.autocast():
-            return x, labels, self.fake(x, labels, target).float()
+        return {name: value.detach() for name, value in losses.items()}
 
     def _gradient_penalty(self, x: Tensor) -> Tensor:
         source, _ = self.critic(x)
@@ -128,6 +136,15 @@ class WganTrainer(DeepfakeTrainer):
 
     def _generator_step(self, number: int, rng: torch.Generator) -> Losses:
         x, labels, target = self._draw(rng)
+        losses = self.graphs(self._generate, x, labels, target)
+        fake = losses.pop("fake")
+        if self.config.reuse_fakes:
+            self.recent.append((x, labels, fake))
+        self.average(number, self.mean, self.generator)
+        return losses
+
+    def _generate(self, x: Tensor, labels: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Update the generator; the losses, and the fakes that they are of."""
         self.critic.requires_grad_(False)
         with self.autocast():
             fake, back = self.fake_and_back(x, labels, target)
@@ -136,7 +153,5 @@ class WganTrainer(DeepfakeTrainer):
             reconstruction = (x - back.float()).abs().mean()
         descend(adversarial + self.config.lambda_cls * cls + self.config.lambda_rec * reconstruction, self.g_opt)
         self.critic.requires_grad_(True)
-        if self.config.reuse_fakes:
-            self.recent.append((x, labels, fake.detach().float()))
-        self.average(number, self.mean, self.generator)
-        return {"g_adv": adversarial.item(), "g_cls": cls.item(), "g_rec": reconstruction.item()}
+        results = {"g_adv": adversarial, "g_cls": cls, "g_rec": reconstruction, "fake": fake.float()}
+        return {name: value.detach() for name, value in results.items()}

@@ -23,7 +23,7 @@ from dadfi_fast.types import LEVELS, Float32
 
 
 class OnTheProcessor(TensorRT):
-    """The backend, with addresses of the processor's memory."""
+    """The backend, with addresses of the CPU's memory."""
 
     devices: ClassVar[Mapping[str, tuple[str, ...]]] = {"cpu": ("f32", "f16")}
 
@@ -96,10 +96,10 @@ class TestWithoutIt:
     ) -> None:
         absent = build.Flavour(kind.name, ("no_such_module_",), (1, 0), f"pip install {kind.name}", ahead_of_time=False)
         monkeypatch.setattr(kind, "flavour", absent)
-        assert kind.missing() == f"{kind.name} is not installed; run: pip install {kind.name}"
-        with pytest.raises(BackendMissing, match=f"backend {kind.name} cannot run: .* run: pip"):
+        assert kind.missing() == f"{kind.name} is not installed. Run: pip install {kind.name}"
+        with pytest.raises(BackendMissing, match=f"backend {kind.name} cannot run: .* Run: pip"):
             choose(kind.name, device="cuda")
-        with pytest.raises(BackendMissing, match="run: pip"):
+        with pytest.raises(BackendMissing, match="Run: pip"):
             kind(generator, device="cuda")
 
     def test_no_gpu(self, kind: type[TensorRT], flavour: build.Flavour, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ class TestWithoutIt:
             raise OSError
 
         monkeypatch.setattr("ctypes.CDLL", lambda name: none())
-        assert "there is no NVIDIA driver; install it" in str(kind.missing())
+        assert "no NVIDIA driver is installed. Install it" in str(kind.missing())
 
 
 def test_rtx_says_which_cards_it_does_not_know(monkeypatch: pytest.MonkeyPatch, flavour: build.Flavour) -> None:

@@ -1,4 +1,4 @@
-"""The shim for TensorRT: with a stand-in on the processor, and for real with TensorRT for RTX where it is installed."""
+"""The shim for TensorRT: with a stand-in on the CPU, and for real with TensorRT for RTX where it is installed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TestShim:
                 build.deserialise(flavour, b"xyz")
 
     def test_profiles_that_make_no_sense(self, flavour: build.Flavour) -> None:
-        with pytest.raises(UsageError, match="least <= usual <= most"):
+        with pytest.raises(UsageError, match="min <= opt <= max"):
             build.build(flavour, b"model", profiles=[build.Profile((2, 1, 3), (16, 32, 64))])
 
     def test_fused_nodes_want_our_kernels_and_lose_their_meaning(
@@ -58,7 +58,7 @@ class TestShim:
         assert registered == [True]  # not for the flavour that takes none
 
     def test_an_architecture_is_for_those_that_build_ahead(self, flavour: build.Flavour) -> None:
-        with pytest.raises(UsageError, match="leave out the architecture"):
+        with pytest.raises(UsageError, match="Remove the architecture"):
             build.build(flavour, b"model", architecture="sm89")
 
 
@@ -80,7 +80,7 @@ def test_what_a_profile_holds(shape: tuple[int, ...], held: bool) -> None:
 class TestMissing:
     def test_not_installed(self) -> None:
         flavour = build.Flavour("x", ("no_such_module_",), (1, 0), "pip install x", ahead_of_time=False)
-        assert flavour.missing() == "x is not installed; run: pip install x"
+        assert flavour.missing() == "x is not installed. Run: pip install x"
         assert not flavour.installed
 
     @pytest.mark.parametrize(("version", "old"), [("10.15.9", True), ("10.16.0", False), ("11.4.1.7", False)])

@@ -114,7 +114,7 @@ def test_what_is_made_is_the_users_alone(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DiskError, match="set DADFI_ENGINES"):
+    with pytest.raises(DiskError, match="Set DADFI_ENGINES"):
         cache.store(FACTS, b"engine", where=tmp_path / "file" / "engines")
 
 
@@ -172,7 +172,7 @@ class TestObtain:
         self, flavour: build.Flavour, generator: GeneratorFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def none(device: str = "cuda") -> cuda.Gpu:
-            raise BackendMissing("there is no NVIDIA driver")
+            raise BackendMissing("no NVIDIA driver is installed")
 
         monkeypatch.setattr(cuda, "gpu", none)
         with pytest.raises(BackendMissing, match="no NVIDIA driver"):

@@ -25,7 +25,7 @@ Make = Callable[[], TensorRTRTX]
 
 
 class OnTheProcessor(TensorRTRTX):
-    """The backend, with addresses of the processor's memory."""
+    """The backend, with addresses of the CPU's memory."""
 
     devices: ClassVar[Mapping[str, tuple[str, ...]]] = {"cpu": ("f32",)}
 

@@ -1,4 +1,4 @@
-"""Two processes on a processor: the same rows and files as one, also where one of them is killed."""
+"""Two processes on a CPU: the same rows and files as one, also where one of them is killed."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_the_same_as_by_one(forty: list[str], factory: GeneratorContextFactory, 
     summary, said = by_two(two, factory, lambda outcome: came.append(outcome.entry.name))
     assert (summary.written, summary.skipped) == (expected.written, expected.skipped) == (40, 1)
     assert came == forty and rows(two.folder) == rows(one.folder) and files(two.folder) == files(one.folder)
-    assert said == [f"workers run {context.facts.backend}"]
+    assert said == [f"workers: {context.facts.backend}"]
     again, _ = by_two(two, factory)
     assert (again.done, again.written) == (41, 0)
 
@@ -110,7 +110,7 @@ def test_one_is_killed(
     monkeypatch.setattr(chunker, "SIZES", (4, 4))
     config = settings(tmp_path, "out")
     summary, said = by_two(config, Fatal(factory, tmp_path / "died"))
-    assert [line for line in said if "is gone (killed by SIGKILL)" in line and "of its 4 inputs" in line]
+    assert [line for line in said if "was lost (killed by SIGKILL)" in line and "of its 4 inputs" in line]
     assert (summary.written, summary.failed, summary.done) == (40, 0, 0)
     assert [row["source"] for row in rows(config.folder)] == forty
     whole(config.folder)
@@ -205,5 +205,5 @@ def test_ctrl_c(
 
 
 def test_what_a_worker_refuses_ends_the_run(forty: list[str], factory: GeneratorContextFactory, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is another file on this machine"):
+    with pytest.raises(UsageError, match="is a different file on this machine"):
         by_two(settings(tmp_path, "out"), replace(factory, sha256="of another version"))

@@ -205,7 +205,7 @@ class TestTwoNodes:
         self, cluster: str, names: list[str], factory: GeneratorContextFactory, tmp_path: Path
     ) -> None:
         other = GeneratorContextFactory(**{**vars(factory), "sha256": "of another version"})
-        with pytest.raises(UsageError, match="is another file on this machine"):
+        with pytest.raises(UsageError, match="is a different file on this machine"):
             by_ray(settings(tmp_path / "in", tmp_path / "out"), other, cluster)
 
     def test_by_the_command_line(

@@ -186,7 +186,7 @@ def test_workers_that_go_lose_nothing(thirty: list[str], several: Any, tmp_path:
     assert came == thirty == [row["source"] for row in known(tmp_path / "out")]
     assert set(pool.done.values()) == {1} and len(pool.done) == 30  # nothing twice
     assert len(files(tmp_path / "out")) == 30 and leftover_shards(tmp_path / "out") == []
-    assert pool.begun > 2 and any("is gone (shot)" in line for line in said)
+    assert pool.begun > 2 and any("was lost (shot)" in line for line in said)
     several(out=tmp_path / "unharmed")
     assert known(tmp_path / "out") == known(tmp_path / "unharmed")
     assert files(tmp_path / "out") == files(tmp_path / "unharmed")
@@ -256,7 +256,11 @@ def test_a_fault_of_the_run_ends_it(thirty: list[str], several: Any, tmp_path: P
     ("event", "error", "words"),
     [
         (WorkerRefused(0, BackendMissing("there is no GPU")), BackendMissing, "there is no GPU"),
-        (WorkerLost(0, "it ended with exit code 1"), DadfiError, "the workers do not start: it ended with exit code 1"),
+        (
+            WorkerLost(0, "it ended with exit code 1"),
+            DadfiError,
+            "cannot start the workers: it ended with exit code 1",
+        ),
     ],
 )
 def test_workers_that_do_not_start(
@@ -270,7 +274,7 @@ def test_workers_that_do_not_start(
 def test_no_worker_at_all(thirty: list[str], several: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Here, "begin", lambda *_: None)
     monkeypatch.setattr(scheduler, "START_TIMEOUT", 0.05)
-    with pytest.raises(DadfiError, match="no worker has come up"):
+    with pytest.raises(DadfiError, match="no worker has started"):
         several()
 
 

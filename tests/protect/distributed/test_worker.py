@@ -84,14 +84,14 @@ def test_a_full_disk_is_reported_with_what_was_done(
 
 def test_a_folder_of_another_machine_is_refused(config: ProtectConfig, context: WorkerContext) -> None:
     (config.folder / NAME).unlink()
-    with pytest.raises(UsageError, match="is another folder on this machine"):
+    with pytest.raises(UsageError, match="is a different folder on this machine"):
         Worker(config, lambda _: context, NAME)
 
 
 def test_sources_of_another_machine_are_refused(
     photos: Fill, config: ProtectConfig, context: WorkerContext, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="in is not on this machine"):
+    with pytest.raises(UsageError, match="in does not exist on this machine"):
         Worker(config, lambda _: context, NAME)
     photos({"a.jpg": None})
     several = (str(tmp_path / "in"), str(tmp_path / "in" / "*.jpg"), (tmp_path / "in").as_uri())
@@ -106,7 +106,7 @@ RECIPE = GeneratorContextFactory(
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"sha256": "of another version"}, UsageError, "generator-s is another file on this machine"),
+        ({"sha256": "of another version"}, UsageError, "generator-s is a different file on this machine"),
         ({"backend": "tensorrt"}, BackendMissing, "tensorrt"),
         ({"detector": "yunet"}, BackendMissing, "yunet"),
     ],

@@ -1,4 +1,4 @@
-"""nvImageCodec on a processor: tables, sampling and size as asked for, or nothing at all."""
+"""nvImageCodec on a CPU: tables, sampling and size as asked for, or nothing at all."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_device_that_is_not_there() -> None:
 @pytest.mark.gpu
 @needs_codec
 def test_the_card_keeps_tables_and_sampling(smooth: Smooth) -> None:
-    """Has never run. Streams with other tables would come back as None, and be written by the processor."""
+    """Has never run. Streams with other tables would come back as None, and be written by the CPU."""
     jobs = [
         Job(torch.from_numpy(smooth(300 + n, 401)).cuda(), settings(quality=q, subsampling=s))
         for n, (q, s) in enumerate(((75, "4:2:0"), (92, "4:2:2"), (100, "4:4:4")))

@@ -1,4 +1,4 @@
-"""Photos from the decoder to the encoder in one memory: what a GPU would do, on the processor."""
+"""Photos from the decoder to the encoder in one memory: what a GPU would do, on the CPU."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_blended_as_on_the_processor(smooth: Smooth, where: list[Square], grey: 
 
 @pytest.fixture
 def resident(monkeypatch: pytest.MonkeyPatch) -> GeneratorAttack:
-    """The generator on torch, and a front that keeps photos on its device, which is the processor."""
+    """The generator on torch, and a front that keeps photos on its device, which is the CPU."""
     monkeypatch.setattr(stages, "stays_on_card", lambda backend, device: True)
     return GeneratorAttack(Torch(load_generator_file(), device="cpu", threads=1), Budget(0.05))
 
@@ -169,7 +169,7 @@ def test_one_photo_that_fails_costs_itself_alone(
 
 @needs_codecs
 def test_dali_s_own_tensors_are_taken_without_a_copy(smooth: Smooth) -> None:
-    """As they come from a GPU; here they lie on the processor."""
+    """As they come from a GPU; here they lie on the CPU."""
     from nvidia.dali.tensors import TensorCPU
 
     pixels = smooth(20, 30)
@@ -212,7 +212,7 @@ def test_what_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     fetched = "JPEGs decoded by dali on cuda, and fetched, as backend onnxruntime takes no others"
     assert said("cuda", OnnxRuntime, Whole()) == fetched
     stay = "JPEGs decoded by dali on cuda:1, where they stay; faces found on "
-    assert said("cuda:1", Torch, Whole()) == f"{stay}cpu, as none runs on processors only"
+    assert said("cuda:1", Torch, Whole()) == f"{stay}cpu, as none runs on CPUs only"
     assert said("cuda:1", Torch, yunet(monkeypatch, why="it is not there")) == f"{stay}cpu, as it is not there"
     assert said("cuda:1", Torch, yunet(monkeypatch, why=None)) == f"{stay}cuda:1"
 

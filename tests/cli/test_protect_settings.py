@@ -33,7 +33,7 @@ def protect(command: Command, tmp_path: Path, smooth: Callable[[int, int], UInt8
 
 def test_a_short_run_takes_the_usual_numbers_and_says_so(protect: Command, tmp_path: Path) -> None:
     result = protect("--workers", 3)
-    assert "4 faces a call, 3 workers (the usual ones: a trial is for 1000 files or more)" in result.stderr
+    assert "4 faces a call, 3 workers (defaults: benchmarked only for 1000 files or more)" in result.stderr
     row = json.loads((tmp_path / "out" / "dadfi-manifest.jsonl").read_text().splitlines()[0])
     assert row["backend"].endswith("; 4 faces a call, 3 workers")
 
@@ -45,11 +45,11 @@ def test_a_long_run_begins_with_a_trial(
     monkeypatch.setattr(auto, "FEWEST", 3)
     result = protect("--json", *quiet)
     settings = json.loads(result.stdout)["settings"]
-    assert "in a trial of" in settings["why"]
-    assert ("in a trial of" in result.stderr) is not bool(quiet)
+    assert "in a benchmark of" in settings["why"]
+    assert ("in a benchmark of" in result.stderr) is not bool(quiet)
     assert settings["batch"] >= 4 and settings["workers"] >= 1
     again = json.loads(protect("--json", "--quiet").stdout)  # nothing is left
-    assert again["done"] == 3 and "the usual ones" in again["settings"]["why"]
+    assert again["done"] == 3 and "defaults: " in again["settings"]["why"]
 
 
 def test_profile(protect: Command, tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_profile(protect: Command, tmp_path: Path) -> None:
     ("options", "code", "message"),
     [
         (("--profile", "MISSING/t.json"), 1, "--profile"),
-        (("--profile", "t.json", "--watch"), 2, "--profile is for a run that ends"),
+        (("--profile", "t.json", "--watch"), 2, "--profile and --watch cannot be combined"),
     ],
 )
 def test_what_cannot_be_profiled(

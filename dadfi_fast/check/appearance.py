@@ -1,0 +1,114 @@
+"""What people see of the protection: face crops at the photo's own size, by perceptual metrics.
+
+The unit is the JPEG equivalent (`dadfi_fast.metrics.visibility`). The metrics are packages of the extra ``evaluate``
+and take seconds a face, so a few photos of the sample are measured.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from dadfi_fast.check.pairs import Pair
+from dadfi_fast.check.preprocess import Find, read
+from dadfi_fast.faces.align import square
+from dadfi_fast.metrics import perceptual
+from dadfi_fast.metrics.visibility import jpeg_equivalent
+from dadfi_fast.types import UInt8
+
+#: Why there are no figures.
+NOT_ASKED: Final = "not asked for; check --visibility N measures it on N photos"
+#: Pixels a side below which a face is passed over: SSIMULACRA2 has hardly a scale to look at.
+SMALLEST: Final = 16
+UNCHANGED: Final = "no photo of those that were looked at has a face that was changed"
+
+
+@dataclass(frozen=True)
+class FaceAppearance:
+    """How visible the change of one face is."""
+
+    jpeg_equivalent: int
+    ssimulacra2: float
+    flip: float
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """The most visible face of each photo that was looked at, or why there is none."""
+
+    photos: tuple[FaceAppearance, ...] = ()
+    reason: str | None = NOT_ASKED
+
+    def to_dict(self) -> dict[str, Any]:
+        """Medians and the worst photo, as JSON has them; None where nothing was measured."""
+        return {
+            "jpeg_equivalent": self._of("jpeg_equivalent", statistics.median),
+            "jpeg_equivalent_worst": self._of("jpeg_equivalent", min),
+            "ssimulacra2": self._of("ssimulacra2", statistics.median),
+            "flip": self._of("flip", statistics.median),
+            "n_visibility": len(self.photos),
+            "visibility_reason": self.reason,
+        }
+
+    def sentence(self) -> str:
+        """The figures in words; empty where nothing was measured and nobody asked."""
+        if self.photos:
+            found = self.to_dict()
+            return (
+                f"the change looks like a JPEG of quality {found['jpeg_equivalent']:g} (median of {len(self.photos)} "
+                f"photos, the worst {found['jpeg_equivalent_worst']}; SSIMULACRA2 {found['ssimulacra2']:.1f}, FLIP "
+                f"{found['flip']:.3f})"
+            )
+        return "" if self.reason == NOT_ASKED else f"visibility was not measured: {self.reason}"
+
+    def _of(self, name: str, pick: Callable[[Sequence[float]], float]) -> float | None:
+        return pick([getattr(photo, name) for photo in self.photos]) if self.photos else None
+
+
+def look(pairs: Sequence[Pair], find: Find, *, count: int, tick: Callable[[], object] = lambda: None) -> Appearance:
+    """Measure the first ``count`` of ``pairs`` that have a face and differ.
+
+    Args:
+        pairs: photos that can be read, and are of one size each.
+        find: finds the faces in the originals.
+        tick: called after every photo that was measured.
+    """
+    if not count:
+        return Appearance()
+    missing = [name for module, name in perceptual.PACKAGES.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        return Appearance(reason=f"{' and '.join(missing)} not installed; run: pip install 'dadfi-fast[evaluate]'")
+    photos: list[FaceAppearance] = []
+    for pair in pairs:
+        if len(photos) == count:
+            break
+        original, protected = read(pair.original), read(pair.protected)
+        faces = [_measured(*crops) for crops in _faces(original, protected, find)]
+        if faces:
+            photos.append(min(faces, key=lambda face: face.jpeg_equivalent))
+            tick()
+    return Appearance(tuple(photos), None) if photos else Appearance(reason=UNCHANGED)
+
+
+def _faces(original: UInt8, protected: UInt8, find: Find) -> list[tuple[UInt8, UInt8]]:
+    """The squares around the faces of ``original``, as far as they lie within it, where the pictures differ."""
+    crops = []
+    for face in find(original):
+        rows, columns, _, _ = square(face).inside(*original.shape[:2])
+        one, other = (np.ascontiguousarray(picture[rows, columns]) for picture in (original, protected))
+        if min(one.shape[:2]) >= SMALLEST and (one != other).any():
+            crops.append((one, other))
+    return crops
+
+
+def _measured(original: UInt8, protected: UInt8) -> FaceAppearance:
+    return FaceAppearance(
+        jpeg_equivalent(original, protected),
+        perceptual.ssimulacra2(original, protected),
+        perceptual.flip(original, protected),
+    )

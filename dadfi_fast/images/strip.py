@@ -1,0 +1,57 @@
+"""``--strip-gps`` for photos that are copied: the place goes from every spot that can hold it, and no pixel changes."""
+
+from __future__ import annotations
+
+from dadfi_fast.images import exif, iptc, jpeg, png, xmp
+from dadfi_fast.images.decode import HEAD, open_picture, recognise
+from dadfi_fast.types import Metadata
+
+
+def without_place(data: bytes, form: str, metadata: Metadata) -> bytes | None:
+    """The file without its place; ``data`` itself where it names none, None where only writing it anew helps.
+
+    Args:
+        data: the file.
+        form: Pillow's name of its format.
+        metadata: what it says, as stored.
+    """
+    if form in ("JPEG", "PNG"):
+        found = (jpeg if form == "JPEG" else png).without_gps(data)
+        return data if found == data else found
+    return _in_place(data, metadata) if names_place(metadata) else data
+
+
+def names_place(metadata: Metadata) -> bool:
+    """Whether metadata say where the photo was taken."""
+    return exif.has_gps(metadata.exif) or xmp.has_gps(metadata.xmp) or iptc.has_place(metadata.photoshop)
+
+
+def still_names_place(data: bytes) -> bool:
+    """Whether a file that was made to name no place does so all the same; read afresh from its bytes."""
+    form = recognise(data[:HEAD])
+    if form is None:
+        return False
+    metadata = open_picture(data, max_pixels=1 << 62, animated="first").metadata
+    if form in ("JPEG", "PNG"):
+        return without_place(data, form, metadata) is not data
+    return names_place(metadata)
+
+
+def _in_place(data: bytes, metadata: Metadata) -> bytes | None:
+    """Blocks of the same length in place of those in the file, so that no offset in it changes."""
+    if iptc.has_place(metadata.photoshop):
+        return None
+    for block, changed in _changes(metadata):
+        if len(changed) != len(block) or data.count(block) != 1:
+            return None
+        data = data.replace(block, changed)
+    return data
+
+
+def _changes(metadata: Metadata) -> list[tuple[bytes, bytes]]:
+    found = []
+    if metadata.exif and exif.has_gps(metadata.exif):
+        found.append((metadata.exif, exif.without_gps(metadata.exif)))
+    if metadata.xmp and xmp.has_gps(metadata.xmp):
+        found.append((metadata.xmp, xmp.without_gps(metadata.xmp, same_length=True)))
+    return found
