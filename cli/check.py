@@ -49,7 +49,7 @@ _PATH = click.Path(path_type=Path)
     "--visibility",
     type=click.IntRange(min=0),
     metavar="N",
-    default=4,
+    default=2,
     show_default=True,
     help="Photos on which to measure how visible the change is, as the JPEG quality that looks alike (a few seconds a "
     "face); 0: none. Needs the extra [evaluate].",

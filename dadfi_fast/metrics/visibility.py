@@ -19,10 +19,10 @@ from dadfi_fast.types import UInt8
 #: Original and changed picture [H, W, 3] to a score, the larger the better.
 Metric: TypeAlias = Callable[[UInt8, UInt8], float]
 
-#: The metrics that the JPEG equivalent is the lowest of.
+#: The metrics that the JPEG equivalent is the lowest of, the fastest first.
 METRICS: Final[Mapping[str, Metric]] = {
-    "ssimulacra2": perceptual.ssimulacra2,
     "flip": lambda original, changed: -perceptual.flip(original, changed),
+    "ssimulacra2": perceptual.ssimulacra2,
 }
 #: The qualities that are searched; the last one stands for itself and all that is better.
 WORST, BEST = 5, 98
@@ -34,12 +34,17 @@ def jpeg_equivalent(original: UInt8, changed: UInt8, *, metrics: Mapping[str, Me
     Raises:
         BackendMissing: the package of a metric is not installed.
     """
-    return min(equivalent(metric, original, changed) for metric in metrics.values())
+    lowest = BEST
+    for metric in metrics.values():
+        lowest = equivalent(metric, original, changed, most=lowest)
+    return lowest
 
 
-def equivalent(metric: Metric, original: UInt8, changed: UInt8) -> int:
-    """The lowest quality at which a JPEG of ``original`` scores at least as well as ``changed``."""
-    score, low, high = metric(original, changed), WORST, BEST
+def equivalent(metric: Metric, original: UInt8, changed: UInt8, *, most: int = BEST) -> int:
+    """The lowest quality, up to ``most``, at which a JPEG of ``original`` scores at least as well as ``changed``."""
+    score, low, high = metric(original, changed), WORST, most
+    if most < BEST and metric(original, as_jpeg(original, most - 1)) < score:
+        return most
     while low < high:
         middle = (low + high) // 2
         if metric(original, as_jpeg(original, middle)) >= score:

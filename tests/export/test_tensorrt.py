@@ -43,7 +43,7 @@ def test_an_engine_that_is_there_is_not_built_again(
 
 @pytest.mark.extras("tensorrt-rtx")
 def test_an_architecture_that_is_none(released: GeneratorFile, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="it knows sm75"):
+    with pytest.raises(UsageError, match="Available: sm75"):
         tensorrt.write(build.TENSORRT_RTX, released, architectures=("sm90",), folder=tmp_path)
 
 

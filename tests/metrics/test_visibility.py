@@ -35,7 +35,22 @@ def test_the_lowest_of_all_metrics_counts(picture: UInt8) -> None:
     assert jpeg_equivalent(picture, tinted) == min(each) < max(each)
 
 
+def test_a_second_metric_asks_for_few_jpegs_where_it_is_not_the_lowest(picture: UInt8) -> None:
+    asked: list[int] = []
+
+    def lenient(original: UInt8, changed: UInt8) -> float:
+        """Rates the protected picture better than any JPEG."""
+        asked.append(1)
+        return 1.0 if changed is protected else 0.0
+
+    protected = as_jpeg(picture, 40)
+    lowest = equivalent(METRICS["flip"], picture, protected)
+    both = {"flip": METRICS["flip"], "lenient": lenient}
+    assert jpeg_equivalent(picture, protected, metrics=both) == lowest and len(asked) == 2
+    assert equivalent(METRICS["flip"], picture, as_jpeg(picture, 90), most=50) == 50
+
+
 def test_what_to_install(monkeypatch: pytest.MonkeyPatch, picture: UInt8) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(BackendMissing, match="pip install ssimulacra2"):
+    with pytest.raises(BackendMissing, match="pip install flip-evaluator"):
         jpeg_equivalent(picture, picture)

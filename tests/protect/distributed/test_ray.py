@@ -177,7 +177,7 @@ class TestTwoNodes:
         fatal = Fatal(factory, tmp_path / "died")
         summary, said = by_ray(config, fatal, cluster, lambda outcome: came.append(outcome.entry.name))
         assert (summary.written, summary.skipped, summary.failed, summary.done) == (PHOTOS, 1, 0, 0)
-        assert [line for line in said if "is gone" in line and "of its 4 inputs" in line]
+        assert [line for line in said if "was lost" in line and "of its 4 inputs" in line]
         assert came == names and rows(config.out) == rows(expected.out) and files(config.out) == files(expected.out)
 
     @pytest.mark.extras("s3")
@@ -193,7 +193,7 @@ class TestTwoNodes:
         config = settings(source, parse_url(f"{s3}/out"))
         summary, said = by_ray(config, Fatal(factory, tmp_path / "died"), cluster)
         assert (summary.written, summary.skipped, summary.failed, summary.done) == (PHOTOS, 1, 0, 0)
-        assert [line for line in said if "is gone" in line and "of its 4 inputs" in line]
+        assert [line for line in said if "was lost" in line and "of its 4 inputs" in line]
         assert rows(config.out) == rows(expected.out) and files(config.out) == files(expected.out)
         again, _ = by_ray(config, factory, cluster)
         assert (again.done, again.written) == (PHOTOS + 1, 0)
