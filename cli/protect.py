@@ -194,6 +194,6 @@ def _judge(summary: Summary, verdict: CheckResult | None, check_min: float | Non
     if verdict is not None and check_min is not None and verdict.sr_all() < check_min:
         raise CheckFailed(f"every model fails on only {verdict.sr_all():.1%} of the checked files, not {check_min:.1%}")
     if not summary.pictures:
-        raise NothingToDo(f"none of the {summary.total} files is an image")
+        raise NothingToDo(f"no image found among the {summary.total} files")
     if summary.failed:
         raise DadfiError(f"{summary.failed} of {summary.total} files failed. The manifest has the reason for each.")
