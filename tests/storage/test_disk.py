@@ -100,13 +100,3 @@ def test_a_result_has_the_time_and_permissions_of_its_source(tmp_path: Path) -> 
     assert abs(made.st_mtime_ns - 1_600_000_000_123_456_700) < 1000
     assert sys.platform == "win32" or made.st_mode & 0o777 == 0o640
     assert (tmp_path / "out" / "b.jpg").stat().st_mtime_ns > made.st_mtime_ns
-
-
-@pytest.mark.parametrize("times", [True, False])
-def test_times_in_a_run(photos: Any, run: Any, tmp_path: Path, times: bool) -> None:
-    source = photos({"a.jpg": None}) / "a.jpg"
-    os.utime(source, ns=(10**18, 10**18))
-    run(times=times)
-    assert ((tmp_path / "out" / "a.jpg").stat().st_mtime_ns == 10**18) is times
-    summary, _ = run(times=times)
-    assert summary.done == 1
