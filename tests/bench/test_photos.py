@@ -27,5 +27,5 @@ def test_no_more_than_are_wanted(folder: Path, tmp_path: Path) -> None:
 
 def test_a_folder_without_pictures(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    with pytest.raises(NothingToDo, match="no picture in"):
+    with pytest.raises(NothingToDo, match="no photo in"):
         gather(tmp_path / "photos", tmp_path / "in", count=2)

@@ -62,8 +62,8 @@ def test_folders_hold_some_of_the_files_each(tmp_path: Path, examples: Path, mon
 
 
 def test_what_cannot_be_made(tmp_path: Path, examples: Path) -> None:
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         make(examples, tmp_path, count=3, size=32, damaged=0)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(NothingToDo, match="not an image"):
+    with pytest.raises(NothingToDo, match="can be read"):
         make(tmp_path / "empty", tmp_path / "in", count=3, size=32, damaged=0)

@@ -118,7 +118,7 @@ class TestForReal:
 
     def test_knows_its_architectures(self) -> None:
         assert {"sm80", "sm89", "sm120"} <= set(build.architectures(build.TENSORRT_RTX))
-        with pytest.raises(UsageError, match="'sm10'. Available: sm"):
+        with pytest.raises(UsageError, match=r"'sm10'\. Available: sm"):
             build.build(build.TENSORRT_RTX, b"", architecture="sm10")
 
     def test_what_is_no_model_is_refused(self) -> None:
