@@ -321,13 +321,3 @@ def test_a_name_that_gets_too_long_is_a_row(photos: Fill, run: Run, tmp_path: Pa
             "Give the photo a shorter name" in rows[long]["error"]["message"] and rows[long]["error"]["hop"] == "write"
         )
     assert not [path for path in (tmp_path / "out").iterdir() if "partial" in path.name]
-
-
-@pytest.mark.parametrize("times", [True, False])
-def test_times_in_a_run(photos: Fill, run: Run, tmp_path: Path, times: bool) -> None:
-    source = photos({"a.jpg": None}) / "a.jpg"
-    os.utime(source, ns=(10**18, 10**18))
-    run(times=times)
-    assert ((tmp_path / "out" / "a.jpg").stat().st_mtime_ns == 10**18) is times
-    summary, _ = run(times=times)
-    assert summary.done == 1
