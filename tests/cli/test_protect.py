@@ -290,6 +290,7 @@ class TestCheck:
     @pytest.fixture
     def models(self, toy_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Toy deepfake models in place of those that ship."""
+        import dadfi_fast.check.result  # noqa: F401  # which would else keep the toys when it is first imported below
         from dadfi_fast.deepfakes import registry
 
         load_models, load_attributes = registry.load_models, registry.load_attributes
