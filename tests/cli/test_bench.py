@@ -154,10 +154,7 @@ class TestKernels:
     ) -> None:
         result = command("bench", "kernels", "--batch", 2, "--repeats", 2, "--json", tmp_path / "rows.jsonl")
         assert result.exit_code == 0, result.stderr
-        assert (
-            "no CUDA kernel can run here (PyTorch finds no NVIDIA GPU); measuring the CPU implementations"
-            in result.stderr
-        )
+        assert "no kernel runs here (PyTorch finds no NVIDIA GPU): measuring the CPU implementations" in result.stderr
         assert "not measured: torch.compile: no compiler" in result.stderr
         rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
         assert [row["provider"] for row in rows] == ["torch-cpu", *["torch eager-cpu"] * 4]

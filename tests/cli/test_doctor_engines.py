@@ -34,7 +34,7 @@ def test_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [f.mend for f in found] == [f"pip install 'dadfi-fast[{extra}]'" for extra in ("ray", "s3", "gcs")]
 
 
-@pytest.mark.parametrize(("gpus", "words"), [(0, "--processes N"), (1, "--processes N"), (4, "each of the 4 GPUs")])
+@pytest.mark.parametrize(("gpus", "words"), [(0, "--processes N"), (1, "--processes N"), (4, "one per GPU (4)")])
 def test_processes(gpus: int, words: str) -> None:
     assert words in next(engines(gpus=gpus)).note
 

@@ -34,7 +34,7 @@ class TwoFaces:
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two bright photos and a dark one, as JPEG."""
-    monkeypatch.setattr(protocol, "choose_detector", lambda name, model: (TwoFaces(), "a test"))
+    monkeypatch.setattr(protocol, "choose_detector", lambda name, model, small_faces: (TwoFaces(), "a test"))
     folder = tmp_path / "photos"
     folder.mkdir()
     for level in (20, 90, 160):

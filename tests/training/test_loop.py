@@ -78,7 +78,7 @@ def test_seeds_differ(tmp_path: Path) -> None:
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     torch.save({"trainer": os.system}, path)
-    with pytest.raises(DataError, match="no checkpoint"):
+    with pytest.raises(DataError, match="is not a checkpoint"):
         run(Sum(), steps=1, seed=0, folder=tmp_path)
 
 

@@ -45,7 +45,7 @@ def run(plan: Plan, clock: Clock) -> None:
     steps = REHEARSED if plan.rehearse else max(2, int(SHARE * clock.left() * rate))
     validation = held_out.first(JUDGED if plan.on_gpu else 4)
     trainer = DadfiTrainer(replace(config, steps=steps), train, attacked, validation=validation)
-    trainer.marks = probe.marks  # the universal perturbations, which depend on the models alone
+    trainer.perturbations = probe.perturbations  # the universal perturbations, which depend on the models alone
     folder = plan.work / "protector"
     for old in folder.glob("*"):
         old.unlink()  # of a call before this one, against other models
