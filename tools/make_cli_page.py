@@ -44,6 +44,8 @@ def page() -> str:
 
 def paths(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """The command and all below it, each as what one types."""
+    # click keeps a command's help option from its first use, and one that was called on its own has fewer names for it.
+    setattr(command, "_help_option", None)  # noqa: B010
     yield ("dadfi-fast", *path)
     if isinstance(command, click.Group):
         context = click.Context(command)

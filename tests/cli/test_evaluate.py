@@ -15,6 +15,7 @@ from PIL import Image
 
 from dadfi_fast.deepfakes import registry
 from dadfi_fast.errors import UsageError
+from dadfi_fast.model_card import cards
 
 Run = Callable[..., Result]
 
@@ -25,7 +26,7 @@ def run(command: Run, tmp_path: Path, toy_weights: Path, monkeypatch: pytest.Mon
         pytest.importorskip(package)
     for name in ("load_models", "load_attributes"):
         monkeypatch.setattr(registry, name, functools.partial(getattr(registry, name), threads=1))
-    monkeypatch.setattr(registry, "folders", lambda: [toy_weights])
+    monkeypatch.setattr(registry, "readable_cards", lambda folder=None: cards(folder or toy_weights))
     faces = tmp_path / "faces"
     faces.mkdir()
     for level in (60, 200, 210):

@@ -14,7 +14,7 @@ from PIL import Image
 
 from dadfi_fast.deepfakes import registry
 from dadfi_fast.files import sha256
-from dadfi_fast.model_card import write_card
+from dadfi_fast.model_card import cards, write_card
 
 #: By level of their grey: what the table says of them, Black_Hair to Young.
 LABELS = {
@@ -111,7 +111,7 @@ def toys(toy_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The toy models stand for those that ship."""
     for name in ("load_models", "load_attributes"):
         monkeypatch.setattr(registry, name, functools.partial(getattr(registry, name), threads=1))
-    monkeypatch.setattr(registry, "folders", lambda: [toy_weights])
+    monkeypatch.setattr(registry, "readable_cards", lambda folder=None: cards(folder or toy_weights))
 
 
 @pytest.fixture

@@ -30,6 +30,9 @@ class TwoFaces:
     def __call__(self, pixels: UInt8) -> list[Face]:
         return [Face(20, 20, 41, 40, 1.0), Face(80, 20, 101, 40, 1.0)] if pixels.mean() > 50 else []
 
+    def faces_from(self, faces: list[Face], height: int, width: int) -> None:
+        """No size is too small for it."""
+
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
