@@ -69,7 +69,7 @@ def choose_device(backend: str = "auto", device: str = "auto") -> tuple[str, str
     if not (kinds := [kind for kind in kinds if "cuda" in kind.devices]):
         return "cpu", f"{backend} runs on CPUs only"
     if backend != "torch" and (why := cuda.missing()) is not None:  # PyTorch's own answer includes AMD's GPUs
-        return "cpu", why.partition(";")[0]  # how to install a driver is for who names a GPU
+        return "cpu", why.partition(". ")[0]  # how to install a driver is for who names a GPU
     reasons = [kind.missing_on("cuda") for kind in kinds]
     if None in reasons:
         return "cuda", f"{kinds[reasons.index(None)].name} can use a GPU"

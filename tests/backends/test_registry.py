@@ -73,13 +73,13 @@ def test_all_entries_load() -> None:
 @pytest.mark.parametrize(
     ("backend", "driver", "usable", "device", "why"),
     [
-        ("auto", False, {"torch"}, "cpu", "there is no NVIDIA driver"),
+        ("auto", False, {"torch"}, "cpu", "no NVIDIA driver is installed"),
         ("auto", True, {"torch"}, "cuda", "torch can use a GPU"),
         ("auto", True, {"torch", "onnxruntime"}, "cuda", "onnxruntime can use a GPU"),
         ("auto", True, set(), "cpu", "no tensorrt; no tensorrt-rtx; no onnxruntime; no torch"),
         ("openvino", True, {"torch"}, "cpu", "openvino runs on CPUs only"),
         ("onnxruntime", True, {"torch"}, "cpu", "no onnxruntime"),
-        ("onnxruntime", False, {"onnxruntime"}, "cpu", "there is no NVIDIA driver"),  # its provider, without a GPU
+        ("onnxruntime", False, {"onnxruntime"}, "cpu", "no NVIDIA driver is installed"),  # its provider, without a GPU
         ("torch", False, {"torch"}, "cuda", "torch can use a GPU"),  # one of AMD's
         ("tensorrt", False, set(), "cuda", "tensorrt runs on GPUs only"),  # `choose` says what it lacks
     ],
@@ -87,7 +87,7 @@ def test_all_entries_load() -> None:
 def test_the_device_that_auto_is(
     monkeypatch: pytest.MonkeyPatch, backend: str, driver: bool, usable: set[str], device: str, why: str
 ) -> None:
-    monkeypatch.setattr(cuda, "missing", lambda: None if driver else "there is no NVIDIA driver; install it")
+    monkeypatch.setattr(cuda, "missing", lambda: None if driver else "no NVIDIA driver is installed; install it")
     for name in BACKENDS:
         lacks = None if name in usable else f"no {name}"
         monkeypatch.setattr(BACKENDS[name](), "missing_on", classmethod(lambda _cls, _device, lacks=lacks: lacks))
