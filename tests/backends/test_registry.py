@@ -87,7 +87,7 @@ def test_all_entries_load() -> None:
 def test_the_device_that_auto_is(
     monkeypatch: pytest.MonkeyPatch, backend: str, driver: bool, usable: set[str], device: str, why: str
 ) -> None:
-    monkeypatch.setattr(cuda, "missing", lambda: None if driver else "no NVIDIA driver is installed. Install it: somewhere")
+    monkeypatch.setattr(cuda, "missing", lambda: None if driver else "no NVIDIA driver is installed. Install it")
     for name in BACKENDS:
         lacks = None if name in usable else f"no {name}"
         monkeypatch.setattr(BACKENDS[name](), "missing_on", classmethod(lambda _cls, _device, lacks=lacks: lacks))
