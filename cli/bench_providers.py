@@ -30,7 +30,7 @@ def side_by_side(
 
     device = options.chosen_device("auto", device, quiet=quiet)
     parts = options.assembly({"generator": generator, "device": device})
-    crops = parity.photo_crops(photos, most=8)
+    crops = parity.photo_crops(photos, size=parts.generator_file.image_size, most=8)
     with TemporaryDirectory(prefix="dadfi-bench-", dir=scratch) as folder:
         timed = [(parts.generator_file.name, parts.generator_file)]
         timed += [(f"random {preset}", _random(preset, Path(folder))) for preset in presets]

@@ -135,7 +135,7 @@ def _check(written: Written, device: str, generator: str | None, photos: Path | 
     original = (
         written.artifact if (generator or "").endswith(".safetensors") else load_generator_file(generator or DEFAULT)
     )
-    truth, batches = parity.reference(original), _batches(photos)
+    truth, batches = parity.reference(original), _batches(photos, original.image_size)
     running, missing = parity.runners(written.artifact, written.backends, device=device, precision=written.precision)
     running = [each for each in running if (each.name, each.describe) != ("torch", truth.describe)]  # itself
     judged = "f16" if written.narrow else None
@@ -146,12 +146,12 @@ def _check(written: Written, device: str, generator: str | None, photos: Path | 
     return _Found(differences, inside, missing)
 
 
-def _batches(photos: Path | None) -> list[Float32]:
+def _batches(photos: Path | None, size: int) -> list[Float32]:
     """Noise with the spectrum of pictures, in two sizes; and the faces of ``photos``."""
     from dadfi_fast.export import parity
 
-    made = [parity.pictures(), parity.pictures(1, size=96, seed=1)]
-    return made if photos is None else [*made, parity.photo_crops(photos)]
+    made = [parity.pictures(size=size), parity.pictures(1, size=96, seed=1)]
+    return made if photos is None else [*made, parity.photo_crops(photos, size=size)]
 
 
 def _show(written: Written, found: _Found | None) -> None:

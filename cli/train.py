@@ -135,7 +135,8 @@ def command(
     if config.pool:
         facts["pools"] = {t.name: [m.sha256 for m in pool] for t, pool in zip(targets, trainer.pools, strict=True)}
     text = "A DADFI generator. Figures: run `dadfi-fast check` on what it protected."
-    card = release_generator(trainer.generator, out, name=name or f"generator-{config.preset}", run=facts, text=text)
+    name, size = name or f"generator-{config.preset}", config.image_size
+    card = release_generator(trainer.generator, out, name=name, image_size=size, run=facts, text=text)
     console.result(str(card.file))
 
 

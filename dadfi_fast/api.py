@@ -112,8 +112,8 @@ class Protector:
         if not faces:
             return ProtectedImage(pixels, (), 0)
         where = squares(faces)
-        cut = crops(pixels, where)
         attack = self._attack_alone
+        cut = crops(pixels, where, size=attack.crop_size)
         deltas = np.concatenate([attack(cut[at : at + _BATCH]) for at in range(0, len(cut), _BATCH)])
         photo = Photo(Path("array"), pixels, Encoding("PNG", "RGB"))
         protected = blend(photo, faces, where, deltas, attack.budget)

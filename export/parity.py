@@ -132,8 +132,8 @@ def pictures(count: int = 4, *, size: int = 256, seed: int = 0) -> Float32:
     return np.stack(made).clip(-1, 1).astype(np.float32)
 
 
-def photo_crops(folder: Path, *, most: int = 16) -> Float32:
-    """Crops [B, 3, 256, 256] of the first faces in a folder of photos, at most ``most``.
+def photo_crops(folder: Path, *, size: int, most: int = 16) -> Float32:
+    """Crops [B, 3, size, size] of the first faces in a folder of photos, at most ``most``.
 
     Raises:
         UsageError: there is no face in them.
@@ -145,7 +145,7 @@ def photo_crops(folder: Path, *, most: int = 16) -> Float32:
     found: list[Float32] = []
     for pixels in _photos(folder):
         if faces := find(pixels):
-            found.extend(crops(pixels, squares(faces)))
+            found.extend(crops(pixels, squares(faces), size=size))
         if len(found) >= most:
             break
     if not found:

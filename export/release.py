@@ -24,10 +24,13 @@ from dadfi_fast.training.loop import Progress
 LICENCE = "weights: non-commercial research, as the CelebA pictures they were trained on; code: Apache-2.0"
 
 
-def release_generator(generator: Generator, folder: Path, *, name: str, run: Mapping[str, Any], text: str) -> Card:
+def release_generator(
+    generator: Generator, folder: Path, *, name: str, image_size: int, run: Mapping[str, Any], text: str
+) -> Card:
     """Write ``NAME.onnx``, ``NAME.safetensors`` and the card ``NAME.md`` to ``folder``.
 
     Args:
+        image_size: pixels a side of the crops that it was trained on, and that it is given.
         run: how it was trained (`run_facts`).
         text: what people should know, Markdown.
     """
@@ -35,7 +38,7 @@ def release_generator(generator: Generator, folder: Path, *, name: str, run: Map
     export_generator(generator, path)
     save_file(generator.state_dict(), path.with_suffix(".safetensors"))
     facts = {"lim": generator.lim, "preset": generator.preset}
-    return _card(generator, path, family="generator", image_size=0, facts=facts | dict(run), text=text)
+    return _card(generator, path, family="generator", image_size=image_size, facts=facts | dict(run), text=text)
 
 
 def release_deepfake(

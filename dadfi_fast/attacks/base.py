@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 from dadfi_fast.types import Budget, Float32
+
+#: Pixels a side of the crops that an attack is given unless it has a size of its own.
+CROP_SIZE: Final = 256
 
 
 @dataclass
@@ -19,6 +22,9 @@ class Calls:
 
 class Attack(ABC):
     """Face crops to perturbations, under a budget."""
+
+    #: Pixels a side of the crops that `protect` cuts for it.
+    crop_size: int = CROP_SIZE
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget

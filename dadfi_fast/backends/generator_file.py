@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from dadfi_fast.errors import UsageError, WeightsError
 from dadfi_fast.model_card import Card, find_card, read_card
 
 DEFAULT = "generator-s"
+#: Pixels a side of a crop where a card says 0: any size.
+IMAGE_SIZE: Final = 256
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class GeneratorFile:
     sha256: str  # of ``onnx``
     lim: float  # bound of the perturbation on the [-1, 1] scale
     preset: str
+    image_size: int = IMAGE_SIZE  # pixels a side of the crops it is given
 
 
 def load_generator_file(name: str = DEFAULT) -> GeneratorFile:
@@ -39,7 +43,8 @@ def load_generator_file(name: str = DEFAULT) -> GeneratorFile:
         raise UsageError(f"{card.file.name} contains weights only, but an ONNX file is needed. Export it: {made}")
     safetensors = card.file.with_suffix(".safetensors")
     lim, preset = stated(card)
-    return GeneratorFile(card.name, card.file, safetensors if safetensors.is_file() else None, card.sha256, lim, preset)
+    weights, size = safetensors if safetensors.is_file() else None, card.image_size or IMAGE_SIZE
+    return GeneratorFile(card.name, card.file, weights, card.sha256, lim, preset, size)
 
 
 def generator_card(name: str) -> Card:

@@ -21,7 +21,6 @@ from dadfi_fast.images.decode import decode, open_picture
 from dadfi_fast.images.encode import encode
 from dadfi_fast.protect.auto import in_memory
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.crop import SIZE
 from dadfi_fast.protect.pipeline import protect
 from dadfi_fast.protect.prefetch import Pools, prefetch
 from dadfi_fast.protect.results import Entry, Failed
@@ -34,7 +33,7 @@ def memory(photos: Photos, bench_setup: BenchSetup, threads: Pools) -> Callable[
     """Encoded bytes in memory to encoded bytes in memory, through the stages of protect."""
     config, attack = bench_setup.config, bench_setup.attack
     files = [(Entry(path, path.name, path.name, path.stat().st_size, 0), path.read_bytes()) for path in photos.files]
-    stages = Stages(replace(config, verify=0.0), bench_setup.detector, attack.budget, OutFolder(config.folder))
+    stages = Stages(replace(config, verify=0.0), bench_setup.detector, attack, OutFolder(config.folder))
 
     def work() -> int:
         done = in_memory(files, stages, attack, threads, workers=config.threads, batch=config.crops_a_batch)
@@ -104,8 +103,8 @@ def cases(photos: Photos, bench_setup: BenchSetup, threads: Pools, pillow: Pillo
 
 def _pattern(attack: Attack) -> Float32:
     """Some watermark of the full strength: adding it takes the same time whatever it shows."""
-    eps = attack.budget.eps
-    return np.random.default_rng(0).uniform(-eps, eps, (3, SIZE, SIZE)).astype(np.float32)
+    eps, size = attack.budget.eps, attack.crop_size
+    return np.random.default_rng(0).uniform(-eps, eps, (3, size, size)).astype(np.float32)
 
 
 def _counts(item: object) -> bool:

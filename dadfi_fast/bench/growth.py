@@ -170,7 +170,7 @@ def _row(name: str, value: float, data: bytes, bench_setup: BenchSetup, scratch:
 
 def _core_ms(data: bytes, bench_setup: BenchSetup, scratch: Path, repeats: int) -> tuple[list[float], int]:
     """Milliseconds of all cores together for one photo, memory to memory, in each repeat; and its faces."""
-    stages = Stages(bench_setup.config, bench_setup.detector, bench_setup.attack.budget, OutFolder(scratch))
+    stages = Stages(bench_setup.config, bench_setup.detector, bench_setup.attack, OutFolder(scratch))
     files = [(Entry(scratch, "photo", "photo", len(data), 0), data)]
     spent, faces = [], 0
     with quiet_codecs(), pools(compute=1, disk=1) as threads:

@@ -97,9 +97,12 @@ def cases(every: Sequence[Specimen], bench_setup: BenchSetup, threads: Pools) ->
 def _perturb(every: Sequence[Specimen], bench_setup: BenchSetup, threads: Pools) -> Callable[[], int]:
     """Crops cut out, and run through the generator a batch at a time."""
     batch, ahead = bench_setup.config.crops_a_batch, 2 * bench_setup.config.threads
+    size = bench_setup.attack.crop_size
 
     def work() -> int:
-        cut = prefetch(every, lambda each: crops(each.photo.pixels, each.where), pool=threads.compute, ahead=ahead)
+        cut = prefetch(
+            every, lambda each: crops(each.photo.pixels, each.where, size=size), pool=threads.compute, ahead=ahead
+        )
         stacked = np.concatenate(list(cut))
         for at in range(0, len(stacked), batch):
             bench_setup.attack(stacked[at : at + batch])
@@ -139,7 +142,8 @@ def _specimen(path: Path, bench_setup: BenchSetup) -> Specimen:
     photo = decode(open_picture(data, max_pixels=bench_setup.config.max_pixels), path)
     faces = tuple(bench_setup.detector(photo.pixels)) or (whole(*photo.pixels.shape[:2]),)
     where = squares(faces)
-    deltas = bench_setup.attack(crops(photo.pixels, where))
+    attack = bench_setup.attack
+    deltas = attack(crops(photo.pixels, where, size=attack.crop_size))
     copy = replace(photo, pixels=photo.pixels.copy())
     protected = blend(copy, faces, where, deltas, bench_setup.attack.budget)
     return Specimen(path, data, photo, faces, where, deltas, protected, encode(protected))

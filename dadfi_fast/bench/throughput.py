@@ -145,7 +145,8 @@ def prepare(setup: Setup, scratch: Path) -> Iterator[Throughput]:
         BenchSetup(config, detector, attack) for attack in (beside, GeneratorAttack(backends.chosen, beside.budget))
     )
     every = stages.specimens(material, alone)
-    cut = np.concatenate([crops(each.photo.pixels, each.where) for each in every])[: max(generator.BATCHES)]
+    size = beside.crop_size
+    cut = np.concatenate([crops(each.photo.pixels, each.where, size=size) for each in every])[: max(generator.BATCHES)]
     with ExitStack() as stack:
         stack.enter_context(_single_threaded_opencv())
         threads = stack.enter_context(

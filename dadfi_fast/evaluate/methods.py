@@ -53,7 +53,7 @@ class Informed(Attack):
 
     def __init__(self, attack: Attack, seen: Callable[[Float32], Float32]) -> None:
         super().__init__(attack.budget)
-        self.attack, self.seen = attack, seen
+        self.attack, self.seen, self.crop_size = attack, seen, attack.crop_size
 
     def run(self, crops: Float32) -> Float32:
         return self.attack.aim(self.seen(crops))(crops)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from dadfi_fast.attacks.base import CROP_SIZE
 from dadfi_fast.check.callbacks import Callback
 from dadfi_fast.check.conditions import Condition, parse
 from dadfi_fast.check.pairs import Pair
@@ -103,18 +104,21 @@ class Protocol:
             raise DataError(f"{pair.name}: {why}. Remove the image from the data.")
         return result
 
-    def crops(self, originals: SampledFiles | None = None, *, count: int | None = None) -> Float32:
+    def crops(
+        self, originals: SampledFiles | None = None, *, count: int | None = None, size: int = CROP_SIZE
+    ) -> Float32:
         """The best face of each picture, or the whole of it, as ``protect`` hands it to an attack: [N, 3, S, S].
 
         Args:
             originals: of which pictures; those of the protocol where None.
             count: of the first so many only; of all where None.
+            size: S.
         """
         found = []
         for path in sorted((originals or self.originals).folder.iterdir())[:count]:
             pixels = read(path)
             faces = self.detector(pixels) or [whole(*pixels.shape[:2])]
-            found.append(crops(pixels, squares(faces[:1])))
+            found.append(crops(pixels, squares(faces[:1]), size=size))
         return np.concatenate(found)
 
     def labels(self, pictures: Float32, columns: Sequence[str]) -> Float32:

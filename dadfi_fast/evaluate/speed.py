@@ -1,14 +1,14 @@
 """How long it takes to protect one picture (the paper's Fig. 7): every method, the same pictures, machine and run.
 
-What is timed is the attack: a face crop of 256 px in, its perturbation out, both in memory, labels known. All that
-``protect`` does besides is the same for every method and has a row of its own. The methods take turns within a round,
-so that what slows the machine down slows all of them.
+What is timed is the attack: face crops in, as large as the method takes them, and perturbations out, both in memory,
+labels known. All that ``protect`` does besides is the same for every method and has a row of its own. The methods take
+turns within a round, so that what slows the machine down slows all of them.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -55,8 +55,8 @@ COLUMNS: Final = {
     "spent_queries": "queries beforehand",
 }
 TEXT: Final = f"""\
-- ms a picture: the mean over {ROUNDS} rounds, in which the methods take turns, for the perturbation of a face crop of
-  256 px, in memory; fastest and slowest round: the spread. "{REST}": decoding, detection, crop, blending, PNG encoding
+- ms a picture: the mean over {ROUNDS} rounds, in which the methods take turns, for the perturbation of a face crop, in
+  memory; fastest and slowest round: the spread. "{REST}": decoding, detection, crop, blending, PNG encoding
   and writing of the same pictures, all threads, one run.
 - ratio: the time of the fastest method that works in many steps, over that of this one, at the same batch.
 - gradients, queries: how often a deepfake model is differentiated, or only called, with one edit of one picture; the
@@ -84,9 +84,10 @@ def run(setup: Setup) -> Result:
     """
     with open_protocol(setup) as protocol:
         compared = gather(protocol)
-        crops = protocol.crops(count=PICTURES)
+        sizes = {method.attack.crop_size for method in compared.methods}
+        crops = {size: protocol.crops(count=PICTURES, size=size) for size in sizes}
         timed = [Timed(method, batch) for batch in BATCHES for method in compared.methods]
-        measure(timed, crops, protocol.labels(crops, compared.columns), setup)
+        measure(timed, crops, protocol.labels(crops[max(sizes)], compared.columns), setup)
         rows = [*_rows(timed, protocol), _rest(protocol)]
     draw = partial(_draw, rows=rows[:-1])
     return Result("speed", rows, COLUMNS, TEXT + compared.text, draw, answer(rows), arrays=compared.arrays)
@@ -104,20 +105,28 @@ def answer(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def measure(timed: Sequence[Timed], crops: Float32, labels: Float32, setup: Setup) -> None:
-    """Time every case once in each round, after one call of each that does not count."""
+def measure(timed: Sequence[Timed], crops: Mapping[int, Float32], labels: Float32, setup: Setup) -> None:
+    """Time every case once in each round, after one call of each that does not count.
+
+    Args:
+        crops: of the same pictures, [N, 3, S, S] by S.
+    """
     rounds = []
     for each in timed:
         setup.progress.stage(f"{each.method.name}, batch {each.batch}, to warm up")
-        took = _call(each, crops[: each.batch], labels[: each.batch])
-        parts = _parts(len(crops), each.batch)
+        took = _call(each, _crops(each, crops)[: each.batch], labels[: each.batch])
+        parts = _parts(len(labels), each.batch)
         rounds.append((each, parts[: max(1, int(ENOUGH / took))] if took else parts))
     setup.progress.plan(ROUNDS * sum(each.batch * len(parts) for each, parts in rounds))
     for number in range(ROUNDS):
         for each, parts in rounds if number % 2 else reversed(rounds):
             setup.progress.stage(f"{each.method.name}, batch {each.batch}, round {number + 1} of {ROUNDS}")
-            _round(each, [(crops[part], labels[part]) for part in parts])
+            _round(each, [(_crops(each, crops)[part], labels[part]) for part in parts])
             setup.progress.tick(each.batch * len(parts))
+
+
+def _crops(each: Timed, crops: Mapping[int, Float32]) -> Float32:
+    return crops[each.method.attack.crop_size]
 
 
 def _parts(count: int, batch: int) -> list[Index]:

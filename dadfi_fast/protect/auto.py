@@ -20,7 +20,6 @@ from dadfi_fast.faces.detector import Detector
 from dadfi_fast.images.decode import open_picture
 from dadfi_fast.protect.batching import perturb
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.crop import SIZE
 from dadfi_fast.protect.manifest import NAME
 from dadfi_fast.protect.pipeline import PIXELS_A_THREAD, quiet_codecs
 from dadfi_fast.protect.prefetch import Pools, pools, prefetch
@@ -81,7 +80,7 @@ def settle(
         return Settings(batch, workers, f"defaults: benchmarked only for {FEWEST} files or more")
     start = time.perf_counter()
     with TemporaryDirectory(prefix="dadfi-trial-") as folder, quiet_codecs():
-        trial = Trial(Stages(config, detector, attack.budget, OutFolder(Path(folder))), attack, start + SECONDS)
+        trial = Trial(Stages(config, detector, attack, OutFolder(Path(folder))), attack, start + SECONDS)
         if not trial.read(first()):
             return Settings(batch, workers, "defaults: no face in the first files to benchmark with")
         batch = config.batch or trial.batch(batch)
@@ -103,7 +102,7 @@ class Trial:
     def __init__(self, stages: Stages, attack: Attack, until: float) -> None:
         self._stages, self._attack, self._until = stages, attack, until
         self._files: list[tuple[Entry, bytes]] = []
-        self._crops: Float32 = np.empty((0, 3, SIZE, SIZE), np.float32)
+        self._crops: Float32 = np.empty((0, 3, attack.crop_size, attack.crop_size), np.float32)
         self._seconds = 0.0  # of one thread for one photo, but for the generator
 
     def read(self, entries: Iterable[Any]) -> bool:

@@ -79,7 +79,7 @@ def protect(
         stack.callback(out.close)
         stop = stack.enter_context(interruptible())
         left = remaining(until_stopped(entries, stop), manifest, config)
-        stages = Stages(config, detector, attack.budget, out)
+        stages = Stages(config, detector, attack, out)
         done = stack.enter_context(closing(work(left, stages, attack, journal=manifest, meter=meter)))
         for outcome in done:
             summary.add(outcome)

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from dadfi_fast.attacks.base import Attack
 from dadfi_fast.errors import DiskError, PhotoError, UnsafePhoto
 from dadfi_fast.faces.align import Square, whole
 from dadfi_fast.faces.detector import Detector
@@ -37,7 +38,7 @@ from dadfi_fast.protect.results import NO_PICTURE, Copied, Entry, Failed, Skippe
 from dadfi_fast.protect.verify import is_drawn, measure
 from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.storage.object_store import OutStore
-from dadfi_fast.types import Budget, Face, Float32, Photo, Protected
+from dadfi_fast.types import Face, Float32, Photo, Protected
 
 T = TypeVar("T")
 _NONE: Float32 = np.empty((0, 3, 1, 1), np.float32)
@@ -179,8 +180,9 @@ def chain(*stages: Callable[[Any], Any]) -> Callable[[Any], Any]:
 class Stages:
     """The stages of one run."""
 
-    def __init__(self, config: ProtectConfig, detector: Detector, budget: Budget, out: OutFolder | OutStore) -> None:
-        self.config, self.detector, self.budget, self.out = config, detector, budget, out
+    def __init__(self, config: ProtectConfig, detector: Detector, attack: Attack, out: OutFolder | OutStore) -> None:
+        self.config, self.detector, self.out = config, detector, out
+        self.budget, self.crop_size = attack.budget, attack.crop_size
 
     def read(self, entry: Entry) -> Loaded | Skipped:
         """The file, read once; what is no picture is not read beyond its first bytes."""
@@ -217,7 +219,7 @@ class Stages:
     def crop(self, seen: Seen) -> Seen:
         """The faces, cut out for the generator."""
         where = squares(seen.faces)
-        return Seen(seen.loaded, seen.photo, seen.faces, where, crops(seen.photo.pixels, where))
+        return Seen(seen.loaded, seen.photo, seen.faces, where, crops(seen.photo.pixels, where, size=self.crop_size))
 
     def encode(self, marked: Marked) -> Encoded:
         """Perturbations blended in, and the photo encoded."""

@@ -145,25 +145,26 @@ class DadfiTrainer:
             columns += [resized(target.fake(picture, edit), size) for picture in (x, seen)]
         save_sheet(folder / f"sheet-{number:06d}.png", [resized(c, 128) for c in columns])
         if self.validation is not None:
-            figures = validate(self.generator, self.targets, self.validation, image_size=size)
+            share = self.config.crop_share
+            figures = validate(self.generator, self.targets, self.validation, image_size=size, crop_share=share)
             self._prefer_laggards(figures)
-            self.scores.append(min(figures[f"{target.name} jpeg75"] for target in self.targets))
+            self.scores.append(min(figures[f"{target.name} a1"] for target in self.targets))
             with (folder / "validation.jsonl").open("a") as file:
                 file.write(json.dumps({"step": number, **figures, "shares": self.shares.tolist()}) + "\n")
 
     def converged(self) -> bool:
-        """Whether the model that is broken least after JPEG 75 was not broken more for ``patience`` checkpoints."""
+        """Whether the model that is broken least by A1 was not broken more for ``patience`` checkpoints."""
         patience = self.config.patience
         return 0 < patience < len(self.scores) and max(self.scores[-patience:]) <= max(self.scores[:-patience])
 
     def _prefer_laggards(self, figures: dict[str, float]) -> None:
-        """Dynamic strength: train more against the models that are broken less often after JPEG.
+        """Dynamic strength: train more against the models that are broken less often when an adversary frames anew.
 
         The paper adjusts the strength by what the models answer to queries; here the answers on the validation split
         say how often each of them is asked.
         """
         if self.config.dynamic:
-            missed = torch.tensor([1.1 - figures[f"{target.name} jpeg75"] for target in self.targets])
+            missed = torch.tensor([1.1 - figures[f"{target.name} a1"] for target in self.targets])
             weight = missed**self.config.dynamic
             self.shares = weight / weight.sum()
 

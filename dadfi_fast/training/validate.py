@@ -30,12 +30,16 @@ SEEN_AT: Final = 256
 
 @torch.no_grad()
 def validate(
-    generator: Generator, targets: list[Target], faces: Faces, *, image_size: int, batch: int = 32
-) -> dict[str, float]:
+    generator: Generator, targets: list[Target], faces: Faces, *, image_size: int, crop_share: float = 1.0,
+    batch: int = 32,
+) -> dict[str, float]:  # fmt: skip
     """SR_mask and d_mask of every model, the perturbation's PSNR, and its JPEG equivalent on the first pictures.
 
     The pictures are rounded to levels only (``png``), framed anew (``a1``), or after JPEG 75 4:2:0 (``jpeg75``). A
     quick look without detection and files; what counts is ``dadfi-fast check`` on what was written.
+
+    Args:
+        crop_share: the side of the frames over that of the pictures, before A1 varies it.
     """
     assert faces.labels is not None
     device = next(generator.parameters()).device
@@ -46,7 +50,9 @@ def validate(
         delta = generator(x)
         squares.append(delta.square().mean())
         ways = {"png": direct(image_size), "jpeg75": compressed(image_size, 75, len(x))}
-        ways["a1"] = replace(ways["png"], frames=ADVERSARIES["A1"].frames(len(x), rng))
+        frames = ADVERSARIES["A1"].frames(len(x), rng)
+        frames[:, :, :2] *= crop_share
+        ways["a1"] = replace(ways["png"], frames=frames)
         before = {way: x if transform.frames is None else transform.clean(x) for way, transform in ways.items()}
         after = {way: transform.protected(x, delta) for way, transform in ways.items()}
         for target in targets:

@@ -26,6 +26,11 @@ def test_a_file_with_its_card(tmp_path: Path) -> None:
     assert load_generator_file(str(tmp_path / "g.onnx")).safetensors == tmp_path / "g.safetensors"
 
 
+@pytest.mark.parametrize(("stated", "size"), [(0, 256), (128, 128)])
+def test_the_card_says_how_large_crops_are(tmp_path: Path, stated: int, size: int) -> None:
+    assert load_generator_file(lay_out(tmp_path, image_size=stated)).image_size == size
+
+
 def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     path = lay_out(tmp_path, sha256="0" * 64)
     with pytest.raises(WeightsError, match="does not match its card"):

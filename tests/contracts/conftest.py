@@ -24,7 +24,9 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> GeneratorFile:
     generator = Generator("s", lim=0.05)
     with torch.no_grad():
         generator.up[-1].weight.mul_(4)
-    release_generator(generator, folder, name="generator-test", run={"command": "none"}, text="Random weights.")
+    release_generator(
+        generator, folder, name="generator-test", image_size=0, run={"command": "none"}, text="Random weights."
+    )
     return load_generator_file(str(folder / "generator-test.onnx"))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from dadfi_fast.attacks.base import Attack
+from dadfi_fast.attacks.base import CROP_SIZE, Attack
 from dadfi_fast.evaluate import speed
 from dadfi_fast.evaluate.experiment import NAMED, Progress, Result
 from dadfi_fast.evaluate.methods import Method
@@ -102,7 +102,7 @@ def test_each_round_times_whole_batches(
     crops = np.arange(n, dtype=np.float32)[:, None, None, None] * np.ones((1, 3, 2, 2), np.float32)
     attack = Slow(clock, 0.5)
     each = Timed(Method("slow", attack), batch)
-    measure([each], crops, np.zeros((n, 1), np.float32), asked())
+    measure([each], {CROP_SIZE: crops}, np.zeros((n, 1), np.float32), asked())
     assert attack.seen[1:] == parts * ROUNDS  # the first call does not count
     assert each.rounds == pytest.approx([500 / batch] * ROUNDS)
     assert each.pictures == ROUNDS * batch * len(parts)
@@ -121,7 +121,7 @@ def test_methods_take_turns(asked: Asked) -> None:
             return crops * 0
 
     cases = [Timed(Method(name, Named(name)), 1) for name in "ab"]
-    measure(cases, np.zeros((1, 3, 2, 2), np.float32), np.zeros((1, 1), np.float32), asked())
+    measure(cases, {CROP_SIZE: np.zeros((1, 3, 2, 2), np.float32)}, np.zeros((1, 1), np.float32), asked())
     assert "".join(order) == "ab" + "ba" + "ab" + "ba"
 
 
@@ -140,6 +140,11 @@ def test_slow_methods_get_fewer_pictures(
     monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
     attack = Slow(clock, cost)
     setup = asked(progress=Progress(plan=planned.append, tick=ticks.append))
-    measure([Timed(Method("slow", attack), 1)], np.zeros((3, 1, 2, 2), np.float32), np.zeros((3, 1), np.float32), setup)
+    measure(
+        [Timed(Method("slow", attack), 1)],
+        {CROP_SIZE: np.zeros((3, 1, 2, 2), np.float32)},
+        np.zeros((3, 1), np.float32),
+        setup,
+    )
     assert len(attack.seen) == 1 + calls * ROUNDS
     assert planned == [sum(ticks)] == [calls * ROUNDS]

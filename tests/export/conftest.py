@@ -18,5 +18,5 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> GeneratorFile:
     folder: Path = tmp_path_factory.mktemp("released")
     torch.manual_seed(0)
     run = {"command": "none", "seed": 7}
-    release_generator(Generator("s", lim=0.04), folder, name="toy", run=run, text="Random weights.")
+    release_generator(Generator("s", lim=0.04), folder, name="toy", image_size=0, run=run, text="Random weights.")
     return load_generator_file(str(folder / "toy.onnx"))

@@ -169,11 +169,11 @@ class TestCrops:
         assert step < 0.5 * made.std()  # neighbours are alike, as in pictures
 
     def test_faces_of_photos(self, examples: Path) -> None:
-        made = parity.photo_crops(examples, most=3)
-        assert made.shape == (3, 3, 256, 256)
+        made = parity.photo_crops(examples, size=64, most=3)
+        assert made.shape == (3, 3, 64, 64)
 
     def test_photos_without_a_face(self, tmp_path: Path) -> None:
         Image.new("RGB", (200, 200)).save(tmp_path / "black.png")
         (tmp_path / "notes.txt").write_text("no photo")
         with pytest.raises(UsageError, match="no face found"):
-            parity.photo_crops(tmp_path)
+            parity.photo_crops(tmp_path, size=64)

@@ -45,8 +45,8 @@ def settled(folder: Path, *, left: int = FEWEST, detector: Boxes = MIDDLE, **opt
 def trial(tmp_path: Path, *, attack: Stripes | None = None, until: float = float("inf"), **options: Any) -> Trial:
     """A trial on the pictures in the folder ``in``."""
     config = ProtectConfig(sources=(str(tmp_path / "in"),), out=tmp_path / "out", **options)
-    stages = Stages(config, MIDDLE, Budget(), OutFolder(tmp_path / "scratch"))
-    made = Trial(stages, attack or Stripes(Budget()), until)
+    attack = attack or Stripes(Budget())
+    made = Trial(Stages(config, MIDDLE, attack, OutFolder(tmp_path / "scratch")), attack, until)
     assert made.read(discover(config.sources, config.out))
     return made
 

@@ -143,6 +143,6 @@ def test_no_face_changes_nothing() -> None:
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (8, 300), (300, 8), (40, 40)])
 def test_crops_of_any_photo(height: int, width: int) -> None:
     faces = [Face(0, 0, width, height, 1.0), Face(width - 1, height - 1, width, height, 1.0)]
-    found: Float32 = crops(photo(height, width).pixels, squares(faces))
+    found: Float32 = crops(photo(height, width).pixels, squares(faces), size=256)
     assert found.shape == (2, 3, 256, 256) and found.dtype == np.float32
     assert found.min() >= -1 and found.max() <= 1

@@ -20,7 +20,8 @@ from dadfi_fast.errors import DiskError, UsageError
 from dadfi_fast.images import icc
 from dadfi_fast.images.jpeg import read_header, with_metadata
 from dadfi_fast.protect.manifest import NAME
-from dadfi_fast.types import Metadata, UInt8
+from dadfi_fast.types import Budget, Float32, Metadata, UInt8
+from tests.protect.conftest import Stripes
 
 Make = Callable[..., bytes]
 Fill = Callable[[dict[str, bytes | None]], Path]
@@ -58,6 +59,21 @@ def test_the_order_is_that_of_the_inputs(photos: Fill, run: Run, encoded: Make) 
     photos(sizes)
     _, rows = run(workers=4, batch=4)
     assert list(rows) == sorted(sizes)
+
+
+def test_crops_are_as_large_as_the_attack_takes_them(photos: Fill, run: Run) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    class Small(Stripes):
+        crop_size = 32
+
+        def run(self, crops: Float32) -> Float32:
+            seen.append(crops.shape)
+            return super().run(crops)
+
+    photos({"a.jpg": None})
+    _, rows = run(attack=Small(Budget(0.05)))
+    assert seen == [(1, 3, 32, 32)] and rows["a.jpg"]["linf"] == 6
 
 
 def test_threads_and_batches_change_no_byte(photos: Fill, run: Run, tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_the_model_that_lags_is_asked_more_often(faces: Faces, target: Target) -
     other = replace(target, name="other")
     made = DadfiTrainer(replace(TINY, dynamic=1.0), faces, [target, other])
     assert made.shares.tolist() == [0.5, 0.5]
-    made._prefer_laggards({"tiny jpeg75": 1.0, "other jpeg75": 0.5})
+    made._prefer_laggards({"tiny a1": 1.0, "other a1": 0.5})
     assert made.shares.tolist() == pytest.approx([0.1 / 0.7, 0.6 / 0.7])
     again = DadfiTrainer(replace(TINY, dynamic=1.0), faces, [target, other])
     again.load(made.state())

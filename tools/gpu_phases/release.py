@@ -26,7 +26,8 @@ def release(results: Path, out: Path) -> None:
         generator.load_state_dict(state["weights"])
         facts = {"steps": state["steps"], "targets": state["targets"]}
         text = "A DADFI generator, trained by tools/gpu_run.py. Figures: run `dadfi-fast check` on what it protected."
-        card = release_generator(generator, out, name=f"generator-{state['preset']}", run=facts, text=text)
+        name, size = f"generator-{state['preset']}", state["config"]["image_size"]
+        card = release_generator(generator, out, name=name, image_size=size, run=facts, text=text)
         print(card.file)
 
 

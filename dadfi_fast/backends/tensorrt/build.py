@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from dadfi_fast.backends.generator_file import IMAGE_SIZE
 from dadfi_fast.errors import BackendMissing, DadfiError, UsageError
 from dadfi_fast.ops import node
 from dadfi_fast.ops.fast import KERNELS
@@ -95,8 +96,13 @@ class Profile:
         return [(batch, 3, size, size) for batch, size in zip(self.batch, self.size, strict=True)]
 
 
-#: One for a single face, one for batches; a crop has 256 pixels.
-PROFILES: Final = (Profile((1, 1, 1), (16, 256, 512)), Profile((1, 16, 32), (16, 256, 512)))
+def profiles(size: int) -> tuple[Profile, ...]:
+    """One for a single face, one for batches, tuned for crops of ``size`` pixels a side."""
+    return Profile((1, 1, 1), (16, size, 512)), Profile((1, 16, 32), (16, size, 512))
+
+
+#: Those of a generator whose card names no size.
+PROFILES: Final = profiles(IMAGE_SIZE)
 
 
 @dataclass(frozen=True)

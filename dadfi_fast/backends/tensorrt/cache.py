@@ -69,7 +69,7 @@ def obtain(
     artifact: GeneratorFile,
     *,
     precision: str,
-    profiles: tuple[build.Profile, ...] = build.PROFILES,
+    profiles: tuple[build.Profile, ...] | None = None,
     architecture: str | None = None,
     device: str = "cuda",
     where: Path | None = None,
@@ -80,7 +80,7 @@ def obtain(
         flavour: TensorRT or TensorRT for RTX.
         artifact: the generator.
         precision: ``f16`` (statistics of the norms in float32) or ``f32``.
-        profiles: the shapes it is to take.
+        profiles: the shapes it is to take; those of `build.profiles` for its crops if None.
         architecture: build for this one (``sm89``) instead of the GPU of ``device``; TensorRT for RTX only.
         device: ``cuda`` or ``cuda:N``.
         where: folder of engines; `folder` if None.
@@ -91,7 +91,7 @@ def obtain(
     """
     if where is None and folder().is_dir():
         require_private(folder())  # before the build, which takes its time
-    where = where or folder()
+    where, profiles = where or folder(), profiles or build.profiles(artifact.image_size)
     model = artifact.onnx.read_bytes()
     model = to_float16(model) if precision == "f16" else model
     target, driver = _target(flavour, architecture, device)

@@ -133,7 +133,7 @@ class Worker:
         """Work on a task; ``stop`` lets the photos that are under way get finished and takes no more."""
         context, meter = self._context, meter_for(self._config)
         out = open_out(self._config.out, refuse=self._originals.refuse)
-        stages = Stages(self._config, context.detector, context.attack.budget, out)
+        stages = Stages(self._config, context.detector, context.attack, out)
         outcomes: list[Outcome] = []
         fault = None
         with closing(open_shard(self._config.out, context.facts, task.shard)) as shard:

@@ -23,7 +23,7 @@ from dadfi_fast.faces.on_device import cut, shrink, to_network, upright
 from dadfi_fast.faces.yunet import YuNet
 from dadfi_fast.images.decode import cleaned, orientation
 from dadfi_fast.images.encode import jpeg_settings, target_format
-from dadfi_fast.protect.crop import SIZE, squares
+from dadfi_fast.protect.crop import squares
 from dadfi_fast.protect.gpu.blend import blend
 from dadfi_fast.protect.gpu.dali import Dali
 from dadfi_fast.protect.gpu.dali_stage import decoded, is_for_dali
@@ -122,7 +122,8 @@ class GpuPipeline:
 
         if not photos:
             return []
-        crops = [to_network(cut(photo.pixels, where), SIZE) for photo in photos for where in photo.where]
+        size = self._stages.crop_size
+        crops = [to_network(cut(photo.pixels, where), size) for photo in photos for where in photo.where]
         deltas = self._perturbed(torch.stack(crops)).split([len(photo.where) for photo in photos])
         blended = [
             blend(photo.pixels, photo.where, delta, self._stages.budget, grey=photo.loaded.decoder.encoding.mode == "L")

@@ -27,7 +27,10 @@ class WganConfig(DeepfakeConfig):
     """Settings of a critic with gradient penalty."""
 
     n_critic: int = 2
-    warm_up: int = 0  # first steps without a generator update, for a new critic beside a trained generator
+    # For a new critic beside a trained generator: first steps in which it only learns the attributes of photos, and
+    # steps after those without a generator update.
+    classify_first: int = 0
+    warm_up: int = 0
     lr: float = 2e-4
     lambda_gp: float = 10.0
     penalty_every: int = 1  # critic updates to one gradient penalty, which then counts that many times
@@ -89,15 +92,25 @@ class WganTrainer(DeepfakeTrainer):
     def step(self, number: int, rng: torch.Generator) -> Losses:
         self.schedule(number, self.g_opt, self.d_opt)
         self.begun = number if self.begun is None else self.begun
+        age, alone = number - self.begun, self.config.classify_first
+        if age < alone:
+            return self.graphs(self._classify, *self.draw(rng))
         losses: Losses = {}
         for turn in range(self.config.n_critic):
             losses |= self._critic_step(number * self.config.n_critic + turn, rng)
-        return losses if number < self.begun + self.config.warm_up else losses | self._generator_step(number, rng)
+        return losses if age < alone + self.config.warm_up else losses | self._generator_step(number, rng)
 
     def _draw(self, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """A batch, its labels, and target labels: another picture's (as official)."""
         x, labels = self.draw(rng)
         return x, labels, labels[self.sent(torch.randperm(len(x), generator=rng))]
+
+    def _classify(self, x: Tensor, labels: Tensor) -> Losses:
+        """Update the critic by its classification of photos alone."""
+        with self.autocast():
+            classes = self.classification(self.critic(x)[1], labels)
+        descend(classes, self.d_opt)
+        return {"d_cls": classes.detach()}
 
     def _critic_step(self, number: int, rng: torch.Generator) -> Losses:
         """Critic update ``number`` of the whole training."""
