@@ -34,7 +34,8 @@ _PATH = click.Path(path_type=Path)
     callback=options.listed,
     metavar="KIND:VALUE,...",
     help="Also check the files after a change, with separate figures for each: jpeg:QUALITY, resize:FACTOR, "
-    "blur:PIXELS. noise:STRENGTH is the control: noise on the original instead of the protection.",
+    "blur:PIXELS; or with other crops: margin:FACTOR (adversary A2, for example margin:0.9,1.1). noise:STRENGTH is the "
+    "control: noise on the original instead of the protection.",
 )
 @click.option(
     "--fid",
@@ -86,6 +87,10 @@ def command(
 
     Plays the adversary: reads the files in PROTECTED, finds and crops the faces, and compares the fake of each with the
     fake of its original. A fake is broken if the two differ visibly (d_mask above 0.05).
+
+    The adversary A1 runs the face detector on the protected file. A2 also crops the faces wider or tighter than usual
+    by a factor (--also margin:FACTOR); each factor takes as long as the check without it. The fake of the original is
+    always made from the same crop.
 
     \b
     d_pix    mean squared difference of the two fakes, 0 to 4
@@ -176,9 +181,9 @@ def _sample(text: str) -> int | None:
 
 
 def _conditions(also: tuple[str, ...]) -> list[Condition]:
-    from dadfi_fast.check.conditions import parse
+    from dadfi_fast.check.conditions import parse_all
 
-    return [parse(text) for text in also]
+    return parse_all(also)
 
 
 def _document(verdict: CheckResult, *, verbose: bool) -> dict[str, Any]:

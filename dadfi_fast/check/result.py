@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -37,16 +37,23 @@ class CheckResult:
     """What `check_files` found; at least one sample."""
 
     #: Heads of `rows`.
-    COLUMNS: ClassVar = ("condition", "model", "edits", "d_pix", "d_mask", "SR", "SR_mask", "empty masks", "SR_all")
+    COLUMNS: ClassVar = (
+        "condition", "adversary", "model", "edits", "d_pix", "d_mask", "SR", "SR_mask", "empty masks", "SR_all",
+    )  # fmt: skip
 
     samples: tuple[FileResult, ...]
     failures: tuple[tuple[Pair, str], ...]  # pairs that could not be compared, and why
     models: tuple[str, ...]
-    conditions: tuple[str, ...]  # the first is the picture as written
+    adversaries: Mapping[str, str]  # condition -> A1 or A2; the first condition is the picture as written
     n_pairs: int  # that the sample was drawn from
     seed: int
     fakes: FakeSets | None = None  # for the Frechet distance, where it was asked for
     appearance: Appearance = field(default_factory=Appearance)  # how visible the protection is, where it was asked for
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The names of the conditions, the picture as written first."""
+        return tuple(self.adversaries)
 
     def scores(self, model: str, condition: str = WRITTEN.name) -> Scores:
         """The figures of one model."""
@@ -76,7 +83,7 @@ class CheckResult:
             for model in self.models:
                 s = self.scores(model, condition)
                 figures = (s.d_pix, s.d_mask, s.sr, s.sr_mask, s.n_empty, self.sr_all(condition))
-                yield (condition, model, s.n_edits, *figures)
+                yield (condition, self.adversaries[condition], model, s.n_edits, *figures)
 
     def sentence(self) -> str:
         """What `rows` say of the files as written, in words."""
@@ -126,7 +133,8 @@ class CheckResult:
         }
 
     def _condition(self, name: str) -> dict[str, Any]:
-        return {"models": {model: self._model(model, name) for model in self.models}, "sr_all": self.sr_all(name)}
+        models = {model: self._model(model, name) for model in self.models}
+        return {"models": models, "adversary": self.adversaries[name], "sr_all": self.sr_all(name)}
 
     def _model(self, model: str, condition: str) -> dict[str, Any]:
         s, joined = self.scores(model, condition), self.distances(model, condition)
@@ -177,7 +185,8 @@ def check_files(
         detector: how the adversary finds faces; the default one where None.
         sample: check this many pairs, drawn at random; all where None.
         seed: of the drawing.
-        conditions: what else is done to the protected picture first; each gives figures of its own.
+        conditions: what else is done to the protected picture first, and how else it is cropped; each gives figures of
+            its own.
         watchers: are shown the pictures while they are there.
         fid: fakes in each of the two sets of a Frechet distance, as far as there are so many; 0: it is not measured.
         visibility: photos of the sample whose visibility is measured; 0: none.
@@ -212,7 +221,8 @@ def check_files(
         raise DadfiError(f"none of the {len(drawn)} files could be compared; the first: {failures[0][1]}")
     seen = look([sample.pair for sample in samples], find, count=visibility)
     names = tuple(model.name for model in models)
-    return CheckResult(samples, failures, names, tuple(every), len(known), seed, fakes, seen)
+    adversaries = {name: condition.adversary for name, condition in every.items()}
+    return CheckResult(samples, failures, names, adversaries, len(known), seed, fakes, seen)
 
 
 def _pair(original: Path, protected: Path) -> Pair:

@@ -119,7 +119,7 @@ def html(put: Callable[..., Pair], check: Callable[..., Any], toys: tuple[Any, A
     torn.protected.write_bytes(b"<script>alert(2)</script>")
     models, classifier = toys
     gallery, traces = Gallery(plan(6, 10)), Visibility()
-    conditions = [parse("jpeg:75"), parse("noise:0.05")]
+    conditions = [parse("jpeg:75"), parse("noise:0.05"), parse("margin:0.9")]
     verdict = check([*pairs, torn], find=find, watchers=[gallery, traces], conditions=conditions)
     left = (Unprotected("<script>alert(3)</script>.jpg", "copied unprotected", "no face found"),)
     scope = ManifestSummary(left, ("generator sha256 0123abc, options f00, openvino-cpu: the fastest",))
@@ -172,7 +172,8 @@ def test_k_of_k_for_every_model_and_condition(found: Page) -> None:
     table, conditions, edits = (table.text for table in found.all("table"))
     assert "fragile 5 edits30 of 35 (85.7%)5 of 6" in table  # seven faces; bare.jpg is not protected
     assert "sturdy 5 edits0 of 35 (0.0%)0 of 6" in table
-    assert "nothing: as it lies on disk30 of 35" in conditions
+    assert "the file as it lies on diskA130 of 35" in conditions
+    assert "crops 0.9 times as wideA2" in conditions
     assert "JPEG of quality 75" in conditions
     assert "control: noise of 0.05 instead of protection" in conditions
     assert "Blond Hairfragile6 of 7" in edits
@@ -326,6 +327,7 @@ def test_a_page_can_be_made_of_pictures_without_a_single_edit(
     made = parsed(page(verdict, gallery, traces, Setting(models[:1], classifier, "none", "")))
     assert "there is no manifest" in made.all("dl")[-1].text
     assert "1 edits changed nothing" in cards(made)[0].text
+    assert ["--also margin:0.9,1.1" in p.text for p in made.all("p") if "not tried: " in p.text] == [False, True]
     assert [e.text for e in made.all("span", "none")] == ["the edit changed nothing"]
 
 

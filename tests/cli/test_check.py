@@ -46,7 +46,7 @@ def test_json_has_the_promised_form(folders: tuple[Path, Path]) -> None:
     result = check(folders, "--json", "--models", "fragile")
     found = json.loads(result.stdout)
     assert result.exit_code == 0
-    assert {"n", "models", "sr_all", "psnr", "ssim", "linf_max"} <= set(found)
+    assert {"n", "models", "adversary", "sr_all", "psnr", "ssim", "linf_max"} <= set(found)
     promised = {"n_edits", "d_pix", "d_mask", "sr", "sr_mask", "n_empty", "fid"}
     assert promised <= set(found["models"]["fragile"])
     assert found["n"] == 3
@@ -54,11 +54,11 @@ def test_json_has_the_promised_form(folders: tuple[Path, Path]) -> None:
 
 
 def test_the_table_goes_to_stdout_and_the_rest_to_stderr(folders: tuple[Path, Path]) -> None:
-    result = check(folders, "--also", "blur:31, jpeg:90", "--also", "noise:0.05")
+    result = check(folders, "--also", "blur:31, jpeg:90", "--also", "margin:0.9,1.1")
     lines = result.stdout.splitlines()
-    assert [line.split()[:2] for line in lines[1:9]] == [
-        [condition, model]
-        for condition in ("written", "blur:31", "jpeg:90", "noise:0.05")
+    assert [line.split()[:3] for line in lines[1:11]] == [
+        [condition, "A2" if condition.startswith("margin") else "A1", model]
+        for condition in ("written", "blur:31", "jpeg:90", "margin:0.9", "margin:1.1")
         for model in ("fragile", "sturdy")
     ]
     assert lines[-1].startswith("3 files, 3 faces")
@@ -134,6 +134,8 @@ def test_a_sample_is_drawn(folders: tuple[Path, Path]) -> None:
     [
         (["--models", "fragil"], 2, "did you mean 'fragile'"),
         (["--also", "jpeg:900"], 2, "an integer from 1 to 100"),
+        (["--also", "jpeg:90,900"], 2, "an integer from 1 to 100"),
+        (["--also", "margin:1"], 2, "other than 1"),
         (["--sample", "0"], 2, "neither an integer"),
         (["--sample", "some"], 2, "neither an integer"),
         (["--check-min", "90"], 2, "0<=x<=1"),  # a share, not a percentage

@@ -111,10 +111,20 @@ def _model(verdict: CheckResult, model: str, n_edits: int) -> list[Content]:
 
 
 def _conditions(verdict: CheckResult) -> Markup:
-    heads = ("what happened to the file", *verdict.models, "photos with every fake broken")
-    rows = ([_happened(condition), *_row(verdict, condition)] for condition in verdict.conditions)
-    hint = "Compression was not tried: check --also jpeg:90,jpeg:75 adds it." if len(verdict.conditions) == 1 else None
-    return join([_table("Success after compression and the like", heads, rows), tag("p", hint) if hint else None])
+    heads = ("what was tried", "adversary", *verdict.models, "photos with every fake broken")
+    rows = ([_tried(name), verdict.adversaries[name], *_row(verdict, name)] for name in verdict.conditions)
+    hints = [
+        tag("p", hint)
+        for hint, missing in (
+            ("Compression was not tried: check --also jpeg:90,75 adds it.", len(verdict.conditions) == 1),
+            (
+                "Other crops were not tried: check --also margin:0.9,1.1 adds them.",
+                "A2" not in verdict.adversaries.values(),
+            ),
+        )
+        if missing
+    ]
+    return join([_table("Success under other conditions", heads, rows), hints])
 
 
 def _row(verdict: CheckResult, condition: str) -> Iterator[Content]:
@@ -125,13 +135,14 @@ def _row(verdict: CheckResult, condition: str) -> Iterator[Content]:
     yield _share(safe, len(verdict.samples))
 
 
-def _happened(condition: str) -> str:
+def _tried(condition: str) -> str:
     kind, _, value = condition.partition(":")
     words = {
-        "written": "nothing: as it lies on disk",
+        "written": "the file as it lies on disk",
         "jpeg": f"JPEG of quality {value}",
         "resize": f"resized by {value}",
         "blur": f"blurred, window of {value} pixels",
+        "margin": f"crops {value} times as wide",
         "noise": f"control: noise of {value} instead of protection",
     }
     return words.get(kind, condition)
