@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dadfi_fast.cli import console, options
-from dadfi_fast.cli.report import Reporter
+from dadfi_fast.cli.report import VISIBILITY, Reporter
 from dadfi_fast.cli.report import options as report_options
 from dadfi_fast.errors import CheckFailed, DadfiError
 
@@ -50,7 +50,7 @@ _PATH = click.Path(path_type=Path)
     "--visibility",
     type=click.IntRange(min=0),
     metavar="N",
-    default=2,
+    default=VISIBILITY,
     show_default=True,
     help="Photos on which to measure how visible the change is, as the JPEG quality that looks alike (a few seconds a "
     "face); 0: none. Needs the extra [evaluate].",
@@ -100,7 +100,8 @@ def command(
     FID      Frechet inception distance between the fakes of the originals and those of the protected files (--fid)
 
     How visible the change is, is measured on a few photos, by SSIMULACRA2 and FLIP on the face crops at the photo's own
-    size: the JPEG quality at which the original looks as much changed (the lower of the two; the worst face).
+    size. The JPEG equivalent is the JPEG quality (4:2:0) at which the original looks as much changed: the lower of the
+    two, the worst face of a photo, the median over photos.
     """
     drawn = _sample(sample)
     reporter = Reporter(report, figures)
@@ -187,15 +188,14 @@ def _conditions(also: tuple[str, ...]) -> list[Condition]:
 
 
 def _document(verdict: CheckResult, *, verbose: bool) -> dict[str, Any]:
-    samples = {"samples": [sample.to_dict() for sample in verdict.worst()]} if verbose else {}
+    samples = {"samples": list(verdict.files())} if verbose else {}
     return {**verdict.to_dict(), **samples}
 
 
 def _show(verdict: CheckResult, *, verbose: bool) -> None:
     if verbose:
-        rows = [sample.to_dict() for sample in verdict.worst()]
-        columns = ("target", "faces", "protected", "d_mask_min", "linf", "psnr", "ssim")
-        console.table(columns, [[row[name] for name in columns] for row in rows])
+        columns = ("target", "faces", "protected", "d_mask_min", "linf", "psnr", "jpeg_equivalent", "ssim")
+        console.table(columns, [[row[name] for name in columns] for row in verdict.files()])
         console.result("")
     console.table(verdict.COLUMNS, verdict.rows())
     console.result(verdict.sentence())
@@ -204,7 +204,8 @@ def _show(verdict: CheckResult, *, verbose: bool) -> None:
             console.result(said)
     found = verdict.to_dict()
     parts = [f"{found['n']} files, {found['n_faces']} faces, {found['n_no_face']} files without a face"]
-    parts += [f"{name} {found[key]:.4g}" for name, key in (("PSNR (dB)", "psnr"), ("SSIM", "ssim")) if found[key]]
+    quality = (("PSNR (dB)", "psnr"), ("JPEG equivalent", "jpeg_equivalent"), ("SSIM", "ssim"))
+    parts += [f"{name} {found[key]:.4g}" for name, key in quality if found[key]]
     console.result(f"{', '.join(parts)}, largest difference {found['linf_max']} of 255 levels")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 
 F = TypeVar("F", bound=Callable[..., Any])
+#: Photos on which is measured how visible the change is, unless the user names another number.
+VISIBILITY: Final = 2
 
 
 def options(command: F) -> F:
@@ -65,6 +67,11 @@ class Reporter:
                 if importlib.util.find_spec("matplotlib") is None:
                     raise UsageError("--figures needs matplotlib. Run: pip install 'dadfi-fast[evaluate]'")
                 prepare_folder(figures)
+
+    @property
+    def visibility(self) -> int:
+        """Photos whose visibility the page wants to know, where nobody was asked for a number."""
+        return VISIBILITY if self._page else 0
 
     def begin(
         self,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from dadfi_fast.check.appearance import Appearance, look
+from dadfi_fast.check.appearance import Appearance, FaceAppearance, look
 from dadfi_fast.check.callbacks import Callback, show
 from dadfi_fast.check.conditions import WRITTEN, Condition
 from dadfi_fast.check.distances import Distances, See, measure
@@ -77,6 +77,17 @@ class CheckResult:
         """The samples, those with the least broken fakes first."""
         return sorted(self.samples, key=lambda sample: np.nan_to_num(sample.looks[WRITTEN.name].weakest, nan=-1.0))
 
+    def files(self) -> Iterator[dict[str, Any]]:
+        """The samples as JSON has them, as `worst` sorts them; how visible a change is, where it was measured."""
+        for sample in self.worst():
+            seen = self.appearance.photos.get(sample.pair)
+            visible = asdict(seen) if seen else dict.fromkeys(each.name for each in fields(FaceAppearance))
+            yield {**sample.to_dict(), **visible}
+
+    def psnrs(self) -> list[float]:
+        """PSNR in dB of the samples that differ from their originals."""
+        return [sample.psnr for sample in self.samples if math.isfinite(sample.psnr)]
+
     def rows(self) -> Iterator[tuple[str | int | float, ...]]:
         """A table row for each condition and model, under `COLUMNS`."""
         for condition in self.conditions:
@@ -111,7 +122,7 @@ class CheckResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict as ``check --json`` prints it: figures that do not exist are None."""
-        differing = [sample.psnr for sample in self.samples if math.isfinite(sample.psnr)]
+        differing = self.psnrs()
         seen = [sample.looks[WRITTEN.name] for sample in self.samples]
         return {
             "n": len(self.samples),

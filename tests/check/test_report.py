@@ -7,7 +7,7 @@ import hashlib
 import re
 import runpy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 import setuptools
 
 from dadfi_fast import __version__
+from dadfi_fast.check.appearance import Appearance, FaceAppearance
 from dadfi_fast.check.conditions import parse
 from dadfi_fast.check.gallery import Gallery, plan
 from dadfi_fast.check.manifest_summary import ManifestSummary, Unprotected
@@ -121,6 +122,8 @@ def html(put: Callable[..., Pair], check: Callable[..., Any], toys: tuple[Any, A
     gallery, traces = Gallery(plan(6, 10)), Visibility()
     conditions = [parse("jpeg:75"), parse("noise:0.05"), parse("margin:0.9")]
     verdict = check([*pairs, torn], find=find, watchers=[gallery, traces], conditions=conditions)
+    seen = {pair: FaceAppearance(quality, 78.3, 0.034) for pair, quality in zip(pairs, (72, 60), strict=False)}
+    verdict = replace(verdict, appearance=Appearance(seen, None))
     left = (Unprotected("<script>alert(3)</script>.jpg", "copied unprotected", "no face found"),)
     scope = ManifestSummary(left, ("generator sha256 0123abc, options f00, openvino-cpu: the fastest",))
     others = [type(models[0].card)(**{**vars(models[0].card), "name": "unused-model"})]
@@ -187,6 +190,38 @@ def test_the_head_says_for_each_model_how_many_are_broken(found: Page) -> None:
     ]
     assert "In 0 of 6 photos every fake by all of these models is broken" in found.all("header")[0].text
     assert "fragile (5 edits), sturdy (5 edits)" in found.all("header")[0].text
+
+
+def test_how_visible_the_change_is_stands_beside_psnr(found: Page) -> None:
+    head = found.all("header")[0].text
+    assert "The change looks like JPEG of quality 66, by the lower of SSIMULACRA2 and FLIP" in head
+    assert "(median of 2 photos, the worst 60; SSIMULACRA2 78.3, FLIP 0.034)" in head
+    assert "PSNR of whole photos is 32.6 dB, the mean of 5." in head  # 6 levels everywhere; bare.jpg was not changed
+    qualities = {found.below(card, "h3")[0].text: card["data-jpeg"] for card in cards(found)}
+    assert (qualities[EVIL], qualities[NAMES[1]], qualities["plain.jpg"]) == ("72", "60", "999")
+    shown = ["looks like JPEG of quality" in card.text for card in cards(found)]
+    assert shown == [quality != "999" for quality in qualities.values()]
+
+
+@pytest.mark.parametrize(
+    ("appearance", "words"),
+    [
+        (Appearance(), "Visibility was not measured: not asked for; check --visibility N"),
+        (
+            Appearance(reason="x not installed; run: pip install x"),
+            "Visibility was not measured: x not installed; run: pip",
+        ),
+    ],
+)
+def test_why_visibility_is_not_known(
+    appearance: Appearance, words: str, put: Callable[..., Pair], check: Callable[..., Any], toys: tuple[Any, Any]
+) -> None:
+    models, classifier = toys
+    gallery, traces = Gallery(plan(1, 5)), Visibility()
+    verdict = replace(check([put("a", safe=False)], watchers=[gallery, traces]), appearance=appearance)
+    head = parsed(page(verdict, gallery, traces, Setting(models, classifier, "none", ""))).all("header")[0].text
+    assert words in head and "looks like" not in head
+    assert "No photo was changed." in head
 
 
 def test_the_threshold_is_drawn_for_every_model(found: Page) -> None:

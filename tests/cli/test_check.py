@@ -123,6 +123,17 @@ def test_verbose_lists_the_worst_first(folders: tuple[Path, Path]) -> None:
     assert check(folders, "--verbose", "--models", "fragile").stdout.splitlines()[1].split()[0] == "0.png"
 
 
+def test_visibility_stands_beside_psnr(folders: tuple[Path, Path]) -> None:
+    found = json.loads(check(folders, "--json", "--verbose", "--models", "fragile", "--visibility", "1").stdout)
+    qualities = {sample["target"]: sample["jpeg_equivalent"] for sample in found["samples"]}
+    assert found["n_visibility"] == 1 and 5 <= found["jpeg_equivalent"] <= 98
+    assert qualities == {"0.png": None, "1.png": found["jpeg_equivalent"], "2.png": None}  # 0.png was not changed
+    lines = check(folders, "--verbose", "--models", "fragile", "--visibility", "1").stdout.splitlines()
+    assert lines[0].split()[5:7] == ["psnr", "jpeg_equivalent"]
+    assert f"PSNR (dB) {found['psnr']:.4g}, JPEG equivalent {found['jpeg_equivalent']:g}, SSIM" in lines[-1]
+    assert "JPEG equivalent" not in check(folders, "--models", "fragile", "--visibility", "0").stdout
+
+
 def test_a_sample_is_drawn(folders: tuple[Path, Path]) -> None:
     found = json.loads(check(folders, "--json", "--sample", "2").stdout)
     assert (found["n"], found["n_pairs"]) == (2, 3)

@@ -121,6 +121,7 @@ def test_protect_writes_the_page(protect: Command, tmp_path: Path) -> None:
     assert "<bdi>two/a.png</bdi>" in text
     assert "<bdi>note.jpg</bdi>: " in text  # not protected, and said so
     assert "protected with" in text
+    assert "looks like JPEG of quality" in text  # whoever asks for a page wants to know how visible the change is
 
 
 def test_protect_without_a_check_has_nothing_to_report(protect: Command, tmp_path: Path) -> None:

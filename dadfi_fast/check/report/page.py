@@ -47,10 +47,14 @@ def page(verdict: CheckResult, gallery: Gallery, traces: Visibility, setting: Se
         conditions=_conditions(verdict),
         distances=_distances(verdict),
         edits=_edits(verdict, edits),
+        visibility=_visibility(verdict),
         traces=_traces(traces, setting),
         untested=_untested(verdict, setting),
         options=join(tag("option", model, value=i) for i, model in enumerate(edits)),
-        photos=join(card(sample, i, gallery, edits) for i, sample in enumerate(worst[:LISTED])),
+        photos=join(
+            card(sample, i, gallery, edits, verdict.appearance.photos.get(sample.pair))
+            for i, sample in enumerate(worst[:LISTED])
+        ),
         unlisted=_unlisted(len(worst)),
         made=_made(verdict, setting),
     )
@@ -71,7 +75,7 @@ def _verdict(verdict: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup
     drawn = "" if verdict.n_pairs == n + len(verdict.failures) else f", drawn from {verdict.n_pairs}"
     lines = [_beaten(model, verdict.beaten(model), n) for model in verdict.models]
     tried = ", ".join(f"{model} ({len(names)} edits)" for model, names in edits.items())
-    words = f"{n} photos were checked{drawn}. Every face in them went through: {tried}."
+    words = f"{n} photos were checked{drawn}. Every face in them, as the adversary A1 crops it, went through: {tried}."
     every = (
         f"In {safe} of {n} photos every fake by all of these models is broken: "
         "the figure to count on where nobody knows which model will be used."
@@ -169,6 +173,19 @@ def _edits(verdict: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup:
                 yield [plain(edit), model, _share(int(success(column).sum()), column.size), str(np.isnan(column).sum())]
 
     return _table("Success by edit", ("edit", "model", "fakes broken", "edits that changed nothing"), rows())
+
+
+def _visibility(verdict: CheckResult) -> Markup:
+    """How visible the change is, in words: the JPEG equivalent, or why there is none, and PSNR."""
+    seen, psnrs = verdict.appearance, verdict.psnrs()
+    said = seen.sentence() or f"visibility was not measured: {seen.reason}"
+    meaning = (
+        "This is the quality (4:2:0) at which a JPEG of the original, cut to the face at the photo's own size, scores "
+        "as the protected photo does; of a photo with several faces, the worst one."
+    )
+    mean = f"PSNR of whole photos is {np.mean(psnrs):.1f} dB, the mean of {len(psnrs)}." if psnrs else None
+    psnr = mean or "No photo was changed."
+    return tag("p", tag("b", f"{said[0].upper()}{said[1:]}."), f" {meaning}" if seen.photos else None, f" {psnr}")
 
 
 def _traces(traces: Visibility, setting: Setting) -> Markup:
