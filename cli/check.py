@@ -9,7 +9,7 @@ import click
 
 from dadfi_fast.cli import console, options
 from dadfi_fast.cli.report import VISIBILITY, Reporter
-from dadfi_fast.cli.report import options as report_options
+from dadfi_fast.cli.report import option as report_option
 from dadfi_fast.errors import CheckFailed, DadfiError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ _PATH = click.Path(path_type=Path)
     metavar="SHARE",
     help="Exit with 4 if all models fail on a smaller share of the files (SR_all, 0 to 1).",
 )
-@report_options
+@report_option
 @click.option("--verbose", "-v", is_flag=True, help="Also list the files, the least protected first.")
 @options.json_output
 @options.quiet
@@ -78,7 +78,6 @@ def command(
     visibility: int,
     check_min: float | None,
     report: Path | None,
-    figures: Path | None,
     verbose: bool,
     as_json: bool,
     quiet: bool,
@@ -104,7 +103,7 @@ def command(
     two, the worst face of a photo, the median over photos.
     """
     drawn = _sample(sample)
-    reporter = Reporter(report, figures)
+    reporter = Reporter(report)
     verdict = _check(
         protected,
         original,
