@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dadfi_fast.cli import console, options
-from dadfi_fast.cli.bench_cluster import cluster
 from dadfi_fast.cli.bench_defence import defence
 from dadfi_fast.cli.bench_growth import growth
 from dadfi_fast.cli.bench_scale import photos_in, scale
@@ -28,7 +27,6 @@ def command() -> None:
 command.add_command(defence)
 command.add_command(scale)
 command.add_command(growth)
-command.add_command(cluster)
 
 
 @command.command("throughput")

@@ -41,11 +41,6 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "bench growth": (
         ("with the size of a photo", "dadfi-fast bench growth --over megapixels --json rows.jsonl"),
     ),
-    "bench cluster": (
-        ("a model of 1 to 1000 GPUs or machines", "dadfi-fast bench cluster --plot cluster.png"),
-        ("with your own prices and GPUs",
-         "dadfi-fast bench cluster --assume gpu_price=1.8 --assume gpu_decode=5000"),
-    ),
     "export": (
         ("for other programs, checked against float32 PyTorch", "dadfi-fast export --to onnx --out models --check"),
         ("an engine for the GPU in this machine", "dadfi-fast export --to tensorrt"),
