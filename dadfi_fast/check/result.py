@@ -14,7 +14,7 @@ import numpy as np
 from dadfi_fast.check.appearance import Appearance, FaceAppearance, look
 from dadfi_fast.check.callbacks import Callback, show
 from dadfi_fast.check.conditions import WRITTEN, Condition
-from dadfi_fast.check.distances import Distances, See, measure
+from dadfi_fast.check.distances import Distances, Float64, See, measure
 from dadfi_fast.check.fake_sets import FakeSets
 from dadfi_fast.check.file_result import FileResult
 from dadfi_fast.check.inception import Inception
@@ -154,6 +154,7 @@ class CheckResult:
             "n_edits": s.n_edits,
             "d_pix": s.d_pix,
             "d_mask": json_safe(s.d_mask),
+            **_percentiles("d_mask", joined.mask),
             "sr": s.sr,
             "sr_mask": s.sr_mask,
             "n_empty": s.n_empty,
@@ -244,6 +245,12 @@ def _default_detector() -> Find:
     from dadfi_fast.faces.detector import choose_detector
 
     return choose_detector("auto")[0]
+
+
+def _percentiles(name: str, distances: Float64) -> dict[str, float | None]:
+    """The 20th, 50th and 80th percentile of ``distances``, empty masks left out; None where nothing is left."""
+    changed = distances[~np.isnan(distances)]
+    return {f"{name}_p{p}": float(np.percentile(changed, p)) if changed.size else None for p in (20, 50, 80)}
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -77,6 +77,7 @@ def test_figures_of_one_picture(put: Put, check: Check) -> None:
         "n_edits": 5,
         "d_pix": pytest.approx(distance, rel=1e-5),
         "d_mask": pytest.approx(distance, rel=1e-5),
+        **{f"d_mask_p{p}": pytest.approx(distance, rel=1e-5) for p in (20, 50, 80)},
         "sr": 0.0,
         "sr_mask": 0.0,
         "n_empty": 0,
@@ -108,6 +109,21 @@ def test_edits_that_change_nothing_are_counted_as_empty(put: Put, check: Check) 
     assert found["models"]["fragile"]["n_empty"] == 1
     assert found["models"]["fragile"]["sr_mask"] == pytest.approx(0.8)  # an empty mask is no success
     assert found["sr_all"] == 1.0  # but it does not speak against the picture
+
+
+def test_percentiles_of_the_distances_leave_empty_masks_out(put: Put, check: Check) -> None:
+    pairs = [
+        put("bare", grey(), grey()),
+        put("safe", grey(127), protect(grey(127))),
+    ]  # one of whose five masks is empty
+    verdict = check(pairs, names=("sturdy",))
+    found = verdict.to_dict()["models"]["sturdy"]
+    masks = verdict.distances("sturdy").mask
+    known = sorted(masks[~np.isnan(masks)].tolist())
+    assert found["n_empty"] == masks.size - len(known)
+    assert found["d_mask_p20"] == known[0] == 0  # five of the fakes are those of the bare picture
+    assert found["d_mask_p80"] == pytest.approx((LEVEL / 127.5) ** 2, rel=1e-5)
+    assert found["d_mask_p20"] <= found["d_mask_p50"] <= found["d_mask_p80"]
 
 
 def test_every_picture_gets_its_own_figures(put: Put, check: Check) -> None:
