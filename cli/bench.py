@@ -1,4 +1,4 @@
-"""``dadfi-fast bench``: how fast and how well this machine protects."""
+"""``dadfi-fast bench``: how fast this machine protects."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dadfi_fast.cli import console, options
-from dadfi_fast.cli.bench_cluster import cluster
-from dadfi_fast.cli.bench_defence import defence
 from dadfi_fast.cli.bench_growth import growth
 from dadfi_fast.cli.bench_scale import photos_in, scale
 from dadfi_fast.errors import UsageError
@@ -22,13 +20,11 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.group("bench")
 def command() -> None:
-    """Measure speed and protection on this machine."""
+    """Measure speed on this machine."""
 
 
-command.add_command(defence)
 command.add_command(scale)
 command.add_command(growth)
-command.add_command(cluster)
 
 
 @command.command("throughput")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dadfi_fast.cli import console, options
-from dadfi_fast.cli.report import Reporter
-from dadfi_fast.cli.report import options as report_options
+from dadfi_fast.cli.report import VISIBILITY, Reporter
+from dadfi_fast.cli.report import option as report_option
 from dadfi_fast.errors import CheckFailed, DadfiError
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ _PATH = click.Path(path_type=Path)
     callback=options.listed,
     metavar="KIND:VALUE,...",
     help="Also check the files after a change, with separate figures for each: jpeg:QUALITY, resize:FACTOR, "
-    "blur:PIXELS. noise:STRENGTH is the control: noise on the original instead of the protection.",
+    "blur:PIXELS; or with other crops: margin:FACTOR (adversary A2, for example margin:0.9,1.1). noise:STRENGTH is the "
+    "control: noise on the original instead of the protection.",
 )
 @click.option(
     "--fid",
@@ -49,7 +50,7 @@ _PATH = click.Path(path_type=Path)
     "--visibility",
     type=click.IntRange(min=0),
     metavar="N",
-    default=2,
+    default=VISIBILITY,
     show_default=True,
     help="Photos on which to measure how visible the change is, as the JPEG quality that looks alike (a few seconds a "
     "face); 0: none. Needs the extra [evaluate].",
@@ -60,7 +61,7 @@ _PATH = click.Path(path_type=Path)
     metavar="SHARE",
     help="Exit with 4 if all models fail on a smaller share of the files (SR_all, 0 to 1).",
 )
-@report_options
+@report_option
 @click.option("--verbose", "-v", is_flag=True, help="Also list the files, the least protected first.")
 @options.json_output
 @options.quiet
@@ -77,7 +78,6 @@ def command(
     visibility: int,
     check_min: float | None,
     report: Path | None,
-    figures: Path | None,
     verbose: bool,
     as_json: bool,
     quiet: bool,
@@ -87,6 +87,10 @@ def command(
     Plays the adversary: reads the files in PROTECTED, finds and crops the faces, and compares the fake of each with the
     fake of its original. A fake is broken if the two differ visibly (d_mask above 0.05).
 
+    The adversary A1 runs the face detector on the protected file. A2 also crops the faces wider or tighter than usual
+    by a factor (--also margin:FACTOR); each factor takes as long as the check without it. The fake of the original is
+    always made from the same crop.
+
     \b
     d_pix    mean squared difference of the two fakes, 0 to 4
     d_mask   the same, over the pixels that the edit changed in the original
@@ -95,10 +99,11 @@ def command(
     FID      Frechet inception distance between the fakes of the originals and those of the protected files (--fid)
 
     How visible the change is, is measured on a few photos, by SSIMULACRA2 and FLIP on the face crops at the photo's own
-    size: the JPEG quality at which the original looks as much changed (the lower of the two; the worst face).
+    size. The JPEG equivalent is the JPEG quality (4:2:0) at which the original looks as much changed: the lower of the
+    two, the worst face of a photo, the median over photos.
     """
     drawn = _sample(sample)
-    reporter = Reporter(report, figures)
+    reporter = Reporter(report)
     verdict = _check(
         protected,
         original,
@@ -176,21 +181,20 @@ def _sample(text: str) -> int | None:
 
 
 def _conditions(also: tuple[str, ...]) -> list[Condition]:
-    from dadfi_fast.check.conditions import parse
+    from dadfi_fast.check.conditions import parse_all
 
-    return [parse(text) for text in also]
+    return parse_all(also)
 
 
 def _document(verdict: CheckResult, *, verbose: bool) -> dict[str, Any]:
-    samples = {"samples": [sample.to_dict() for sample in verdict.worst()]} if verbose else {}
+    samples = {"samples": list(verdict.files())} if verbose else {}
     return {**verdict.to_dict(), **samples}
 
 
 def _show(verdict: CheckResult, *, verbose: bool) -> None:
     if verbose:
-        rows = [sample.to_dict() for sample in verdict.worst()]
-        columns = ("target", "faces", "protected", "d_mask_min", "linf", "psnr", "ssim")
-        console.table(columns, [[row[name] for name in columns] for row in rows])
+        columns = ("target", "faces", "protected", "d_mask_min", "linf", "psnr", "jpeg_equivalent", "ssim")
+        console.table(columns, [[row[name] for name in columns] for row in verdict.files()])
         console.result("")
     console.table(verdict.COLUMNS, verdict.rows())
     console.result(verdict.sentence())
@@ -199,7 +203,8 @@ def _show(verdict: CheckResult, *, verbose: bool) -> None:
             console.result(said)
     found = verdict.to_dict()
     parts = [f"{found['n']} files, {found['n_faces']} faces, {found['n_no_face']} files without a face"]
-    parts += [f"{name} {found[key]:.4g}" for name, key in (("PSNR (dB)", "psnr"), ("SSIM", "ssim")) if found[key]]
+    quality = (("PSNR (dB)", "psnr"), ("JPEG equivalent", "jpeg_equivalent"), ("SSIM", "ssim"))
+    parts += [f"{name} {found[key]:.4g}" for name, key in quality if found[key]]
     console.result(f"{', '.join(parts)}, largest difference {found['linf_max']} of 255 levels")
 
 

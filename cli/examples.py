@@ -21,6 +21,8 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("every file", "dadfi-fast check protected --original photos --sample all"),
         ("also after the processing of a typical website, with noise of the same strength as a control",
          "dadfi-fast check protected --original photos --also jpeg:75,resize:0.5,noise:0.05"),
+        ("also with faces that are cropped tighter and wider than usual (adversary A2)",
+         "dadfi-fast check protected --original photos --also margin:0.9,1.1"),
         ("fail if less than 95 % is protected", "dadfi-fast check protected --original photos --check-min 0.95"),
     ),
     "bench throughput": (
@@ -38,11 +40,6 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     ),
     "bench growth": (
         ("with the size of a photo", "dadfi-fast bench growth --over megapixels --json rows.jsonl"),
-    ),
-    "bench cluster": (
-        ("a model of 1 to 1000 GPUs or machines", "dadfi-fast bench cluster --plot cluster.png"),
-        ("with your own prices and GPUs",
-         "dadfi-fast bench cluster --assume gpu_price=1.8 --assume gpu_decode=5000"),
     ),
     "export": (
         ("for other programs, checked against float32 PyTorch", "dadfi-fast export --to onnx --out models --check"),

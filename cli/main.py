@@ -24,7 +24,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "train": "Train the generator.",
     "models": "List, verify, add or train the deepfake models and generators.",
     "export": "Export a generator for another runtime.",
-    "bench": "Measure speed and protection on this machine.",
+    "bench": "Measure speed on this machine.",
     "evaluate": "Run the experiments and write their tables and figures.",
     "doctor": "Show what this machine can run, and what is missing for the rest.",
     "config": "Show the settings that protect would use.",

@@ -14,7 +14,7 @@ from dadfi_fast.cli.protect_config import from_file
 from dadfi_fast.cli.protect_engine import ENGINES, Engine
 from dadfi_fast.cli.protect_run import Run
 from dadfi_fast.cli.report import Reporter
-from dadfi_fast.cli.report import options as report_options
+from dadfi_fast.cli.report import option as report_option
 from dadfi_fast.errors import CheckFailed, DadfiError, NothingToDo, UsageError
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.option import CHANGED, REPORTED, RUN, WRITTEN, option
@@ -66,7 +66,6 @@ class Request:
         help="Exit with 4 if all models fail on a smaller share of the checked files (0 to 1).",
     )  # fmt: skip
     report: Path | None = option(section=REPORTED)
-    figures: Path | None = option(section=REPORTED)
     profile: Path | None = option(
         None, section=REPORTED, metavar="FILE.json",
         help="Write a trace of all threads, for ui.perfetto.dev or chrome://tracing.",
@@ -84,12 +83,12 @@ class Request:
         if self.watch:
             if self.dry_run:
                 raise UsageError("--watch and --dry-run cannot be combined")
-            if self.check_min is not None or self.report or self.figures:
-                raise UsageError("--watch skips the check. Remove --check-min, --report and --figures.")
+            if self.check_min is not None or self.report:
+                raise UsageError("--watch skips the check. Remove --check-min and --report.")
             if self.profile:
                 raise UsageError("--profile and --watch cannot be combined")
-        elif not self.dry_run and (self.report or self.figures) and not self.check:
-            raise UsageError("--report and --figures need the check. Remove --check 0.")
+        elif not self.dry_run and self.report and not self.check:
+            raise UsageError("--report needs the check. Remove --check 0.")
 
 
 class _Protect(options.Sectioned):
@@ -101,7 +100,7 @@ class _Protect(options.Sectioned):
 @fields_as_options(ProtectConfig, Request)
 @options.backend
 @options.detector
-@report_options
+@report_option
 @click.option(
     "--config", metavar="FILE.toml", type=click.Path(exists=True, dir_okay=False, path_type=Path), is_eager=True,
     expose_value=False, callback=from_file,
@@ -155,7 +154,7 @@ def command(sources: tuple[str, ...], **values: Any) -> None:
 
 def _protect(run: Run, request: Request) -> None:
     """Protect the files, check a sample, report."""
-    reporter = Reporter(request.report, request.figures)
+    reporter = Reporter(request.report)
     summary = run.protect(samples=request.check, profile=request.profile)
     verdict = run.check(reporter) if request.check and not summary.interrupted else None
     run.report(summary, verdict, as_json=request.as_json)

@@ -180,7 +180,7 @@ class Run:
             watchers = reporter.begin(
                 len(pairs), models=models, classifier=classifier, detector=self.parts.faces_by, folder=folder
             )
-            return self._checked(pairs, models, classifier, watchers)
+            return self._checked(pairs, models, classifier, watchers, visibility=reporter.visibility)
 
     def _checked(
         self,
@@ -188,6 +188,8 @@ class Run:
         models: Sequence[DeepfakeModel],
         classifier: AttributeModel,
         watchers: Sequence[Callback],
+        *,
+        visibility: int,
     ) -> CheckResult:
         from dadfi_fast.check.result import check_files
 
@@ -198,6 +200,7 @@ class Run:
                 classifier=classifier,
                 detector=self.parts.chosen_detector[0],
                 watchers=watchers,
+                visibility=visibility,
                 tick=progress.advance,
             )
 

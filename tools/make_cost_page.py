@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from dadfi_fast.bench import cluster, growth, scale
-from dadfi_fast.bench.cluster import INPUTS, Cluster
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import cluster_cost
+from cluster_cost import INPUTS, Cluster
+
+from dadfi_fast.bench import growth, scale
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
 PAGE: Final = DOCS / "cost.md"
@@ -29,7 +34,7 @@ def main() -> None:
     PAGE.write_text(page(), encoding="utf-8")
     for name, height, draw in (
         ("cost-growth.png", 3.4, lambda figure: growth.draw(rows("cost-cpu"), figure)),
-        ("cost-cluster.png", 3.8, lambda figure: cluster.draw(Cluster(), figure)),
+        ("cost-cluster.png", 3.8, lambda figure: cluster_cost.draw(Cluster(), figure)),
     ):
         figure = Figure(figsize=(10, height), layout="constrained")
         draw(figure)

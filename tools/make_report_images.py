@@ -164,7 +164,7 @@ def report(folder: Path) -> Path:
     """The page on the example photos, made in ``folder``."""
     program, photos = [sys.executable, "-m", "dadfi_fast.cli"], ROOT / "examples" / "photos"
     subprocess.run([*program, "protect", photos, "--out", "protected", "--check", "0", "-q"], cwd=folder, check=True)
-    options = ["--original", photos, "--also", "jpeg:90,jpeg:75", "--report", "report.html", "-q"]
+    options = ["--original", photos, "--also", "jpeg:90,75,margin:0.9,1.1", "--report", "report.html", "-q"]
     subprocess.run([*program, "check", "protected", *options], cwd=folder, check=True)
     return folder / "report.html"
 

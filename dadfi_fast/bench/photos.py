@@ -33,11 +33,8 @@ class Photos:
         }
 
 
-def gather(source: Path, folder: Path, *, count: int, repeat: bool = True, max_pixels: int = 200_000_000) -> Photos:
+def gather(source: Path, folder: Path, *, count: int, max_pixels: int = 200_000_000) -> Photos:
     """Copy the pictures in ``source`` (and below), over and over, until ``folder`` has ``count`` of them.
-
-    Args:
-        repeat: whether they are copied more than once, where there are fewer.
 
     Raises:
         NothingToDo: ``source`` has no picture that can be protected.
@@ -55,7 +52,7 @@ def gather(source: Path, folder: Path, *, count: int, repeat: bool = True, max_p
         found.append((data, form or "", decoder.width * decoder.height))
     if not found:
         raise NothingToDo(f"no photo in {source} can be protected. Pass another folder with --photos.")
-    files = _spread([data for data, _, _ in found], folder, count if repeat else len(found))
+    files = _spread([data for data, _, _ in found], folder, count)
     formats = tuple(sorted({form for _, form, _ in found}))
     return Photos(folder, files, len(found), sum(size for _, _, size in found) / len(found) / 1e6, formats)
 

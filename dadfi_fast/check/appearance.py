@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -41,7 +41,7 @@ class FaceAppearance:
 class Appearance:
     """The most visible face of each photo that was looked at, or why there is none."""
 
-    photos: tuple[FaceAppearance, ...] = ()
+    photos: Mapping[Pair, FaceAppearance] = field(default_factory=dict)
     reason: str | None = NOT_ASKED
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,14 +60,14 @@ class Appearance:
         if self.photos:
             found = self.to_dict()
             return (
-                f"the change looks like a JPEG of quality {found['jpeg_equivalent']:g} (median of {len(self.photos)} "
-                f"photos, the worst {found['jpeg_equivalent_worst']}; SSIMULACRA2 {found['ssimulacra2']:.1f}, FLIP "
-                f"{found['flip']:.3f})"
+                f"the change looks like JPEG of quality {found['jpeg_equivalent']:g}, by the lower of SSIMULACRA2 and "
+                f"FLIP (median of {len(self.photos)} photos, the worst {found['jpeg_equivalent_worst']}; SSIMULACRA2 "
+                f"{found['ssimulacra2']:.1f}, FLIP {found['flip']:.3f})"
             )
         return "" if self.reason == NOT_ASKED else f"visibility was not measured: {self.reason}"
 
     def _of(self, name: str, pick: Callable[[Sequence[float]], float]) -> float | None:
-        return pick([getattr(photo, name) for photo in self.photos]) if self.photos else None
+        return pick([getattr(face, name) for face in self.photos.values()]) if self.photos else None
 
 
 def look(pairs: Sequence[Pair], find: Find, *, count: int, tick: Callable[[], object] = lambda: None) -> Appearance:
@@ -83,16 +83,16 @@ def look(pairs: Sequence[Pair], find: Find, *, count: int, tick: Callable[[], ob
     missing = [name for module, name in perceptual.PACKAGES.items() if importlib.util.find_spec(module) is None]
     if missing:
         return Appearance(reason=f"{' and '.join(missing)} not installed; run: pip install 'dadfi-fast[evaluate]'")
-    photos: list[FaceAppearance] = []
+    photos: dict[Pair, FaceAppearance] = {}
     for pair in pairs:
         if len(photos) == count:
             break
         original, protected = read(pair.original), read(pair.protected)
         faces = [_measured(*crops) for crops in _faces(original, protected, find)]
         if faces:
-            photos.append(min(faces, key=lambda face: face.jpeg_equivalent))
+            photos[pair] = min(faces, key=lambda face: face.jpeg_equivalent)
             tick()
-    return Appearance(tuple(photos), None) if photos else Appearance(reason=UNCHANGED)
+    return Appearance(photos, None) if photos else Appearance(reason=UNCHANGED)
 
 
 def _faces(original: UInt8, protected: UInt8, find: Find) -> list[tuple[UInt8, UInt8]]:

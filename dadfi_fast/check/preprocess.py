@@ -76,16 +76,20 @@ def _from_cmyk(image: Image.Image) -> Image.Image:
 
 
 def find_faces(pixels: UInt8, find: Find) -> tuple[tuple[Square, ...], bool]:
-    """The squares that he cuts out of a picture [H, W, 3], and whether he found a face.
-
-    Where he finds none he takes the largest square in the middle.
-    """
+    """The squares that he cuts out of a picture [H, W, 3], and whether he found a face."""
     faces = find(pixels)
+    return around(faces, *pixels.shape[:2]), bool(faces)
+
+
+def around(faces: Sequence[Face], height: int, width: int, *, margin: float = 1.0) -> tuple[Square, ...]:
+    """The squares around ``faces`` in a picture of this size, ``margin`` times as wide as usual.
+
+    Where there is no face he takes the largest square in the middle, or one that is narrower by a ``margin`` below 1.
+    """
     if faces:
-        return tuple(square(face, margin=MARGIN) for face in faces), True
-    height, width = pixels.shape[:2]
-    side = min(height, width)
-    return (Square((width - side) // 2, (height - side) // 2, side),), False
+        return tuple(square(face, margin=MARGIN * margin) for face in faces)
+    side = max(1, round(min(margin, 1) * min(height, width)))
+    return (Square((width - side) // 2, (height - side) // 2, side),)
 
 
 def cut_out(original: UInt8, protected: UInt8, squares: Iterable[Square], *, sizes: Iterable[int]) -> list[Crop]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from dadfi_fast.check.appearance import Appearance, look
+from dadfi_fast.check.appearance import Appearance, FaceAppearance, look
 from dadfi_fast.check.callbacks import Callback, show
 from dadfi_fast.check.conditions import WRITTEN, Condition
-from dadfi_fast.check.distances import Distances, See, measure
+from dadfi_fast.check.distances import Distances, Float64, See, measure
 from dadfi_fast.check.fake_sets import FakeSets
 from dadfi_fast.check.file_result import FileResult
 from dadfi_fast.check.inception import Inception
@@ -37,16 +37,23 @@ class CheckResult:
     """What `check_files` found; at least one sample."""
 
     #: Heads of `rows`.
-    COLUMNS: ClassVar = ("condition", "model", "edits", "d_pix", "d_mask", "SR", "SR_mask", "empty masks", "SR_all")
+    COLUMNS: ClassVar = (
+        "condition", "adversary", "model", "edits", "d_pix", "d_mask", "SR", "SR_mask", "empty masks", "SR_all",
+    )  # fmt: skip
 
     samples: tuple[FileResult, ...]
     failures: tuple[tuple[Pair, str], ...]  # pairs that could not be compared, and why
     models: tuple[str, ...]
-    conditions: tuple[str, ...]  # the first is the picture as written
+    adversaries: Mapping[str, str]  # condition -> A1 or A2; the first condition is the picture as written
     n_pairs: int  # that the sample was drawn from
     seed: int
     fakes: FakeSets | None = None  # for the Frechet distance, where it was asked for
     appearance: Appearance = field(default_factory=Appearance)  # how visible the protection is, where it was asked for
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The names of the conditions, the picture as written first."""
+        return tuple(self.adversaries)
 
     def scores(self, model: str, condition: str = WRITTEN.name) -> Scores:
         """The figures of one model."""
@@ -70,13 +77,24 @@ class CheckResult:
         """The samples, those with the least broken fakes first."""
         return sorted(self.samples, key=lambda sample: np.nan_to_num(sample.looks[WRITTEN.name].weakest, nan=-1.0))
 
+    def files(self) -> Iterator[dict[str, Any]]:
+        """The samples as JSON has them, as `worst` sorts them; how visible a change is, where it was measured."""
+        for sample in self.worst():
+            seen = self.appearance.photos.get(sample.pair)
+            visible = asdict(seen) if seen else dict.fromkeys(each.name for each in fields(FaceAppearance))
+            yield {**sample.to_dict(), **visible}
+
+    def psnrs(self) -> list[float]:
+        """PSNR in dB of the samples that differ from their originals."""
+        return [sample.psnr for sample in self.samples if math.isfinite(sample.psnr)]
+
     def rows(self) -> Iterator[tuple[str | int | float, ...]]:
         """A table row for each condition and model, under `COLUMNS`."""
         for condition in self.conditions:
             for model in self.models:
                 s = self.scores(model, condition)
                 figures = (s.d_pix, s.d_mask, s.sr, s.sr_mask, s.n_empty, self.sr_all(condition))
-                yield (condition, model, s.n_edits, *figures)
+                yield (condition, self.adversaries[condition], model, s.n_edits, *figures)
 
     def sentence(self) -> str:
         """What `rows` say of the files as written, in words."""
@@ -104,7 +122,7 @@ class CheckResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict as ``check --json`` prints it: figures that do not exist are None."""
-        differing = [sample.psnr for sample in self.samples if math.isfinite(sample.psnr)]
+        differing = self.psnrs()
         seen = [sample.looks[WRITTEN.name] for sample in self.samples]
         return {
             "n": len(self.samples),
@@ -126,7 +144,8 @@ class CheckResult:
         }
 
     def _condition(self, name: str) -> dict[str, Any]:
-        return {"models": {model: self._model(model, name) for model in self.models}, "sr_all": self.sr_all(name)}
+        models = {model: self._model(model, name) for model in self.models}
+        return {"models": models, "adversary": self.adversaries[name], "sr_all": self.sr_all(name)}
 
     def _model(self, model: str, condition: str) -> dict[str, Any]:
         s, joined = self.scores(model, condition), self.distances(model, condition)
@@ -135,6 +154,7 @@ class CheckResult:
             "n_edits": s.n_edits,
             "d_pix": s.d_pix,
             "d_mask": json_safe(s.d_mask),
+            **_percentiles("d_mask", joined.mask),
             "sr": s.sr,
             "sr_mask": s.sr_mask,
             "n_empty": s.n_empty,
@@ -177,7 +197,8 @@ def check_files(
         detector: how the adversary finds faces; the default one where None.
         sample: check this many pairs, drawn at random; all where None.
         seed: of the drawing.
-        conditions: what else is done to the protected picture first; each gives figures of its own.
+        conditions: what else is done to the protected picture first, and how else it is cropped; each gives figures of
+            its own.
         watchers: are shown the pictures while they are there.
         fid: fakes in each of the two sets of a Frechet distance, as far as there are so many; 0: it is not measured.
         visibility: photos of the sample whose visibility is measured; 0: none.
@@ -212,7 +233,8 @@ def check_files(
         raise DadfiError(f"none of the {len(drawn)} files could be compared; the first: {failures[0][1]}")
     seen = look([sample.pair for sample in samples], find, count=visibility)
     names = tuple(model.name for model in models)
-    return CheckResult(samples, failures, names, tuple(every), len(known), seed, fakes, seen)
+    adversaries = {name: condition.adversary for name, condition in every.items()}
+    return CheckResult(samples, failures, names, adversaries, len(known), seed, fakes, seen)
 
 
 def _pair(original: Path, protected: Path) -> Pair:
@@ -223,6 +245,12 @@ def _default_detector() -> Find:
     from dadfi_fast.faces.detector import choose_detector
 
     return choose_detector("auto")[0]
+
+
+def _percentiles(name: str, distances: Float64) -> dict[str, float | None]:
+    """The 20th, 50th and 80th percentile of ``distances``, empty masks left out; None where nothing is left."""
+    changed = distances[~np.isnan(distances)]
+    return {f"{name}_p{p}": float(np.percentile(changed, p)) if changed.size else None for p in (20, 50, 80)}
 
 
 def _mean(values: Sequence[float]) -> float | None:

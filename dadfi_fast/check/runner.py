@@ -11,7 +11,7 @@ from dadfi_fast.check.conditions import Condition
 from dadfi_fast.check.distances import Distances
 from dadfi_fast.check.file_result import FaceResult, FileResult
 from dadfi_fast.check.pairs import Pair
-from dadfi_fast.check.preprocess import Crop, Find, cut_out, find_faces, read
+from dadfi_fast.check.preprocess import Crop, Find, around, cut_out, read
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.metrics import quality
 from dadfi_fast.types import UInt8
@@ -27,7 +27,7 @@ class Runner:
 
     Args:
         find: how the adversary finds faces.
-        conditions: what is done to the protected picture first.
+        conditions: what is done to the protected picture first, and how wide the crops are.
         sizes: pixels a side at which crops are wanted.
     """
 
@@ -69,11 +69,13 @@ class Runner:
     def _pair(self, pair: Pair) -> Iterator[tuple[Key, Crop]]:
         original, written = read(pair.original), read(pair.protected)
         self._facts[pair] = _compare(pair, original, written)
+        faces_written = self._find(written)
         for condition in self._conditions:
             one, other = condition.treat(original, written)
-            squares, found = find_faces(other, self._find)
+            faces = faces_written if other is written else self._find(other)
+            squares = around(faces, *other.shape[:2], margin=condition.margin)
             key = pair, condition.name
-            self._found[key] = found
+            self._found[key] = bool(faces)
             yield from ((key, crop) for crop in cut_out(one, other, squares, sizes=self._sizes))
 
     def _look(self, pair: Pair, condition: str) -> FaceResult:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from dadfi_fast.bench import growth
-from dadfi_fast.bench.cluster import INPUTS
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +25,14 @@ def test_the_page_is_up_to_date(tool: dict[str, Any], root: Path) -> None:
 
 
 def test_what_the_model_calls_measured_is_what_the_rows_say(tool: dict[str, Any]) -> None:
-    found = tool["rows"]("cost-cpu")
+    found, inputs = tool["rows"]("cost-cpu"), tool["INPUTS"]
     megapixels, faces = growth.fit(found, "megapixels"), growth.fit(found, "faces")
     for name, value in (
         ("cpu_ms", megapixels.base),
         ("cpu_ms_megapixel", megapixels.slope),
         ("cpu_ms_face", faces.slope),
     ):
-        assert INPUTS[name].origin == "measured" and INPUTS[name].value == pytest.approx(value, rel=0.02)
+        assert inputs[name].origin == "measured" and inputs[name].value == pytest.approx(value, rel=0.02)
 
 
 def test_the_rows_name_the_machine_and_their_number(tool: dict[str, Any]) -> None:

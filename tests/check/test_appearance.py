@@ -42,12 +42,13 @@ def pairs(tmp_path: Path) -> list[Pair]:
 def test_the_most_visible_face_of_each_changed_photo(pairs: list[Pair]) -> None:
     seen = look(pairs, find, count=5)
     assert len(seen.photos) == 2  # what was not changed is not looked at
-    slight, bad = (photo.jpeg_equivalent for photo in seen.photos)
+    assert [pair.name for pair in seen.photos] == ["1.png", "2.png"]
+    slight, bad = (face.jpeg_equivalent for face in seen.photos.values())
     assert slight > 60 > 30 > bad
     found = seen.to_dict()
     assert found["jpeg_equivalent_worst"] == bad and found["jpeg_equivalent"] == (slight + bad) / 2
     assert found["n_visibility"] == 2 and found["visibility_reason"] is None
-    assert f"the worst {bad}" in seen.sentence()
+    assert f"the worst {bad}" in seen.sentence() and "the lower of SSIMULACRA2 and FLIP" in seen.sentence()
 
 
 def test_only_as_many_as_were_asked_for(pairs: list[Pair]) -> None:
@@ -69,7 +70,7 @@ def test_why_there_are_no_figures(count: int, faces: object, reason: str, pairs:
 def test_what_to_install(pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(appearance.importlib.util, "find_spec", lambda name: None)
     seen = look(pairs, find, count=3)
-    assert "pip install 'dadfi-fast[evaluate]'" in seen.sentence() and seen.photos == ()
+    assert "pip install 'dadfi-fast[evaluate]'" in seen.sentence() and seen.photos == {}
 
 
 def test_nothing_asked_nothing_said() -> None:

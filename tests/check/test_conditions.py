@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dadfi_fast.check.conditions import parse
+from dadfi_fast.check.conditions import WRITTEN, parse, parse_all
 from dadfi_fast.errors import UsageError
 
 
@@ -61,6 +61,33 @@ def test_noise_does_not_wrap_around() -> None:
     assert parse("noise:0.2").treat(white, white)[1].min() >= 255 - 25
 
 
+def test_another_margin_is_another_adversary_and_changes_no_picture() -> None:
+    condition, before = parse("margin:0.9"), picture()
+    assert (condition.adversary, condition.margin) == ("A2", 0.9)
+    assert condition.treat(before, before) == (before, before)  # the very same arrays
+    assert {WRITTEN.adversary, parse("jpeg:75").adversary} == {"A1"}
+
+
+@pytest.mark.parametrize(
+    ("texts", "names"),
+    [
+        (["margin:0.9", "1.1"], ["margin:0.9", "margin:1.1"]),
+        (
+            ["jpeg:90", "75", "margin:0.9", "1.1", "blur:3"],
+            ["jpeg:90", "jpeg:75", "margin:0.9", "margin:1.1", "blur:3"],
+        ),
+        ([], []),
+    ],
+)
+def test_a_value_alone_is_of_the_kind_before_it(texts: list[str], names: list[str]) -> None:
+    assert [condition.name for condition in parse_all(texts)] == names
+
+
+def test_a_value_without_a_kind_is_refused() -> None:
+    with pytest.raises(UsageError, match="unknown condition '90'"):
+        parse_all(["90", "jpeg:75"])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -73,6 +100,9 @@ def test_noise_does_not_wrap_around() -> None:
         ("resize:nan", "from 0.05 to 4"),
         ("blur:4", "odd"),
         ("noise:0.3", "from 0.01 to 0.2"),
+        ("margin:1", "other than 1"),  # the crops of the plain check
+        ("margin:3", "from 0.5 to 2"),
+        ("margin:nan", "from 0.5 to 2"),
     ],
 )
 def test_what_is_no_condition(text: str, message: str) -> None:

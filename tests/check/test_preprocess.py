@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dadfi_fast.check.preprocess import cut_out, find_faces, read
+from dadfi_fast.check.preprocess import around, cut_out, find_faces, read
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.faces.align import Square
 from dadfi_fast.images import heif
@@ -76,6 +76,18 @@ def test_every_face_is_cut_with_a_margin() -> None:
 )
 def test_without_a_face_he_takes_the_middle(shape: tuple[int, ...], expected: Square) -> None:
     assert find_faces(np.zeros(shape, np.uint8), lambda pixels: []) == ((expected,), False)
+
+
+@pytest.mark.parametrize(("margin", "side"), [(1.0, 90), (0.9, 81), (1.1, 99)])
+def test_another_margin_keeps_the_centre(margin: float, side: int) -> None:
+    (where,) = around([Face(100, 100, 140, 160, 0.9)], 200, 300, margin=margin)
+    assert where.side == side  # 1.5 times 60, times the margin
+    assert (where.x0 + side / 2, where.y0 + side / 2) == pytest.approx((120, 130), abs=0.5)
+
+
+@pytest.mark.parametrize(("margin", "expected"), [(0.9, Square(60, 10, 180)), (1.1, Square(50, 0, 200))])
+def test_the_middle_of_a_picture_is_never_wider_than_the_picture(margin: float, expected: Square) -> None:
+    assert around([], 200, 300, margin=margin) == (expected,)
 
 
 def test_both_pictures_are_cut_at_the_same_place_and_sized() -> None:

@@ -7,7 +7,7 @@ import hashlib
 import re
 import runpy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 import setuptools
 
 from dadfi_fast import __version__
+from dadfi_fast.check.appearance import Appearance, FaceAppearance
 from dadfi_fast.check.conditions import parse
 from dadfi_fast.check.gallery import Gallery, plan
 from dadfi_fast.check.manifest_summary import ManifestSummary, Unprotected
@@ -119,8 +120,10 @@ def html(put: Callable[..., Pair], check: Callable[..., Any], toys: tuple[Any, A
     torn.protected.write_bytes(b"<script>alert(2)</script>")
     models, classifier = toys
     gallery, traces = Gallery(plan(6, 10)), Visibility()
-    conditions = [parse("jpeg:75"), parse("noise:0.05")]
+    conditions = [parse("jpeg:75"), parse("noise:0.05"), parse("margin:0.9")]
     verdict = check([*pairs, torn], find=find, watchers=[gallery, traces], conditions=conditions)
+    seen = {pair: FaceAppearance(quality, 78.3, 0.034) for pair, quality in zip(pairs, (72, 60), strict=False)}
+    verdict = replace(verdict, appearance=Appearance(seen, None))
     left = (Unprotected("<script>alert(3)</script>.jpg", "copied unprotected", "no face found"),)
     scope = ManifestSummary(left, ("generator sha256 0123abc, options f00, openvino-cpu: the fastest",))
     others = [type(models[0].card)(**{**vars(models[0].card), "name": "unused-model"})]
@@ -172,7 +175,8 @@ def test_k_of_k_for_every_model_and_condition(found: Page) -> None:
     table, conditions, edits = (table.text for table in found.all("table"))
     assert "fragile 5 edits30 of 35 (85.7%)5 of 6" in table  # seven faces; bare.jpg is not protected
     assert "sturdy 5 edits0 of 35 (0.0%)0 of 6" in table
-    assert "nothing: as it lies on disk30 of 35" in conditions
+    assert "the file as it lies on diskA130 of 35" in conditions
+    assert "crops 0.9 times as wideA2" in conditions
     assert "JPEG of quality 75" in conditions
     assert "control: noise of 0.05 instead of protection" in conditions
     assert "Blond Hairfragile6 of 7" in edits
@@ -186,6 +190,38 @@ def test_the_head_says_for_each_model_how_many_are_broken(found: Page) -> None:
     ]
     assert "In 0 of 6 photos every fake by all of these models is broken" in found.all("header")[0].text
     assert "fragile (5 edits), sturdy (5 edits)" in found.all("header")[0].text
+
+
+def test_how_visible_the_change_is_stands_beside_psnr(found: Page) -> None:
+    head = found.all("header")[0].text
+    assert "The change looks like JPEG of quality 66, by the lower of SSIMULACRA2 and FLIP" in head
+    assert "(median of 2 photos, the worst 60; SSIMULACRA2 78.3, FLIP 0.034)" in head
+    assert "PSNR of whole photos is 32.6 dB, the mean of 5." in head  # 6 levels everywhere; bare.jpg was not changed
+    qualities = {found.below(card, "h3")[0].text: card["data-jpeg"] for card in cards(found)}
+    assert (qualities[EVIL], qualities[NAMES[1]], qualities["plain.jpg"]) == ("72", "60", "999")
+    shown = ["looks like JPEG of quality" in card.text for card in cards(found)]
+    assert shown == [quality != "999" for quality in qualities.values()]
+
+
+@pytest.mark.parametrize(
+    ("appearance", "words"),
+    [
+        (Appearance(), "Visibility was not measured: not asked for; check --visibility N"),
+        (
+            Appearance(reason="x not installed; run: pip install x"),
+            "Visibility was not measured: x not installed; run: pip",
+        ),
+    ],
+)
+def test_why_visibility_is_not_known(
+    appearance: Appearance, words: str, put: Callable[..., Pair], check: Callable[..., Any], toys: tuple[Any, Any]
+) -> None:
+    models, classifier = toys
+    gallery, traces = Gallery(plan(1, 5)), Visibility()
+    verdict = replace(check([put("a", safe=False)], watchers=[gallery, traces]), appearance=appearance)
+    head = parsed(page(verdict, gallery, traces, Setting(models, classifier, "none", ""))).all("header")[0].text
+    assert words in head and "looks like" not in head
+    assert "No photo was changed." in head
 
 
 def test_the_threshold_is_drawn_for_every_model(found: Page) -> None:
@@ -326,6 +362,7 @@ def test_a_page_can_be_made_of_pictures_without_a_single_edit(
     made = parsed(page(verdict, gallery, traces, Setting(models[:1], classifier, "none", "")))
     assert "there is no manifest" in made.all("dl")[-1].text
     assert "1 edits changed nothing" in cards(made)[0].text
+    assert ["--also margin:0.9,1.1" in p.text for p in made.all("p") if "not tried: " in p.text] == [False, True]
     assert [e.text for e in made.all("span", "none")] == ["the edit changed nothing"]
 
 

@@ -77,6 +77,7 @@ def test_figures_of_one_picture(put: Put, check: Check) -> None:
         "n_edits": 5,
         "d_pix": pytest.approx(distance, rel=1e-5),
         "d_mask": pytest.approx(distance, rel=1e-5),
+        **{f"d_mask_p{p}": pytest.approx(distance, rel=1e-5) for p in (20, 50, 80)},
         "sr": 0.0,
         "sr_mask": 0.0,
         "n_empty": 0,
@@ -108,6 +109,21 @@ def test_edits_that_change_nothing_are_counted_as_empty(put: Put, check: Check) 
     assert found["models"]["fragile"]["n_empty"] == 1
     assert found["models"]["fragile"]["sr_mask"] == pytest.approx(0.8)  # an empty mask is no success
     assert found["sr_all"] == 1.0  # but it does not speak against the picture
+
+
+def test_percentiles_of_the_distances_leave_empty_masks_out(put: Put, check: Check) -> None:
+    pairs = [
+        put("bare", grey(), grey()),
+        put("safe", grey(127), protect(grey(127))),
+    ]  # one of whose five masks is empty
+    verdict = check(pairs, names=("sturdy",))
+    found = verdict.to_dict()["models"]["sturdy"]
+    masks = verdict.distances("sturdy").mask
+    known = sorted(masks[~np.isnan(masks)].tolist())
+    assert found["n_empty"] == masks.size - len(known)
+    assert found["d_mask_p20"] == known[0] == 0  # five of the fakes are those of the bare picture
+    assert found["d_mask_p80"] == pytest.approx((LEVEL / 127.5) ** 2, rel=1e-5)
+    assert found["d_mask_p20"] <= found["d_mask_p50"] <= found["d_mask_p80"]
 
 
 def test_every_picture_gets_its_own_figures(put: Put, check: Check) -> None:
@@ -155,8 +171,41 @@ def test_conditions_have_figures_of_their_own(put: Put, check: Check) -> None:
     assert list(found["conditions"]) == ["blur:31", "noise:0.05"]
     assert found["conditions"]["blur:31"]["sr_all"] == 0.0  # the pattern is gone
     assert found["conditions"]["noise:0.05"]["sr_all"] == 1.0  # this toy breaks on noise too
-    assert [row[0] for row in verdict.rows()] == ["written", "blur:31", "noise:0.05"]
+    assert [row[:2] for row in verdict.rows()] == [("written", "A1"), ("blur:31", "A1"), ("noise:0.05", "A1")]
     assert all(len(row) == len(verdict.COLUMNS) for row in verdict.rows())
+
+
+def test_the_adversary_of_another_margin_cuts_both_pictures_alike(put: Put) -> None:
+    ramp = np.indices((96, 96)).sum(axis=0).astype(np.uint8)[..., None].repeat(3, axis=2)
+    searched = []
+
+    def find(pixels: np.ndarray) -> list[Face]:
+        searched.append(pixels)
+        return [Face(30, 30, 50, 50, 0.9)]
+
+    conditions = [WRITTEN, parse("margin:0.9"), parse("margin:1.1")]
+    (batch,) = Runner(find, conditions, [16]).batches([put("a", ramp, ramp)], tick=lambda: None)
+    assert [crop.where.side for _, crop in batch] == [30, 27, 33]
+    assert all(np.array_equal(crop.original[16], crop.protected[16]) for _, crop in batch)
+    assert not np.array_equal(batch[1][1].original[16], batch[2][1].original[16])
+    assert len(searched) == 1  # the protected picture is the same, and so are its faces
+
+
+def test_the_adversary_is_named(put: Put, check: Check) -> None:
+    """The edges of the protected square tell the crops apart: the wider one shows some of what is not protected."""
+    original = np.full((96, 96, 3), 60, np.uint8)
+    protected = original.copy()
+    protected[24:56, 24:56] = protect(grey())
+    verdict = check(
+        [put("a", original, protected)],
+        find=lambda pixels: [Face(30, 30, 50, 50, 0.9)],
+        conditions=[parse("margin:0.9"), parse("margin:2")],
+    )
+    found = verdict.to_dict()
+    assert (found["adversary"], found["conditions"]["margin:2"]["adversary"]) == ("A1", "A2")
+    distances = [row[5] for row in verdict.rows()]
+    assert distances[2] < distances[0] and distances[2] < distances[1]
+    assert [row[:3] for row in verdict.rows()][1:] == [("margin:0.9", "A2", "fragile"), ("margin:2", "A2", "fragile")]
 
 
 def test_pairs_that_cannot_be_compared_are_reported_and_the_rest_goes_on(put: Put, check: Check) -> None:

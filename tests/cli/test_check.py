@@ -46,7 +46,7 @@ def test_json_has_the_promised_form(folders: tuple[Path, Path]) -> None:
     result = check(folders, "--json", "--models", "fragile")
     found = json.loads(result.stdout)
     assert result.exit_code == 0
-    assert {"n", "models", "sr_all", "psnr", "ssim", "linf_max"} <= set(found)
+    assert {"n", "models", "adversary", "sr_all", "psnr", "ssim", "linf_max"} <= set(found)
     promised = {"n_edits", "d_pix", "d_mask", "sr", "sr_mask", "n_empty", "fid"}
     assert promised <= set(found["models"]["fragile"])
     assert found["n"] == 3
@@ -54,11 +54,11 @@ def test_json_has_the_promised_form(folders: tuple[Path, Path]) -> None:
 
 
 def test_the_table_goes_to_stdout_and_the_rest_to_stderr(folders: tuple[Path, Path]) -> None:
-    result = check(folders, "--also", "blur:31, jpeg:90", "--also", "noise:0.05")
+    result = check(folders, "--also", "blur:31, jpeg:90", "--also", "margin:0.9,1.1")
     lines = result.stdout.splitlines()
-    assert [line.split()[:2] for line in lines[1:9]] == [
-        [condition, model]
-        for condition in ("written", "blur:31", "jpeg:90", "noise:0.05")
+    assert [line.split()[:3] for line in lines[1:11]] == [
+        [condition, "A2" if condition.startswith("margin") else "A1", model]
+        for condition in ("written", "blur:31", "jpeg:90", "margin:0.9", "margin:1.1")
         for model in ("fragile", "sturdy")
     ]
     assert lines[-1].startswith("3 files, 3 faces")
@@ -123,6 +123,17 @@ def test_verbose_lists_the_worst_first(folders: tuple[Path, Path]) -> None:
     assert check(folders, "--verbose", "--models", "fragile").stdout.splitlines()[1].split()[0] == "0.png"
 
 
+def test_visibility_stands_beside_psnr(folders: tuple[Path, Path]) -> None:
+    found = json.loads(check(folders, "--json", "--verbose", "--models", "fragile", "--visibility", "1").stdout)
+    qualities = {sample["target"]: sample["jpeg_equivalent"] for sample in found["samples"]}
+    assert found["n_visibility"] == 1 and 5 <= found["jpeg_equivalent"] <= 98
+    assert qualities == {"0.png": None, "1.png": found["jpeg_equivalent"], "2.png": None}  # 0.png was not changed
+    lines = check(folders, "--verbose", "--models", "fragile", "--visibility", "1").stdout.splitlines()
+    assert lines[0].split()[5:7] == ["psnr", "jpeg_equivalent"]
+    assert f"PSNR (dB) {found['psnr']:.4g}, JPEG equivalent {found['jpeg_equivalent']:g}, SSIM" in lines[-1]
+    assert "JPEG equivalent" not in check(folders, "--models", "fragile", "--visibility", "0").stdout
+
+
 def test_a_sample_is_drawn(folders: tuple[Path, Path]) -> None:
     found = json.loads(check(folders, "--json", "--sample", "2").stdout)
     assert (found["n"], found["n_pairs"]) == (2, 3)
@@ -134,6 +145,8 @@ def test_a_sample_is_drawn(folders: tuple[Path, Path]) -> None:
     [
         (["--models", "fragil"], 2, "did you mean 'fragile'"),
         (["--also", "jpeg:900"], 2, "an integer from 1 to 100"),
+        (["--also", "jpeg:90,900"], 2, "an integer from 1 to 100"),
+        (["--also", "margin:1"], 2, "other than 1"),
         (["--sample", "0"], 2, "neither an integer"),
         (["--sample", "some"], 2, "neither an integer"),
         (["--check-min", "90"], 2, "0<=x<=1"),  # a share, not a percentage

@@ -1,9 +1,8 @@
-"""``--report`` and ``--figures`` of the commands ``check`` and ``protect``."""
+"""``--report`` of the commands ``check`` and ``protect``."""
 
 from __future__ import annotations
 
 import functools
-import importlib.util
 import json
 import sys
 from collections.abc import Callable
@@ -14,7 +13,6 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from dadfi_fast.cli import report
 from dadfi_fast.deepfakes import registry
 from dadfi_fast.types import UInt8
 
@@ -85,21 +83,6 @@ def test_a_photo_is_no_place_for_a_page(check: Command, tmp_path: Path) -> None:
     assert "does not end with .html" in result.stderr
 
 
-def test_figures_are_written(check: Command, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="the extra evaluate is not installed")
-    assert check("--figures", tmp_path / "figures", "--also", "jpeg:75").exit_code == 0
-    assert len(list((tmp_path / "figures").iterdir())) == 8
-
-
-def test_without_matplotlib_the_extra_is_named(check: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    find_spec = importlib.util.find_spec
-    lacking = functools.partial(lambda name, *rest: None if name == "matplotlib" else find_spec(name, *rest))
-    monkeypatch.setattr(report.importlib.util, "find_spec", lacking)
-    result = check("--figures", tmp_path / "figures")
-    assert result.exit_code == 2
-    assert "pip install 'dadfi-fast[evaluate]'" in result.stderr
-
-
 @pytest.fixture
 def protect(command: Command, tmp_path: Path, smooth: Callable[[int, int], UInt8]) -> Command:
     """``protect`` on a picture in each of two folders, both of the same name, and a text."""
@@ -121,6 +104,7 @@ def test_protect_writes_the_page(protect: Command, tmp_path: Path) -> None:
     assert "<bdi>two/a.png</bdi>" in text
     assert "<bdi>note.jpg</bdi>: " in text  # not protected, and said so
     assert "protected with" in text
+    assert "looks like JPEG of quality" in text  # whoever asks for a page wants to know how visible the change is
 
 
 def test_protect_without_a_check_has_nothing_to_report(protect: Command, tmp_path: Path) -> None:

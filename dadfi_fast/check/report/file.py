@@ -33,18 +33,6 @@ def prepare(path: Path) -> None:
         raise DiskError(f"cannot write {path}: {error}. Choose another --report.") from error
 
 
-def prepare_folder(path: Path) -> None:
-    """Make the folder of figures where it is missing.
-
-    Raises:
-        DiskError: it cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DiskError(f"cannot create {path}: {error}. Choose another folder with --figures.") from error
-
-
 def write(path: Path, text: str) -> int:
     """Write the page, in place of an earlier one; returns its bytes.
 

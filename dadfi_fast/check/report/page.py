@@ -47,10 +47,14 @@ def page(verdict: CheckResult, gallery: Gallery, traces: Visibility, setting: Se
         conditions=_conditions(verdict),
         distances=_distances(verdict),
         edits=_edits(verdict, edits),
+        visibility=_visibility(verdict),
         traces=_traces(traces, setting),
         untested=_untested(verdict, setting),
         options=join(tag("option", model, value=i) for i, model in enumerate(edits)),
-        photos=join(card(sample, i, gallery, edits) for i, sample in enumerate(worst[:LISTED])),
+        photos=join(
+            card(sample, i, gallery, edits, verdict.appearance.photos.get(sample.pair))
+            for i, sample in enumerate(worst[:LISTED])
+        ),
         unlisted=_unlisted(len(worst)),
         made=_made(verdict, setting),
     )
@@ -71,7 +75,7 @@ def _verdict(verdict: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup
     drawn = "" if verdict.n_pairs == n + len(verdict.failures) else f", drawn from {verdict.n_pairs}"
     lines = [_beaten(model, verdict.beaten(model), n) for model in verdict.models]
     tried = ", ".join(f"{model} ({len(names)} edits)" for model, names in edits.items())
-    words = f"{n} photos were checked{drawn}. Every face in them went through: {tried}."
+    words = f"{n} photos were checked{drawn}. Every face in them, as the adversary A1 crops it, went through: {tried}."
     every = (
         f"In {safe} of {n} photos every fake by all of these models is broken: "
         "the figure to count on where nobody knows which model will be used."
@@ -111,10 +115,20 @@ def _model(verdict: CheckResult, model: str, n_edits: int) -> list[Content]:
 
 
 def _conditions(verdict: CheckResult) -> Markup:
-    heads = ("what happened to the file", *verdict.models, "photos with every fake broken")
-    rows = ([_happened(condition), *_row(verdict, condition)] for condition in verdict.conditions)
-    hint = "Compression was not tried: check --also jpeg:90,jpeg:75 adds it." if len(verdict.conditions) == 1 else None
-    return join([_table("Success after compression and the like", heads, rows), tag("p", hint) if hint else None])
+    heads = ("what was tried", "adversary", *verdict.models, "photos with every fake broken")
+    rows = ([_tried(name), verdict.adversaries[name], *_row(verdict, name)] for name in verdict.conditions)
+    hints = [
+        tag("p", hint)
+        for hint, missing in (
+            ("Compression was not tried: check --also jpeg:90,75 adds it.", len(verdict.conditions) == 1),
+            (
+                "Other crops were not tried: check --also margin:0.9,1.1 adds them.",
+                "A2" not in verdict.adversaries.values(),
+            ),
+        )
+        if missing
+    ]
+    return join([_table("Success under other conditions", heads, rows), hints])
 
 
 def _row(verdict: CheckResult, condition: str) -> Iterator[Content]:
@@ -125,13 +139,14 @@ def _row(verdict: CheckResult, condition: str) -> Iterator[Content]:
     yield _share(safe, len(verdict.samples))
 
 
-def _happened(condition: str) -> str:
+def _tried(condition: str) -> str:
     kind, _, value = condition.partition(":")
     words = {
-        "written": "nothing: as it lies on disk",
+        "written": "the file as it lies on disk",
         "jpeg": f"JPEG of quality {value}",
         "resize": f"resized by {value}",
         "blur": f"blurred, window of {value} pixels",
+        "margin": f"crops {value} times as wide",
         "noise": f"control: noise of {value} instead of protection",
     }
     return words.get(kind, condition)
@@ -158,6 +173,19 @@ def _edits(verdict: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup:
                 yield [plain(edit), model, _share(int(success(column).sum()), column.size), str(np.isnan(column).sum())]
 
     return _table("Success by edit", ("edit", "model", "fakes broken", "edits that changed nothing"), rows())
+
+
+def _visibility(verdict: CheckResult) -> Markup:
+    """How visible the change is, in words: the JPEG equivalent, or why there is none, and PSNR."""
+    seen, psnrs = verdict.appearance, verdict.psnrs()
+    said = seen.sentence() or f"visibility was not measured: {seen.reason}"
+    meaning = (
+        "This is the quality (4:2:0) at which a JPEG of the original, cut to the face at the photo's own size, scores "
+        "as the protected photo does; of a photo with several faces, the worst one."
+    )
+    mean = f"PSNR of whole photos is {np.mean(psnrs):.1f} dB, the mean of {len(psnrs)}." if psnrs else None
+    psnr = mean or "No photo was changed."
+    return tag("p", tag("b", f"{said[0].upper()}{said[1:]}."), f" {meaning}" if seen.photos else None, f" {psnr}")
 
 
 def _traces(traces: Visibility, setting: Setting) -> Markup:

@@ -1,5 +1,8 @@
 """A model of many machines: photos a second, and what a million cost, and what the next machine waits for.
 
+    python tools/cluster_cost.py --plot cluster.png
+    python tools/cluster_cost.py --assume gpu_price=1.8 --assume gpu_decode=5000
+
 Arithmetic, not a measurement. Every number that goes in stands in `INPUTS` with where it comes from, and can be given
 another value. Nothing that concerns a GPU has been measured: those are guesses to be replaced.
 """
@@ -7,9 +10,13 @@ another value. Nothing that concerns a GPU has been measured: those are guesses 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import click
+
+from dadfi_fast.cli import console
 from dadfi_fast.errors import UsageError
 from dadfi_fast.registry import Registry
 
@@ -21,6 +28,8 @@ DOCUMENTED: Final = "documented"  # by whoever offers it
 ASSUMED: Final = "assumed"
 #: Machines with GPUs are counted in GPUs, the others in machines.
 KINDS: Final = ("gpu", "cpu")
+#: How many GPUs or machines are listed.
+COUNTS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 
 
 @dataclass(frozen=True)
@@ -162,3 +171,70 @@ def draw(model: Cluster, figure: Figure) -> None:
     right.set(xlabel="GPUs or machines", ylabel="$ for a million photos, modelled")
     left.legend(fontsize=8)
     figure.suptitle("A model: arithmetic from assumptions, no measurement of a cluster or a GPU", fontsize=10)
+
+
+def _given(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    found = {}
+    for value in values:
+        name, _, number = value.partition("=")
+        try:
+            found[name.strip().replace("-", "_")] = float(number)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is not of the form NAME=NUMBER, such as gpu_price=2.5") from None
+    return found
+
+
+@click.command()
+@click.option(
+    "--assume", "given", metavar="NAME=NUMBER", multiple=True, callback=_given,
+    help="Another value for an input; once for each.",
+)  # fmt: skip
+@click.option("--inputs", "only_inputs", is_flag=True, help="List the inputs, and where each comes from, alone.")
+@click.option("--json", "as_json", is_flag=True, help="Inputs and estimates as JSON on stdout.")
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.png", help="Draw it (needs matplotlib)."
+)
+def main(given: dict[str, float], only_inputs: bool, as_json: bool, plot: Path | None) -> None:
+    """Model 1 to 1000 GPUs or machines: photos a second, costs, and where it stops growing.
+
+    Arithmetic from inputs, most of which are assumptions that --assume replaces; no GPU and no cluster was measured.
+    "waits for" names what holds the job up: cores, GPU and network are those of each machine, and more machines help;
+    the store and the manifest are shared by all, and more machines do not help.
+    """
+    try:
+        model = Cluster(given)
+    except UsageError as error:
+        raise click.UsageError(str(error)) from error
+    inputs = [(name, model.values[name], INPUTS[name].unit, _origin(name, given), INPUTS[name].what) for name in INPUTS]
+    estimates = [model.estimate(kind, count) for kind in KINDS for count in COUNTS]
+    if as_json:
+        names = ("name", "value", "unit", "origin", "what")
+        listed = [dict(zip(names, each, strict=True)) for each in inputs]
+        most = {kind: model.most(kind) for kind in KINDS}
+        console.json({"inputs": listed, "most": most, "estimates": [asdict(each) for each in estimates]})
+    else:
+        console.table(("input", "value", "unit", "origin", "what"), inputs)
+        if not only_inputs:
+            rows = [(e.kind, e.count, e.rate, e.limit, e.hours, e.cost) for e in estimates]
+            console.result("")
+            console.table(("of", "number", "photos/s", "waits for", "hours", "$/million"), rows)
+            for kind, name in (("gpu", "GPUs"), ("cpu", "machines without GPU")):
+                console.result(f"more than {model.most(kind)} {name} wait for what they share")
+    if plot is not None:
+        _plot(model, plot)
+
+
+def _origin(name: str, given: Mapping[str, float]) -> str:
+    return "given" if name in given else INPUTS[name].origin
+
+
+def _plot(model: Cluster, path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    draw(model, figure)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+import sys
+from pathlib import Path
 
-from dadfi_fast.bench.cluster import INPUTS, KINDS, Cluster
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
 from dadfi_fast.errors import UsageError
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+
+from cluster_cost import INPUTS, KINDS, Cluster, main
 
 #: Numbers that can be worked out in one's head. A CPU machine does 100 photos/s, a GPU 1000, the store takes 50,000.
 SIMPLE = {
@@ -92,3 +101,47 @@ def test_what_cannot_be_assumed(given: dict[str, float], message: str) -> None:
 
 def test_what_concerns_a_gpu_is_an_assumption() -> None:
     assert {INPUTS[name].origin for name in INPUTS if name.startswith("gpu")} == {"assumed"}
+
+
+def tool(*words: object) -> Result:
+    """What ``python tools/cluster_cost.py`` does with these words."""
+    return CliRunner().invoke(main, list(map(str, words)))
+
+
+def test_inputs_and_estimates() -> None:
+    result = tool()
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0].split()[:4] == ["input", "value", "unit", "origin"]
+    assert sum(line.startswith(("gpu  ", "cpu  ")) for line in lines) == 22
+    assert "GPUs wait for what they share" in lines[-2]
+
+
+def test_json_and_other_assumptions() -> None:
+    usual, cheaper = (
+        json.loads(tool("--json", *more).stdout)
+        for more in ((), ("--assume", "gpu-price=1.5", "--assume", "rows=1000"))
+    )
+    price = next(each for each in cheaper["inputs"] if each["name"] == "gpu_price")
+    assert (price["value"], price["origin"]) == (1.5, "given")
+    assert cheaper["estimates"][0]["cost"] < usual["estimates"][0]["cost"]
+    assert cheaper["estimates"][10]["limit"] == "manifest" and cheaper["most"]["gpu"] < usual["most"]["gpu"]
+
+
+def test_inputs_alone() -> None:
+    assert "$/million\n" not in tool("--inputs").stdout
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [("gpus", "NAME=NUMBER"), ("gpus=many", "NAME=NUMBER"), ("gpu=3", "did you mean 'gpus'")]
+)
+def test_wrong_assumptions(value: str, message: str) -> None:
+    result = tool("--assume", value)
+    assert result.exit_code == 2 and message in result.stderr
+
+
+def test_the_plot(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the extra evaluate is not installed")
+    assert tool("--plot", tmp_path / "c.png").exit_code == 0
+    with Image.open(tmp_path / "c.png") as drawn:
+        assert drawn.size[0] > 900
