@@ -21,10 +21,11 @@ from dadfi_fast.images.decode import decode, open_picture
 from dadfi_fast.images.encode import encode
 from dadfi_fast.protect.auto import in_memory
 from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.job import PhotoJob
 from dadfi_fast.protect.pipeline import protect
 from dadfi_fast.protect.prefetch import Pools, prefetch
 from dadfi_fast.protect.results import Entry, Failed
-from dadfi_fast.protect.stages import Encoded, Stages
+from dadfi_fast.protect.stages import Stages
 from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.types import Float32, Protected
 
@@ -37,7 +38,7 @@ def memory(photos: Photos, bench_setup: BenchSetup, threads: Pools) -> Callable[
 
     def work() -> int:
         done = in_memory(files, stages, attack, threads, workers=config.threads, batch=config.crops_a_batch)
-        return sum(_counts(item) for item in done)
+        return sum(_counts(job) for job in done)
 
     return work
 
@@ -107,7 +108,7 @@ def _pattern(attack: Attack) -> Float32:
     return np.random.default_rng(0).uniform(-eps, eps, (3, size, size)).astype(np.float32)
 
 
-def _counts(item: object) -> bool:
-    if isinstance(item, Failed):
-        raise DadfiError(f"{item.entry.name} could not be protected: {item.error}") from item.error
-    return isinstance(item, Encoded)
+def _counts(job: PhotoJob) -> bool:
+    if isinstance(job.outcome, Failed):
+        raise DadfiError(f"{job.entry.name} could not be protected: {job.outcome.error}") from job.outcome.error
+    return job.encoded is not None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -20,11 +20,12 @@ from dadfi_fast.faces.detector import Detector
 from dadfi_fast.images.decode import open_picture
 from dadfi_fast.protect.batching import perturb
 from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.job import PhotoJob, require
 from dadfi_fast.protect.manifest import NAME
 from dadfi_fast.protect.pipeline import PIXELS_A_THREAD, quiet_codecs
 from dadfi_fast.protect.prefetch import Pools, pools, prefetch
-from dadfi_fast.protect.results import Entry
-from dadfi_fast.protect.stages import Loaded, Marked, Seen, Stages, chain, stage
+from dadfi_fast.protect.results import Entry, Failed
+from dadfi_fast.protect.stages import Stage, Stages, chain, stage
 from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.types import Float32
 
@@ -62,7 +63,12 @@ class Settings:
 
 
 def settle(
-    config: ProtectConfig, *, left: int, first: Callable[[], Iterable[Any]], detector: Detector, attack: Attack
+    config: ProtectConfig,
+    *,
+    left: int,
+    first: Callable[[], Iterable[Entry | Failed]],
+    detector: Detector,
+    attack: Attack,
 ) -> Settings:
     """The settings for a run.
 
@@ -105,16 +111,16 @@ class Trial:
         self._crops: Float32 = np.empty((0, 3, attack.crop_size, attack.crop_size), np.float32)
         self._seconds = 0.0  # of one thread for one photo, but for the generator
 
-    def read(self, entries: Iterable[Any]) -> bool:
+    def read(self, entries: Iterable[Entry | Failed]) -> bool:
         """Take the first photos with faces; whether there are any."""
         for entry in islice(entries, 4 * PHOTOS):
             if self._files and (len(self._files) == PHOTOS or self._late(share=0.25)):
                 break
             start = time.perf_counter()
-            seen = chain(*_see(self._stages))(stage("read", Entry, self._stages.read)(entry))
-            if isinstance(seen, Seen):
-                self._files.append((seen.entry, seen.loaded.data))
-                self._crops = np.concatenate([self._crops, seen.crops])
+            job = chain(stage("read", self._stages.read), _see(self._stages))(PhotoJob.of(entry))
+            if job.next == "perturb":
+                self._files.append((job.entry, job.data))
+                self._crops = np.concatenate([self._crops, require(job.crops)])
                 self._seconds = 2 * (time.perf_counter() - start)  # encoding takes about as long again
         return bool(self._files)
 
@@ -158,7 +164,7 @@ class Trial:
 
 def in_memory(
     files: Iterable[tuple[Entry, bytes]], stages: Stages, attack: Attack, threads: Pools, *, workers: int, batch: int
-) -> Iterator[Any]:
+) -> Iterator[PhotoJob]:
     """Encoded bytes to encoded bytes, through the stages of a run, with as much of it side by side; nothing is written.
 
     Args:
@@ -171,15 +177,15 @@ def in_memory(
     """
     config = stages.config
 
-    def load(file: tuple[Entry, bytes]) -> Loaded:
-        return Loaded(
-            file[0], file[1], "", open_picture(file[1], max_pixels=config.max_pixels, animated=config.animated)
-        )
+    see = _see(stages)
 
-    see = chain(load, *_see(stages))
-    seen = prefetch(files, see, pool=threads.compute, ahead=batch + 2 * workers)
-    marked = perturb(seen, attack, batch=batch, heaviest=PIXELS_A_THREAD * workers, pool=threads.generator)
-    return prefetch(marked, stage("encode", Marked, stages.encode), pool=threads.compute, ahead=batch + workers)
+    def load(file: tuple[Entry, bytes]) -> PhotoJob:
+        decoder = open_picture(file[1], max_pixels=config.max_pixels, animated=config.animated)
+        return see(PhotoJob(file[0], data=file[1], decoder=decoder))
+
+    jobs = prefetch(files, load, pool=threads.compute, ahead=batch + 2 * workers)
+    jobs = perturb(jobs, attack, batch=batch, heaviest=PIXELS_A_THREAD * workers, pool=threads.generator)
+    return prefetch(jobs, stage("encode", stages.encode), pool=threads.compute, ahead=batch + workers)
 
 
 def faster(ones: Sequence[float], others: Sequence[float]) -> bool:
@@ -196,12 +202,8 @@ def left(config: ProtectConfig, total: int) -> int:
         return max(0, total - sum(1 for _ in file))
 
 
-def _see(stages: Stages) -> tuple[Callable[[Any], Any], ...]:
-    return (
-        stage("decode", Loaded, stages.decode),
-        stage("detect", Seen, stages.detect),
-        stage("crop", Seen, stages.crop),
-    )
+def _see(stages: Stages) -> Stage:
+    return chain(stage("decode", stages.decode), stage("detect", stages.detect), stage("crop", stages.crop))
 
 
 def _timed(work: Callable[[], object]) -> float:
