@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from dadfi_fast.bench.end_to_end import in_memory
 from dadfi_fast.bench.rows import Row, summarise
 from dadfi_fast.bench.scale import protect_command
 from dadfi_fast.bench.setup import BenchSetup
@@ -25,7 +26,6 @@ from dadfi_fast.bench.synthetic import make
 from dadfi_fast.errors import DadfiError, NothingToDo
 from dadfi_fast.faces.align import cut, square
 from dadfi_fast.faces.detector import Detector
-from dadfi_fast.protect.auto import in_memory
 from dadfi_fast.protect.pipeline import quiet_codecs
 from dadfi_fast.protect.prefetch import pools
 from dadfi_fast.protect.results import Entry, Written

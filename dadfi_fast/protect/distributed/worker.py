@@ -57,7 +57,6 @@ class GeneratorContextFactory:
 
     def __call__(self, config: ProtectConfig) -> WorkerContext:
         from dadfi_fast.protect.assembly import Assembly
-        from dadfi_fast.protect.auto import Settings
 
         parts = Assembly(
             generator=self.generator,
@@ -73,8 +72,7 @@ class GeneratorContextFactory:
                 " Install the same version of dadfi-fast on all machines."
             )
         attack = parts.attack(config.strength, threads=generator_threads(config.threads))
-        numbers = Settings(config.crops_a_batch, config.threads, "").numbers
-        return WorkerContext(parts.chosen_detector[0], attack, parts.facts(config, attack, numbers=numbers))
+        return WorkerContext(parts.chosen_detector[0], attack, parts.facts(config, attack))
 
 
 @dataclass(frozen=True)
