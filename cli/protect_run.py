@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from dadfi_fast.check.pairs import Pair
     from dadfi_fast.check.result import CheckResult
     from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
-    from dadfi_fast.protect.auto import Settings
     from dadfi_fast.protect.distributed.pool import WorkerPool
     from dadfi_fast.protect.distributed.worker import GeneratorContextFactory
     from dadfi_fast.protect.manifest import Facts
@@ -52,7 +50,6 @@ class Run:
         self.say: Callable[[str], None] = (lambda _: None) if quiet else console.message
         self.quiet, self.verbose = quiet, verbose
         self.sample = Sample(0, config.out)
-        self.settings: Settings | None = None
         self._started = False
         self._crew: WorkerPool | None = None
 
@@ -110,16 +107,12 @@ class Run:
 
         self.ready()
         total = watched[1] if watched else self._count()
-        if self.settings is None:
-            self.settings = self.protector.settle(self.config, total=total)
-            self.config = replace(self.config, batch=self.settings.batch, workers=self.settings.workers)
-            self.say(str(self.settings))
         meter = meter_for(self.config)
         self.sample = Sample(samples, self.config.out)
         traced = trace_to(meter, profile, device=self.config.device)
         with traced, self._shown(total, meter) as tick:
             only = {"only": watched[0].is_ready} if watched else {}
-            return self.protector.run(self.config, self.settings, tick=tick, meter=meter, **only)
+            return self.protector.run(self.config, tick=tick, meter=meter, **only)
 
     def _by(self, crew: WorkerPool, samples: int, watched: tuple[Watcher, int] | None) -> Summary:
         """Let others do it."""
@@ -208,7 +201,8 @@ class Run:
         """The result, on stdout."""
         if as_json:
             found = {**summary.to_dict(), "out": self.config.out, "config": self.config.fingerprint}
-            found |= {"settings": asdict(self.settings) if self.settings else None}
+            numbers = {"batch": self.config.crops_a_batch, "workers": self.config.threads}
+            found |= {"settings": numbers if self.crew is None else None}
             console.json({**found, "check": verdict and verdict.to_dict()})
             return
         if verdict is not None:

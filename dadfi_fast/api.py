@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,10 @@ from dadfi_fast.backends.generator_file import DEFAULT, GeneratorFile
 from dadfi_fast.device import cores
 from dadfi_fast.errors import UsageError
 from dadfi_fast.faces.detector import Detector
-from dadfi_fast.protect import auto
 from dadfi_fast.protect.assembly import Assembly
-from dadfi_fast.protect.auto import Settings
 from dadfi_fast.protect.blend import blend
 from dadfi_fast.protect.config import ProtectConfig, check_strength, generator_threads
 from dadfi_fast.protect.crop import crops, squares
-from dadfi_fast.protect.discover import discover
 from dadfi_fast.protect.gpu.decoder import choose_decoder
 from dadfi_fast.protect.malloc import tune_malloc
 from dadfi_fast.protect.meter import Meter
@@ -142,7 +138,7 @@ class Protector:
         """
         tune_malloc()
         config = self.config(sources, out, **options)
-        return self.run(config, self.settle(config), tick=on_outcome)
+        return self.run(config, tick=on_outcome)
 
     def config(self, sources: Source | Iterable[Source], out: Source, **options: Any) -> ProtectConfig:
         """The configuration of a run with these parts; arguments and errors are those of `files`."""
@@ -162,40 +158,20 @@ class Protector:
             **options,
         )
 
-    def settle(self, config: ProtectConfig, *, total: int | None = None) -> Settings:
-        """Batch and workers of a run, tried on the first files if there are many.
-
-        Args:
-            config: of the run.
-            total: number of inputs, where they have been counted.
-        """
-
-        def first() -> Iterable[Entry | Failed]:
-            return discover(config.sources, config.out, form=config.format)
-
-        known = sum(1 for _ in islice(first(), auto.FEWEST)) if total is None else total
-        detector, _ = self.parts.chosen_detector
-        left = auto.left(config, known)
-        return auto.settle(config, left=left, first=first, detector=detector, attack=self.attack)
-
     def run(
         self,
         config: ProtectConfig,
-        settings: Settings,
         *,
         tick: Callable[[Outcome], object] = lambda _: None,
         meter: Meter | None = None,
         only: Callable[[Entry | Failed], bool] = lambda _: True,
     ) -> Summary:
-        """Run what `config` describes with the batch and workers of ``settings``.
-
-        The other arguments and the errors are those of `dadfi_fast.protect.pipeline.protect`.
-        """
+        """Run what `config` describes; arguments and errors are those of `dadfi_fast.protect.pipeline.protect`."""
         return protect(
-            replace(config, batch=settings.batch, workers=settings.workers),
+            config,
             detector=self.parts.chosen_detector[0],
             attack=self.attack,
-            facts=self.parts.facts(config, self.attack, numbers=settings.numbers),
+            facts=self.parts.facts(config, self.attack),
             tick=tick,
             meter=meter,
             only=only,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Final
+
+import numpy as np
 
 from dadfi_fast.bench.photos import Photos
 from dadfi_fast.bench.rows import Row, package, ratio
@@ -14,9 +16,9 @@ from dadfi_fast.images.decode import decode, open_picture
 from dadfi_fast.images.decode.pillow import PillowDecoder
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.gpu import dali
+from dadfi_fast.protect.job import PhotoJob, require
 from dadfi_fast.protect.prefetch import Pools, prefetch
 from dadfi_fast.protect.results import Entry
-from dadfi_fast.protect.stages import Loaded
 from dadfi_fast.types import Photo
 
 #: What the rows are called. The stage ``decode`` is another case: it has pictures of every format.
@@ -78,17 +80,17 @@ def _by_dali(files: Sequence[tuple[Path, bytes]], config: ProtectConfig) -> Call
     decoder = dali.Dali(device=config.device, threads=config.threads)
     entries = [Entry(path, path.name, path.name, len(data), 0) for path, data in files]
 
-    def read() -> Iterator[Any]:
+    def read() -> Iterator[PhotoJob]:
         for entry, (_, data) in zip(entries, files, strict=True):
-            yield Loaded(entry, data, "", open_picture(data, max_pixels=config.max_pixels))
+            yield PhotoJob(entry, data=data, decoder=open_picture(data, max_pixels=config.max_pixels))
 
     def work() -> int:
         count = 0
-        for group, there, _ in decoded(read(), decoder, pixels=PIXELS):
-            for place, pixels in there.items():
-                item = group.items[place]
-                if config.device == "cpu":
-                    decode(dali.Decoded(item.decoder, pixels), Path(item.entry.name))
+        for group, pictures, _ in decoded(read(), decoder, pixels=PIXELS):
+            for index, picture in pictures.items():
+                job = group.jobs[index]
+                if isinstance(picture, np.ndarray):  # not on a GPU
+                    decode(dali.Decoded(require(job.decoder), picture), Path(job.entry.name))
                 count += 1
         return count
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,14 +19,41 @@ from dadfi_fast.bench.timing import Case
 from dadfi_fast.errors import DadfiError
 from dadfi_fast.images.decode import decode, open_picture
 from dadfi_fast.images.encode import encode
-from dadfi_fast.protect.auto import in_memory
+from dadfi_fast.protect.batching import perturb
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.pipeline import protect
+from dadfi_fast.protect.job import PhotoJob
+from dadfi_fast.protect.pipeline import PIXELS_A_THREAD, protect
 from dadfi_fast.protect.prefetch import Pools, prefetch
 from dadfi_fast.protect.results import Entry, Failed
-from dadfi_fast.protect.stages import Encoded, Stages
+from dadfi_fast.protect.stages import Stages, chain, stage
 from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.types import Float32, Protected
+
+
+def in_memory(
+    files: Iterable[tuple[Entry, bytes]], stages: Stages, attack: Attack, threads: Pools, *, workers: int, batch: int
+) -> Iterator[PhotoJob]:
+    """Encoded bytes to encoded bytes, through the stages of a run, with as much of it side by side; nothing is written.
+
+    Args:
+        files: inputs with what is in them.
+        stages: of the run.
+        attack: perturbs crops; called from this thread, or where ``threads`` say.
+        threads: where the rest runs.
+        workers: how many of them compute.
+        batch: crops a call.
+    """
+    config = stages.config
+
+    see = chain(stage("decode", stages.decode), stage("detect", stages.detect), stage("crop", stages.crop))
+
+    def load(file: tuple[Entry, bytes]) -> PhotoJob:
+        decoder = open_picture(file[1], max_pixels=config.max_pixels, animated=config.animated)
+        return see(PhotoJob(file[0], data=file[1], decoder=decoder))
+
+    jobs = prefetch(files, load, pool=threads.compute, ahead=batch + 2 * workers)
+    jobs = perturb(jobs, attack, batch=batch, heaviest=PIXELS_A_THREAD * workers, pool=threads.generator)
+    return prefetch(jobs, stage("encode", stages.encode), pool=threads.compute, ahead=batch + workers)
 
 
 def memory(photos: Photos, bench_setup: BenchSetup, threads: Pools) -> Callable[[], int]:
@@ -37,7 +64,7 @@ def memory(photos: Photos, bench_setup: BenchSetup, threads: Pools) -> Callable[
 
     def work() -> int:
         done = in_memory(files, stages, attack, threads, workers=config.threads, batch=config.crops_a_batch)
-        return sum(_counts(item) for item in done)
+        return sum(_counts(job) for job in done)
 
     return work
 
@@ -107,7 +134,7 @@ def _pattern(attack: Attack) -> Float32:
     return np.random.default_rng(0).uniform(-eps, eps, (3, size, size)).astype(np.float32)
 
 
-def _counts(item: object) -> bool:
-    if isinstance(item, Failed):
-        raise DadfiError(f"{item.entry.name} could not be protected: {item.error}") from item.error
-    return isinstance(item, Encoded)
+def _counts(job: PhotoJob) -> bool:
+    if isinstance(job.outcome, Failed):
+        raise DadfiError(f"{job.entry.name} could not be protected: {job.outcome.error}") from job.outcome.error
+    return job.encoded is not None

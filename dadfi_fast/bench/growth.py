@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from dadfi_fast.bench.end_to_end import in_memory
 from dadfi_fast.bench.rows import Row, summarise
 from dadfi_fast.bench.scale import protect_command
 from dadfi_fast.bench.setup import BenchSetup
@@ -25,11 +26,10 @@ from dadfi_fast.bench.synthetic import make
 from dadfi_fast.errors import DadfiError, NothingToDo
 from dadfi_fast.faces.align import cut, square
 from dadfi_fast.faces.detector import Detector
-from dadfi_fast.protect.auto import in_memory
 from dadfi_fast.protect.pipeline import quiet_codecs
 from dadfi_fast.protect.prefetch import pools
-from dadfi_fast.protect.results import Entry
-from dadfi_fast.protect.stages import Encoded, Stages
+from dadfi_fast.protect.results import Entry, Written
+from dadfi_fast.protect.stages import Stages
 from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.types import UInt8
 
@@ -180,8 +180,8 @@ def _core_ms(data: bytes, bench_setup: BenchSetup, scratch: Path, repeats: int) 
                 files, stages, bench_setup.attack, threads, workers=1, batch=bench_setup.config.crops_a_batch
             )
             spent.append(1000 * (time.process_time() - start))
-            assert isinstance(done, Encoded), f"the photo became {done}"
-            faces = len(getattr(done.outcome, "faces", ()))
+            assert done.encoded is not None, f"the photo became {done.outcome}"
+            faces = len(done.outcome.faces) if isinstance(done.outcome, Written) else 0
     return spent[1:], faces
 
 

@@ -93,13 +93,12 @@ class Assembly:
         running = backend(self.generator_file, device=self.chosen_device[0], threads=threads)
         return GeneratorAttack(running, Budget(strength))
 
-    def facts(self, config: ProtectConfig, attack: GeneratorAttack, *, numbers: str = "") -> Facts:
+    def facts(self, config: ProtectConfig, attack: GeneratorAttack) -> Facts:
         """What the rows of a manifest say of a run with these parts.
 
         Args:
             config: of the run.
             attack: as `attack` made it.
-            numbers: batch and workers, in words.
         """
-        backend = "; ".join(filter(None, (f"{attack.backend.describe}: {self.chosen_backend[1]}", numbers)))
+        backend = f"{attack.backend.describe}: {self.chosen_backend[1]}; {config.batch_and_workers}"
         return Facts(config.fingerprint, self.generator_file.sha256, backend)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 
 from dadfi_fast.attacks.base import Attack
+from dadfi_fast.protect.job import PhotoJob, require
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.prefetch import prefetch
 from dadfi_fast.protect.results import Failed
-from dadfi_fast.protect.stages import Marked, Seen
 from dadfi_fast.types import Float32
-
-T = TypeVar("T")
 
 #: Batches under way where a pool works on them: one is copied to or from a GPU while the other is worked on there, each
 #: in memory and on a stream of its own (`backends.lane.Lane`).
@@ -24,18 +22,18 @@ AHEAD: Final = 2
 
 
 def perturb(
-    items: Iterable[T | Seen],
+    jobs: Iterable[PhotoJob],
     attack: Attack,
     *,
     batch: int,
     heaviest: int,
     pool: Executor | None = None,
     meter: Meter | None = None,
-) -> Iterator[T | Marked | Failed]:
-    """Every photo in ``items`` with the perturbations of its faces; what is no photo flows on, in its place.
+) -> Iterator[PhotoJob]:
+    """Give every photo the perturbations of its faces; jobs that are at another stage flow on, in their place.
 
     Args:
-        items: photos with their crops, and outcomes; pulled in the caller's thread.
+        jobs: photos with their crops, and others; pulled in the caller's thread.
         attack: what perturbs.
         batch: crops to a call.
         heaviest: pixels of photos that may wait for a batch to fill.
@@ -43,24 +41,25 @@ def perturb(
         meter: is told what it takes.
     """
 
-    def work(group: Sequence[T | Seen]) -> list[T | Marked | Failed]:
-        return list(_marked(group, attack, batch, meter))
+    def work(group: list[PhotoJob]) -> list[PhotoJob]:
+        _perturb(group, attack, batch, meter)
+        return group
 
-    groups = _groups(items, batch, heaviest)
+    groups = _groups(jobs, batch, heaviest)
     done = map(work, groups) if pool is None else prefetch(groups, work, pool=pool, ahead=AHEAD)
     for group in done:
         yield from group
 
 
-def _groups(items: Iterable[T | Seen], batch: int, heaviest: int) -> Iterator[list[T | Seen]]:
-    """Group items until they have about a batch of crops between them."""
-    waiting: list[T | Seen] = []
+def _groups(jobs: Iterable[PhotoJob], batch: int, heaviest: int) -> Iterator[list[PhotoJob]]:
+    """Group jobs until they have about a batch of crops between them."""
+    waiting: list[PhotoJob] = []
     crops = pixels = 0
-    for item in items:
-        waiting.append(item)
-        if isinstance(item, Seen):
-            crops += len(item.crops)
-            pixels += item.pixels
+    for job in jobs:
+        waiting.append(job)
+        if job.next == "perturb":
+            crops += len(require(job.crops))
+            pixels += job.pixels
         # The last bound is for long runs of photos without a face, which need no batch.
         if crops >= batch or pixels >= heaviest or len(waiting) >= 2 * batch:
             yield waiting
@@ -68,46 +67,38 @@ def _groups(items: Iterable[T | Seen], batch: int, heaviest: int) -> Iterator[li
     yield waiting
 
 
-def _marked(
-    items: Sequence[T | Seen], attack: Attack, batch: int, meter: Meter | None
-) -> Iterator[T | Marked | Failed]:
-    photos = [item for item in items if isinstance(item, Seen)]
-    if not photos:
-        yield from items  # type: ignore[misc]
+def _perturb(group: Sequence[PhotoJob], attack: Attack, batch: int, meter: Meter | None) -> None:
+    jobs = [job for job in group if job.next == "perturb"]
+    if not jobs:
         return
     start = time.perf_counter()
     if meter is not None:
         meter.begin("perturb")
-    made = iter(_together(photos, attack, batch))
-    if meter is not None:
-        meter.end("perturb", time.perf_counter() - start, len(photos))
-    for item in items:
-        yield next(made) if isinstance(item, Seen) else item
-
-
-def _together(photos: Sequence[Seen], attack: Attack, batch: int) -> Iterable[Marked | Failed]:
     try:
-        return _batches(photos, attack, batch)
+        _batches(jobs, attack, batch)
     except Exception:  # one of them may be to blame: each on its own
-        return [_alone(photo, attack, batch) for photo in photos]
+        for job in jobs:
+            _alone(job, attack, batch)
+    if meter is not None:
+        meter.end("perturb", time.perf_counter() - start, len(jobs))
 
 
-def _alone(photo: Seen, attack: Attack, batch: int) -> Marked | Failed:
+def _alone(job: PhotoJob, attack: Attack, batch: int) -> None:
     try:
-        return _batches([photo], attack, batch)[0]
+        _batches([job], attack, batch)
     except Exception as error:
-        return Failed(photo.entry, "perturb", error)
+        job.settle(Failed(job.entry, "perturb", error))
 
 
-def _batches(photos: Sequence[Seen], attack: Attack, batch: int) -> list[Marked]:
+def _batches(jobs: Sequence[PhotoJob], attack: Attack, batch: int) -> None:
     start = time.perf_counter()
-    crops = np.concatenate([photo.crops for photo in photos])
+    crops = np.concatenate([require(job.crops) for job in jobs])
     deltas: Float32 = np.concatenate([attack(crops[a:b]) for a, b in _slices(len(crops), batch)])
     seconds = time.perf_counter() - start
-    parts = np.split(deltas, np.cumsum([len(photo.crops) for photo in photos])[:-1])
-    for photo in photos:
-        photo.entry.clock.seconds += seconds * len(photo.crops) / len(crops)
-    return [Marked(photo, part) for photo, part in zip(photos, parts, strict=True)]
+    parts = np.split(deltas, np.cumsum([len(require(job.crops)) for job in jobs])[:-1])
+    for job, part in zip(jobs, parts, strict=True):
+        job.entry.clock.seconds += seconds * len(part) / len(crops)
+        job.crops, job.deltas = None, part
 
 
 def _slices(count: int, batch: int) -> Iterator[tuple[int, int]]:

@@ -22,7 +22,7 @@ ZERO: Final = 128
 #: Bytes of a photo processed at once, so that they fit into the CPU caches: 0.8 of the time at 2500 pixels.
 _STRIP: Final = 1 << 18
 #: Rows and columns in the photo, then within the square.
-Place: TypeAlias = tuple[slice, slice, slice, slice]
+Place: TypeAlias = tuple[slice, slice, slice, slice]  # type: ignore[explicit-any]  # those of a slice's bounds
 
 
 def blend(photo: Photo, faces: Sequence[Face], where: Sequence[Square], deltas: Float32, budget: Budget) -> Protected:

@@ -8,21 +8,21 @@ one step, so there a temporary name would only cost two more requests.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from dadfi_fast.errors import DiskError, PhotoError
 from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.job import PhotoJob
 from dadfi_fast.protect.manifest import Facts, Row, row_of
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.results import Copied, Failed, Outcome, Written
 from dadfi_fast.protect.resume import free_target, is_recorded
-from dadfi_fast.protect.stages import Staged
 from dadfi_fast.storage.disk import OutFolder
-from dadfi_fast.storage.object_store import Held, OutStore
+from dadfi_fast.storage.object_store import OutStore
 
 #: A group has at most this many files, and where it is uploaded, this many bytes.
 GROUP: Final = 32
@@ -55,12 +55,12 @@ class Journal(Protocol):
 
 
 def committed(
-    items: Iterable[Any], *, journal: Journal, out: OutFolder | OutStore, config: ProtectConfig, meter: Meter
+    jobs: Iterable[PhotoJob], *, journal: Journal, out: OutFolder | OutStore, config: ProtectConfig, meter: Meter
 ) -> Iterator[Outcome]:
     """Yield the outcome of every input once it is final, in order.
 
     Args:
-        items: files that are staged, and outcomes.
+        jobs: all with an outcome; the file of each that has one is staged.
         journal: where the rows go.
         out: where the files go.
         config: of the run.
@@ -70,18 +70,18 @@ def committed(
         DiskError: the output folder cannot be written to.
     """
     if isinstance(out, OutStore):
-        yield from _uploaded(items, journal, out, config, meter)
+        yield from _uploaded(jobs, journal, out, config, meter)
         return
-    yield from _renamed(items, journal, out, config)
+    yield from _renamed(jobs, journal, out, config)
 
 
-def _renamed(items: Iterable[Any], journal: Journal, out: OutFolder, config: ProtectConfig) -> Iterator[Outcome]:
+def _renamed(jobs: Iterable[PhotoJob], journal: Journal, out: OutFolder, config: ProtectConfig) -> Iterator[Outcome]:
     group = _Group(journal, out, config)
     try:
-        for item in items:
-            if group.has_target_of(item):
+        for job in jobs:
+            if group.has_target_of(job):
                 yield from group.finish()
-            group.add(item)
+            group.add(job)
             if group.is_due():
                 yield from group.finish()
         yield from group.finish()
@@ -101,9 +101,9 @@ class _Group:
         self._items: list[tuple[Path | None, Outcome, Row | None]] = []
         self._since = time.monotonic()
 
-    def add(self, item: Staged | Outcome) -> None:
+    def add(self, job: PhotoJob) -> None:
         """Append the row of one input."""
-        file, outcome = (item.temporary, self._named(item)) if isinstance(item, Staged) else (None, item)
+        file, outcome = job.staged if isinstance(job.staged, Path) else None, _named(job, self._config)
         if file is not None and isinstance(outcome, Failed):
             self._out.discard(file)
             file = None
@@ -113,21 +113,12 @@ class _Group:
             self._journal.append(row, again=self._journal.find(outcome.entry.name) is not None)
         self._items.append((file, outcome, row))
 
-    def has_target_of(self, item: Staged | Outcome) -> bool:
+    def has_target_of(self, job: PhotoJob) -> bool:
         """Whether a file of the group is to have its name: that one comes first, so that the next free one is found."""
-        if not isinstance(item, Staged):
-            return False
-        named = self._named(item)
-        if isinstance(named, Failed):
+        named = _named(job, self._config)
+        if not isinstance(named, Written | Copied):
             return False
         return any(file and getattr(outcome, "target", None) == named.target for file, outcome, _ in self._items)
-
-    def _named(self, item: Staged) -> Written | Copied | Failed:
-        """The outcome with the name that its file gets; a failure where the file system takes no such name."""
-        try:
-            return replace(item.outcome, target=free_target(item.outcome.target, self._config))
-        except PhotoError as error:
-            return Failed(item.entry, "write", error)
 
     def is_due(self) -> bool:
         """Whether it is large or old enough."""
@@ -175,27 +166,43 @@ class _Group:
         self._items = []
 
 
+def _named(job: PhotoJob, config: ProtectConfig) -> Outcome:
+    """The outcome with the name that its file gets; a failure where the file system takes no such name."""
+    outcome = _outcome(job)
+    if not isinstance(outcome, Written | Copied):
+        return outcome
+    try:
+        return replace(outcome, target=free_target(outcome.target, config))
+    except PhotoError as error:
+        return Failed(job.entry, "write", error)
+
+
+def _outcome(job: PhotoJob) -> Outcome:
+    assert job.outcome is not None, "the job is not over"
+    return job.outcome
+
+
 def _uploaded(
-    items: Iterable[Any], journal: Journal, out: OutStore, config: ProtectConfig, meter: Meter
+    jobs: Iterable[PhotoJob], journal: Journal, out: OutStore, config: ProtectConfig, meter: Meter
 ) -> Iterator[Outcome]:
     """Upload one group while the next one is collected."""
     with ThreadPoolExecutor(1, "dadfi-upload") as background:
         under_way: Future[list[Outcome]] | None = None
-        for group in _groups(items):
-            named = [_named(item, journal, out, config) for item in group]
+        for group in _groups(jobs):
+            known = [_claimed(job, journal, out, config) for job in group]
             if under_way is not None:
                 yield from under_way.result()
-            under_way = background.submit(_upload, named, journal, out, meter)
+            under_way = background.submit(_upload, group, known, journal, out, meter)
         if under_way is not None:
             yield from under_way.result()
 
 
-def _groups(items: Iterable[Any]) -> Iterator[list[Any]]:
-    group: list[Any] = []
+def _groups(jobs: Iterable[PhotoJob]) -> Iterator[list[PhotoJob]]:
+    group: list[PhotoJob] = []
     size, since = 0, time.monotonic()
-    for item in items:
-        group.append(item)
-        size += len(item.temporary.data) if isinstance(item, Staged) and isinstance(item.temporary, Held) else 0
+    for job in jobs:
+        group.append(job)
+        size += len(job.staged) if isinstance(job.staged, bytes) else 0
         if len(group) >= GROUP or size >= GROUP_BYTES or time.monotonic() - since > GROUP_SECONDS:
             yield group
             group, size, since = [], 0, time.monotonic()
@@ -203,30 +210,36 @@ def _groups(items: Iterable[Any]) -> Iterator[list[Any]]:
         yield group
 
 
-def _named(item: Any, journal: Journal, out: OutStore, config: ProtectConfig) -> tuple[Any, bool]:
-    """With its final target, which counts as taken from now on; and whether its row replaces another one.
+def _claimed(job: PhotoJob, journal: Journal, out: OutStore, config: ProtectConfig) -> bool:
+    """Settle the target of a job, which counts as taken from now on; whether its row replaces another one.
 
     In the thread that looks for inputs, as reading the manifest is for one thread.
     """
-    again = journal.find(item.entry.name) is not None
-    if not isinstance(item, Staged):
-        return item, again
-    try:
-        outcome = replace(item.outcome, target=free_target(item.outcome.target, config))
-    except PhotoError as error:
-        return Failed(item.entry, "write", error), again
-    out.claim(outcome.target)
-    return replace(item, outcome=outcome), again
+    again = journal.find(job.entry.name) is not None
+    outcome = _named(job, config)
+    if isinstance(outcome, Failed):
+        job.settle(outcome)
+    elif isinstance(outcome, Written | Copied):
+        job.outcome = outcome
+        out.claim(outcome.target)
+    return again
 
 
-def _upload(group: list[tuple[Any, bool]], journal: Journal, out: OutStore, meter: Meter) -> list[Outcome]:
+def _upload(
+    group: Sequence[PhotoJob], known: Sequence[bool], journal: Journal, out: OutStore, meter: Meter
+) -> list[Outcome]:
+    """Rows first, then the files; ``known`` says which rows replace others."""
     start = time.perf_counter()
-    outcomes = [item.outcome if isinstance(item, Staged) else item for item, _ in group]
-    for outcome, (_, again) in zip(outcomes, group, strict=True):
+    outcomes = [_outcome(job) for job in group]
+    for outcome, again in zip(outcomes, known, strict=True):
         if not is_recorded(outcome):
             journal.append(row_of(outcome, journal.facts), again=again)
     journal.flush()
-    files = {n: (item.outcome.target, item.temporary) for n, (item, _) in enumerate(group) if isinstance(item, Staged)}
+    files = {
+        n: (outcome.target, job.staged)
+        for n, (job, outcome) in enumerate(zip(group, outcomes, strict=True))
+        if isinstance(outcome, Written | Copied) and isinstance(job.staged, bytes)
+    }
     try:
         refused = out.upload(files)
     except BaseException:

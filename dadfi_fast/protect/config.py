@@ -90,10 +90,10 @@ class ProtectConfig:
     )  # fmt: skip
     batch: int | None = option(
         None, section=RUN, metavar="N", shown="auto", form="count or auto",
-        help="Face crops per generator call. auto: benchmarked for one second if there are at least 1000 files.",
+        help="Face crops per generator call. auto: 4.",
     )  # fmt: skip
     workers: int | None = option(
-        None, section=RUN, metavar="N", shown="auto", form="count or auto", help="Worker threads. auto: as for --batch."
+        None, section=RUN, metavar="N", shown="auto", form="count or auto", help="Worker threads. auto: one per core."
     )
     decoder: str = option(
         "cpu", section=RUN, choices=DECODERS, shown="auto",
@@ -156,6 +156,13 @@ class ProtectConfig:
     def threads(self) -> int:
         """Threads for decoding and encoding, beside the one that runs the generator."""
         return self.workers or cores()
+
+    @property
+    def batch_and_workers(self) -> str:
+        """How much is done at once, for people and for the manifest."""
+        counts = ((self.crops_a_batch, "face"), (self.threads, "worker"))
+        faces, workers = (f"{n} {word}{'s' * (n != 1)}" for n, word in counts)
+        return f"{faces} a call, {workers}"
 
     @property
     def generator_calls(self) -> int:

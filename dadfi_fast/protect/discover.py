@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath, PurePosixPath
-from typing import Any, Final
+from typing import Final
 
 from dadfi_fast.errors import DiskError, NothingToDo, PhotoError, UsageError
 from dadfi_fast.images.naming import Namer
@@ -123,9 +123,20 @@ def _name(path: AnyPath, root: Root, absolute: bool) -> str:
     return path.absolute().as_posix() if absolute else _below(path, root.folder)
 
 
-def _below(path: Any, folder: Any) -> str:
-    """The path relative to a folder, on disk or in an object store."""
-    return str(path.relative_to(folder).as_posix())
+def _below(path: AnyPath, folder: AnyPath) -> str:
+    """The path relative to a folder, both on disk or both in an object store."""
+    if isinstance(path, RemotePath):
+        assert isinstance(folder, RemotePath)
+        return path.relative_to(folder).as_posix()
+    assert isinstance(folder, Path)
+    return path.relative_to(folder).as_posix()
+
+
+def _is_below(path: AnyPath, folder: AnyPath) -> bool:
+    """Whether the path is that of the folder or of something in it."""
+    if isinstance(path, RemotePath):
+        return isinstance(folder, RemotePath) and path.is_relative_to(folder)
+    return isinstance(folder, Path) and path.is_relative_to(folder)
 
 
 def _root(source: str) -> Root:
@@ -159,9 +170,9 @@ def _refuse_overlap(root: Root, out: AnyPath) -> None:
         return
     if folder == target and root.files is None:
         raise UsageError(f"--out {out} is also a SOURCE, and inputs are never modified. Choose another --out.")
-    paths: tuple[Any, ...] = (folder,) if root.files is None else tuple(file.resolve() for file in root.files)
+    paths = (folder,) if root.files is None else tuple(file.resolve() for file in root.files)
     for path in paths:
-        if path.is_relative_to(target):
+        if _is_below(path, target):
             raise UsageError(f"{path} is inside --out {out}, and inputs are never modified. Choose another --out.")
     _refuse_same(root, out)
 
@@ -173,8 +184,8 @@ def _refuse_same(root: Root, out: AnyPath) -> None:
         return
     folders = {root.folder} if root.files is None else {file.parent for file in root.files}
     for folder in folders:
-        resolved: Any = folder.resolve()
-        if here in map(_identity, (resolved, *resolved.parents)):
+        resolved = folder.resolve()
+        if isinstance(resolved, Path) and here in map(_identity, (resolved, *resolved.parents)):
             raise UsageError(
                 f"--out {out} is {folder} or a folder above it, by another path, and inputs are never modified."
                 " Choose another --out."

@@ -23,9 +23,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dadfi_fast.errors import DiskError, PhotoError, UsageError
 from dadfi_fast.files import atomic_file, sha256_of
@@ -226,7 +227,7 @@ class Manifest:
         finally:
             self._close()
 
-    def _index(self) -> tuple[np.ndarray[Any, np.dtype[np.uint64]], np.ndarray[Any, np.dtype[np.uint64]], int]:
+    def _index(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64], int]:
         """Hashes and places of all rows, in order of hash and then of place; and where the last whole row ends."""
         keys, offsets, end = array("Q"), array("Q"), 0
         foreign: list[Line] = []

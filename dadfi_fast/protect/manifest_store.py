@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from dadfi_fast.protect.manifest import NAME, Facts, Manifest, Row, is_there
 from dadfi_fast.storage.lease import Lease
@@ -191,5 +191,5 @@ class StoreManifest(Manifest):
             self._lease.close()
 
 
-def _line(row: Any) -> bytes:
+def _line(row: Row) -> bytes:
     return json.dumps(row, allow_nan=False).encode() + b"\n"

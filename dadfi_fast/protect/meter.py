@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from dadfi_fast.protect.trace import Trace
 
@@ -68,7 +68,7 @@ class Meter:
             self._photos[stage] += photos
             self._seconds[stage] += seconds
         if self.trace is not None:
-            what: dict[str, Any] = {"photos": photos} if of is None else {"photo": of}
+            what: dict[str, int | str] = {"photos": photos} if of is None else {"photo": of}
             self.trace.span(stage, seconds, kind=STAGES[stage], begun=begun, **what)
 
     def busy(self, stage: str, seconds: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from typing import Any, Final
+from typing import Final
 
 import cv2
 from cv2.utils import logging
@@ -20,12 +20,13 @@ from dadfi_fast.protect.discover import Originals, discover
 from dadfi_fast.protect.distributed.manifest_shards import open_manifest
 from dadfi_fast.protect.gpu.stages import apply_gpu_stages
 from dadfi_fast.protect.interrupt import interruptible, until_stopped
+from dadfi_fast.protect.job import PhotoJob, Step
 from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.prefetch import Pools, pools, prefetch
-from dadfi_fast.protect.results import Done, Entry, Failed, Outcome, Skipped
+from dadfi_fast.protect.results import Entry, Failed, Input, Outcome
 from dadfi_fast.protect.resume import remaining
-from dadfi_fast.protect.stages import MEMORY_A_PIXEL, Encoded, Loaded, Marked, Ready, Seen, Stages, chain, stage
+from dadfi_fast.protect.stages import MEMORY_A_PIXEL, Stages, chain, stage
 from dadfi_fast.protect.summary import Summary
 from dadfi_fast.storage.object_store import open_out
 
@@ -90,7 +91,7 @@ def protect(
 
 
 def work(
-    items: Iterable[Any], stages: Stages, attack: Attack, *, journal: Journal, meter: Meter
+    items: Iterable[Input], stages: Stages, attack: Attack, *, journal: Journal, meter: Meter
 ) -> Generator[Outcome, None, None]:
     """Inputs through all stages, up to their rows in ``journal`` and their files; outcomes in the order of the inputs.
 
@@ -106,7 +107,7 @@ def work(
     """
     config = stages.config
     with pools(compute=config.threads, disk=DISK_THREADS, generator=config.generator_calls) as threads:
-        staged = _staged(items, stages, attack, threads, meter)
+        staged = _staged(map(PhotoJob.of, items), stages, attack, threads, meter)
         yield from committed(staged, journal=journal, out=stages.out, config=config, meter=meter)
 
 
@@ -115,7 +116,9 @@ def meter_for(config: ProtectConfig) -> Meter:
     return Meter(compute=config.threads, disk=DISK_THREADS, generators=config.generator_calls)
 
 
-def _staged(entries: Iterable[Any], stages: Stages, attack: Attack, threads: Pools, meter: Meter) -> Iterator[Any]:
+def _staged(
+    jobs: Iterable[PhotoJob], stages: Stages, attack: Attack, threads: Pools, meter: Meter
+) -> Iterator[PhotoJob]:
     """find -> read -> decode, detect, crop -> perturb -> blend, encode -> stage."""
     config = stages.config
     workers, batch = config.threads, config.crops_a_batch
@@ -123,27 +126,33 @@ def _staged(entries: Iterable[Any], stages: Stages, attack: Attack, threads: Poo
     heaviest = min(PIXELS_A_THREAD * workers, config.memory // (2 * MEMORY_A_PIXEL))
     compute, disk = threads.compute, threads.disk
 
-    def pixels(item: Any) -> int:
-        return item.pixels if isinstance(item, Loaded | Marked) else 0
-
-    read = stage("read", Entry, stages.read, meter)
+    encode = stage("encode", stages.encode, meter)
     see = chain(
-        stage("decode", Loaded, stages.decode, meter),
-        stage("detect", Seen, stages.detect, meter),
-        stage("crop", Seen, stages.crop, meter),
-        stage("encode", Ready, stages.finish, meter),
+        stage("decode", stages.decode, meter),
+        stage("detect", stages.detect, meter),
+        stage("crop", stages.crop, meter),
+        encode,  # what a GPU has perturbed
     )
-    encode, write = stage("encode", Marked, stages.encode, meter), stage("write", Encoded, stages.write, meter)
-    loaded = prefetch(entries, read, pool=disk, ahead=2 * workers, weight=_size, heaviest=BYTES_AHEAD)
-    begun = apply_gpu_stages(loaded, stages, attack, meter)
-    seen = prefetch(begun, see, pool=compute, ahead=batch + 2 * workers, weight=pixels, heaviest=heaviest)
-    marked = perturb(seen, attack, batch=batch, heaviest=heaviest, pool=threads.generator, meter=meter)
-    encoded = prefetch(marked, encode, pool=compute, ahead=batch + workers, weight=pixels, heaviest=heaviest)
-    return prefetch(encoded, write, pool=disk, ahead=DISK_THREADS)
+    read, write = stage("read", stages.read, meter), stage("write", stages.write, meter)
+    jobs = prefetch(jobs, read, pool=disk, ahead=2 * workers, weight=_size, heaviest=BYTES_AHEAD)
+    jobs = apply_gpu_stages(jobs, stages, attack, meter)
+    jobs = prefetch(
+        jobs, see, pool=compute, ahead=batch + 2 * workers, weight=_pixels_before("decode"), heaviest=heaviest
+    )
+    jobs = perturb(jobs, attack, batch=batch, heaviest=heaviest, pool=threads.generator, meter=meter)
+    jobs = prefetch(
+        jobs, encode, pool=compute, ahead=batch + workers, weight=_pixels_before("encode"), heaviest=heaviest
+    )
+    return prefetch(jobs, write, pool=disk, ahead=DISK_THREADS)
 
 
-def _size(item: Entry | Failed | Skipped | Done) -> int:
-    return item.size if isinstance(item, Entry) else 0
+def _size(job: PhotoJob) -> int:
+    return job.entry.size if job.next == "read" else 0
+
+
+def _pixels_before(step: Step) -> Callable[[PhotoJob], int]:
+    """The pixels of a photo that ``step`` is to work on; all else weighs nothing."""
+    return lambda job: job.pixels if job.next == step else 0
 
 
 @contextmanager

@@ -107,4 +107,6 @@ class Done:
 
 
 Outcome: TypeAlias = Written | Copied | Skipped | Failed | Done
+#: An input that needs work, or the outcome of one that needs none.
+Input: TypeAlias = Entry | Failed | Skipped | Done
 OUTCOMES = (Written, Copied, Skipped, Failed, Done)

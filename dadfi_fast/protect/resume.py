@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Final, TypeGuard
 
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.files import sha256_of
@@ -11,15 +11,13 @@ from dadfi_fast.images.naming import candidates
 from dadfi_fast.images.tag import ALREADY
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.manifest import Manifest, Row
-from dadfi_fast.protect.results import Done, Entry, Failed, Skipped
+from dadfi_fast.protect.results import Done, Entry, Failed, Input, Outcome, Skipped
 
 #: Why a photo is skipped whose result would be another one today.
 CHANGED: Final = "written with other settings or from another file"
 
 
-def remaining(
-    entries: Iterable[Entry | Failed], manifest: Manifest, config: ProtectConfig
-) -> Iterator[Entry | Failed | Skipped | Done]:
+def remaining(entries: Iterable[Entry | Failed], manifest: Manifest, config: ProtectConfig) -> Iterator[Input]:
     """Yield each input that needs work, or its outcome if it needs none.
 
     With ``--on-exists overwrite`` all is done again. Else an input is done where its last row was made with the same
@@ -35,7 +33,7 @@ def remaining(
             yield Failed(entry, "write", _unnameable(entry.target, error))
 
 
-def _judged(entry: Entry, manifest: Manifest, config: ProtectConfig) -> Entry | Failed | Skipped | Done:
+def _judged(entry: Entry, manifest: Manifest, config: ProtectConfig) -> Input:
     row = manifest.find(entry.name)
     if row is not None and _is_done(row, entry, manifest, config):
         return Done(entry, row["status"], row["target"])
@@ -105,6 +103,6 @@ def free_target(target: str, config: ProtectConfig) -> str:
         raise _unnameable(target, error) from error
 
 
-def is_recorded(item: Any) -> bool:
+def is_recorded(item: Input | Outcome) -> TypeGuard[Skipped | Done]:
     """Whether it needs neither work nor a new row, because its row in the manifest remains."""
     return isinstance(item, Done) or (isinstance(item, Skipped) and item.recorded)

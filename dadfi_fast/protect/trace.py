@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final
+from types import ModuleType, TracebackType
+from typing import Final
 
 from dadfi_fast.errors import DiskError
 
@@ -50,7 +50,7 @@ class Trace:
         if self._nvtx is not None:
             self._nvtx.push_range(stage, domain="dadfi-fast")
 
-    def span(self, stage: str, seconds: float, *, kind: str, begun: bool, **facts: Any) -> None:
+    def span(self, stage: str, seconds: float, *, kind: str, begun: bool, **facts: int | str) -> None:
         """This thread has worked on ``stage`` for ``seconds``, until now.
 
         Args:
@@ -63,7 +63,13 @@ class Trace:
         end = time.perf_counter()
         if begun and self._nvtx is not None:
             self._nvtx.pop_range(domain="dadfi-fast")
-        event = {"name": stage, "cat": kind, "ph": "X", "dur": round(seconds * 1e6, 1), "args": facts}
+        event: dict[str, object] = {
+            "name": stage,
+            "cat": kind,
+            "ph": "X",
+            "dur": round(seconds * 1e6, 1),
+            "args": facts,
+        }
         with self._lock:
             if self._left <= 0:
                 self._dropped += 1
@@ -104,12 +110,12 @@ class Trace:
         except OSError as error:
             raise DiskError(f"cannot write --profile {self.path}: {error.strerror}. Choose another file.") from error
 
-    def _write(self, before: str, event: dict[str, Any]) -> None:
+    def _write(self, before: str, event: dict[str, object]) -> None:
         with self._disk():
             self._file.write(before + json.dumps({"pid": os.getpid(), **event}))
 
 
-def _nvtx() -> Any:
+def _nvtx() -> ModuleType | None:
     """The package ``nvtx``; None where it is not installed."""
     try:
         return importlib.import_module("nvtx")

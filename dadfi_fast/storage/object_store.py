@@ -6,7 +6,6 @@ import errno
 import secrets
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,13 +19,6 @@ UPLOADS: Final = 16
 WHOLE: Final = ("s3://", "s3a://", "gs://", "gcs://", "abfs://", "abfss://", "az://", "memory://")
 #: What stores say of a name that they do not take.
 _NAME: Final = (errno.EINVAL, errno.ENAMETOOLONG)
-
-
-@dataclass(frozen=True, eq=False)
-class Held:
-    """The bytes of a file that is to be uploaded."""
-
-    data: bytes
 
 
 class OutStore:
@@ -53,15 +45,15 @@ class OutStore:
             path.store.system.pipe_file(probe.key, b"\0")
             path.store.system.rm_file(probe.key)
 
-    def stage(self, target: str, data: bytes, *, like: Path | None = None) -> Held:
+    def stage(self, target: str, data: bytes, *, like: Path | None = None) -> bytes:
         """Keep ``data`` until its group is uploaded; ``target`` is told later, and stores have times of their own."""
-        return Held(data)
+        return data
 
     def claim(self, target: str) -> None:
         """``target`` will be written: no other file gets this name."""
         self.path.store.claim((self.path / target).key)
 
-    def upload(self, files: Mapping[int, tuple[str, Held]]) -> dict[int, PhotoError]:
+    def upload(self, files: Mapping[int, tuple[str, bytes]]) -> dict[int, PhotoError]:
         """Write files, given as number -> (target, bytes); says which of them have names that the store does not take.
 
         Raises:
@@ -70,7 +62,7 @@ class OutStore:
         if not files:
             return {}
         with ThreadPoolExecutor(min(UPLOADS, len(files)), "dadfi-upload") as threads:
-            tried = {n: threads.submit(self._put, target, held.data) for n, (target, held) in files.items()}
+            tried = {n: threads.submit(self._put, target, data) for n, (target, data) in files.items()}
         return {n: error for n, future in tried.items() if (error := future.result()) is not None}
 
     def _put(self, target: str, data: bytes) -> PhotoError | None:

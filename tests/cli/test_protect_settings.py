@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from dadfi_fast.protect import auto
+from dadfi_fast.device import cores
 from dadfi_fast.types import UInt8
 
 Command = Callable[..., Result]
@@ -31,25 +31,24 @@ def protect(command: Command, tmp_path: Path, smooth: Callable[[int, int], UInt8
     return run
 
 
-def test_a_short_run_takes_the_usual_numbers_and_says_so(protect: Command, tmp_path: Path) -> None:
+def test_batch_and_workers_are_said_and_kept(protect: Command, tmp_path: Path) -> None:
     result = protect("--workers", 3)
-    assert "4 faces a call, 3 workers (defaults: benchmarked only for 1000 files or more)" in result.stderr
+    assert "; 4 faces a call, 3 workers; detector: none" in result.stderr
     row = json.loads((tmp_path / "out" / "dadfi-manifest.jsonl").read_text().splitlines()[0])
     assert row["backend"].endswith("; 4 faces a call, 3 workers")
 
 
-@pytest.mark.parametrize("quiet", [(), ("--quiet",)])
-def test_a_long_run_begins_with_a_trial(
-    protect: Command, monkeypatch: pytest.MonkeyPatch, quiet: tuple[str, ...]
-) -> None:
-    monkeypatch.setattr(auto, "FEWEST", 3)
-    result = protect("--json", *quiet)
-    settings = json.loads(result.stdout)["settings"]
-    assert "in a benchmark of" in settings["why"]
-    assert ("in a benchmark of" in result.stderr) is not bool(quiet)
-    assert settings["batch"] >= 4 and settings["workers"] >= 1
-    again = json.loads(protect("--json", "--quiet").stdout)  # nothing is left
-    assert again["done"] == 3 and "defaults: " in again["settings"]["why"]
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        ((), {"batch": 4, "workers": cores()}),
+        (("--batch", 2), {"batch": 2, "workers": cores()}),
+        (("--batch", "auto", "--workers", 1), {"batch": 4, "workers": 1}),
+        (("--processes", 2, "--workers", 1), None),  # each worker has its own
+    ],
+)
+def test_the_settings_in_json(protect: Command, options: tuple[object, ...], settings: dict[str, int] | None) -> None:
+    assert json.loads(protect("--json", "--quiet", *options).stdout)["settings"] == settings
 
 
 def test_profile(protect: Command, tmp_path: Path) -> None:

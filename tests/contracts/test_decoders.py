@@ -17,9 +17,9 @@ from dadfi_fast.images.decode import decode, open_picture, recognise
 from dadfi_fast.images.decode.pillow import PillowDecoder
 from dadfi_fast.images.decode.simplejpeg import JpegDecoder
 from dadfi_fast.images.jpeg import read_header, with_metadata
+from dadfi_fast.protect.job import PhotoJob
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.results import Entry
-from dadfi_fast.protect.stages import Loaded
 from dadfi_fast.types import Metadata, Photo
 
 #: How far the pixels of two decoders may be apart, in levels.
@@ -45,7 +45,7 @@ def by_dali(data: bytes) -> Photo:
     files = [picture(size=(30, 50)), data, picture(size=(61, 20))]
     entries = [Entry(Path("x"), "x", "x", len(file), 0) for file in files]
     items = [
-        Loaded(entry, file, "", open_picture(file, max_pixels=10**8))
+        PhotoJob(entry, data=file, decoder=open_picture(file, max_pixels=10**8))
         for entry, file in zip(entries, files, strict=True)
     ]
     found = list(DaliStage(Dali(threads=1, batch=4), Meter(compute=1, disk=1))(items))

@@ -11,9 +11,9 @@ import pytest
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.protect.batching import AHEAD, perturb
+from dadfi_fast.protect.job import PhotoJob
 from dadfi_fast.protect.prefetch import pools
 from dadfi_fast.protect.results import Entry, Failed, Skipped
-from dadfi_fast.protect.stages import Loaded, Marked, Seen
 from dadfi_fast.types import Budget, Face, Float32
 
 
@@ -42,14 +42,26 @@ def entry(name: str) -> Entry:
     return Entry(Path(name), name, name, 1, 1)
 
 
-def seen(name: str, *values: float) -> Seen:
+def seen(name: str, *values: float) -> PhotoJob:
     """A photo with a crop of each value."""
     crops = np.stack([np.full((3, 16, 16), value, np.float32) for value in values])
-    loaded = Loaded(entry(name), b"", "", Decoder())  # type: ignore[arg-type]
-    return Seen(loaded, None, (Face(0, 0, 1, 1, 1),) * len(values), (), crops)  # type: ignore[arg-type]
+    photo: Any = object()
+    decoder: Any = Decoder()
+    return PhotoJob(entry(name), decoder=decoder, photo=photo, faces=(Face(0, 0, 1, 1, 1),) * len(values), crops=crops)
 
 
-def through(items: list[Any], **options: Any) -> tuple[list[Any], list[int]]:
+def faceless(name: str) -> PhotoJob:
+    """A photo that needs no work."""
+    return PhotoJob.of(Skipped(entry(name), "no face"))
+
+
+def perturbed(job: PhotoJob, *values: float) -> bool:
+    """Whether it has the perturbations of crops of these values, and nothing else of them is kept."""
+    assert job.deltas is not None and job.crops is None and job.next == "encode"
+    return np.allclose(job.deltas[:, 0, 0, 0], np.array(values) / 1000) and len(job.deltas) == len(values)
+
+
+def through(items: list[PhotoJob], **options: Any) -> tuple[list[PhotoJob], list[int]]:
     """What comes out, and the sizes of the calls."""
     attack = Echo()
     options = {"batch": 4, "heaviest": 10**9, **options}
@@ -57,14 +69,12 @@ def through(items: list[Any], **options: Any) -> tuple[list[Any], list[int]]:
 
 
 def test_every_photo_gets_its_own() -> None:
-    items = [seen("a", 0.1), Skipped(entry("b"), "no face"), seen("c", 0.2, 0.3, 0.4), seen("d", 0.6), seen("e", 0.7)]
-    found, calls = through(items)
-    assert [item.entry.name for item in found] == ["a", "b", "c", "d", "e"]
-    for item in found:
-        if isinstance(item, Marked):
-            assert np.allclose(item.deltas, item.seen.crops / 1000)
+    photos = {"a": (0.1,), "b": (), "c": (0.2, 0.3, 0.4), "d": (0.6,), "e": (0.7,)}
+    found, calls = through([seen(name, *values) if values else faceless(name) for name, values in photos.items()])
+    assert [job.entry.name for job in found] == list(photos)
+    assert all(perturbed(job, *values) for job, values in zip(found, photos.values(), strict=True) if values)
+    assert isinstance(found[1].outcome, Skipped) and found[1].deltas is None
     assert calls == [4, 2]
-    assert sum(isinstance(item, Marked) for item in found) == 4
 
 
 @pytest.mark.parametrize(
@@ -91,7 +101,7 @@ def test_photos_without_faces_do_not_pile_up() -> None:
     def endless() -> Any:
         for number in range(1000):
             pulled.append(number)
-            yield Skipped(entry(str(number)), "no face")
+            yield faceless(str(number))
 
     next(iter(perturb(endless(), Echo(), batch=4, heaviest=10**9)))
     assert len(pulled) == 8
@@ -99,14 +109,16 @@ def test_photos_without_faces_do_not_pile_up() -> None:
 
 def test_one_bad_photo_does_not_take_the_others_along() -> None:
     found, calls = through([seen("a", 0.1), seen("b", 0.5), seen("c", 0.2), seen("d", 0.3)])
-    assert [type(item) for item in found] == [Marked, Failed, Marked, Marked]
-    assert found[1].stage == "perturb" and "poisonous" in str(found[1].error)
+    assert [job.next for job in found] == ["encode", None, "encode", "encode"]
+    outcome = found[1].outcome
+    assert isinstance(outcome, Failed) and outcome.stage == "perturb" and "poisonous" in str(outcome.error)
+    assert found[1].crops is None
     assert calls == [1, 1, 1]
 
 
 def test_the_time_is_shared_out() -> None:
     found, _ = through([seen("a", 0.1), seen("b", 0.1, 0.1, 0.1)])
-    one, three = (item.entry.clock.seconds for item in found)
+    one, three = (job.entry.clock.seconds for job in found)
     assert one > 0 and three == pytest.approx(3 * one)
 
 
@@ -135,16 +147,15 @@ def test_a_batch_is_copied_while_another_is_worked_on(calls: int, most: int) -> 
     with pools(compute=1, disk=1, generator=calls) as threads:
         found = list(perturb(items, attack, batch=2, heaviest=10**9, pool=threads.generator))
     assert attack.most == most
-    assert [item.entry.name for item in found] == [str(n) for n in range(1, 9)]  # in order all the same
-    for item in found:
-        assert isinstance(item, Marked) and np.allclose(item.deltas, item.seen.crops / 1000)
+    assert [job.entry.name for job in found] == [str(n) for n in range(1, 9)]  # in order all the same
+    assert all(perturbed(job, n / 100) for n, job in enumerate(found, start=1))
 
 
 def test_side_by_side_a_bad_photo_costs_itself_alone() -> None:
     items = [seen("a", 0.1), seen("b", 0.5), seen("c", 0.2), seen("d", 0.3)]
     with pools(compute=1, disk=1, generator=2) as threads:
         found = list(perturb(items, Echo(), batch=2, heaviest=10**9, pool=threads.generator))
-    assert [type(item) for item in found] == [Marked, Failed, Marked, Marked]
+    assert [job.next for job in found] == ["encode", None, "encode", "encode"]
 
 
 def test_few_batches_are_pulled_ahead() -> None:

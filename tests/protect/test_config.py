@@ -71,3 +71,19 @@ def test_the_fingerprint_of_manifests_that_are_there() -> None:
 @pytest.mark.parametrize(("device", "calls"), [("cpu", 1), ("cuda", 2), ("cuda:1", 2)])
 def test_on_a_gpu_two_batches_are_under_way(tmp_path: Path, device: str, calls: int) -> None:
     assert ProtectConfig(sources=("in",), out=tmp_path, device=device).generator_calls == calls
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "4 faces a call, 6 workers"),
+        ({"batch": 1, "workers": 1}, "1 face a call, 1 worker"),
+        ({"batch": 7}, "7 faces a call, 6 workers"),
+        ({"workers": 3}, "4 faces a call, 3 workers"),
+    ],
+)
+def test_auto_is_four_faces_a_call_and_a_worker_a_core(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], said: str
+) -> None:
+    monkeypatch.setattr("dadfi_fast.protect.config.cores", lambda: 6)
+    assert config(**options).batch_and_workers == said

@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from dadfi_fast.attacks.generator import GeneratorAttack
+from dadfi_fast.backends.generator_file import load_generator_file
+from dadfi_fast.backends.registry import choose
 from dadfi_fast.errors import DiskError, UsageError
 from dadfi_fast.images import icc
 from dadfi_fast.images.jpeg import read_header, with_metadata
@@ -337,3 +340,17 @@ def test_a_name_that_gets_too_long_is_a_row(photos: Fill, run: Run, tmp_path: Pa
             "Give the photo a shorter name" in rows[long]["error"]["message"] and rows[long]["error"]["hop"] == "write"
         )
     assert not [path for path in (tmp_path / "out").iterdir() if "partial" in path.name]
+
+
+def test_files_are_the_same_for_every_batch_and_number_of_workers(
+    photos: Fill, run: Run, encoded: Make, tmp_path: Path
+) -> None:
+    photos({f"{n}.jpg": encoded(size=(40 + 9 * n, 60), quality=90) for n in range(7)} | {"x.png": encoded("PNG")})
+    generator = load_generator_file()
+    found = []
+    for batch, workers, threads in ((1, 1, 1), (3, 2, 2), (4, 3, 1), (8, 2, 1)):
+        attack = GeneratorAttack(choose()[0](generator, threads=threads), Budget())
+        summary, _ = run(out=tmp_path / f"out-{batch}", attack=attack, batch=batch, workers=workers)
+        assert summary.written == 8
+        found.append(files(tmp_path / f"out-{batch}"))
+    assert len(found[0]) == 8 and all(each == found[0] for each in found)

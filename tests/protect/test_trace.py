@@ -15,6 +15,7 @@ import pytest
 
 from dadfi_fast.errors import DiskError
 from dadfi_fast.protect import trace as module
+from dadfi_fast.protect.job import PhotoJob
 from dadfi_fast.protect.meter import STAGES, Meter
 from dadfi_fast.protect.results import Entry, Failed
 from dadfi_fast.protect.stages import stage
@@ -26,6 +27,10 @@ Events = list[dict[str, Any]]
 def entry(name: str) -> Entry:
     """An input."""
     return Entry(Path(name), name, name, 1, 1)
+
+
+def nothing(_: PhotoJob) -> None:
+    """Work that is done at once."""
 
 
 def events(path: Path) -> Events:
@@ -94,12 +99,12 @@ def test_spans_are_on_disk_and_not_in_memory(tmp_path: Path) -> None:
 
 
 def test_a_fault_ends_its_span(tmp_path: Path) -> None:
-    def fail(_: Entry) -> None:
+    def fail(_: PhotoJob) -> None:
         raise ValueError("no")
 
     with Trace(tmp_path / "t.json") as trace:
         meter = Meter(compute=1, disk=1, trace=trace)
-        assert isinstance(stage("read", Entry, fail, meter)(entry("a.jpg")), Failed)
+        assert isinstance(stage("read", fail, meter)(PhotoJob(entry("a.jpg"))).outcome, Failed)
     assert [event["name"] for event in spans(tmp_path / "t.json")] == ["read"]
 
 
@@ -112,7 +117,7 @@ def test_ranges_for_nvidias_profilers(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "nvtx", stand_in)
     with Trace(tmp_path / "t.json", ranges=True) as trace:
         meter = Meter(compute=1, disk=1, trace=trace)
-        stage("read", Entry, lambda item: item, meter)(entry("a.jpg"))
+        stage("read", nothing, meter)(PhotoJob(entry("a.jpg")))
         meter.add("decode", 0.1)  # nothing was begun, so nothing ends
     assert calls == [("push", "read", "dadfi-fast"), ("pop", "dadfi-fast")]
     assert len(spans(tmp_path / "t.json")) == 2
@@ -121,7 +126,7 @@ def test_ranges_for_nvidias_profilers(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_without_nvtx_there_are_no_ranges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nvtx", None)
     with Trace(tmp_path / "t.json", ranges=True) as trace:
-        stage("read", Entry, lambda item: item, Meter(compute=1, disk=1, trace=trace))(entry("a.jpg"))
+        stage("read", nothing, Meter(compute=1, disk=1, trace=trace))(PhotoJob(entry("a.jpg")))
     assert len(spans(tmp_path / "t.json")) == 1
 
 
@@ -133,10 +138,10 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full disk to offer")
 def test_a_full_disk_ends_the_run_and_is_no_photos_fault() -> None:
     trace = Trace(Path("/dev/full"))
-    work = stage("read", Entry, lambda item: item, Meter(compute=1, disk=1, trace=trace))
+    work = stage("read", nothing, Meter(compute=1, disk=1, trace=trace))
     with pytest.raises(DiskError, match="No space left on device"):
         for number in range(5000):
-            assert isinstance(work(entry(f"{number}.jpg")), Entry)
+            assert work(PhotoJob(entry(f"{number}.jpg"))).outcome is None
     with pytest.raises(DiskError):
         trace.close()
 

@@ -10,7 +10,7 @@ import pytest
 
 from dadfi_fast.errors import DiskError, UsageError
 from dadfi_fast.storage.disk import OutFolder
-from dadfi_fast.storage.object_store import Held, OutStore, open_out
+from dadfi_fast.storage.object_store import OutStore, open_out
 from dadfi_fast.storage.paths import CachedFilesystem, RemotePath, parse_path
 
 
@@ -33,8 +33,8 @@ def test_a_disk_keeps_its_own_way(tmp_path: Path) -> None:
 
 
 def test_files_go_up_whole(out: OutStore) -> None:
-    files = {n: (f"{n % 3}/{n}.jpg", Held(bytes([n]))) for n in range(40)}
-    assert out.stage("a.jpg", b"x").data == b"x" and names(out) == []
+    files = {n: (f"{n % 3}/{n}.jpg", bytes([n])) for n in range(40)}
+    assert out.stage("a.jpg", b"x") == b"x" and names(out) == []
     assert out.upload(files) == {}
     assert names(out) == sorted(target for target, _ in files.values())
     assert (out.path / "1/31.jpg").read_bytes() == bytes([31])
@@ -78,7 +78,7 @@ class Refusing:
 )
 def test_a_bad_name_is_one_photos_fault_and_all_else_ends_the_run(error: Exception, of_the_photo: bool) -> None:
     out = OutStore(RemotePath("s3://bucket/out", "bucket/out", CachedFilesystem(Refusing(error))))
-    files = {7: ("a.jpg", Held(b"x"))}
+    files = {7: ("a.jpg", b"x")}
     if of_the_photo:
         assert list(out.upload(files)) == [7] and "cannot write s3://bucket/out/a.jpg: " in str(out.upload(files)[7])
     else:

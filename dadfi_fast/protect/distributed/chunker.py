@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from dadfi_fast.images.naming import candidates
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.results import Entry
+from dadfi_fast.protect.results import Entry, Input
 from dadfi_fast.protect.resume import free_target, is_recorded
 
 #: A chunk is to take a worker so many seconds: long beside handing it over, short beside a run.
@@ -28,15 +28,15 @@ class Chunker:
         config: of the run.
     """
 
-    def __init__(self, left: Iterator[Any], config: ProtectConfig) -> None:
+    def __init__(self, left: Iterator[Input], config: ProtectConfig) -> None:
         self._left, self._config = left, config
         self._size = SIZES[0]
         self._taken: dict[int, set[str]] = {}  # targets of each chunk that is not forgotten
         self.over = False  # nothing is left
 
-    def cut(self, number: int) -> list[Any]:
+    def cut(self, number: int) -> list[Input]:
         """The inputs of chunk ``number``, and what became of those that need no work; empty where nothing is left."""
-        items: list[Any] = []
+        items: list[Input] = []
         work = 0
         for item in self._left:
             items.append(self._with_free_target(item, number))
@@ -54,7 +54,7 @@ class Chunker:
         """Chunk ``number`` is done: its targets are there for all to see."""
         self._taken.pop(number, None)
 
-    def _with_free_target(self, item: Any, number: int) -> Any:
+    def _with_free_target(self, item: Input, number: int) -> Input:
         if self._config.on_exists != "rename" or not isinstance(item, Entry):
             return item
         folder, _, name = item.target.rpartition("/")

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 from dadfi_fast.errors import DadfiError, PhotoError
 from dadfi_fast.protect.config import ProtectConfig
@@ -22,7 +22,7 @@ from dadfi_fast.protect.distributed.worker import Task, TaskResult
 from dadfi_fast.protect.manifest import Manifest, Row, outcome_of, row_of
 from dadfi_fast.protect.manifest_store import StoreManifest, new_run
 from dadfi_fast.protect.meter import Meter
-from dadfi_fast.protect.results import Entry, Failed, Outcome
+from dadfi_fast.protect.results import Entry, Failed, Input, Outcome
 from dadfi_fast.protect.resume import is_recorded
 
 #: Tasks for each worker that may be under way or wait for an earlier one.
@@ -37,7 +37,7 @@ START_TIMEOUT: Final = 120.0
 class _Chunk:
     """A task as it was cut, until all of it is done."""
 
-    items: Sequence[Any]
+    items: Sequence[Input]
     outcomes: dict[int, Outcome] = field(default_factory=dict)  # by index among the items
     rows: dict[int, Row] = field(default_factory=dict)  # the same; none for what has its row in the manifest
     shards: list[str] = field(default_factory=list)  # that hold these rows
@@ -70,7 +70,7 @@ class Scheduler:
 
     def __init__(
         self,
-        left: Iterator[Any],
+        left: Iterator[Input],
         pool: WorkerPool,
         manifest: Manifest,
         config: ProtectConfig,
@@ -251,6 +251,5 @@ class Scheduler:
             )
 
 
-def _entry_of(item: Any) -> Entry:
-    found: Entry = item if isinstance(item, Entry) else item.entry
-    return found
+def _entry_of(item: Input) -> Entry:
+    return item if isinstance(item, Entry) else item.entry

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.errors import DadfiError, PhotoError, UsageError
@@ -21,7 +21,7 @@ from dadfi_fast.protect.interrupt import until_stopped
 from dadfi_fast.protect.malloc import tune_malloc
 from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.pipeline import meter_for, quiet_codecs, work
-from dadfi_fast.protect.results import Failed, Outcome
+from dadfi_fast.protect.results import Failed, Input, Outcome
 from dadfi_fast.protect.stages import Stages
 from dadfi_fast.storage.object_store import open_out
 from dadfi_fast.storage.paths import parse_path
@@ -57,7 +57,6 @@ class GeneratorContextFactory:
 
     def __call__(self, config: ProtectConfig) -> WorkerContext:
         from dadfi_fast.protect.assembly import Assembly
-        from dadfi_fast.protect.auto import Settings
 
         parts = Assembly(
             generator=self.generator,
@@ -73,8 +72,7 @@ class GeneratorContextFactory:
                 " Install the same version of dadfi-fast on all machines."
             )
         attack = parts.attack(config.strength, threads=generator_threads(config.threads))
-        numbers = Settings(config.crops_a_batch, config.threads, "").numbers
-        return WorkerContext(parts.chosen_detector[0], attack, parts.facts(config, attack, numbers=numbers))
+        return WorkerContext(parts.chosen_detector[0], attack, parts.facts(config, attack))
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class Task:
     """Some of the inputs, one after the other."""
 
     shard: str  # name of the shard of the manifest
-    items: tuple[Any, ...]  # inputs, and outcomes of those that need no work
+    items: tuple[Input, ...]  # inputs, and outcomes of those that need no work
 
 
 @dataclass(frozen=True)

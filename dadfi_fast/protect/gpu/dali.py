@@ -10,10 +10,11 @@ import functools
 import importlib.util
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import simplejpeg
+from numpy.typing import ArrayLike
 
 from dadfi_fast.backends import cuda
 from dadfi_fast.errors import BackendMissing
@@ -22,6 +23,19 @@ from dadfi_fast.images.decode.simplejpeg import JpegDecoder
 from dadfi_fast.images.jpeg import ADOBE, APP14, segments
 from dadfi_fast.types import UInt8
 
+
+class DeviceTensor(Protocol):
+    """A picture on a GPU, as DALI hands it out; it has ``__dlpack__``, too."""
+
+    def shape(self) -> Sequence[int]:
+        """Height, width and 3."""
+
+    def as_cpu(self) -> ArrayLike:
+        """A copy in the memory of the CPU."""
+
+
+#: [H, W, 3] uint8 RGB, as stored.
+Picture: TypeAlias = UInt8 | DeviceTensor
 #: Batches under way.
 AHEAD: Final = 2
 #: Of the graphics card's own decoding: the share that its JPEG hardware gets, where it has some.
@@ -84,7 +98,7 @@ class Dali:
         self._waiting.append(files)
         self._schedule(files)
 
-    def finish(self) -> list[Any]:
+    def finish(self) -> list[Picture | None]:
         """The oldest batch that is under way, waited for.
 
         Returns:
@@ -102,7 +116,7 @@ class Dali:
             self._schedule(each)
         return found
 
-    def _alone(self, file: bytes) -> Any:
+    def _alone(self, file: bytes) -> Picture | None:
         try:
             self._schedule([file])
             return self._collected()[0]
@@ -114,7 +128,7 @@ class Dali:
         self._pipeline.feed_input("files", [np.frombuffer(file, np.uint8) for file in files])
         self._pipeline.schedule_run()
 
-    def _collected(self) -> list[Any]:
+    def _collected(self) -> list[Picture | None]:
         (made,) = self._pipeline.share_outputs()
         try:
             # With DALI's dynamic executor what is handed out lives as long as somebody holds it, without a copy.

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
 from dadfi_fast.attacks.generator import GeneratorAttack
 from dadfi_fast.backends.on_device import OnDevice
-from dadfi_fast.faces.align import Square, whole
+from dadfi_fast.faces.align import whole
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.faces.on_device import cut, shrink, to_network, upright
 from dadfi_fast.faces.yunet import YuNet
@@ -25,13 +24,14 @@ from dadfi_fast.images.decode import cleaned, orientation
 from dadfi_fast.images.encode import jpeg_settings, target_format
 from dadfi_fast.protect.crop import squares
 from dadfi_fast.protect.gpu.blend import blend
-from dadfi_fast.protect.gpu.dali import Dali
+from dadfi_fast.protect.gpu.dali import Dali, Picture
 from dadfi_fast.protect.gpu.dali_stage import decoded, is_for_dali
 from dadfi_fast.protect.gpu.nvimgcodec import Job, NvImageCodec
+from dadfi_fast.protect.job import PhotoJob, require
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.results import Failed
-from dadfi_fast.protect.stages import Loaded, Ready, Seen, Stages
-from dadfi_fast.types import Face, Float32, Photo, UInt8
+from dadfi_fast.protect.stages import Stages
+from dadfi_fast.types import Face, Photo, UInt8
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,24 +45,16 @@ PIXELS: Final = 50_000_000
 #: The square of a photo's longer side, for the same reason: a face may be as long as a panorama.
 _SQUARE: Final = 2 * PIXELS
 _NO_PIXELS: Final = np.empty((0, 0, 3), np.uint8)
-_NO_CROPS: Final[Float32] = np.empty((0, 3, 1, 1), np.float32)
 
 #: Pictures on the device to their faces.
 Search: TypeAlias = "Callable[[Sequence[Tensor]], list[list[Face]]]"
-
-
-@dataclass(frozen=True, eq=False)
-class DevicePhoto:
-    """A photo whose pixels are on the device."""
-
-    loaded: Loaded
-    pixels: Tensor  # [H, W, 3] uint8, upright
-    faces: tuple[Face, ...]
-    where: tuple[Square, ...]
+#: A photo, and its pixels on the device: [H, W, 3] uint8.
+DevicePhoto: TypeAlias = "tuple[PhotoJob, Tensor]"
 
 
 class GpuPipeline:
-    """Call it with an iterator of items; photos that it can do come out `Ready`, all others as they came, in order.
+    """Call it with an iterator of jobs; photos that it can do come out with their perturbations blended in, or with
+    their outcome, and all others as they came, in order.
 
     Args:
         stages: of this run.
@@ -78,64 +70,63 @@ class GpuPipeline:
         self._attack, self._backend = attack, attack.backend
         self._search = search(stages.detector, dali.device)
 
-    def __call__(self, items: Iterable[Any]) -> Iterator[Any]:
-        for group, there, seconds in decoded(items, self._dali, pixels=PIXELS, take=fits):
+    def __call__(self, jobs: Iterable[PhotoJob]) -> Iterator[PhotoJob]:
+        for group, pictures, seconds in decoded(jobs, self._dali, pixels=PIXELS, take=fits):
             start = time.perf_counter() - seconds
-            made = self._together([(group.items[place], on_device(pixels)) for place, pixels in there.items()])
-            done, seconds = dict(zip(there, made, strict=True)), time.perf_counter() - start
-            if done:
-                self._meter.add("perturb", seconds, len(done))
-            for place, item in enumerate(group.items):
-                if place in done:
-                    item.entry.clock.seconds += seconds / len(done)
-                yield done.get(place, item)
+            self._together([(group.jobs[index], on_device(picture)) for index, picture in pictures.items()])
+            seconds = time.perf_counter() - start
+            if pictures:
+                self._meter.add("perturb", seconds, len(pictures))
+            for index, job in enumerate(group.jobs):
+                if index in pictures:
+                    job.entry.clock.seconds += seconds / len(pictures)
+                yield job
 
-    def _together(self, photos: Sequence[tuple[Loaded, Tensor]]) -> list[Any]:
+    def _together(self, photos: Sequence[DevicePhoto]) -> None:
         try:
-            return self._done(photos)
+            self._work_on(photos)
         except Exception:  # one of them may be to blame: each on its own
-            return [self._alone(photo) for photo in photos]
+            for job, pixels in photos:
+                if job.outcome is None:
+                    self._alone(job, pixels)
 
-    def _alone(self, photo: tuple[Loaded, Tensor]) -> Any:
+    def _alone(self, job: PhotoJob, pixels: Tensor) -> None:
         try:
-            return self._done([photo])[0]
+            self._work_on([(job, pixels)])
         except Exception as error:
-            return Failed(photo[0].entry, "perturb", error)
+            job.settle(Failed(job.entry, "perturb", error))
 
-    def _done(self, photos: Sequence[tuple[Loaded, Tensor]]) -> list[Any]:
-        """What becomes of each: `Ready`, or what `Stages.faceless` says."""
-        turned = [upright(pixels, orientation(loaded.decoder.metadata)) for loaded, pixels in photos]
-        done: list[Any] = [None] * len(photos)
-        seen: dict[int, DevicePhoto] = {}
-        for place, ((loaded, _), pixels, found) in enumerate(zip(photos, turned, self._search(turned), strict=True)):
-            if not found and self._stages.config.no_face != "whole":
-                done[place] = self._stages.faceless(self._faceless(loaded, pixels))
+    def _work_on(self, photos: Sequence[DevicePhoto]) -> None:
+        """Bring photos up to the stage ``encode``, or do what `Stages.faceless` says; after a fault, again."""
+        turned = [upright(pixels, orientation(require(job.decoder).metadata)) for job, pixels in photos]
+        protected: list[DevicePhoto] = []
+        for (job, _), pixels, faces in zip(photos, turned, self._search(turned), strict=True):
+            if not faces and self._stages.config.no_face != "whole":
+                self._faceless(job, pixels)
             else:
-                faces = tuple(found) or (whole(*pixels.shape[:2]),)
-                seen[place] = DevicePhoto(loaded, pixels, faces, squares(faces))
-        for place, ready in zip(seen, self._encoded(list(seen.values())), strict=True):
-            done[place] = ready
-        return done
+                job.faces = tuple(faces) or (whole(*pixels.shape[:2]),)
+                job.squares = squares(job.faces)
+                protected.append((job, pixels))
+        if protected:
+            self._encode(protected)
 
-    def _encoded(self, photos: Sequence[DevicePhoto]) -> list[Ready]:
+    def _encode(self, photos: Sequence[DevicePhoto]) -> None:
         import torch
 
-        if not photos:
-            return []
         size = self._stages.crop_size
-        crops = [to_network(cut(photo.pixels, where), size) for photo in photos for where in photo.where]
-        deltas = self._perturbed(torch.stack(crops)).split([len(photo.where) for photo in photos])
+        crops = [to_network(cut(pixels, square), size) for job, pixels in photos for square in job.squares]
+        deltas = self._perturbed(torch.stack(crops)).split([len(job.squares) for job, _ in photos])
+        grey = [require(job.decoder).encoding.mode == "L" for job, _ in photos]
         blended = [
-            blend(photo.pixels, photo.where, delta, self._stages.budget, grey=photo.loaded.decoder.encoding.mode == "L")
-            for photo, delta in zip(photos, deltas, strict=True)
+            blend(pixels, job.squares, delta, self._stages.budget, grey=is_grey)
+            for (job, pixels), delta, is_grey in zip(photos, deltas, grey, strict=True)
         ]
         # This waits until all of it is done, so that DALI may have the memory of its pictures back.
         largest = torch.stack([linf for _, linf in blended]).tolist()
-        streams = self._streams(photos, [pixels for pixels, _ in blended])
-        return [
-            Ready(photo.loaded, self._photo(photo.loaded, pixels, stream is None), photo.faces, linf, stream)
-            for photo, (pixels, _), linf, stream in zip(photos, blended, largest, streams, strict=True)
-        ]
+        jobs = [job for job, _ in photos]
+        streams = self._streams(jobs, [pixels for pixels, _ in blended])
+        for job, (pixels, _), linf, stream in zip(jobs, blended, largest, streams, strict=True):
+            job.photo, job.linf, job.encoded = self._photo(job, pixels, stream is None), linf, stream
 
     def _perturbed(self, crops: Tensor) -> Tensor:
         """Perturbations [B, 3, S, S] within the budget; the generator sees whole batches only, filled up."""
@@ -146,31 +137,33 @@ class GpuPipeline:
         made = torch.cat([self._backend.resident(part) for part in filled.split(size)])
         return (made[: len(crops)] * float(self._attack.scale)).clamp(-eps, eps)
 
-    def _streams(self, photos: Sequence[DevicePhoto], pixels: Sequence[Tensor]) -> list[bytes | None]:
+    def _streams(self, jobs: Sequence[PhotoJob], pixels: Sequence[Tensor]) -> list[bytes | None]:
         config = self._stages.config
         if target_format("JPEG", config.format) != "JPEG":
-            return [None] * len(photos)
-        settings = (jpeg_settings(photo.loaded.decoder.encoding, config.quality) for photo in photos)
+            return [None] * len(jobs)
+        settings = (jpeg_settings(require(job.decoder).encoding, config.quality) for job in jobs)
         return self._codec([Job(each, how) for each, how in zip(pixels, settings, strict=True)])
 
-    def _faceless(self, loaded: Loaded, pixels: Tensor) -> Seen:
+    def _faceless(self, job: PhotoJob, pixels: Tensor) -> None:
         """With pixels only where another format asks for them: else its own bytes are copied."""
         fetched = target_format("JPEG", self._stages.config.format) != "JPEG"
-        return Seen(loaded, self._photo(loaded, pixels, fetched), (), (), _NO_CROPS)
+        job.photo = self._photo(job, pixels, fetched)
+        self._stages.faceless(job)
 
-    def _photo(self, loaded: Loaded, pixels: Tensor, fetched: bool) -> Photo:
-        metadata = cleaned(loaded.decoder.metadata, strip_gps=self._stages.config.strip_gps)
+    def _photo(self, job: PhotoJob, pixels: Tensor, fetched: bool) -> Photo:
+        decoder = require(job.decoder)
+        metadata = cleaned(decoder.metadata, strip_gps=self._stages.config.strip_gps)
         here: UInt8 = pixels.cpu().numpy() if fetched else _NO_PIXELS
-        return Photo(Path(loaded.entry.name), here, loaded.decoder.encoding, metadata)
+        return Photo(Path(job.entry.name), here, decoder.encoding, metadata)
 
 
-def fits(item: Any) -> bool:
+def fits(job: PhotoJob) -> bool:
     """Whether this is a photo for the card; larger ones go to the CPU, in the same run."""
-    if not is_for_dali(item):
+    if not is_for_dali(job):
         return False
-    loaded: Loaded = item
-    longer = max(loaded.decoder.width, loaded.decoder.height)
-    return loaded.pixels <= PIXELS and longer * longer <= _SQUARE
+    decoder = require(job.decoder)
+    longer = max(decoder.width, decoder.height)
+    return job.pixels <= PIXELS and longer * longer <= _SQUARE
 
 
 def searched_on(detector: Detector, device: str) -> tuple[str, str | None]:
@@ -201,9 +194,9 @@ def search(detector: Detector, device: str) -> Search:
     return lambda pictures: [one(each) for each in pictures]
 
 
-def on_device(pixels: Any) -> Tensor:
+def on_device(picture: Picture) -> Tensor:
     """What DALI hands out, as a tensor in the same memory."""
     import torch
     from torch.utils.dlpack import from_dlpack
 
-    return torch.from_numpy(pixels) if isinstance(pixels, np.ndarray) else from_dlpack(pixels)
+    return torch.from_numpy(picture) if isinstance(picture, np.ndarray) else from_dlpack(picture)

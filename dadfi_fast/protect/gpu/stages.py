@@ -6,8 +6,7 @@ GPU. What neither takes goes on to the stages as it came, and comes out in its p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
 
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.attacks.generator import GeneratorAttack
@@ -15,32 +14,31 @@ from dadfi_fast.backends.base import Backend
 from dadfi_fast.backends.on_device import OnDevice
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.job import PhotoJob
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.stages import Stages
 
 
-def apply_gpu_stages(
-    items: Iterable[Any], stages: Stages, attack: Attack, meter: Meter
-) -> Iterable[Any] | Iterator[Any]:
-    """``items`` (files that are read, and outcomes), in order, as far as they can be brought many at a time.
+def apply_gpu_stages(jobs: Iterable[PhotoJob], stages: Stages, attack: Attack, meter: Meter) -> Iterable[PhotoJob]:
+    """``jobs`` (files that are read, and outcomes), in order, as far as they can be brought many at a time.
 
     Raises:
         BackendMissing: the decoder that the config names cannot run here.
     """
     config = stages.config
     if config.decoder == "cpu":
-        return items
+        return jobs
     from dadfi_fast.protect.gpu.dali import Dali
     from dadfi_fast.protect.gpu.dali_stage import DaliStage
 
     dali = Dali(device=config.device, threads=config.threads)
     if not (isinstance(attack, GeneratorAttack) and stays_on_card(type(attack.backend), config.device)):
-        return DaliStage(dali, meter)(items)
+        return DaliStage(dali, meter)(jobs)
     from dadfi_fast.protect.gpu.nvimgcodec import NvImageCodec
     from dadfi_fast.protect.gpu.pipeline import GpuPipeline
 
     codec = NvImageCodec(device=config.device, threads=config.threads)
-    return GpuPipeline(stages, attack, dali, codec, meter)(items)
+    return GpuPipeline(stages, attack, dali, codec, meter)(jobs)
 
 
 def stays_on_card(backend: type[Backend], device: str) -> bool:

@@ -15,19 +15,20 @@ from dadfi_fast.images.decode import open_picture
 from dadfi_fast.images.jpeg import with_metadata
 from dadfi_fast.protect.gpu.dali import Dali, Decoded
 from dadfi_fast.protect.gpu.dali_stage import DaliStage, groups
+from dadfi_fast.protect.job import PhotoJob
 from dadfi_fast.protect.manifest import NAME
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.results import Entry, Failed
-from dadfi_fast.protect.stages import Loaded
 from dadfi_fast.types import Metadata, UInt8
 
 Make = Callable[..., bytes]
 needs_dali = pytest.mark.extras("dali")
 
 
-def loaded(data: bytes, name: str = "x") -> Loaded:
+def loaded(data: bytes, name: str = "x") -> PhotoJob:
     """A file as the feed finds it."""
-    return Loaded(Entry(Path(name), name, name, len(data), 0), data, "", open_picture(data, max_pixels=10**8))
+    entry = Entry(Path(name), name, name, len(data), 0)
+    return PhotoJob(entry, data=data, decoder=open_picture(data, max_pixels=10**8))
 
 
 @pytest.mark.parametrize(
@@ -45,8 +46,8 @@ def loaded(data: bytes, name: str = "x") -> Loaded:
 def test_groups(encoded: Make, items: str, batch: int, pixels: int, expected: Sequence[str]) -> None:
     made = {"j": loaded(encoded()), "p": loaded(encoded("PNG"))}
     found = list(groups([made[kind] for kind in items], batch=batch, pixels=pixels))
-    assert ["".join("j" if item is made["j"] else "p" for item in group.items) for group in found] == expected
-    assert all([group.items[n] is made["j"] for n in group.photos] == [True] * len(group.photos) for group in found)
+    assert ["".join("j" if item is made["j"] else "p" for item in group.jobs) for group in found] == expected
+    assert all([group.jobs[n] is made["j"] for n in group.photos] == [True] * len(group.photos) for group in found)
 
 
 class Fake(Dali):
@@ -66,7 +67,7 @@ class Fake(Dali):
 
 def test_reads_ahead_by_two_batches_and_keeps_the_order(encoded: Make) -> None:
     dali, drawn = Fake(), []
-    failed = Failed(loaded(encoded()).entry, "read", OSError())
+    failed = PhotoJob.of(Failed(loaded(encoded()).entry, "read", OSError()))
 
     def items() -> Any:
         for number in range(30):
@@ -79,9 +80,7 @@ def test_reads_ahead_by_two_batches_and_keeps_the_order(encoded: Make) -> None:
     rest = [first, *out]
     assert [item.entry.name for item in rest if item is not failed] == [str(n) for n in range(30) if n != 5]
     assert rest[5] is failed and dali.most == 2
-    values = [
-        item.decoder.decode().pixels[0, 0, 0] for item in rest if isinstance(getattr(item, "decoder", 0), Decoded)
-    ]
+    values = [job.decoder.decode().pixels[0, 0, 0] for job in rest if isinstance(job.decoder, Decoded)]
     assert values == list(range(22))
 
 
@@ -126,12 +125,13 @@ def test_damaged_bits_never_end_the_run(encoded: Make) -> None:
             items.append(loaded(bad.tobytes(), str(len(items))))
         except PhotoError:  # its header says so already
             continue
+    decoders = [item.decoder for item in items]
     found = list(DaliStage(Dali(threads=1, batch=4), Meter(compute=1, disk=1))(items))
-    assert [item.entry for item in found] == [item.entry for item in items]
-    for before, after in zip(items, found, strict=True):
+    assert found == items
+    for before, after in zip(decoders, found, strict=True):
         if isinstance(after.decoder, Decoded):
             try:
-                expected = before.decoder.decode().pixels
+                expected = before.decode().pixels
             except PhotoError:  # simplejpeg makes an error of what is a warning
                 continue
             assert np.array_equal(after.decoder.decode().pixels, expected)
@@ -140,8 +140,9 @@ def test_damaged_bits_never_end_the_run(encoded: Make) -> None:
 
 def test_a_picture_of_another_size_than_its_header_says_is_not_taken(encoded: Make) -> None:
     items = [loaded(encoded()), loaded(encoded(size=(64, 48)))]
+    left = items[1].decoder
     found = list(DaliStage(Fake(), Meter(compute=1, disk=1))(items))
-    assert isinstance(found[0].decoder, Decoded) and found[1] is items[1]
+    assert isinstance(found[0].decoder, Decoded) and found[1].decoder is left
 
 
 @needs_dali

@@ -168,6 +168,36 @@ def test_one_photo_that_fails_costs_itself_alone(
 
 
 @needs_codecs
+@pytest.mark.parametrize(("no_face", "alone"), [("copy", "copied"), ("skip", "skipped")])
+def test_a_photo_without_a_face_beside_one_that_fails(
+    photos: Any, run: Any, encoded: Make, resident: Any, monkeypatch: pytest.MonkeyPatch, no_face: str, alone: str
+) -> None:
+    from dadfi_fast.protect.gpu import pipeline as module
+
+    class Wide(Whole):
+        """Finds a face in wide photos alone."""
+
+        def search(self, height: int, width: int, small: Any) -> list[Face]:
+            return [Face(0, 0, width, height, 0.9)] if width > height else []
+
+    photos({f"{n}.jpg": encoded(size=(60 + n, 64)) for n in range(8)})
+    tried: list[int] = []
+
+    def fragile(pixels: Any, where: Square) -> Any:
+        tried.append(pixels.shape[0])
+        if pixels.shape[0] == 62:
+            raise RuntimeError("out of memory, say")
+        return cut(pixels, where)
+
+    cut = module.cut
+    monkeypatch.setattr(module, "cut", fragile)
+    _, rows = run(attack=resident, detector=Wide(), decoder="dali", no_face=no_face)
+    assert [row["status"] for row in rows.values()] == ["written", "written", "failed", "written"] + [alone] * 4
+    assert [len(row["faces"]) for row in rows.values()] == [1, 1, 0, 1, 0, 0, 0, 0]
+    assert tried == [60, 61, 62, 60, 61, 62, 63]  # together, then each on its own
+
+
+@needs_codecs
 def test_dali_s_own_tensors_are_taken_without_a_copy(smooth: Smooth) -> None:
     """As they come from a GPU; here they lie on the CPU."""
     from nvidia.dali.tensors import TensorCPU
@@ -184,15 +214,15 @@ def test_dali_s_own_tensors_are_taken_without_a_copy(smooth: Smooth) -> None:
 )
 def test_the_card_gets_no_larger_photo_than_it_has_room_for(encoded: Make, width: int, height: int, goes: bool) -> None:
     from dadfi_fast.protect.gpu.pipeline import fits
+    from dadfi_fast.protect.job import PhotoJob
     from dadfi_fast.protect.results import Entry
-    from dadfi_fast.protect.stages import Loaded
 
     data = encoded()
     at = data.index(b"\xff\xc0") + 5
     data = data[:at] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + data[at + 4 :]
     entry = Entry(Path("x"), "x", "x", len(data), 0)
-    assert fits(Loaded(entry, data, "", open_picture(data, max_pixels=10**9))) is goes
-    assert not fits(entry)
+    assert fits(PhotoJob(entry, data=data, decoder=open_picture(data, max_pixels=10**9))) is goes
+    assert not fits(PhotoJob(entry))
 
 
 def yunet(monkeypatch: pytest.MonkeyPatch, *, why: str | None) -> Detector:
