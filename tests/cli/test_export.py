@@ -86,7 +86,7 @@ def test_a_difference_that_is_too_large_fails(
 def test_the_faces_of_photos(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Path] = []
 
-    def crops(folder: Path) -> object:
+    def crops(folder: Path, *, size: int) -> object:
         asked.append(folder)
         return parity.pictures(1)
 

@@ -119,4 +119,4 @@ def test_what_is_wrong_with_a_queue(script: ModuleType, queue: Path, old: str, n
 
 def test_the_queue_that_comes_with_the_project(script: ModuleType) -> None:
     names = [training.name for training in script.read_queue(SCRIPT.with_name("queue.toml")).trainings]
-    assert names[:2] == ["stgan-128", "stargan-128"]
+    assert names[:2] == ["stargan-128", "stgan-128"]
