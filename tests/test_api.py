@@ -53,7 +53,7 @@ def test_the_example_in_the_readme(root: Path, folder: Path) -> None:
     names: dict[str, Any] = {"array": portrait(folder)}
     exec(block, names)
     assert names["protected"].shape == names["array"].shape and names["summary"].written == 1
-    assert "stargan-64" in names["result"].models
+    assert "stargan-128" in names["result"].models
 
 
 @pytest.mark.parametrize("strength", [0.01, 0.05, 0.1])

@@ -36,7 +36,7 @@ class TrainConfig:
     preset: str = "s"
     lim: float = 0.05
     bound: str = "tanh"  # tanh, clamp, hinge-only
-    models: tuple[str, ...] = ("stargan-64",)
+    models: tuple[str, ...] = ("stargan-128",)
     joint: bool = False  # every model at each step, their terms summed (Eq. 7, 14); else one of them, drawn
 
     # Pictures.

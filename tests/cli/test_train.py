@@ -63,7 +63,7 @@ def models(tmp_path: Path) -> Path:
             parameter.add_(0.1 * torch.randn_like(parameter))
     folder = tmp_path / "models"
     what = {"family": "stargan", "image_size": 16, "edit_size": 5, "facts": {"labels": list(ATTRIBUTES), "seed": 0}}
-    release_deepfake(generator, folder, name="stargan-64", text="Tiny.", **what)
+    release_deepfake(generator, folder, name="stargan-128", text="Tiny.", **what)
     return folder
 
 
@@ -88,7 +88,7 @@ def test_train_writes_a_generator_that_a_backend_runs(
     facts = read_card(out / "generator-s.md").extra
     assert facts["steps"] == 2 and facts["seed"] == 0
     assert [d["archive"] for d in facts["data"]] == ["faces.tar"]
-    assert facts["targets"][0]["sha256"] == read_card(models / "stargan-64.md").sha256
+    assert facts["targets"][0]["sha256"] == read_card(models / "stargan-128.md").sha256
     assert "/" not in facts["command"]  # no folder of this machine
 
 
@@ -210,7 +210,7 @@ def test_models_train_starts_from_a_model(command: Command, data: list[str], mod
     assert command("models", "train", "stargan", *again).exit_code == 0
     before, after = (read_weights(folder / "stargan-32.onnx") for folder in (first, second))
     assert all(torch.equal(after[name], value) for name, value in before.items())
-    refused = command("models", "train", "stargan", *arguments, "--from", models / "stargan-64.md", "--out", models)
+    refused = command("models", "train", "stargan", *arguments, "--from", models / "stargan-128.md", "--out", models)
     assert refused.exit_code != 0 and "cannot start from these weights" in refused.stderr
 
 
