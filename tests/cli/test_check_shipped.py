@@ -17,11 +17,11 @@ def test_protection_does_more_than_noise(command: Command, root: Path, tmp_path:
     photo = sorted((root / "examples" / "photos").glob("*.jpg"))[0]
     result = command("protect", photo, "--out", tmp_path, "--backend", "openvino", "--check", 0)
     assert result.exit_code == 0, result.output
-    also = ("--also", "noise:0.05,jpeg:30", "--models", "stargan-64", "--visibility", 0)
+    also = ("--also", "noise:0.05,jpeg:30", "--models", "stargan-128", "--visibility", 0)
     result = command("check", tmp_path / photo.name, "--original", photo, *also, "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
-    noise = found["conditions"]["noise:0.05"]["models"]["stargan-64"]
-    protected = found["models"]["stargan-64"]
+    noise = found["conditions"]["noise:0.05"]["models"]["stargan-128"]
+    protected = found["models"]["stargan-128"]
     assert protected["d_mask_p50"] > 10 * noise["d_mask_p50"]
     assert protected["sr_mask"] > noise["sr_mask"]

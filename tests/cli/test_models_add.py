@@ -162,7 +162,7 @@ BAD = [
     ("x", stargan2_file, ["--reference", "text.png"], 2, "--reference text.png: not a supported image file"),
     ("x", stargan2_file, ["--reference", "picture.png"], 2, "once for each domain, in this order: female, male"),
     ("stargan-128", stargan_file, ["--image-size", "64", "--force"], 2, "is the name of a bundled model"),
-    ("StarGAN-64", stargan_file, ["--image-size", "64"], 2, "is the name of a bundled model"),
+    ("StarGAN-128", stargan_file, ["--image-size", "64"], 2, "is the name of a bundled model"),
     ("../x", stargan_file, ["--image-size", "64"], 2, "'../x' is not a valid model name"),
     (".x", stargan_file, ["--image-size", "64"], 2, "is not a valid model name"),
 ]
