@@ -157,7 +157,7 @@ def _note(row: Row) -> str:
     multiple=True,
     default=[8],
     show_default=True,
-    help="Number of 256 px crops in a call; repeatable.",
+    help="Number of crops in a call; repeatable.",
 )
 @click.option(
     "--dtype",
