@@ -50,8 +50,8 @@ TEXT: Final = """\
 - FID: Frechet distance between the fakes of the originals and those of the written files, n in each set, pooled over
   the edits.
 - All attacks have the same bound and work on the same faces (256 px; a generator in its own size). Those that ask
-  deepfake models are given the models of the table, all their edits, and the attributes that the classifier sees; what is made beforehand (cmua,
-  moma, generators) never saw these pictures.
+  deepfake models are given the models of the table, all their edits, and the attributes that the classifier sees; what
+  is made beforehand (cmua, moma, generators) never saw these pictures.
 - The perturbation of the crop is resized with the face, and the adversary's crop is another one: white-box attacks,
   too, are judged after that, as in use, and not on the very pixels that they were fitted to.
 - better than cmua: more fakes of this model broken after JPEG 75, and a lower FLIP.
