@@ -350,6 +350,34 @@ def test_json_alone_is_on_stdout(arguments: list[str], folder: Path) -> None:
     assert found["bottleneck"] in STAGES and found["stages"]["encode"]["photos_per_second"] > 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes all bytes in names")
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"\x1b]0;title\x07\x1b[2J.jpg", r"\x1b]0;title\x07\x1b[2J.jpg"),
+        (b"\xff\xfe.jpg", r"\xff\xfe.jpg"),
+        (b"a\ndadfi-fast: error: fake.jpg", r"a\ndadfi-fast: error: fake.jpg"),
+    ],
+)
+@pytest.mark.parametrize("more", ["-v", "--dry-run", "--json", "--json --dry-run", "{}/missing", "--config={}"])
+def test_names_reach_no_terminal_as_they_are(
+    more: str, name: bytes, shown: str, arguments: list[str], folder: Path
+) -> None:
+    photo = f"{folder}/{os.fsdecode(name)}"
+    Path(photo).write_bytes(b"damaged")
+    done = subprocess.run(
+        [*arguments, *(part.format(photo) for part in more.split())], capture_output=True, timeout=120
+    )
+    said = (done.stdout + done.stderr).decode("utf-8")  # or it raises
+    assert not set(said) & set(map(chr, {*range(32), *range(0x7F, 0xA0)} - {10}))
+    assert "\ndadfi-fast: error: fake" not in said and "Traceback" not in said
+    if "--json" in more:
+        found = json.loads(done.stdout)
+        assert os.fsdecode(name) in [row["source"] for row in found.get("plan", found.get("failures"))]
+    else:
+        assert shown in said or "\ufffd\ufffd.jpg" in said  # click has a way of its own
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize(("columns", "no_color"), [(80, ""), (200, "1")])
 def test_on_a_terminal(arguments: list[str], columns: int, no_color: str) -> None:
