@@ -112,7 +112,7 @@ class Run:
         traced = trace_to(meter, profile, device=self.config.device)
         with traced, self._shown(total, meter) as tick:
             only = {"only": watched[0].is_ready} if watched else {}
-            return self.protector.run(self.config, tick=tick, meter=meter, **only)
+            return self.protector.run(self.config, tick=tick, meter=meter, say=self.say, **only)
 
     def _by(self, crew: WorkerPool, samples: int, watched: tuple[Watcher, int] | None) -> Summary:
         """Let others do it."""

@@ -34,6 +34,7 @@ from dadfi_fast.protect.job import PhotoJob, Step, require
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.output_metadata import OutputMetadata, notes, output_metadata
 from dadfi_fast.protect.results import NO_PICTURE, Copied, Entry, Failed, Skipped, Written
+from dadfi_fast.protect.under_way import UnderWay
 from dadfi_fast.protect.verify import is_drawn, measure
 from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.storage.object_store import OutStore
@@ -91,10 +92,18 @@ def chain(*stages: Stage) -> Stage:
 
 
 class Stages:
-    """The stages of one run."""
+    """The stages of one run; ``under_way`` notes on what they work."""
 
-    def __init__(self, config: ProtectConfig, detector: Detector, attack: Attack, out: OutFolder | OutStore) -> None:
+    def __init__(
+        self,
+        config: ProtectConfig,
+        detector: Detector,
+        attack: Attack,
+        out: OutFolder | OutStore,
+        under_way: UnderWay | None = None,
+    ) -> None:
         self.config, self.detector, self.out = config, detector, out
+        self.under_way = under_way or UnderWay(None)
         self.budget, self.crop_size = attack.budget, attack.crop_size
 
     def read(self, job: PhotoJob) -> None:

@@ -255,7 +255,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_written(
     import errno
 
     photos({f"{n:02}.jpg": None for n in range(20)})
-    write, room = os.write, [12_000]
+    write, room = os.write, [24_000]
 
     def limited(descriptor: int, data: bytes) -> int:
         if room[0] <= 0:
