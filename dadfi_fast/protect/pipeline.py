@@ -48,6 +48,7 @@ def protect(
     tick: Callable[[Outcome], object] = lambda _: None,
     meter: Meter | None = None,
     only: Callable[[Entry | Failed], bool] = lambda _: True,
+    renew: bool = False,
     say: Callable[[str], object] = lambda _: None,
 ) -> Summary:
     """Protect every photo in the sources of ``config``.
@@ -63,6 +64,7 @@ def protect(
         tick: called with every outcome, in the order of the inputs.
         meter: adds up what the stages take, for whoever looks on; see `meter_for`.
         only: inputs for which this is False are passed over without a word.
+        renew: results of ours are replaced where their inputs have changed, also with ``--on-exists skip``.
         say: told, before the first photo, at which photos the last run died.
 
     Raises:
@@ -86,7 +88,7 @@ def protect(
         stack.callback(under_way.close)
         if under_way.note is not None:
             say(under_way.note)
-        left = under_way.judge(remaining(until_stopped(entries, stop), manifest, config))
+        left = under_way.judge(remaining(until_stopped(entries, stop), manifest, config, renew=renew))
         stages = Stages(config, detector, attack, out, under_way)
         done = stack.enter_context(closing(_apart(left, stages, attack, journal=manifest, meter=meter)))
         for outcome in done:

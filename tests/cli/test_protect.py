@@ -444,13 +444,17 @@ class TestWatch:
             (folder / "bad.jpg").write_bytes(b"no picture")
             Image.fromarray(smooth(50, 60)).save(folder / "new.png")
             wait_for(out / "new.png")
+            before = (out / "new.png").read_bytes()
+            Image.fromarray(smooth(60, 50)).save(folder / "new.tmp", "PNG")
+            (folder / "new.tmp").replace(folder / "new.png")
+            wait_for(out / "new.png", other_than=before)
             time.sleep(0.3)
             running.send_signal(number)
             stdout, stderr = running.communicate(timeout=60)
         finally:
             running.kill()
         found = json.loads(stdout)
-        assert (found["written"], found["skipped"], found["failed"], found["interrupted"]) == (3, 1, 1, False)
+        assert (found["written"], found["skipped"], found["failed"], found["interrupted"]) == (4, 1, 1, False)
         assert running.returncode == 1  # for the one that is no picture; once, though it was looked at many times
         assert stderr.count("bad.jpg: read: ") == 1 and "press Ctrl-C to stop" in stderr
         rows = [json.loads(line)["source"] for line in (out / "dadfi-manifest.jsonl").read_text().splitlines()]
@@ -458,10 +462,10 @@ class TestWatch:
         assert not list(out.rglob("*.partial"))
 
 
-def wait_for(path: Path) -> None:
-    """Until the file is there."""
+def wait_for(path: Path, *, other_than: bytes = b"") -> None:
+    """Until the file is there, and is another one than this."""
     for _ in range(600):
-        if path.exists():
+        if path.exists() and path.read_bytes() != other_than:
             return
         time.sleep(0.1)
     raise AssertionError(f"{path} never came")
