@@ -71,7 +71,7 @@ class UnderWay:
             self._open(self._out)
 
     def _open(self, out: Path) -> None:
-        self._deaths, died = _read_deaths(out / DEATHS), _read_slots(out / NAME)
+        self._deaths, died = _read_deaths(out / DEATHS), noted(out / NAME)
         for name, stage, stat in died:
             before = self._deaths.get(name)
             n = before.n if before is not None and before.stat == stat else 0
@@ -199,7 +199,8 @@ def _read(path: Path) -> bytes:
     return b""
 
 
-def _read_slots(path: Path) -> list[tuple[str, str, tuple[int, int]]]:
+def noted(path: Path) -> list[tuple[str, str, tuple[int, int]]]:
+    """The photos in a file of notes, which need not be there: name, stage, and size and mtime of each."""
     data = _read(path)
     found = []
     for start in range(0, len(data), _SLOT):
