@@ -20,13 +20,13 @@ from dadfi_fast.protect.discover import Originals, discover
 from dadfi_fast.protect.distributed.manifest_shards import open_manifest
 from dadfi_fast.protect.gpu.stages import apply_gpu_stages
 from dadfi_fast.protect.interrupt import interruptible, until_stopped
-from dadfi_fast.protect.job import PhotoJob, Step
+from dadfi_fast.protect.job import PhotoJob, Step, require
 from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.prefetch import Pools, pools, prefetch
 from dadfi_fast.protect.results import Entry, Failed, Input, Outcome
 from dadfi_fast.protect.resume import remaining
-from dadfi_fast.protect.stages import MEMORY_A_PIXEL, Stage, Stages, chain, stage
+from dadfi_fast.protect.stages import MEMORY_A_PIXEL, Stage, Stages, chain, pixels_in_memory, stage
 from dadfi_fast.protect.summary import Summary
 from dadfi_fast.protect.under_way import UnderWay
 from dadfi_fast.storage.object_store import open_out
@@ -159,11 +159,11 @@ def _staged(
     jobs = prefetch(jobs, read, pool=disk, ahead=2 * workers, weight=_size, heaviest=BYTES_AHEAD)
     jobs = apply_gpu_stages(jobs, stages, attack, meter)
     jobs = prefetch(
-        jobs, see, pool=compute, ahead=batch + 2 * workers, weight=_pixels_before("decode"), heaviest=heaviest
+        jobs, see, pool=compute, ahead=batch + 2 * workers, weight=_pixels_before("decode", config), heaviest=heaviest
     )
     jobs = perturb(jobs, attack, batch=batch, heaviest=heaviest, pool=threads.generator, meter=meter)
     jobs = prefetch(
-        jobs, encode, pool=compute, ahead=batch + workers, weight=_pixels_before("encode"), heaviest=heaviest
+        jobs, encode, pool=compute, ahead=batch + workers, weight=_pixels_before("encode", config), heaviest=heaviest
     )
     return prefetch(jobs, write, pool=disk, ahead=DISK_THREADS)
 
@@ -172,9 +172,16 @@ def _size(job: PhotoJob) -> int:
     return job.entry.size if job.next == "read" else 0
 
 
-def _pixels_before(step: Step) -> Callable[[PhotoJob], int]:
+def _pixels_before(step: Step, config: ProtectConfig) -> Callable[[PhotoJob], int]:
     """The pixels of a photo that ``step`` is to work on; all else weighs nothing."""
-    return lambda job: job.pixels if job.next == step else 0
+
+    def weight(job: PhotoJob) -> int:
+        if job.next != step:
+            return 0
+        decoder = require(job.decoder)
+        return pixels_in_memory(decoder.width, decoder.height, config)
+
+    return weight
 
 
 @contextmanager
