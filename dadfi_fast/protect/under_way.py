@@ -57,9 +57,10 @@ class UnderWay:
     Args:
         out: the output folder; None: nothing is noted.
         again: photos at which runs have died are tried once more, however many did.
+        read_only: only look; nothing is noted.
     """
 
-    def __init__(self, out: AnyPath | None, *, again: bool = False) -> None:
+    def __init__(self, out: AnyPath | None, *, again: bool = False, read_only: bool = False) -> None:
         self._out, self._again = out if isinstance(out, Path) else None, again
         self._deaths: dict[str, Deaths] = {}
         self._descriptor: int | None = None
@@ -68,15 +69,17 @@ class UnderWay:
         #: Photos that were under way when the last run died.
         self.died_at: tuple[str, ...] = ()
         if self._out is not None:
-            self._open(self._out)
+            self._open(self._out, read_only=read_only)
 
-    def _open(self, out: Path) -> None:
+    def _open(self, out: Path, *, read_only: bool) -> None:
         self._deaths, died = _read_deaths(out / DEATHS), noted(out / NAME)
         for name, stage, stat in died:
             before = self._deaths.get(name)
             n = before.n if before is not None and before.stat == stat else 0
             self._deaths[name] = Deaths(n + 1, stage, stat)
         self.died_at = tuple(sorted({name for name, _, _ in died}))
+        if read_only:
+            return
         with suppress(OSError):
             if died:
                 self._save()

@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 
 from dadfi_fast.errors import DiskError
+from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.dry_run import dry_run
 from dadfi_fast.protect.job import PhotoJob
+from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.results import Done, Entry
 from dadfi_fast.protect.under_way import DEATHS, MOST, NAME, UnderWay
 from dadfi_fast.types import Face, UInt8
@@ -111,6 +114,23 @@ def test_again_tries_it(photos: Callable[..., Path], run: Run, tmp_path: Path) -
     assert rows["a.jpg"]["status"] == "written" and not (tmp_path / "out" / DEATHS).exists()
     _, rows = run()
     assert rows["a.jpg"]["status"] == "written"
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_dry_run_says_so_and_notes_nothing(again: bool, photos: Callable[..., Path], tmp_path: Path) -> None:
+    stat = (photos({"a.jpg": None, "b.jpg": None}) / "a.jpg").stat()
+    out = tmp_path / "out"
+    out.mkdir()
+    deaths = {"a.jpg": {"n": MOST - 1, "stage": "decode", "stat": [stat.st_size, stat.st_mtime_ns]}}
+    (out / DEATHS).write_text(json.dumps(deaths))
+    (out / NAME).write_text(json.dumps(["a.jpg", "crop", stat.st_size, stat.st_mtime_ns]) + "\n")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    config = ProtectConfig(sources=(str(tmp_path / "in"),), out=out, again=again)
+    plan = {row["source"]: row for row in dry_run(config, Facts(config.fingerprint, "toy", "toy"))}
+    assert plan["b.jpg"]["action"] == "protect"
+    assert plan["a.jpg"]["action"] == ("protect" if again else "fail")
+    assert again or "3 runs were killed" in str(plan["a.jpg"]["reason"])
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 def entry(name: str, size: int = 1) -> Entry:
