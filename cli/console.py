@@ -1,12 +1,14 @@
 """What the program says: results go to stdout; progress, messages and errors go to stderr.
 
-Colours are used on a terminal only, and never where the environment has ``NO_COLOR`` (https://no-color.org).
+Colours are used on a terminal only, and never where the environment has ``NO_COLOR`` (https://no-color.org). Names of
+files reach no terminal as they are: `visible` escapes what could move the cursor, change colours or fake a line.
 """
 
 from __future__ import annotations
 
 import json as _json
 import os
+import re
 import sys
 import threading
 import time
@@ -29,26 +31,38 @@ EVERY: Final = 5.0
 WINDOW: Final = 30.0
 #: The widest bar, in cells.
 BAR: Final = 40
+#: Control characters, line and paragraph separators, what turns the direction of writing, and halves of characters:
+#: bytes of a name that are no UTF-8 come as such.
+_UNSEEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """``text`` in one line that can be shown on any terminal: control characters and the like become escapes."""
+    return _UNSEEN.sub(_escape, text)
 
 
 def result(text: str) -> None:
-    """Print a result: a line on stdout."""
-    click.echo(text, color=_color())
+    """Print a result on stdout: a line, or several; of control characters only line ends and tabs stay."""
+    _echo(_UNSEEN.sub(lambda match: match[0] if match[0] in "\n\t" else _escape(match), text))
 
 
 def json(value: object) -> None:
-    """Print ``value`` on stdout as JSON: NaN becomes null, what JSON does not know (paths) becomes text."""
-    click.echo(_json.dumps(json_safe(value), indent=2, ensure_ascii=False, default=str, allow_nan=False))
+    """Print ``value`` on stdout as JSON: NaN becomes null, what JSON does not know (paths) becomes text.
+
+    In UTF-8, whatever the terminal's encoding; what `visible` escapes stands there as ``\\uXXXX``.
+    """
+    text = _json.dumps(json_safe(value), ensure_ascii=False, default=str, allow_nan=False, indent=2)
+    click.echo(_UNSEEN.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text).encode())
 
 
 def message(text: str) -> None:
     """Say something about the run: a line on stderr."""
-    click.echo(text, err=True, color=_color())
+    _echo(visible(text), err=True)
 
 
 def error(text: str) -> None:
     """Say what went wrong: a line ``dadfi-fast: error: ...`` on stderr."""
-    message(f"dadfi-fast: {click.style('error:', fg='red', bold=True)} {text}")
+    _echo(f"dadfi-fast: {click.style('error:', fg='red', bold=True)} {visible(text)}", err=True)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -67,7 +81,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     for number, line in enumerate(text):
         pads = (" " * (w - cell_len(cell)) for cell, w in zip(line, width, strict=True))
         joined = "  ".join(p + c if r else c + p for c, p, r in zip(line, pads, right, strict=True)).rstrip()
-        result(click.style(joined, bold=True) if number == 0 else joined)
+        _echo(click.style(joined, bold=True) if number == 0 else joined)
 
 
 class Progress:
@@ -137,7 +151,7 @@ class _Live(Progress):
         from rich.table import Table
         from rich.text import Text
 
-        line, detail = self.line(), self.detail()
+        line, detail = visible(self.line()), visible(self.detail())
         width = max(0, min(BAR, console.width - len(line) - 1))
         bar = ProgressBar(self.total, self.done, width=width, pulse=self.total is None)
         grid = Table.grid(padding=(0, 1, 0, 0))
@@ -182,6 +196,19 @@ def _shown(total: int | None, unit: str, detail: Callable[[], str]) -> Iterator[
         yield live
 
 
+def _echo(text: str, *, err: bool = False) -> None:
+    try:
+        click.echo(text, err=err, color=_color())
+    except UnicodeEncodeError as error:  # of a stream that is not UTF-8
+        click.echo(text.encode(error.encoding, "backslashreplace").decode(error.encoding), err=err, color=_color())
+
+
+def _escape(match: re.Match[str]) -> str:
+    """``\\x1b``, ``\\n`` or ``\\u202e``; a byte of a name that is no UTF-8 is written as that byte."""
+    code = ord(match[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else match[0].encode("unicode_escape").decode()
+
+
 def _color() -> bool | None:
     """False where colours are unwanted; None leaves it to click, which knows terminals."""
     return False if os.environ.get("NO_COLOR") else None
@@ -200,4 +227,4 @@ def _duration(seconds: float) -> str:
 def _cell(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else visible(str(value))

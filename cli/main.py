@@ -77,6 +77,9 @@ class LazyGroup(click.Group):
         except DadfiError as error:
             console.error(str(error))
             ctx.exit(error.exit_code)
+        except click.UsageError as error:  # which click shows
+            error.message = console.visible(error.message)  # type: ignore[misc]
+            raise
         except OSError as error:
             if error.errno != errno.ENOSPC or error.filename is not None:
                 raise

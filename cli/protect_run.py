@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dadfi_fast.protect.distributed.worker import GeneratorContextFactory
     from dadfi_fast.protect.manifest import Facts
     from dadfi_fast.protect.meter import Meter
-    from dadfi_fast.protect.results import Outcome
+    from dadfi_fast.protect.results import Entry, Failed, Outcome
     from dadfi_fast.protect.summary import Summary
     from dadfi_fast.protect.watch import Watcher
 
@@ -111,8 +111,8 @@ class Run:
         self.sample = Sample(samples, self.config.out)
         traced = trace_to(meter, profile, device=self.config.device)
         with traced, self._shown(total, meter) as tick:
-            only = {"only": watched[0].is_ready} if watched else {}
-            return self.protector.run(self.config, tick=tick, meter=meter, **only)
+            only, renew = _which(watched)
+            return self.protector.run(self.config, tick=tick, meter=meter, say=self.say, only=only, renew=renew)
 
     def _by(self, crew: WorkerPool, samples: int, watched: tuple[Watcher, int] | None) -> Summary:
         """Let others do it."""
@@ -124,9 +124,9 @@ class Run:
         total = watched[1] if watched else self._count()
         meter = Meter(compute=crew.size * crew.threads, disk=crew.size * DISK_THREADS, generators=crew.size)
         with self._shown(total, meter) as tick:
-            only = {"only": watched[0].is_ready} if watched else {}
+            only, renew = _which(watched)
             return protect_distributed(
-                crew, self.config, facts=self._known, meter=meter, tick=tick, say=self.say, **only
+                crew, self.config, facts=self._known, meter=meter, tick=tick, say=self.say, only=only, renew=renew
             )
 
     @contextmanager
@@ -240,3 +240,8 @@ class Run:
         if self.quiet:
             return None
         return sum(1 for _ in discover(self.config.sources, self.config.out, form=self.config.format))
+
+
+def _which(watched: tuple[Watcher, int] | None) -> tuple[Callable[[Entry | Failed], bool], bool]:
+    """Which inputs a run takes, and whether it replaces results whose inputs have changed: in a watched folder."""
+    return (watched[0].is_ready, True) if watched else (lambda _: True, False)

@@ -33,8 +33,9 @@ def line(outcome: Outcome) -> str:
 
 
 def planned(row: dict[str, Any]) -> str:
-    """What would be done with one file."""
-    return f"{row['action']:8}{row['source']}" + (f" -> {row['target']}" if row["target"] else f": {row['reason']}")
+    """What would be done with one file, in one line."""
+    found = f" -> {row['target']}" if row["target"] else f": {row['reason']}"
+    return console.visible(f"{row['action']:8}{row['source']}{found}")
 
 
 def stages(found: Sequence[Stage]) -> str:

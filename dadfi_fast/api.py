@@ -165,6 +165,8 @@ class Protector:
         tick: Callable[[Outcome], object] = lambda _: None,
         meter: Meter | None = None,
         only: Callable[[Entry | Failed], bool] = lambda _: True,
+        renew: bool = False,
+        say: Callable[[str], object] = lambda _: None,
     ) -> Summary:
         """Run what `config` describes; arguments and errors are those of `dadfi_fast.protect.pipeline.protect`."""
         return protect(
@@ -175,4 +177,6 @@ class Protector:
             tick=tick,
             meter=meter,
             only=only,
+            renew=renew,
+            say=say,
         )

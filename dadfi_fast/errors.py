@@ -54,3 +54,7 @@ class PhotoError(DadfiError):
 
 class UnsafePhoto(PhotoError):
     """A photo is rejected before it is decoded (more pixels than ``--max-pixels``)."""
+
+
+class DeadlyPhoto(PhotoError):
+    """A photo is not opened, because several runs have died while they worked on it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Final
@@ -24,7 +24,6 @@ SUFFIXES: Final = {
 KEPT: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF", "HEIF")
 PICTURES: Final = frozenset(suffix for each in SUFFIXES.values() for suffix in each)
 _LOSSY_PALETTE: Final = frozenset(s for name, each in SUFFIXES.items() if name not in KEPT for s in each)
-_FOLDS_CASE: Final = sys.platform in ("win32", "darwin")
 
 
 def renamed(name: str, form: str) -> str:
@@ -42,11 +41,14 @@ class Namer:
     Args:
         form: ``--format``.
         forget: each folder is handed over once and whole, so only its own names need to be kept in memory.
+        folds_case: where the targets go, names that differ by case alone are one; folders are told apart, too.
     """
 
-    def __init__(self, form: str, *, forget: bool) -> None:
-        self._form, self._forget = form, forget
+    def __init__(self, form: str, *, forget: bool, folds_case: bool = False) -> None:
+        self._form, self._forget, self._folds_case = form, forget, folds_case
         self._taken: set[tuple[str, str]] = set()
+        self._folders: dict[str, str] = {".": "."}
+        self._folders_taken: set[str] = set()
 
     def assign(self, folder: str, names: Sequence[str]) -> Iterator[str]:
         """Targets for files called ``names`` that belong into ``folder`` (relative, ``.`` for the top), in that order.
@@ -55,6 +57,7 @@ class Namer:
         """
         if self._forget:
             self._taken.clear()
+        folder = self._folder(folder)
         wanted = [renamed(name, self._form) for name in names]
         first = {index: _rank(name, wanted[index]) for index, name in enumerate(names)}
         given = {index: self._claim(folder, wanted[index]) for index in sorted(first, key=lambda i: (first[i], i))}
@@ -62,11 +65,26 @@ class Namer:
 
     def _claim(self, folder: str, name: str) -> str:
         for candidate in candidates(name):
-            key = (folder, candidate.casefold() if _FOLDS_CASE else candidate)
+            key = (folder, _folded(candidate) if self._folds_case else candidate)
             if key not in self._taken:
                 self._taken.add(key)
                 return candidate
         raise AssertionError("candidates never end")
+
+    def _folder(self, folder: str) -> str:
+        """Where the files of a folder go: there, or into one of its own where another folder has that name."""
+        if not self._folds_case or folder in self._folders:
+            return self._folders.get(folder, folder)
+        above, _, name = folder.rpartition("/")
+        within = PurePosixPath(self._folder(above or "."))
+        given = next(
+            path
+            for candidate in candidates(name)
+            if _folded(path := (within / candidate).as_posix()) not in self._folders_taken
+        )
+        self._folders_taken.add(_folded(given))
+        self._folders[folder] = given
+        return given
 
 
 def candidates(name: str) -> Iterator[str]:
@@ -77,6 +95,11 @@ def candidates(name: str) -> Iterator[str]:
     while True:
         yield f"{stem}-{number}{suffix}"
         number += 1
+
+
+def _folded(name: str) -> str:
+    """The same for names that a file system which folds case takes for one; composed, as some of them do that, too."""
+    return unicodedata.normalize("NFC", name.casefold())
 
 
 def _rank(name: str, wanted: str) -> int:

@@ -114,11 +114,15 @@ class _Group:
         self._items.append((file, outcome, row))
 
     def has_target_of(self, job: PhotoJob) -> bool:
-        """Whether a file of the group is to have its name: that one comes first, so that the next free one is found."""
+        """Whether a file of the group is to have its name: that one comes first, so that the next free one is found.
+
+        In any case, since the file system may take no notice of it.
+        """
         named = _named(job, self._config)
         if not isinstance(named, Written | Copied):
             return False
-        return any(file and getattr(outcome, "target", None) == named.target for file, outcome, _ in self._items)
+        target = named.target.casefold()
+        return any(file and _target(outcome).casefold() == target for file, outcome, _ in self._items)
 
     def is_due(self) -> bool:
         """Whether it is large or old enough."""
@@ -164,6 +168,10 @@ class _Group:
             if row is not None:
                 self._journal.undo_last(row)
         self._items = []
+
+
+def _target(outcome: Outcome) -> str:
+    return outcome.target if isinstance(outcome, Written | Copied) else ""
 
 
 def _named(job: PhotoJob, config: ProtectConfig) -> Outcome:

@@ -74,7 +74,10 @@ class ProtectConfig:
         section=WRITTEN,
         help="Mark results as protected in their metadata (XMP), so that no run protects them twice.",
     )
-    again: bool = option(False, section=CHANGED, help="Protect photos again that are marked as protected.")
+    again: bool = option(
+        False, section=CHANGED,
+        help="Protect photos again that are marked as protected, and try those again at which runs have died.",
+    )  # fmt: skip
     on_exists: str = option(
         "skip", section=WRITTEN, choices=ON_EXISTS, help="What to do if a file of that name already exists."
     )

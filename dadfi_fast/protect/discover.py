@@ -18,6 +18,7 @@ from dadfi_fast.errors import DiskError, NothingToDo, PhotoError, UsageError
 from dadfi_fast.images.naming import Namer
 from dadfi_fast.protect.results import Entry, Failed
 from dadfi_fast.storage import listing
+from dadfi_fast.storage.disk import folds_case
 from dadfi_fast.storage.paths import AnyPath, RemotePath, parse_path
 
 #: Files that operating systems leave in photo folders; skipped silently.
@@ -45,7 +46,7 @@ def discover(sources: Sequence[str], out: AnyPath, *, form: str = "keep") -> Ite
     roots = [_root(source) for source in dict.fromkeys(sources)]
     for root in roots:
         _refuse_overlap(root, out)
-    return _entries(roots, _Kept(out), form)
+    return _entries(roots, out, form)
 
 
 class Originals:
@@ -92,9 +93,11 @@ class Originals:
         return folders
 
 
-def _entries(roots: Sequence[Root], kept: _Kept, form: str) -> Iterator[Entry | Failed]:
+def _entries(roots: Sequence[Root], out: AnyPath, form: str) -> Iterator[Entry | Failed]:
+    kept = _Kept(out)
     absolute = len({root.folder.resolve() for root in roots}) > 1
-    namer = Namer(form, forget=len(roots) == 1 and roots[0].files is None)
+    folds = isinstance(out, Path) and folds_case(out)
+    namer = Namer(form, forget=len(roots) == 1 and roots[0].files is None, folds_case=folds)
     for root in roots:
         for relative, files in _listed(root, kept):
             if isinstance(files, OSError):

@@ -13,6 +13,7 @@ from dadfi_fast.protect.distributed.manifest_shards import open_manifest
 from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.results import NO_PICTURE, Done, Entry, Failed, Skipped
 from dadfi_fast.protect.resume import free_target, remaining
+from dadfi_fast.protect.under_way import UnderWay
 from dadfi_fast.storage.paths import first_bytes
 
 
@@ -29,8 +30,9 @@ def dry_run(config: ProtectConfig, facts: Facts) -> Iterator[dict[str, str | Non
 
 
 def _planned(entries: Iterator[Entry | Failed], config: ProtectConfig, facts: Facts) -> Iterator[dict[str, str | None]]:
+    under_way = UnderWay(config.out, again=config.again, read_only=True)
     with closing(open_manifest(config.out, facts, read_only=True)) as manifest:
-        for item in remaining(entries, manifest, config):
+        for item in under_way.judge(remaining(entries, manifest, config)):
             if isinstance(item, Entry):
                 yield _row(item, *_read_only(item, config))
             elif isinstance(item, Done):

@@ -305,8 +305,11 @@ def _key(source: str) -> int:
 
 def is_there(row: Row, out: AnyPath) -> bool:
     """Whether the file that a row tells of is there, and is that file."""
-    if row.get("status") not in ("written", "copied"):
-        return True
+    return row.get("status") not in ("written", "copied") or is_result(row, out)
+
+
+def is_result(row: Row, out: AnyPath) -> bool:
+    """Whether the target of a row is there, and has the content that the row says."""
     path = out / row["target"]
     try:
         if isinstance(path, RemotePath):
@@ -355,6 +358,8 @@ def row_of(outcome: Outcome, facts: Facts) -> Row:
         "stat": [entry.size, entry.mtime_ns],
         "faces_from": None,
     }
+    if entry.earlier is not None:  # which stays, unless there is a new one
+        row |= {"target": entry.target, "sha256_target": entry.earlier}
     if isinstance(outcome, Written | Copied):
         row |= {key: getattr(outcome, key) for key in ("target", "faces_from", "sha256_source", "sha256_target")}
     if isinstance(outcome, Written):

@@ -20,14 +20,15 @@ from dadfi_fast.protect.discover import Originals, discover
 from dadfi_fast.protect.distributed.manifest_shards import open_manifest
 from dadfi_fast.protect.gpu.stages import apply_gpu_stages
 from dadfi_fast.protect.interrupt import interruptible, until_stopped
-from dadfi_fast.protect.job import PhotoJob, Step
+from dadfi_fast.protect.job import PhotoJob, Step, require
 from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.prefetch import Pools, pools, prefetch
 from dadfi_fast.protect.results import Entry, Failed, Input, Outcome
 from dadfi_fast.protect.resume import remaining
-from dadfi_fast.protect.stages import MEMORY_A_PIXEL, Stages, chain, stage
+from dadfi_fast.protect.stages import MEMORY_A_PIXEL, Stage, Stages, chain, pixels_in_memory, stage
 from dadfi_fast.protect.summary import Summary
+from dadfi_fast.protect.under_way import UnderWay
 from dadfi_fast.storage.object_store import open_out
 
 #: Threads that read and flush files. A flush waits for milliseconds, during which other threads proceed.
@@ -47,6 +48,8 @@ def protect(
     tick: Callable[[Outcome], object] = lambda _: None,
     meter: Meter | None = None,
     only: Callable[[Entry | Failed], bool] = lambda _: True,
+    renew: bool = False,
+    say: Callable[[str], object] = lambda _: None,
 ) -> Summary:
     """Protect every photo in the sources of ``config``.
 
@@ -61,6 +64,8 @@ def protect(
         tick: called with every outcome, in the order of the inputs.
         meter: adds up what the stages take, for whoever looks on; see `meter_for`.
         only: inputs for which this is False are passed over without a word.
+        renew: results of ours are replaced where their inputs have changed, also with ``--on-exists skip``.
+        say: told, before the first photo, at which photos the last run died.
 
     Raises:
         DiskError: the output folder cannot be written to, or the disk is full; what is written is kept.
@@ -79,15 +84,29 @@ def protect(
         out.remove_stale()
         stack.callback(out.close)
         stop = stack.enter_context(interruptible())
-        left = remaining(until_stopped(entries, stop), manifest, config)
-        stages = Stages(config, detector, attack, out)
-        done = stack.enter_context(closing(work(left, stages, attack, journal=manifest, meter=meter)))
+        under_way = UnderWay(config.out, again=config.again)
+        stack.callback(under_way.close)
+        if under_way.note is not None:
+            say(under_way.note)
+        left = under_way.judge(remaining(until_stopped(entries, stop), manifest, config, renew=renew))
+        stages = Stages(config, detector, attack, out, under_way)
+        done = stack.enter_context(closing(_apart(left, stages, attack, journal=manifest, meter=meter)))
         for outcome in done:
+            under_way.went_through(outcome)
             summary.add(outcome)
             tick(outcome)
         summary.interrupted = stop.is_set()
         summary.stages = meter.stages()
     return summary
+
+
+def _apart(
+    items: Iterable[Input], stages: Stages, attack: Attack, *, journal: Journal, meter: Meter
+) -> Generator[Outcome, None, None]:
+    """`work`, with each photo at which a run has died alone."""
+    for together in stages.under_way.apart(items):
+        with closing(work(together, stages, attack, journal=journal, meter=meter)) as done:
+            yield from done
 
 
 def work(
@@ -126,22 +145,25 @@ def _staged(
     heaviest = min(PIXELS_A_THREAD * workers, config.memory // (2 * MEMORY_A_PIXEL))
     compute, disk = threads.compute, threads.disk
 
-    encode = stage("encode", stages.encode, meter)
+    def noted(name: Step, work: Callable[[PhotoJob], None]) -> Stage:
+        return stage(name, stages.under_way.during(name, work), meter)
+
+    encode = noted("encode", stages.encode)
     see = chain(
-        stage("decode", stages.decode, meter),
-        stage("detect", stages.detect, meter),
-        stage("crop", stages.crop, meter),
+        noted("decode", stages.decode),
+        noted("detect", stages.detect),
+        noted("crop", stages.crop),
         encode,  # what a GPU has perturbed
     )
-    read, write = stage("read", stages.read, meter), stage("write", stages.write, meter)
+    read, write = noted("read", stages.read), stage("write", stages.write, meter)
     jobs = prefetch(jobs, read, pool=disk, ahead=2 * workers, weight=_size, heaviest=BYTES_AHEAD)
     jobs = apply_gpu_stages(jobs, stages, attack, meter)
     jobs = prefetch(
-        jobs, see, pool=compute, ahead=batch + 2 * workers, weight=_pixels_before("decode"), heaviest=heaviest
+        jobs, see, pool=compute, ahead=batch + 2 * workers, weight=_pixels_before("decode", config), heaviest=heaviest
     )
     jobs = perturb(jobs, attack, batch=batch, heaviest=heaviest, pool=threads.generator, meter=meter)
     jobs = prefetch(
-        jobs, encode, pool=compute, ahead=batch + workers, weight=_pixels_before("encode"), heaviest=heaviest
+        jobs, encode, pool=compute, ahead=batch + workers, weight=_pixels_before("encode", config), heaviest=heaviest
     )
     return prefetch(jobs, write, pool=disk, ahead=DISK_THREADS)
 
@@ -150,9 +172,16 @@ def _size(job: PhotoJob) -> int:
     return job.entry.size if job.next == "read" else 0
 
 
-def _pixels_before(step: Step) -> Callable[[PhotoJob], int]:
+def _pixels_before(step: Step, config: ProtectConfig) -> Callable[[PhotoJob], int]:
     """The pixels of a photo that ``step`` is to work on; all else weighs nothing."""
-    return lambda job: job.pixels if job.next == step else 0
+
+    def weight(job: PhotoJob) -> int:
+        if job.next != step:
+            return 0
+        decoder = require(job.decoder)
+        return pixels_in_memory(decoder.width, decoder.height, config)
+
+    return weight
 
 
 @contextmanager

@@ -34,6 +34,7 @@ class Entry:
     mtime_ns: int
     named: bool = False  # the user passed this very file, so it must be an image
     clock: Clock = field(default_factory=Clock, compare=False)
+    earlier: str | None = None  # sha256 of the result of ours that is to be replaced: the file has changed since
 
     @property
     def path(self) -> Path:

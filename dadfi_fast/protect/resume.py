@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final, TypeGuard
 
 from dadfi_fast.errors import PhotoError
@@ -10,33 +11,38 @@ from dadfi_fast.files import sha256_of
 from dadfi_fast.images.naming import candidates
 from dadfi_fast.images.tag import ALREADY
 from dadfi_fast.protect.config import ProtectConfig
-from dadfi_fast.protect.manifest import Manifest, Row
+from dadfi_fast.protect.manifest import Manifest, Row, is_result
 from dadfi_fast.protect.results import Done, Entry, Failed, Input, Outcome, Skipped
 
 #: Why a photo is skipped whose result would be another one today.
 CHANGED: Final = "written with other settings or from another file"
 
 
-def remaining(entries: Iterable[Entry | Failed], manifest: Manifest, config: ProtectConfig) -> Iterator[Input]:
+def remaining(
+    entries: Iterable[Entry | Failed], manifest: Manifest, config: ProtectConfig, *, renew: bool = False
+) -> Iterator[Input]:
     """Yield each input that needs work, or its outcome if it needs none.
 
     With ``--on-exists overwrite`` all is done again. Else an input is done where its last row was made with the same
-    settings and the same generator from the same file, and its target is there.
+    settings and the same generator from the same file, and its target is there. ``renew``: where the file has changed
+    since then, the result is replaced, also with ``--on-exists skip``.
     """
     for entry in entries:
         if isinstance(entry, Failed) or config.on_exists == "overwrite":
             yield entry
             continue
         try:
-            yield _judged(entry, manifest, config)
+            yield _judged(entry, manifest, config, renew=renew)
         except OSError as error:  # a name that the output folder cannot have
             yield Failed(entry, "write", _unnameable(entry.target, error))
 
 
-def _judged(entry: Entry, manifest: Manifest, config: ProtectConfig) -> Input:
+def _judged(entry: Entry, manifest: Manifest, config: ProtectConfig, *, renew: bool) -> Input:
     row = manifest.find(entry.name)
     if row is not None and _is_done(row, entry, manifest, config):
         return Done(entry, row["status"], row["target"])
+    if renew and config.on_exists == "skip" and row is not None and _is_outdated(row, entry, config):
+        return replace(entry, earlier=row["sha256_target"])
     return _by_policy(entry, row, config)
 
 
@@ -82,6 +88,15 @@ def _is_same(row: Row, entry: Entry) -> bool:
         return True
     with entry.source.open("rb") as file:
         return sha256_of(file) == str(row["sha256_source"])
+
+
+def _is_outdated(row: Row, entry: Entry, config: ProtectConfig) -> bool:
+    """Whether the target is a result of ours, as it was written, and of what the source was before."""
+    if row["target"] != entry.target or row["sha256_target"] is None:
+        return False
+    if row["status"] in ("written", "copied") and _is_same(row, entry):
+        return False
+    return is_result(row, config.out)
 
 
 def free_target(target: str, config: ProtectConfig) -> str:

@@ -65,6 +65,29 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def folds_case(folder: Path) -> bool:
+    """Whether names that differ by case alone are one file in ``folder``, or in what will be made there.
+
+    Without a file of our own: a name that is there is asked for in the other case. Where there is none, in a folder
+    that is empty or will only be made, the folders above it are asked.
+    """
+    for asked in (folder, *folder.absolute().parents):
+        with suppress(OSError), os.scandir(asked) as entries:
+            names = {entry.name for entry in itertools.islice(entries, 1000)}
+            for name in sorted(names, reverse=True):
+                other = name.swapcase()
+                if name.isascii() and other not in (name, *names):
+                    return _is_one(asked / name, asked / other)
+    return False
+
+
+def _is_one(path: Path, other: Path) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), other.lstat())
+    except OSError:
+        return False
+
+
 class OutFolder:
     """The output folder; made where it is missing.
 

@@ -350,6 +350,34 @@ def test_json_alone_is_on_stdout(arguments: list[str], folder: Path) -> None:
     assert found["bottleneck"] in STAGES and found["stages"]["encode"]["photos_per_second"] > 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes all bytes in names")
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"\x1b]0;title\x07\x1b[2J.jpg", r"\x1b]0;title\x07\x1b[2J.jpg"),
+        (b"\xff\xfe.jpg", r"\xff\xfe.jpg"),
+        (b"a\ndadfi-fast: error: fake.jpg", r"a\ndadfi-fast: error: fake.jpg"),
+    ],
+)
+@pytest.mark.parametrize("more", ["-v", "--dry-run", "--json", "--json --dry-run", "{}/missing", "--config={}"])
+def test_names_reach_no_terminal_as_they_are(
+    more: str, name: bytes, shown: str, arguments: list[str], folder: Path
+) -> None:
+    photo = f"{folder}/{os.fsdecode(name)}"
+    Path(photo).write_bytes(b"damaged")
+    done = subprocess.run(
+        [*arguments, *(part.format(photo) for part in more.split())], capture_output=True, timeout=120
+    )
+    said = (done.stdout + done.stderr).decode("utf-8")  # or it raises
+    assert not set(said) & set(map(chr, {*range(32), *range(0x7F, 0xA0)} - {10}))
+    assert "\ndadfi-fast: error: fake" not in said and "Traceback" not in said
+    if "--json" in more:
+        found = json.loads(done.stdout)
+        assert os.fsdecode(name) in [row["source"] for row in found.get("plan", found.get("failures"))]
+    else:
+        assert shown in said or "\ufffd\ufffd.jpg" in said  # click has a way of its own
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize(("columns", "no_color"), [(80, ""), (200, "1")])
 def test_on_a_terminal(arguments: list[str], columns: int, no_color: str) -> None:
@@ -416,13 +444,17 @@ class TestWatch:
             (folder / "bad.jpg").write_bytes(b"no picture")
             Image.fromarray(smooth(50, 60)).save(folder / "new.png")
             wait_for(out / "new.png")
+            before = (out / "new.png").read_bytes()
+            Image.fromarray(smooth(60, 50)).save(folder / "new.tmp", "PNG")
+            (folder / "new.tmp").replace(folder / "new.png")
+            wait_for(out / "new.png", other_than=before)
             time.sleep(0.3)
             running.send_signal(number)
             stdout, stderr = running.communicate(timeout=60)
         finally:
             running.kill()
         found = json.loads(stdout)
-        assert (found["written"], found["skipped"], found["failed"], found["interrupted"]) == (3, 1, 1, False)
+        assert (found["written"], found["skipped"], found["failed"], found["interrupted"]) == (4, 1, 1, False)
         assert running.returncode == 1  # for the one that is no picture; once, though it was looked at many times
         assert stderr.count("bad.jpg: read: ") == 1 and "press Ctrl-C to stop" in stderr
         rows = [json.loads(line)["source"] for line in (out / "dadfi-manifest.jsonl").read_text().splitlines()]
@@ -430,10 +462,10 @@ class TestWatch:
         assert not list(out.rglob("*.partial"))
 
 
-def wait_for(path: Path) -> None:
-    """Until the file is there."""
+def wait_for(path: Path, *, other_than: bytes = b"") -> None:
+    """Until the file is there, and is another one than this."""
     for _ in range(600):
-        if path.exists():
+        if path.exists() and path.read_bytes() != other_than:
             return
         time.sleep(0.1)
     raise AssertionError(f"{path} never came")

@@ -48,3 +48,29 @@ def test_two_trees_are_told_apart_too() -> None:
 
 def test_candidates() -> None:
     assert list(itertools.islice(candidates("a.b.jpg"), 3)) == ["a.b.jpg", "a.b-2.jpg", "a.b-3.jpg"]
+
+
+def test_names_and_folders_that_fold_to_one_are_told_apart() -> None:
+    namer = Namer("keep", forget=True, folds_case=True)
+    given = [list(namer.assign(folder, names)) for folder, names in (
+        (".", ["A.jpg", "a.jpg", "É.jpg", "e\u0301.jpg"]),
+        ("Day", ["x.jpg"]),
+        ("Day/One", ["x.jpg"]),
+        ("day", ["x.jpg", "X.JPG"]),
+        ("day/one", ["x.jpg"]),
+        ("day-2", ["x.jpg"]),
+    )]  # fmt: skip
+    assert given == [
+        ["A.jpg", "a-2.jpg", "É.jpg", "e\u0301-2.jpg"],
+        ["Day/x.jpg"],
+        ["Day/One/x.jpg"],
+        ["day-2/x.jpg", "day-2/X-2.JPG"],
+        ["day-2/one/x.jpg"],
+        ["day-2-2/x.jpg"],
+    ]
+
+
+def test_names_stay_where_nothing_folds() -> None:
+    namer = Namer("keep", forget=True)
+    assert list(namer.assign("Day", ["A.jpg", "a.jpg"])) == ["Day/A.jpg", "Day/a.jpg"]
+    assert list(namer.assign("day", ["A.jpg"])) == ["day/A.jpg"]

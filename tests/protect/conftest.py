@@ -83,6 +83,7 @@ def run(tmp_path: Path) -> Run:
         generator: str = "toy",
         only: Callable[[Any], bool] = lambda _: True,
         meter: Meter | None = None,
+        renew: bool = False,
         **options: Any,
     ) -> tuple[Summary, dict[str, dict[str, Any]]]:
         named = tuple(str(source) for source in sources or (tmp_path / "in",))
@@ -90,7 +91,7 @@ def run(tmp_path: Path) -> Run:
         config = ProtectConfig(sources=named, out=out or tmp_path / "out", detector=detector.name, **options)
         made = attack or Stripes(Budget(config.strength))
         facts = Facts(config.fingerprint, generator, "toy: for tests")
-        summary = protect(config, detector=detector, attack=made, facts=facts, only=only, meter=meter)
+        summary = protect(config, detector=detector, attack=made, facts=facts, only=only, renew=renew, meter=meter)
         return summary, {row["source"]: row for row in rows(config.out)}
 
     return go

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from dadfi_fast.device import available_memory
 from dadfi_fast.errors import UsageError
+from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect.config import ProtectConfig
 from tests.protect.conftest import Run
 
@@ -46,6 +49,20 @@ def test_a_photo_without_room_fails(
     assert (rows["a.png"]["status"], rows["b.jpg"]["status"]) == (status, "written")
     if status == "failed":
         assert "--max-memory" in rows["a.png"]["error"]["message"] and rows["a.png"]["error"]["hop"] == "read"
+
+
+@pytest.mark.parametrize(
+    ("options", "status"), [({"no_face": "whole"}, "failed"), ({}, "copied"), ({"no_face": "skip"}, "skipped")]
+)
+def test_a_strip_that_counts_as_one_face_takes_the_room_of_a_square(
+    options: dict[str, str], status: str, photos: Callable[..., Path], run: Run, nobody: Detector
+) -> None:
+    strip = io.BytesIO()
+    Image.new("RGB", (9000, 16)).save(strip, "PNG")  # 0.1 million pixels; a square of 81 million
+    photos({"a.png": strip.getvalue(), "b.jpg": None})
+    _, rows = run(max_memory=256 << 20, detector=nobody, **options)
+    assert (rows["a.png"]["status"], rows["b.jpg"]["status"]) == (status, status.replace("failed", "written"))
+    assert "--max-memory" in str(rows["a.png"]["error"]) or status != "failed"
 
 
 def test_what_is_available_is_believable() -> None:

@@ -255,7 +255,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_written(
     import errno
 
     photos({f"{n:02}.jpg": None for n in range(20)})
-    write, room = os.write, [12_000]
+    write, room = os.write, [24_000]
 
     def limited(descriptor: int, data: bytes) -> int:
         if room[0] <= 0:
@@ -354,3 +354,39 @@ def test_files_are_the_same_for_every_batch_and_number_of_workers(
         assert summary.written == 8
         found.append(files(tmp_path / f"out-{batch}"))
     assert len(found[0]) == 8 and all(each == found[0] for each in found)
+
+
+@pytest.mark.parametrize("folds", [True, False])
+def test_results_that_differ_by_case_alone(
+    folds: bool, photos: Fill, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["A.jpg", "Day/x.jpg", "a.jpg", "b.jpg", "day/X.jpg", "day/x.jpg"]
+    source = photos(dict.fromkeys(names))
+    if sorted(path.relative_to(source).as_posix() for path in source.rglob("*.jpg")) != names:
+        pytest.skip("names that differ by case are one here")
+    monkeypatch.setattr("dadfi_fast.protect.discover.folds_case", lambda folder: folds)
+    for _ in range(2):
+        summary, rows = run()
+        targets = [row["target"] for row in rows.values()]
+        assert sorted(rows) == names and summary.failed == 0
+        if folds:
+            assert len({target.casefold() for target in targets}) == len(names)
+            assert targets != names and rows["A.jpg"]["target"] == "A.jpg"
+        else:
+            assert sorted(targets) == names
+    assert summary.done == len(names)
+
+
+def test_the_output_folder_is_asked_whether_it_folds_case(
+    photos: Fill, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos({"a.jpg": None})
+    asked: list[tuple[Path, bool]] = []
+
+    def ask(folder: Path) -> bool:
+        asked.append((folder, (folder / "dadfi-manifest.jsonl").exists()))
+        return False
+
+    monkeypatch.setattr("dadfi_fast.protect.discover.folds_case", ask)
+    run()
+    assert asked == [(tmp_path / "out", True)]  # once, when there is a name in it to ask for

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
@@ -12,10 +13,12 @@ from typing import Any
 import pytest
 
 from dadfi_fast.errors import UsageError
+from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.discover import discover
 from dadfi_fast.protect.interrupt import SIGNALS, interruptible
 from dadfi_fast.protect.watch import UNFINISHED, Watcher, rounds
+from tests.protect.conftest import Run
 
 
 @pytest.fixture
@@ -154,3 +157,84 @@ def test_a_run_takes_only_what_is_ready(photos: Callable[..., Path], run: Callab
     photos({"a.jpg": None, "b.jpg": None})
     _, rows = run(only=lambda item: item.name == "b.jpg")
     assert set(rows) == {"b.jpg"}
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("same_size", [False, True])
+def test_a_changed_file_is_protected_again(
+    same_size: bool, photos: Callable[..., Path], run: Run, encoded: Callable[..., bytes], tmp_path: Path
+) -> None:
+    photo = photos({"a.png": encoded("PNG"), "b.jpg": None}) / "a.png"
+    out = tmp_path / "out"
+    run(renew=True)
+    before = {name: (digest(out / name), (out / name).stat().st_mtime_ns) for name in ("a.png", "b.jpg")}
+    other = encoded("PNG", size=(64, 48))
+    photo.write_bytes(encoded("PNG") + b"\0" if not same_size else other)
+    os.utime(photo, ns=(1, 1))
+    content = photo.read_bytes()
+    summary, rows = run(renew=False)
+    assert (summary.written, summary.changed) == (0, 1)  # it is said, and stays, where nobody watches
+    summary, rows = run(renew=True)
+    assert (summary.written, summary.done) == (1, 1)
+    assert rows["a.png"]["sha256_source"] == hashlib.sha256(content).hexdigest()
+    assert rows["a.png"]["sha256_target"] == digest(out / "a.png")
+    assert before["b.jpg"] == (digest(out / "b.jpg"), (out / "b.jpg").stat().st_mtime_ns)
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.jpg", "dadfi-manifest.jsonl"]
+    summary, _ = run(renew=True)
+    assert (summary.written, summary.done) == (0, 2)
+
+
+def test_a_file_that_was_only_touched_is_not(photos: Callable[..., Path], run: Run) -> None:
+    photo = photos({"a.jpg": None}) / "a.jpg"
+    run(renew=True)
+    os.utime(photo, ns=(1, 1))
+    summary, _ = run(renew=True)
+    assert (summary.written, summary.done) == (0, 1)
+
+
+def test_what_is_not_ours_any_more_stays(photos: Callable[..., Path], run: Run, encoded: Any, tmp_path: Path) -> None:
+    photo = photos({"a.jpg": None, "b.jpg": None}) / "a.jpg"
+    run(renew=True)
+    (tmp_path / "out" / "a.jpg").write_bytes(b"edited by somebody")
+    photo.write_bytes(encoded(size=(64, 48)))
+    summary, _ = run(renew=True)
+    assert (summary.written, summary.changed) == (0, 1)
+    assert (tmp_path / "out" / "a.jpg").read_bytes() == b"edited by somebody"
+
+
+@pytest.mark.parametrize("between", ["failed", "skipped"])
+def test_a_change_that_comes_in_two_halves(
+    between: str, photos: Callable[..., Path], run: Run, encoded: Any, nobody: Detector, tmp_path: Path
+) -> None:
+    photo, result = photos({"a.jpg": None}) / "a.jpg", tmp_path / "out" / "a.jpg"
+    run(renew=True, no_face="skip")
+    first, whole = digest(result), encoded(size=(480, 640))
+    if between == "failed":
+        photo.write_bytes(whole[: len(whole) // 3])
+        _, rows = run(renew=True, no_face="skip")
+    else:
+        photo.write_bytes(encoded(size=(48, 48)))
+        _, rows = run(renew=True, no_face="skip", detector=nobody)
+    assert rows["a.jpg"]["status"] == between and digest(result) == first
+    photo.write_bytes(whole)
+    summary, rows = run(renew=True, no_face="skip")
+    assert summary.written == 1 and rows["a.jpg"]["sha256_target"] == digest(result) != first
+
+
+def test_killed_between_row_and_file_it_is_done_again(
+    photos: Callable[..., Path], run: Run, encoded: Any, tmp_path: Path
+) -> None:
+    photo, result = photos({"a.jpg": None}) / "a.jpg", tmp_path / "out" / "a.jpg"
+    manifest = tmp_path / "out" / "dadfi-manifest.jsonl"
+    run(renew=True)
+    first, row = result.read_bytes(), manifest.read_bytes()
+    photo.write_bytes(encoded(size=(64, 48)))
+    run(renew=True)
+    second = result.read_bytes()
+    result.write_bytes(first)
+    manifest.write_bytes(row + manifest.read_bytes())
+    summary, _ = run(renew=True)
+    assert summary.written == 1 and result.read_bytes() == second != first

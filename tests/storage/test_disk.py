@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dadfi_fast.errors import DiskError, PhotoError
-from dadfi_fast.storage.disk import OutFolder
+from dadfi_fast.storage.disk import OutFolder, folds_case
 
 
 def names(folder: Path) -> list[str]:
@@ -124,3 +124,32 @@ def test_a_result_has_the_time_and_permissions_of_its_source(tmp_path: Path) -> 
     assert abs(made.st_mtime_ns - 1_600_000_000_123_456_700) < 1000
     assert sys.platform == "win32" or made.st_mode & 0o777 == 0o640
     assert (tmp_path / "out" / "b.jpg").stat().st_mtime_ns > made.st_mtime_ns
+
+
+def test_the_file_system_is_asked_whether_it_folds_case(tmp_path: Path) -> None:
+    (tmp_path / "Probe").write_bytes(b"")
+    folds = (tmp_path / "pROBE").exists()
+    assert folds_case(tmp_path) is folds
+    assert folds_case(tmp_path / "not" / "made" / "yet") is folds
+    (tmp_path / "1").mkdir()
+    assert folds_case(tmp_path / "1") is folds  # empty
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["1", "Probe"]
+
+
+def test_a_file_system_that_folds_case_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "Probe.txt").write_bytes(b"")
+    look, asked = Path.lstat, list[str]()
+
+    def fold(path: Path) -> os.stat_result:
+        asked.append(path.name)
+        return look(path.with_name("Probe.txt") if path.name.lower() == "probe.txt" else path)
+
+    monkeypatch.setattr(Path, "lstat", fold)
+    assert folds_case(tmp_path) and asked == ["Probe.txt", "pROBE.TXT"]
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names that differ by case are one there")
+def test_links_of_one_file_do_not_fold_case(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"")
+    os.link(tmp_path / "a", tmp_path / "A")
+    assert not folds_case(tmp_path)

@@ -28,6 +28,7 @@ def protect_distributed(
     tick: Callable[[Outcome], object] = lambda _: None,
     say: Callable[[str], object] = lambda _: None,
     only: Callable[[Entry | Failed], bool] = lambda _: True,
+    renew: bool = False,
 ) -> Summary:
     """Protect every photo that ``config`` names: the same rows and files as one process makes, but for ``seconds``.
 
@@ -41,6 +42,7 @@ def protect_distributed(
         tick: called with every outcome, in the order of the inputs.
         say: told of workers that are gone.
         only: inputs for which this is False are passed over without a word.
+        renew: results of ours are replaced where their inputs have changed, also with ``--on-exists skip``.
 
     Raises:
         DiskError, UsageError, NothingToDo: as `protect` does.
@@ -58,7 +60,7 @@ def protect_distributed(
             summary.notes.append(manifest.note)
         out.remove_stale()
         stop = stack.enter_context(interruptible())
-        left = remaining(until_stopped(entries, stop), manifest, config)
+        left = remaining(until_stopped(entries, stop), manifest, config, renew=renew)
         # Rows come before files, so workers may be ended at any moment; the next run takes over what they have done.
         stack.push(lambda kind, *_: pool.close() if kind else None)
         pool.start()
