@@ -21,8 +21,8 @@ from dadfi_fast.check.inception import Inception
 from dadfi_fast.check.pairs import Pair, draw
 from dadfi_fast.check.preprocess import Find
 from dadfi_fast.check.runner import Runner
+from dadfi_fast.deepfakes import registry
 from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
-from dadfi_fast.deepfakes.registry import load_attributes, load_models
 from dadfi_fast.errors import DadfiError, NothingToDo
 from dadfi_fast.files import json_safe
 from dadfi_fast.metrics.defence import SUCCESS, Scores, score, success
@@ -216,8 +216,8 @@ def check_files(
     drawn = draw(known, n=sample, seed=seed)
     if not drawn:
         raise NothingToDo("no file to check")
-    models = load_models() if models is None else models
-    classifier = load_attributes() if classifier is None else classifier
+    models = registry.load_models() if models is None else models
+    classifier = registry.load_attributes() if classifier is None else classifier
     every = {condition.name: condition for condition in (WRITTEN, *conditions)}
     sizes = {classifier.image_size, *(model.image_size for model in models), *(watch.size for watch in watchers)}
     see: See | None = functools.partial(show, watchers) if watchers else None
