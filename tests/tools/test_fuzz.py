@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -46,12 +47,12 @@ def fuzz() -> ModuleType:
     return module
 
 
-def test_damaged_files_are_rows_and_cost_little(
-    fuzz: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code = fuzz.main(["48", "--seed", "7", "--work", str(tmp_path / "work"), "--json", str(tmp_path / "report.json")])
-    said, report = capsys.readouterr().out, json.loads((tmp_path / "report.json").read_text())
-    assert code == 0, said
+def test_damaged_files_are_rows_and_cost_little(tmp_path: Path) -> None:
+    """In a process of its own: Linux counts what the process that starts a child holds as the child's, too."""
+    options = ["48", "--seed", "7", "--work", str(tmp_path / "work"), "--json", str(tmp_path / "report.json")]
+    done = subprocess.run([sys.executable, str(FILE), *options], capture_output=True, text=True)
+    said, report = done.stdout, json.loads((tmp_path / "report.json").read_text())
+    assert done.returncode == 0, said + done.stderr
     assert report["files"] == sum(report["statuses"].values()) == 48
     assert report["statuses"]["failed"] > 10 and report["statuses"]["written"] > 3
     assert 20 < report["peak_mib"] < 1024 and report["slowest"][1] < 5 and report["starts"] == 1
