@@ -14,7 +14,7 @@ Command = Callable[..., Result]
 
 @pytest.mark.slow
 def test_protection_does_more_than_noise(command: Command, root: Path, tmp_path: Path) -> None:
-    photo = sorted((root / "examples" / "photos").glob("*.jpg"))[0]
+    photo = root / "examples" / "photos" / "portrait.jpg"
     result = command("protect", photo, "--out", tmp_path, "--backend", "openvino", "--check", 0)
     assert result.exit_code == 0, result.output
     also = ("--also", "noise:0.05,jpeg:30", "--models", "stargan-128", "--visibility", 0)
