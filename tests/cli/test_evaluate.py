@@ -110,8 +110,9 @@ def test_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_found_is_written_before_the_next_begins(run: Run, tmp_path: Path) -> None:
-    done = run("validity", "no-fine-tuning", "--fid", 0, "--detector", "none", "--sample", 1)
-    assert done.exit_code == 2 and "settings.lambda_y = 0" in done.stderr
+    wrong = ("--set", "ceiling.nothing=1")
+    done = run("validity", "ceiling", "--fid", 0, "--detector", "none", "--sample", 1, *wrong)
+    assert done.exit_code == 2 and "unknown setting ceiling.nothing" in done.stderr
     assert (tmp_path / "out" / "validity.json").exists()
 
 
