@@ -56,11 +56,8 @@ def again(data: bytes, **options: Any) -> bytes:
     return encode(Protected(found, found.pixels, (), 0, found.deep))
 
 
-@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_colour_that_stands_for_transparency(bits: int, channels: int) -> None:
-    if channels == 3 and bits < 8:
-        pytest.skip("PNG has no such files")
+@pytest.mark.parametrize(("channels", "bits"), [(1, 1), (1, 2), (1, 4), (1, 8), (1, 16), (3, 8), (3, 16)])
+def test_a_colour_that_stands_for_transparency(channels: int, bits: int) -> None:
     samples = np.random.default_rng(0).integers(0, 2**bits, (8, 16, channels))
     key = samples[3, 5]
     packed = struct.pack(f">{channels}H", *key.tolist())
