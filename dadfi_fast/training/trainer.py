@@ -158,7 +158,7 @@ class DadfiTrainer:
         return 0 < patience < len(self.scores) and max(self.scores[-patience:]) <= max(self.scores[:-patience])
 
     def _prefer_laggards(self, figures: dict[str, float]) -> None:
-        """Dynamic strength: train more against the models that are broken less often when an adversary frames anew.
+        """Dynamic strength: train more against the models that are broken less often when an adversary crops anew.
 
         The paper adjusts the strength by what the models answer to queries; here the answers on the validation split
         say how often each of them is asked.
