@@ -82,7 +82,8 @@ def look(pairs: Sequence[Pair], find: Find, *, count: int, tick: Callable[[], ob
         return Appearance()
     missing = [name for module, name in perceptual.PACKAGES.items() if importlib.util.find_spec(module) is None]
     if missing:
-        return Appearance(reason=f"{' and '.join(missing)} not installed; run: pip install 'dadfi-fast[evaluate]'")
+        lacking = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
+        return Appearance(reason=f"{lacking}; run: pip install 'dadfi-fast[evaluate]'")
     photos: dict[Pair, FaceAppearance] = {}
     for pair in pairs:
         if len(photos) == count:
