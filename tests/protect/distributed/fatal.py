@@ -23,6 +23,7 @@ class FatalAttack(Attack):
 
     def __init__(self, attack: Attack, died: Path) -> None:
         super().__init__(attack.budget)
+        self.crop_size = attack.crop_size
         self._attack, self._died, self._called = attack, died, 0
 
     def run(self, crops: Float32) -> Float32:
