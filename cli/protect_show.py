@@ -72,6 +72,11 @@ def show(summary: Summary, *, verbose: bool) -> None:
             f"{summary.changed} results were written with other settings or from another file, and stay as they are;"
             " pass --on-exists overwrite to write them again"
         )
+    if summary.weakened:
+        console.message(
+            f"{summary.weakened} results have small faces and subsampled colour, which loses most of their"
+            " protection; pass --chroma auto to keep it (files grow by about a quarter)"
+        )
     for note in summary.notes:
         console.message(note)
     if not summary.written:

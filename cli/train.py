@@ -20,9 +20,10 @@ PATHS = click.Path(exists=True, path_type=Path)
 VALIDATED = 64
 #: What the card says of the recipe: what experiments tell generators apart by.
 SETTINGS = (
-    "lambda_x", "lambda_y", "lambda_distortion", "lambda_visible", "psnr_goal", "masking", "chroma_weight",
+    "lambda_x", "lambda_y", "lambda_distortion", "lambda_visible", "psnr_goal", "masking", "axis_weights",
     "lambda_flip", "flip_goal", "lambda_ssimulacra2", "ssimulacra2_goal", "distortion_loss", "distortion_goal",
-    "transforms", "crop_share", "crop_zoom", "crop_shift", "pool", "dynamic", "gradient", "surrogates",
+    "distortion_floor", "transforms", "photo_scales", "jpeg_share", "jpeg_quality", "jpeg_floors", "subsampled_from",
+    "crop_share", "crop_zoom", "crop_shift", "crop_power", "pool", "dynamic", "gradient", "surrogates",
 )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from dadfi_fast.images.jpeg import with_metadata
 from dadfi_fast.images.naming import PICTURES
 from dadfi_fast.images.trailer import Trailer, find_trailer
 from dadfi_fast.protect.blend import blend
-from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.config import SMALL_CROP, ProtectConfig
 from dadfi_fast.protect.crop import crops, squares
 from dadfi_fast.protect.job import PhotoJob, Step, require
 from dadfi_fast.protect.meter import Meter
@@ -39,7 +39,7 @@ from dadfi_fast.protect.under_way import UnderWay
 from dadfi_fast.protect.verify import is_drawn, measure
 from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.storage.object_store import OutStore
-from dadfi_fast.types import Metadata, Photo, Protected
+from dadfi_fast.types import Encoding, Metadata, Photo, Protected
 
 #: A stage, as the pipeline calls it: the job comes back with more of its slots filled, or with its outcome.
 Stage: TypeAlias = Callable[[PhotoJob], PhotoJob]
@@ -166,7 +166,7 @@ class Stages:
 
     def _protected(self, job: PhotoJob, metadata: Metadata) -> Protected:
         """The photo with its perturbations blended in."""
-        photo = replace(require(job.photo), metadata=metadata)
+        photo = replace(require(job.photo), metadata=metadata, encoding=encoding(job, self.config))
         if job.deltas is None:
             return Protected(photo, photo.pixels, job.faces, require(job.linf))
         protected = blend(photo, job.faces, job.squares, job.deltas, self.budget)
@@ -181,7 +181,10 @@ class Stages:
             measured = measure(entry, job.data, data, max_pixels=config.max_pixels)
         self._placeless(data)
         linf, said, least = require(job.linf), output.notes(require(job.decoder).frames), self._faces_from(job)
-        job.settle(Written(entry, entry.target, job.faces, linf, job.sha256, digest, measured, said, least), data)
+        weakened = is_weakened(job, self._target(require(job.photo)), config)
+        job.settle(
+            Written(entry, entry.target, job.faces, linf, job.sha256, digest, measured, said, least, weakened), data
+        )
 
     def _faces_from(self, job: PhotoJob) -> int | None:
         decoder, faces = require(job.decoder), job.faces
@@ -232,6 +235,23 @@ class Stages:
             Protected(photo, photo.pixels, (), 0, photo.deep), form=self.config.format, quality=self.config.quality
         )
         return data, (*notes(frames, None, kept=False), *metadata.notes)
+
+
+def encoding(job: PhotoJob, config: ProtectConfig) -> Encoding:
+    """How the photo is to be stored: as it was, but for what ``--chroma`` says."""
+    found = require(job.decoder).encoding
+    full = config.chroma == "full" or (config.chroma == "auto" and _has_small_crops(job))
+    return replace(found, subsampling="4:4:4") if full and found.subsampling else found
+
+
+def is_weakened(job: PhotoJob, target: str, config: ProtectConfig) -> bool:
+    """Whether the result's subsampled colour loses most of the perturbation of a face."""
+    subsampled = encoding(job, config).subsampling not in (None, "4:4:4")
+    return target in ("JPEG", "HEIF") and subsampled and _has_small_crops(job)
+
+
+def _has_small_crops(job: PhotoJob) -> bool:
+    return any(square.side < SMALL_CROP for square in job.squares)
 
 
 def pixels_in_memory(width: int, height: int, config: ProtectConfig) -> int:

@@ -27,6 +27,7 @@ class Summary:
     other: int = 0  # files that are no pictures; counted among the skipped as well
     already: int = 0  # photos that carry the mark of a protected one; counted among the skipped as well
     changed: int = 0  # results of other settings or of another file; counted among the skipped as well
+    weakened: int = 0  # results whose subsampled colour loses most of the perturbation of a small face
     faces: int = 0
     linf: int = 0  # the largest, in levels
     interrupted: bool = False
@@ -40,6 +41,7 @@ class Summary:
         """Count an outcome."""
         if isinstance(outcome, Written):
             self.written += 1
+            self.weakened += outcome.weakened
             self.faces += len(outcome.faces)
             self.linf = max(self.linf, outcome.linf)
         elif isinstance(outcome, Copied):
@@ -57,7 +59,9 @@ class Summary:
 
     def absorb(self, other: Summary) -> None:
         """Add the counts of a later run; the stages are those of the later one."""
-        for name in ("written", "copied", "skipped", "failed", "done", "other", "already", "changed", "faces"):
+        for name in (
+            "written", "copied", "skipped", "failed", "done", "other", "already", "changed", "weakened", "faces",
+        ):  # fmt: skip
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.linf, self.interrupted = max(self.linf, other.linf), other.interrupted
         self.seconds += other.seconds
@@ -78,8 +82,8 @@ class Summary:
     def to_dict(self) -> dict[str, Any]:
         """The summary as ``--json`` prints it."""
         names = (
-            "written", "copied", "skipped", "failed", "done", "other", "already", "changed", "faces", "linf",
-            "interrupted",
+            "written", "copied", "skipped", "failed", "done", "other", "already", "changed", "weakened", "faces",
+            "linf", "interrupted",
         )  # fmt: skip
         return {
             "total": self.total,

@@ -67,10 +67,11 @@ class TrainConfig:
     lambda_distortion: float = 0.0  # 0 is the paper
     distortion_loss: str = "shortfall"  # shortfall: of the root below the goal's; log: weighs by inverse vulnerability
     distortion_goal: float = 0.25  # d_mask at which a fake counts as broken beyond doubt
+    distortion_floor: float = 1e-3  # log: what lies below it weighs no more, as nothing may be able to raise it
     lambda_visible: float = 0.0  # 0 is the paper
     psnr_goal: float = 38.5  # dB at which the perturbation counts as invisible
     masking: bool = False  # whether a change counts for less where the picture is busy
-    chroma_weight: float = 1.0  # what a change of colour counts for, one of brightness being 1
+    axis_weights: tuple[float, ...] = (1.0, 1.0, 1.0)  # what a change counts for: luma, blue-yellow, red-green
     lambda_flip: float = 0.0  # for each unit of FLIP above its goal
     flip_goal: float = 0.035
     lambda_ssimulacra2: float = 0.0  # for each point of SSIMULACRA2 below its goal
@@ -100,15 +101,25 @@ class TrainConfig:
     photo_scales: tuple[float, ...] = (0.5, 0.69, 0.75, 1.0)  # side of the crop in the photo over ours
     jpeg_share: float = 0.6
     jpeg_quality: tuple[int, int] = (50, 95)
+    jpeg_floors: tuple[int, ...] = ()  # lowest quality at each of photo_scales; none: that of jpeg_quality at all
+    subsampled_from: float = 0.0  # smallest of photo_scales at which JPEG may halve the resolution of colour
     blur_share: float = 0.1
     blur_sigma: float = 1.0  # pixels, at most
     crop_share: float = 0.94  # the adversary's crop, in sides of ours (his margin over ours)
     crop_zoom: float = 0.06  # his crop is up to this share larger or smaller
     crop_shift: float = 0.03  # its centre moves by up to this share of the side
+    crop_power: float = 2.0  # power of the uniform draw that says how far he goes: 1 goes far more often than 2
 
     def __post_init__(self) -> None:
         if self.pool and self.surrogates:
             raise UsageError("pool and surrogates cannot be combined: surrogates imitate the models themselves")
+        if len(self.axis_weights) != 3:
+            raise UsageError(f"axis_weights must be three weights, not {len(self.axis_weights)}")
+        if self.jpeg_floors and len(self.jpeg_floors) != len(self.photo_scales):
+            raise UsageError(
+                f"jpeg_floors must have one quality for each of photo_scales: {len(self.photo_scales)}, not"
+                f" {len(self.jpeg_floors)}"
+            )
 
 
 def load_config(recipe: str, changes: Mapping[str, Any]) -> TrainConfig:

@@ -33,23 +33,25 @@ def shortfall(distortion: Tensor, goal: float) -> Tensor:
     return F.relu(goal**0.5 - torch.sqrt(distortion + 1e-6)).mean()
 
 
-def log_shortfall(distortion: Tensor, goal: float) -> Tensor:
+def log_shortfall(distortion: Tensor, goal: float, *, floor: float = 1e-3) -> Tensor:
     """The negative logarithm of the distortions [B] up to ``goal``.
 
     Its gradient weighs pictures, edits and models by inverse vulnerability (as ID-Guard's and SFGAN's losses do), and
-    what is broken beyond ``goal`` no longer pays.
+    what is broken beyond ``goal`` no longer pays. Distortions far below ``floor`` weigh no more than those at it.
     """
-    return -(distortion.clamp(max=goal) + 1e-3).log().mean()
+    return -(distortion.clamp(max=goal) + floor).log().mean()
 
 
-def visibility(delta: Tensor, goal: float, *, sensitivity: Tensor | None = None, chroma: float = 1.0) -> Tensor:
+def visibility(
+    delta: Tensor, goal: float, *, sensitivity: Tensor | None = None, axes: tuple[float, ...] = (1.0, 1.0, 1.0)
+) -> Tensor:
     """How far the root mean square of each perturbation [B, 3, H, W] exceeds ``goal`` (on the [-1, 1] scale).
 
     Args:
         sensitivity: [B, 1, H, W], what a change counts for at each pixel (`sensitivity`); the same everywhere if None.
-        chroma: what a change of colour counts for, one of brightness being 1.
+        axes: what a change counts for along each axis of `opponent`.
     """
-    weighted = opponent(delta) * _weights(chroma, delta.device)[:, None, None]
+    weighted = opponent(delta) * _weights(axes, delta.device)[:, None, None]
     if sensitivity is not None:
         weighted = weighted * sensitivity
     rms = torch.sqrt(weighted.square().flatten(1).mean(1) + 1e-12)
@@ -57,19 +59,21 @@ def visibility(delta: Tensor, goal: float, *, sensitivity: Tensor | None = None,
 
 
 def opponent(delta: Tensor) -> Tensor:
-    """Brightness, red against blue, green against both: an orthonormal change of basis of [B, 3, H, W], which keeps
-    the root mean square."""
+    """Luma (ITU-R BT.601, scaled), blue against yellow, red against green: an orthonormal change of basis of
+    [B, 3, H, W], which keeps the root mean square. The two axes of colour have no luma."""
     return torch.einsum("oc,bchw->bohw", _basis(delta.device), delta)
 
 
 @functools.cache
 def _basis(device: torch.device) -> Tensor:
-    return F.normalize(torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 2.0, -1.0]]), dim=1).to(device)
+    luma = F.normalize(torch.tensor([0.299, 0.587, 0.114]), dim=0)
+    blue = F.normalize(torch.tensor([0.0, 0.0, 1.0]) - luma[2] * luma, dim=0)  # what is left of blue without its luma
+    return torch.stack([luma, blue, torch.linalg.cross(luma, blue)]).to(device)
 
 
 @functools.cache
-def _weights(chroma: float, device: torch.device) -> Tensor:
-    return torch.tensor([1.0, chroma, chroma], device=device)
+def _weights(axes: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(axes, device=device)
 
 
 def sensitivity(x: Tensor, *, floor: float = 0.08, side: int = 9) -> Tensor:

@@ -172,11 +172,13 @@ class DadfiTrainer:
         c = self.config
         seen = losses.sensitivity(x) if c.masking else None
         goal = losses.rms_of_psnr(c.psnr_goal)
-        return losses.visibility(delta, goal, sensitivity=seen, chroma=c.chroma_weight)
+        return losses.visibility(delta, goal, sensitivity=seen, axes=c.axis_weights)
 
     @property
     def _shortfall(self) -> Callable[[Tensor, float], Tensor]:
-        return losses.log_shortfall if self.config.distortion_loss == "log" else losses.shortfall
+        if self.config.distortion_loss == "log":
+            return partial(losses.log_shortfall, floor=self.config.distortion_floor)
+        return losses.shortfall
 
     def _perceived(self, x: Tensor, delta: Tensor) -> dict[str, Tensor]:
         """What two unlike metrics see of ``delta`` beyond their goals, on the first pictures of the batch."""

@@ -54,14 +54,16 @@ def draw(config: TrainConfig, x: Tensor, rng: torch.Generator, *, strength: floa
     count, size = len(x), x.shape[-1]
     if not config.transforms:
         return direct(size)
-    scale = config.photo_scales[int(torch.randint(len(config.photo_scales), (), generator=rng))]
+    chosen = int(torch.randint(len(config.photo_scales), (), generator=rng))
+    scale = config.photo_scales[chosen]
     side = round(size * scale) if _chance(strength, rng) else size
     low, high = config.jpeg_quality
+    low = config.jpeg_floors[chosen] if config.jpeg_floors else low
     low = round(high - strength * (high - low))
     coded, blurred = _chance(strength * config.jpeg_share, rng), _chance(strength * config.blur_share, rng)
     quality = torch.randint(low, high + 1, (count,), generator=rng) if coded else None
     sigma = config.blur_sigma * _uniform(0.4, 1.0, rng) if blurred else None
-    chroma = 2 if _chance(0.7, rng) else 1
+    chroma = 2 if _chance(0.7, rng) and scale >= config.subsampled_from else 1
     phase = torch.randint(8 * chroma, (2,), generator=rng).tolist()
     return Transform(side, _frames(config, count, rng, strength), quality, chroma, (phase[0], phase[1]), sigma)
 
@@ -77,8 +79,8 @@ def compressed(side: int, quality: int, count: int) -> Transform:
 
 
 def _frames(config: TrainConfig, count: int, rng: torch.Generator, strength: float) -> Tensor:
-    """How far each adversary goes from our crop is drawn squared: most cut nearly as we do, some quite otherwise."""
-    far = strength * torch.rand(count, generator=rng).square()
+    """The adversary's crop of each picture: most cut nearly as we do, some quite otherwise (``crop_power``)."""
+    far = strength * torch.rand(count, generator=rng) ** config.crop_power
     about = 2 * torch.rand(count, 3, generator=rng) - 1
     frames = torch.zeros(count, 2, 3)
     scale = (1 - strength * (1 - config.crop_share)) * (1 + config.crop_zoom * far * about[:, 0])

@@ -33,8 +33,10 @@ def test_changes_win_over_the_recipe_and_lists_become_tuples() -> None:
         ({"lambda_distorsion": 1.0}, "did you mean 'lambda_distortion'"),
         ({"steps": "many"}, "steps must be a int"),
         ({"steps": True}, "steps must be a int"),  # a bool is an int to Python, not to us
+        ({"photo_scales": [1.0, 2.0], "jpeg_floors": [90]}, "one quality for each of photo_scales: 2, not 1"),
+        ({"axis_weights": [1.0, 0.2]}, "three weights"),
     ],
-    ids=["misspelt", "text", "bool"],
+    ids=["misspelt", "text", "bool", "too few floors", "too few weights"],
 )
 def test_a_wrong_setting_is_told(changes: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):

@@ -8,6 +8,7 @@ import torch
 
 from dadfi_fast.attacks.distortion import masked_distortion
 from dadfi_fast.metrics import defence
+from dadfi_fast.protect.job import require
 from dadfi_fast.training import losses
 
 
@@ -50,6 +51,17 @@ def test_the_logarithm_pulls_at_what_is_broken_least() -> None:
     assert slope[0] < 4 * slope[1] < 0 and slope[2] == 0  # what is broken beyond the goal no longer pays
 
 
+def test_a_floor_takes_weight_from_what_hardly_answers() -> None:
+    distortion = torch.tensor([1e-5, 0.05], requires_grad=True)
+    slopes = []
+    for floor in (1e-3, 1e-2):
+        losses.log_shortfall(distortion, 0.25, floor=floor).backward()
+        slope = require(distortion.grad)
+        slopes.append((slope[0] / slope[1]).item())
+        distortion.grad = None
+    assert slopes == pytest.approx([0.051 / 0.00101, 0.06 / 0.01001], rel=1e-3)
+
+
 def test_rms_and_psnr_are_one_scale() -> None:
     rms = losses.rms_of_psnr(38.5)
     assert 10 * math.log10(255**2 / (rms * 127.5) ** 2) == pytest.approx(38.5)
@@ -59,16 +71,18 @@ def test_the_opponent_basis_keeps_the_root_mean_square() -> None:
     delta = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     rotated = losses.opponent(delta)
     torch.testing.assert_close(rotated.square().mean(), delta.square().mean())
-    grey = losses.opponent(torch.full((1, 3, 1, 1), 0.1)).flatten().tolist()
-    assert grey == pytest.approx([0.1 * 3**0.5, 0, 0], abs=1e-6)  # brightness alone
+    axes = losses.opponent(torch.eye(3)[..., None, None])[..., 0, 0]  # of a change of red, of green and of blue alone
+    assert (axes[:, 0] / axes[0, 0]).tolist() == pytest.approx([1, 0.587 / 0.299, 0.114 / 0.299], rel=1e-5)
+    assert axes[2, 1] > 0.98  # blue is nearly all of its axis, and has no part in red against green
+    assert axes[:, 2].tolist() == pytest.approx([0.891, -0.454, 0], abs=1e-3)
 
 
-def test_colour_can_count_for_more_than_brightness() -> None:
-    grey = torch.full((1, 3, 4, 4), 0.02)
-    colour = grey * torch.tensor([1.0, 0.0, -1.0])[:, None, None]
-    for delta, factor in ((grey, 1), (colour, 3)):
-        plain = losses.visibility(delta, 0.0)
-        assert losses.visibility(delta, 0.0, chroma=3.0).item() == pytest.approx(factor * plain.item(), rel=1e-4)
+def test_each_axis_counts_for_what_it_is_given() -> None:
+    axes = losses.opponent(torch.eye(3)[..., None, None])[..., 0, 0].T  # orthonormal: its rows are the changes
+    for delta, factor in zip(axes, (1, 0.2, 3), strict=True):
+        change = 0.02 * delta[None, :, None, None].expand(1, 3, 4, 4)
+        seen = losses.visibility(change, 0.0, axes=(1.0, 0.2, 3.0)).item()
+        assert seen == pytest.approx(factor * losses.visibility(change, 0.0).item(), rel=1e-4)
 
 
 def test_a_change_on_smooth_skin_is_seen_more_than_one_in_hair() -> None:

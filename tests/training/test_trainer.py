@@ -35,7 +35,7 @@ def trainer(config: TrainConfig, faces: Faces, target: Target) -> DadfiTrainer:
         pytest.param({"lambda_x": 0.0, "lambda_y": 0.0}, id="no recognizers"),
         pytest.param({"bound": "hinge-only"}, id="hinge only"),
         pytest.param({"gradient": "query", "query_directions": 2}, id="queries only"),
-        pytest.param({"masking": True, "chroma_weight": 2.0}, id="what an eye sees"),
+        pytest.param({"masking": True, "axis_weights": (1.0, 0.2, 2.0)}, id="what an eye sees"),
         pytest.param({"teacher": "per-image"}, id="a teacher for each picture"),
         pytest.param({"joint": True}, id="all models at once"),
         pytest.param({"distortion_loss": "log", "distortion_goal": 0.12}, id="by inverse vulnerability"),

@@ -40,3 +40,22 @@ def test_both_pictures_are_cut_alike() -> None:
     x = torch.rand(4, 3, 32, 32, generator=rng()) * 2 - 1
     transform = draw(replace(CONFIG, jpeg_share=0.0, blur_share=0.0), x, rng())
     torch.testing.assert_close(transform.protected(x, torch.zeros_like(x)), transform.clean(x), atol=1 / 127, rtol=0)
+
+
+def test_small_faces_meet_milder_jpegs_and_keep_their_colour() -> None:
+    jpeg = {"jpeg_share": 1.0, "jpeg_quality": (50, 95), "jpeg_floors": (90, 60), "subsampled_from": 3.0}
+    config = replace(CONFIG, photo_scales=(1.0, 4.0), **jpeg)  # type: ignore[arg-type]
+    drawn = [draw(config, torch.zeros(8, 3, 16, 16), rng(seed)) for seed in range(60)]
+    small = [transform for transform in drawn if transform.side == 16]
+    large = [transform for transform in drawn if transform.side == 64]
+    assert len(small) > 10 and all(t.chroma == 1 and t.quality is not None and t.quality.min() >= 90 for t in small)
+    assert {t.chroma for t in large} == {1, 2}
+    assert 60 <= min(int(t.quality.min()) for t in large if t.quality is not None) < 70
+
+
+def test_how_far_an_adversary_goes_has_a_power() -> None:
+    near, far = (
+        draw(replace(CONFIG, crop_power=power), torch.zeros(400, 3, 16, 16), rng()).frames for power in (2.0, 1.0)
+    )
+    assert near is not None and far is not None
+    assert (far[:, 0, 0] - 1).abs().mean() > 1.3 * (near[:, 0, 0] - 1).abs().mean()

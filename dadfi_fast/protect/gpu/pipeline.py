@@ -30,7 +30,7 @@ from dadfi_fast.protect.gpu.nvimgcodec import Job, NvImageCodec
 from dadfi_fast.protect.job import PhotoJob, require
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.results import Failed
-from dadfi_fast.protect.stages import Stages
+from dadfi_fast.protect.stages import Stages, encoding
 from dadfi_fast.types import Face, Photo, UInt8
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class GpuPipeline:
         config = self._stages.config
         if target_format("JPEG", config.format) != "JPEG":
             return [None] * len(jobs)
-        settings = (jpeg_settings(require(job.decoder).encoding, config.quality) for job in jobs)
+        settings = (jpeg_settings(encoding(job, config), config.quality) for job in jobs)
         return self._codec([Job(each, how) for each, how in zip(pixels, settings, strict=True)])
 
     def _faceless(self, job: PhotoJob, pixels: Tensor) -> None:
