@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from dadfi_fast.attacks.base import Attack
+from dadfi_fast.protect.interrupt import Stop
 from dadfi_fast.protect.job import PhotoJob, require
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.prefetch import prefetch
@@ -29,6 +30,7 @@ def perturb(
     heaviest: int,
     pool: Executor | None = None,
     meter: Meter | None = None,
+    stop: Stop | None = None,
 ) -> Iterator[PhotoJob]:
     """Give every photo the perturbations of its faces; jobs that are at another stage flow on, in their place.
 
@@ -39,6 +41,7 @@ def perturb(
         heaviest: pixels of photos that may wait for a batch to fill.
         pool: calls ``attack``, `AHEAD` batches at a time; None: the caller's thread does, one after the other.
         meter: is told what it takes.
+        stop: once it is late, what the pool has not given back is left.
     """
 
     def work(group: list[PhotoJob]) -> list[PhotoJob]:
@@ -46,7 +49,7 @@ def perturb(
         return group
 
     groups = _groups(jobs, batch, heaviest)
-    done = map(work, groups) if pool is None else prefetch(groups, work, pool=pool, ahead=AHEAD)
+    done = map(work, groups) if pool is None else prefetch(groups, work, pool=pool, ahead=AHEAD, stop=stop)
     for group in done:
         yield from group
 

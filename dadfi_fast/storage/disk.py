@@ -105,6 +105,7 @@ class OutFolder:
         self._made: set[Path] = set()
         self._number = itertools.count()
         self._lock, self._making = threading.Lock(), threading.RLock()
+        self._closed = False
         with disk_errors(path):
             try:
                 path.mkdir(parents=True, exist_ok=True)
@@ -160,7 +161,9 @@ class OutFolder:
         self._release(temporary)
 
     def close(self) -> None:
-        """Remove what was staged and never committed."""
+        """Remove what was staged and never committed; a thread that comes late leaves nothing."""
+        with self._lock:
+            self._closed = True
         for temporary in list(self._open):
             self.discard(temporary)
 
@@ -187,7 +190,13 @@ class OutFolder:
             except FileExistsError:  # left by a process of the same number
                 continue
             with self._lock:
-                self._open[temporary] = None
+                closed = self._closed
+                if not closed:
+                    self._open[temporary] = None
+            if closed:
+                os.close(descriptor)
+                temporary.unlink()
+                raise PhotoError("the run is over")
             return descriptor, temporary
 
     def _make(self, folder: Path) -> None:
