@@ -20,6 +20,8 @@ from dadfi_fast.types import Float32
 #: Batches under way where a pool works on them: one is copied to or from a GPU while the other is worked on there, each
 #: in memory and on a stream of its own (`backends.lane.Lane`).
 AHEAD: Final = 2
+#: Bytes of files that may wait for a batch to fill.
+_FILES: Final = 64 << 20
 
 
 def perturb(
@@ -57,16 +59,17 @@ def perturb(
 def _groups(jobs: Iterable[PhotoJob], batch: int, heaviest: int) -> Iterator[list[PhotoJob]]:
     """Group jobs until they have about a batch of crops between them."""
     waiting: list[PhotoJob] = []
-    crops = pixels = 0
+    crops = pixels = files = 0
     for job in jobs:
         waiting.append(job)
         if job.next == "perturb":
             crops += len(require(job.crops))
             pixels += job.pixels
+        files += job.held
         # The last bound is for long runs of photos without a face, which need no batch.
-        if crops >= batch or pixels >= heaviest or len(waiting) >= 2 * batch:
+        if crops >= batch or pixels >= heaviest or len(waiting) >= 2 * batch or files >= _FILES:
             yield waiting
-            waiting, crops, pixels = [], 0, 0
+            waiting, crops, pixels, files = [], 0, 0, 0
     yield waiting
 
 

@@ -173,7 +173,9 @@ def _staged(
         jobs, encode, pool=compute, ahead=batch + workers, weight=_pixels_before("encode", config), heaviest=heaviest,
         stop=stop, grace=_ENCODE_GRACE,
     )  # fmt: skip
-    return prefetch(jobs, write, pool=disk, ahead=DISK_THREADS, stop=stop, grace=_WRITE_GRACE)
+    return prefetch(
+        jobs, write, pool=disk, ahead=DISK_THREADS, weight=_held, heaviest=BYTES_AHEAD, stop=stop, grace=_WRITE_GRACE
+    )
 
 
 def _left(count: int) -> str:
@@ -185,14 +187,19 @@ def _size(job: PhotoJob) -> int:
     return job.entry.size if job.next == "read" else 0
 
 
+def _held(job: PhotoJob) -> int:
+    return job.held
+
+
 def _pixels_before(step: Step, config: ProtectConfig) -> Callable[[PhotoJob], int]:
-    """The pixels of a photo that ``step`` is to work on; all else weighs nothing."""
+    """The pixels of a photo that ``step`` is to work on, and what files in memory weigh, in pixels."""
 
     def weight(job: PhotoJob) -> int:
+        files = job.held // MEMORY_A_PIXEL
         if job.next != step:
-            return 0
+            return files
         decoder = require(job.decoder)
-        return pixels_in_memory(decoder.width, decoder.height, config)
+        return files + pixels_in_memory(decoder.width, decoder.height, config)
 
     return weight
 

@@ -8,7 +8,7 @@ import itertools
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -113,12 +113,13 @@ class OutFolder:
                 raise DiskError(f"cannot create {path}: a part of the path is a file. Choose another --out.") from error
         self.discard(self.stage("probe", b"\0"))
 
-    def stage(self, target: str, data: bytes, *, like: Path | None = None) -> Path:
+    def stage(self, target: str, data: bytes, *, like: Path | None = None, rest: Iterable[bytes] = ()) -> Path:
         """Write ``data`` beside the place of ``target``, under a temporary name.
 
         Args:
             target: relative to the folder.
-            data: the whole file.
+            data: the file.
+            rest: what follows, where that is not to be in memory as a whole.
             like: a file whose time of modification and permissions it gets, where the file system has such.
 
         The data are flushed to the disk (fsync) before the caller renames the file: else a power cut could leave an
@@ -135,6 +136,8 @@ class OutFolder:
             locked = _lock(descriptor)
             try:
                 _write_all(descriptor, data)
+                for block in rest:
+                    _write_all(descriptor, block)
                 os.fsync(descriptor)
             except BaseException:
                 os.close(descriptor)
