@@ -237,7 +237,8 @@ class Disk:
         """What was written and not flushed may be there, missing, a part of itself, or zeros."""
         if sure == written:
             return sure
-        kept = sure if written.startswith(sure) else b""
+        both = enumerate(zip(sure, written, strict=False))
+        kept = written[: next((at for at, (old, new) in both if old != new), min(len(sure), len(written)))]
         more, rng = written[len(kept) :], self._rng
         part = more[: rng.randint(0, len(more))]
         return rng.choice((sure, written, kept + part, kept + bytes(len(more))))

@@ -12,7 +12,7 @@ from dadfi_fast.images.jpeg import segments
 from dadfi_fast.images.trailer import end_of_scans
 
 #: Bytes that a JPEG's end is looked for in at first; twice as many each time that it is not there.
-_FIRST: Final = 16 << 20
+_FIRST: Final = 1 << 20
 #: More chunks than this has no PNG; each is a step of the search.
 _CHUNKS: Final = 1 << 16
 

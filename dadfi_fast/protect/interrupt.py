@@ -1,6 +1,6 @@
 """Ctrl-C, and the signal that service managers and containers send, as a wish to finish that is granted in time.
 
-The first signal lets photos that are under way get finished. Those that take longer are left after a second: a decoder
+The first signal lets photos that are under way get finished. Those that take about a second are left: a decoder
 cannot be stopped, so its thread is left alone, and `leave` ends the process without waiting for it. Where not even
 Python gets its turn, as a codec keeps its lock, `deadline` ends the process from outside.
 """
@@ -21,9 +21,9 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 #: Seconds that photos under way may still take, from the first signal on.
-GRACE: Final = 1.0
+GRACE: Final = 0.8
 #: Seconds after a signal at which the process is ended from outside.
-DEADLINE: Final = 1.8
+DEADLINE: Final = 1.9
 #: How threads are called that may be left with a photo.
 THREADS: Final = "dadfi-"
 #: Waits for the number of a signal, and then for the process to end; it has no other way to see either than its stdin.

@@ -38,8 +38,8 @@ PIXELS_A_THREAD: Final = 24_000_000
 #: Bytes of files to prefetch.
 BYTES_AHEAD: Final = 256 << 20
 #: Seconds more that a photo has to be encoded and written in, once a run that is to end has left others.
-_ENCODE_GRACE: Final = 0.25
-_WRITE_GRACE: Final = 0.5
+_ENCODE_GRACE: Final = 0.2
+_WRITE_GRACE: Final = 0.4
 
 
 def protect(

@@ -95,28 +95,26 @@ def _without_complaint(data: bytes, colours: str) -> tuple[UInt8, bytes]:
             raise _damaged(error) from error
         count, marker = int(stray[1]), int(stray[2], 16)
         if marker == EOI:
-            for bare in _without_padding(data, count):
-                with suppress(ValueError):
-                    return _decoded(bare, colours), bare
+            bare = _without_padding(data, count)
+            with suppress(ValueError):
+                return _decoded(bare, colours), bare
         elif count <= _PADDING and not 0xD0 <= marker <= 0xD7:  # between scans; a restart is where pixels are
             with suppress(ValueError):
                 return _decoded(data, colours, strict=False), data
         raise _damaged(error) from error
 
 
-def _without_padding(data: bytes, count: int) -> Iterator[bytes]:
+def _without_padding(data: bytes, count: int) -> bytes:
     """The file without the ``count`` bytes before its end that the codec says belong to no pixel.
 
     Many must all be the same, and then all of their kind go: where zeros stand for what was lost, the codec takes some
-    of them for pixels. The last byte of the pixels may be one of the kind.
+    of them for pixels.
     """
     body, end = data[:-2], data[-2:]
     bare = body.rstrip(body[-1:])
     if len(body) - len(bare) >= count:
-        yield bare + end
-        yield bare + body[-1:] + end
-    elif count <= _PADDING:
-        yield body[:-count] + end
+        return bare + end
+    return body[:-count] + end if count <= _PADDING else data
 
 
 def mended(data: bytes, *, progressive: bool) -> bytes:

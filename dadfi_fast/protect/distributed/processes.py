@@ -31,7 +31,7 @@ _END: Final = "end"
 #: Seconds that a worker may take to end by itself.
 _PATIENCE: Final = 5.0
 #: The same of one that was told to stop before, and has had its time.
-_PATIENCE_AFTER_STOP: Final = 0.3
+_PATIENCE_AFTER_STOP: Final = 0.2
 
 
 @dataclass(frozen=True, eq=False)
