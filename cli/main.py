@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 from dadfi_fast import __version__
 from dadfi_fast.cli import console, examples
 from dadfi_fast.errors import DadfiError
+from dadfi_fast.protect.interrupt import leave
 from dadfi_fast.registry import did_you_mean
 
 #: What ``--help`` says of each command, so that the list can be shown without importing them. A command is the object
@@ -87,6 +88,7 @@ class LazyGroup(click.Group):
             ctx.exit(1)
         except KeyboardInterrupt:
             console.error("interrupted")
+            leave(INTERRUPTED)
             ctx.exit(INTERRUPTED)
 
 

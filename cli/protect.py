@@ -17,6 +17,7 @@ from dadfi_fast.cli.report import Reporter
 from dadfi_fast.cli.report import option as report_option
 from dadfi_fast.errors import CheckFailed, DadfiError, NothingToDo, UsageError
 from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.interrupt import deadline
 from dadfi_fast.protect.option import CHANGED, REPORTED, RUN, WRITTEN, option
 
 if TYPE_CHECKING:
@@ -139,7 +140,10 @@ def command(sources: tuple[str, ...], **values: Any) -> None:
     config = protector.config(sources, decoder=decoder, **settings)
     engine = Engine(name=request.engine, address=request.ray_address, processes=request.processes)
     run = Run(config, protector, quiet=request.quiet, verbose=request.verbose, engine=engine)
-    click.get_current_context().call_on_close(run.close)
+    context = click.get_current_context()
+    if request.engine != "ray":  # a cluster takes what time it takes
+        context.with_resource(deadline())
+    context.call_on_close(run.close)
     options.chosen_device(request.backend, request.device, quiet=request.quiet)
     if config.decoder != "cpu" and not engine.elsewhere:
         decodes = describe(config, protector.parts.chosen_backend[0], protector.parts.chosen_detector[0])

@@ -127,7 +127,7 @@ def find_trailer(data: bytes) -> Trailer | None:
     named = index is not None or any(_names_more(s) for s in header)
     if not named and data[-64:].rstrip(_PADDING).endswith(b"\xff\xd9"):
         return None
-    end = _end(data, header[-1].end)
+    end, _ = end_of_scans(data, header[-1].end)
     if not end or not data[end:].strip(_PADDING):
         return None
     return Trailer(data[end:], end, index)
@@ -139,11 +139,16 @@ def _names_more(segment: Segment) -> bool:
     return segment.marker == APP1 and packet.startswith(XMP) and any(name in packet for name in _LISTS)
 
 
-def _end(data: bytes, at: int) -> int:
-    """Where the picture ends, by way of all its scans (there may be tables between them); 0 where it never does."""
+def end_of_scans(data: bytes, at: int) -> tuple[int, int]:
+    """Where the picture ends, by way of all its scans (there may be tables between them); 0 where it does not.
+
+    And where to go on looking once there is more of the file.
+    """
     while found := _MARKER.search(data, at):
         marker = data[found.start() + 1]
         if marker == EOI:
-            return found.end()
+            return found.end(), found.end()
+        if found.end() + 2 > len(data):
+            return 0, found.start()
         at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-    return 0
+    return 0, max(at, len(data) - 1)  # the last byte may be half a marker

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from dadfi_fast.attacks.base import Attack
+from dadfi_fast.protect.interrupt import Stop
 from dadfi_fast.protect.job import PhotoJob, require
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.prefetch import prefetch
@@ -19,6 +20,8 @@ from dadfi_fast.types import Float32
 #: Batches under way where a pool works on them: one is copied to or from a GPU while the other is worked on there, each
 #: in memory and on a stream of its own (`backends.lane.Lane`).
 AHEAD: Final = 2
+#: Bytes of files that may wait for a batch to fill.
+_FILES: Final = 64 << 20
 
 
 def perturb(
@@ -29,6 +32,7 @@ def perturb(
     heaviest: int,
     pool: Executor | None = None,
     meter: Meter | None = None,
+    stop: Stop | None = None,
 ) -> Iterator[PhotoJob]:
     """Give every photo the perturbations of its faces; jobs that are at another stage flow on, in their place.
 
@@ -39,6 +43,7 @@ def perturb(
         heaviest: pixels of photos that may wait for a batch to fill.
         pool: calls ``attack``, `AHEAD` batches at a time; None: the caller's thread does, one after the other.
         meter: is told what it takes.
+        stop: once it is late, what the pool has not given back is left.
     """
 
     def work(group: list[PhotoJob]) -> list[PhotoJob]:
@@ -46,7 +51,7 @@ def perturb(
         return group
 
     groups = _groups(jobs, batch, heaviest)
-    done = map(work, groups) if pool is None else prefetch(groups, work, pool=pool, ahead=AHEAD)
+    done = map(work, groups) if pool is None else prefetch(groups, work, pool=pool, ahead=AHEAD, stop=stop)
     for group in done:
         yield from group
 
@@ -54,16 +59,17 @@ def perturb(
 def _groups(jobs: Iterable[PhotoJob], batch: int, heaviest: int) -> Iterator[list[PhotoJob]]:
     """Group jobs until they have about a batch of crops between them."""
     waiting: list[PhotoJob] = []
-    crops = pixels = 0
+    crops = pixels = files = 0
     for job in jobs:
         waiting.append(job)
         if job.next == "perturb":
             crops += len(require(job.crops))
             pixels += job.pixels
+        files += job.held
         # The last bound is for long runs of photos without a face, which need no batch.
-        if crops >= batch or pixels >= heaviest or len(waiting) >= 2 * batch:
+        if crops >= batch or pixels >= heaviest or len(waiting) >= 2 * batch or files >= _FILES:
             yield waiting
-            waiting, crops, pixels = [], 0, 0
+            waiting, crops, pixels, files = [], 0, 0, 0
     yield waiting
 
 

@@ -1,24 +1,78 @@
-"""Ctrl-C, and the signal that service managers and containers send, as a wish to finish."""
+"""Ctrl-C, and the signal that service managers and containers send, as a wish to finish that is granted in time.
+
+The first signal lets photos that are under way get finished. Those that take about a second are left: a decoder
+cannot be stopped, so its thread is left alone, and `leave` ends the process without waiting for it. Where not even
+Python gets its turn, as a codec keeps its lock, `deadline` ends the process from outside.
+"""
 
 from __future__ import annotations
 
+import math
+import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
 
 T = TypeVar("T")
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+#: Seconds that photos under way may still take, from the first signal on.
+GRACE: Final = 0.8
+#: Seconds after a signal at which the process is ended from outside.
+DEADLINE: Final = 1.9
+#: How threads are called that may be left with a photo.
+THREADS: Final = "dadfi-"
+#: Waits for the number of a signal, and then for the process to end; it has no other way to see either than its stdin.
+_WATCHDOG: Final = """
+import os, select, sys, time
+numbers, seconds, process = set(map(int, sys.argv[1].split(","))), float(sys.argv[2]), os.getppid()
+while not numbers & set(found := os.read(0, 64)):
+    if not found:
+        raise SystemExit
+end = time.monotonic() + seconds
+while (left := end - time.monotonic()) > 0:
+    if select.select([0], [], [], left)[0] and not os.read(0, 64):
+        raise SystemExit
+if os.getppid() == process:
+    print("dadfi-fast: error: interrupted, and ended at once: one photo took too long", file=sys.stderr, flush=True)
+    os.kill(process, 9)
+"""
+
+
+class Stop(threading.Event):
+    """The wish to finish.
+
+    Args:
+        grace: seconds that what is under way may still take once it is set.
+    """
+
+    def __init__(self, grace: float = GRACE) -> None:
+        super().__init__()
+        self._grace, self._since = grace, math.inf
+        #: Inputs that were under way and were left, as they took longer.
+        self.left = 0
+
+    def set(self) -> None:
+        """Wish it."""
+        self._since = min(self._since, time.monotonic())
+        super().set()
+
+    def is_late(self, more: float = 0.0) -> bool:
+        """Whether it was set longer ago than the time of grace, and ``more`` seconds."""
+        return time.monotonic() - self._since > self._grace + more
 
 
 @contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """An event that the first signal sets; the second one interrupts as usual. Off the main thread: never set.
+def interruptible() -> Iterator[Stop]:
+    """A wish that the first signal sets; the second one interrupts as usual. Off the main thread: never set.
 
-    May be nested: the innermost event is set.
+    May be nested: the innermost one is set.
     """
-    stop = threading.Event()
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
@@ -44,3 +98,45 @@ def until_stopped(items: Iterable[T], stop: threading.Event) -> Iterator[T]:
         if stop.is_set():
             return
         yield item
+
+
+@contextmanager
+def deadline(seconds: float = DEADLINE) -> Iterator[None]:
+    """End this process so many seconds after a signal, by another one, whatever it is doing.
+
+    What is written stays valid, as after any kill. Without effect where there are no such signals, and off the main
+    thread.
+    """
+    if os.name != "posix" or not sys.executable or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours, theirs = os.pipe()  # inherited by none but the watchdog, which gets the first as its stdin
+    os.set_blocking(theirs, False)
+    names = ",".join(str(int(number)) for number in SIGNALS)
+    command = [sys.executable, "-I", "-S", "-c", _WATCHDOG, names, str(seconds)]
+    try:
+        watchdog = subprocess.Popen(command, stdin=ours, stdout=subprocess.DEVNULL, start_new_session=True)
+    except OSError:  # no room for a process
+        os.close(theirs)
+        yield
+        return
+    finally:
+        os.close(ours)
+    # Python writes the number there as soon as a signal comes, and not when its own handler has its turn.
+    before = signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(theirs)
+        with suppress(subprocess.TimeoutExpired):
+            watchdog.wait(1)
+
+
+def leave(code: int) -> None:
+    """End the process with an exit code where a thread is left with a photo; elsewhere there is nothing to do."""
+    if any(thread.name.startswith(THREADS) and not thread.daemon for thread in threading.enumerate()):
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)

@@ -25,7 +25,8 @@ class PhotoJob:
     """
 
     entry: Entry
-    data: bytes = b""  # the file
+    data: bytes = b""  # the file; of a large one without what stands behind its picture
+    behind: int = 0  # bytes of the file that are not in ``data``, and not in ``encoded`` though they belong there
     sha256: str = ""  # of the file
     decoder: Decoder | None = None  # has read the header
     photo: Photo | None = None  # upright; without pixels where a GPU has encoded it
@@ -63,6 +64,11 @@ class PhotoJob:
         """Pixels of the photo, whose header has been read."""
         decoder = require(self.decoder)
         return decoder.width * decoder.height
+
+    @property
+    def held(self) -> int:
+        """Bytes of files that it keeps in memory."""
+        return len(self.data) + len(self.encoded or b"")
 
     def settle(self, outcome: Outcome, encoded: bytes | None = None) -> None:
         """End the work on the photo: all is released but ``encoded``, the file that is to be written."""

@@ -19,7 +19,7 @@ from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.discover import Originals, discover
 from dadfi_fast.protect.distributed.manifest_shards import open_manifest
 from dadfi_fast.protect.gpu.stages import apply_gpu_stages
-from dadfi_fast.protect.interrupt import interruptible, until_stopped
+from dadfi_fast.protect.interrupt import Stop, interruptible, until_stopped
 from dadfi_fast.protect.job import PhotoJob, Step, require
 from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.meter import Meter
@@ -37,6 +37,9 @@ DISK_THREADS: Final = 6
 PIXELS_A_THREAD: Final = 24_000_000
 #: Bytes of files to prefetch.
 BYTES_AHEAD: Final = 256 << 20
+#: Seconds more that a photo has to be encoded and written in, once a run that is to end has left others.
+_ENCODE_GRACE: Final = 0.2
+_WRITE_GRACE: Final = 0.4
 
 
 def protect(
@@ -54,7 +57,7 @@ def protect(
     """Protect every photo in the sources of ``config``.
 
     Memory is bounded by the number of threads and by `PIXELS_A_THREAD`, not by the folder. Ctrl-C lets the photos that
-    are under way get finished and takes no more; a second one stops at once.
+    are under way get finished within a second and takes no more; a second one stops at once.
 
     Args:
         config: what is asked for.
@@ -90,27 +93,29 @@ def protect(
             say(under_way.note)
         left = under_way.judge(remaining(until_stopped(entries, stop), manifest, config, renew=renew))
         stages = Stages(config, detector, attack, out, under_way)
-        done = stack.enter_context(closing(_apart(left, stages, attack, journal=manifest, meter=meter)))
+        done = stack.enter_context(closing(_apart(left, stages, attack, journal=manifest, meter=meter, stop=stop)))
         for outcome in done:
             under_way.went_through(outcome)
             summary.add(outcome)
             tick(outcome)
         summary.interrupted = stop.is_set()
+        if stop.left:
+            summary.notes.append(_left(stop.left))
         summary.stages = meter.stages()
     return summary
 
 
 def _apart(
-    items: Iterable[Input], stages: Stages, attack: Attack, *, journal: Journal, meter: Meter
+    items: Iterable[Input], stages: Stages, attack: Attack, *, journal: Journal, meter: Meter, stop: Stop
 ) -> Generator[Outcome, None, None]:
     """`work`, with each photo at which a run has died alone."""
     for together in stages.under_way.apart(items):
-        with closing(work(together, stages, attack, journal=journal, meter=meter)) as done:
+        with closing(work(together, stages, attack, journal=journal, meter=meter, stop=stop)) as done:
             yield from done
 
 
 def work(
-    items: Iterable[Input], stages: Stages, attack: Attack, *, journal: Journal, meter: Meter
+    items: Iterable[Input], stages: Stages, attack: Attack, *, journal: Journal, meter: Meter, stop: Stop
 ) -> Generator[Outcome, None, None]:
     """Inputs through all stages, up to their rows in ``journal`` and their files; outcomes in the order of the inputs.
 
@@ -120,13 +125,14 @@ def work(
         attack: perturbs crops; called from this thread, on a GPU from `ProtectConfig.generator_calls` others.
         journal: where the rows go.
         meter: is told what the stages take.
+        stop: the wish to finish; ``items`` end with it, and what is under way is left once it is late.
 
     Raises:
         DiskError: the output folder cannot be written to, or the disk is full; what is written is kept.
     """
     config = stages.config
-    with pools(compute=config.threads, disk=DISK_THREADS, generator=config.generator_calls) as threads:
-        staged = _staged(map(PhotoJob.of, items), stages, attack, threads, meter)
+    with pools(compute=config.threads, disk=DISK_THREADS, generator=config.generator_calls, stop=stop) as threads:
+        staged = _staged(map(PhotoJob.of, items), stages, attack, threads, meter, stop)
         yield from committed(staged, journal=journal, out=stages.out, config=config, meter=meter)
 
 
@@ -136,7 +142,7 @@ def meter_for(config: ProtectConfig) -> Meter:
 
 
 def _staged(
-    jobs: Iterable[PhotoJob], stages: Stages, attack: Attack, threads: Pools, meter: Meter
+    jobs: Iterable[PhotoJob], stages: Stages, attack: Attack, threads: Pools, meter: Meter, stop: Stop
 ) -> Iterator[PhotoJob]:
     """find -> read -> decode, detect, crop -> perturb -> blend, encode -> stage."""
     config = stages.config
@@ -156,30 +162,44 @@ def _staged(
         encode,  # what a GPU has perturbed
     )
     read, write = noted("read", stages.read), stage("write", stages.write, meter)
-    jobs = prefetch(jobs, read, pool=disk, ahead=2 * workers, weight=_size, heaviest=BYTES_AHEAD)
+    jobs = prefetch(jobs, read, pool=disk, ahead=2 * workers, weight=_size, heaviest=BYTES_AHEAD, stop=stop)
     jobs = apply_gpu_stages(jobs, stages, attack, meter)
     jobs = prefetch(
-        jobs, see, pool=compute, ahead=batch + 2 * workers, weight=_pixels_before("decode", config), heaviest=heaviest
-    )
-    jobs = perturb(jobs, attack, batch=batch, heaviest=heaviest, pool=threads.generator, meter=meter)
+        jobs, see, pool=compute, ahead=batch + 2 * workers, weight=_pixels_before("decode", config), heaviest=heaviest,
+        stop=stop,
+    )  # fmt: skip
+    jobs = perturb(jobs, attack, batch=batch, heaviest=heaviest, pool=threads.generator, meter=meter, stop=stop)
     jobs = prefetch(
-        jobs, encode, pool=compute, ahead=batch + workers, weight=_pixels_before("encode", config), heaviest=heaviest
+        jobs, encode, pool=compute, ahead=batch + workers, weight=_pixels_before("encode", config), heaviest=heaviest,
+        stop=stop, grace=_ENCODE_GRACE,
+    )  # fmt: skip
+    return prefetch(
+        jobs, write, pool=disk, ahead=DISK_THREADS, weight=_held, heaviest=BYTES_AHEAD, stop=stop, grace=_WRITE_GRACE
     )
-    return prefetch(jobs, write, pool=disk, ahead=DISK_THREADS)
+
+
+def _left(count: int) -> str:
+    photos = "1 photo that was under way was" if count == 1 else f"{count} photos that were under way were"
+    return f"{photos} left, as the run was to end; run the same command again to resume"
 
 
 def _size(job: PhotoJob) -> int:
     return job.entry.size if job.next == "read" else 0
 
 
+def _held(job: PhotoJob) -> int:
+    return job.held
+
+
 def _pixels_before(step: Step, config: ProtectConfig) -> Callable[[PhotoJob], int]:
-    """The pixels of a photo that ``step`` is to work on; all else weighs nothing."""
+    """The pixels of a photo that ``step`` is to work on, and what files in memory weigh, in pixels."""
 
     def weight(job: PhotoJob) -> int:
+        files = job.held // MEMORY_A_PIXEL
         if job.next != step:
-            return 0
+            return files
         decoder = require(job.decoder)
-        return pixels_in_memory(decoder.width, decoder.height, config)
+        return files + pixels_in_memory(decoder.width, decoder.height, config)
 
     return weight
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
+
+from dadfi_fast.protect.interrupt import THREADS, Stop
 
 T = TypeVar("T")
 U = TypeVar("U")
+#: Seconds between two looks at whether a run is to end while a result is waited for.
+_LOOK: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -23,21 +27,28 @@ class Pools:
 
 
 @contextmanager
-def pools(*, compute: int, disk: int, generator: int = 1) -> Iterator[Pools]:
+def pools(*, compute: int, disk: int, generator: int = 1, stop: Stop | None = None) -> Iterator[Pools]:
     """Threads for one run; at the end what has begun is finished and what has not is dropped.
+
+    A run that is told to stop, and has left photos or is ended by an error, does not wait for what has begun.
 
     Args:
         compute: threads that decode and encode.
         disk: threads that read and write.
         generator: calls of the generator side by side.
+        stop: the wish to finish.
     """
     names = {"compute": compute, "disk": disk} | ({"generator": generator} if generator > 1 else {})
-    made = {name: ThreadPoolExecutor(count, f"dadfi-{name}") for name, count in names.items()}
+    made = {name: ThreadPoolExecutor(count, f"{THREADS}{name}") for name, count in names.items()}
+    waits = True
     try:
         yield Pools(**made)
+    except BaseException:
+        waits = stop is None or not stop.is_set()
+        raise
     finally:
         for each in made.values():
-            each.shutdown(cancel_futures=True)
+            each.shutdown(wait=waits and not (stop and stop.left), cancel_futures=True)
 
 
 def prefetch(
@@ -48,6 +59,8 @@ def prefetch(
     ahead: int,
     weight: Callable[[T], int] | None = None,
     heaviest: int = 0,
+    stop: Stop | None = None,
+    grace: float = 0.0,
 ) -> Iterator[U]:
     """``map(work, items)``, several at a time, in order.
 
@@ -59,6 +72,8 @@ def prefetch(
         weight: what an item costs in memory.
         heaviest: so much may be under way or waiting together; an item above it goes alone. Items are let in in order,
             so a heavy one is not overtaken and cannot wait for ever.
+        stop: once it is late, results that are not there are left out.
+        grace: so many seconds later than others, as this comes behind them.
     """
     waiting: deque[tuple[Future[U], int]] = deque()
     coming = iter(items)
@@ -80,11 +95,25 @@ def prefetch(
             if not waiting:
                 return
             future, cost = waiting.popleft()
-            yield future.result()
+            if _comes(future, stop, grace):
+                yield future.result()
             load -= cost
     finally:
         for future, _ in waiting:
             future.cancel()
+
+
+def _comes(future: Future[U], stop: Stop | None, grace: float) -> bool:
+    """Wait for a result; False where the run is to end and will not wait any longer."""
+    if stop is None:
+        return True
+    while not future.done():
+        if stop.is_late(grace):
+            stop.left += 1
+            future.cancel()
+            return False
+        wait((future,), _LOOK)
+    return True
 
 
 _END: object = object()

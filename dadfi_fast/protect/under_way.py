@@ -137,17 +137,16 @@ class UnderWay:
 
     def during(self, stage: str, work: Callable[[PhotoJob], None]) -> Callable[[PhotoJob], None]:
         """``work``, with a note of its photo for as long as it takes."""
-        descriptor = self._descriptor
-        if descriptor is None:
+        if self._descriptor is None:
             return work
 
         def noted(job: PhotoJob) -> None:
             slot = self._slot()
             try:
-                self._write(descriptor, slot, _note(job.entry, stage))
+                self._write(slot, _note(job.entry, stage))
                 work(job)
             finally:
-                self._write(descriptor, slot, b"\n")
+                self._write(slot, b"\n")
                 self._free.append(slot)
 
         return noted
@@ -162,8 +161,9 @@ class UnderWay:
         """This run has not died."""
         if self._descriptor is None or self._out is None:
             return
-        os.close(self._descriptor)
-        self._descriptor = None
+        with self._lock:  # a thread that was left may come back to its slot
+            os.close(self._descriptor)
+            self._descriptor = None
         with suppress(OSError):
             self._save()
             (self._out / NAME).unlink(missing_ok=True)
@@ -174,11 +174,12 @@ class UnderWay:
         except IndexError:
             return next(self._numbers)
 
-    def _write(self, descriptor: int, slot: int, note: bytes) -> None:
+    def _write(self, slot: int, note: bytes) -> None:
         if len(note) <= _SLOT:
             with self._lock, suppress(OSError):  # a full disk is met by the photo's own file
-                os.lseek(descriptor, slot * _SLOT, os.SEEK_SET)
-                os.write(descriptor, note)
+                if self._descriptor is not None:
+                    os.lseek(self._descriptor, slot * _SLOT, os.SEEK_SET)
+                    os.write(self._descriptor, note)
 
     def _save(self) -> None:
         assert self._out is not None, "there is no folder"

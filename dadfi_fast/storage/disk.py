@@ -8,7 +8,7 @@ import itertools
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -105,6 +105,7 @@ class OutFolder:
         self._made: set[Path] = set()
         self._number = itertools.count()
         self._lock, self._making = threading.Lock(), threading.RLock()
+        self._closed = False
         with disk_errors(path):
             try:
                 path.mkdir(parents=True, exist_ok=True)
@@ -112,12 +113,13 @@ class OutFolder:
                 raise DiskError(f"cannot create {path}: a part of the path is a file. Choose another --out.") from error
         self.discard(self.stage("probe", b"\0"))
 
-    def stage(self, target: str, data: bytes, *, like: Path | None = None) -> Path:
+    def stage(self, target: str, data: bytes, *, like: Path | None = None, rest: Iterable[bytes] = ()) -> Path:
         """Write ``data`` beside the place of ``target``, under a temporary name.
 
         Args:
             target: relative to the folder.
-            data: the whole file.
+            data: the file.
+            rest: what follows, where that is not to be in memory as a whole.
             like: a file whose time of modification and permissions it gets, where the file system has such.
 
         The data are flushed to the disk (fsync) before the caller renames the file: else a power cut could leave an
@@ -134,6 +136,8 @@ class OutFolder:
             locked = _lock(descriptor)
             try:
                 _write_all(descriptor, data)
+                for block in rest:
+                    _write_all(descriptor, block)
                 os.fsync(descriptor)
             except BaseException:
                 os.close(descriptor)
@@ -160,7 +164,9 @@ class OutFolder:
         self._release(temporary)
 
     def close(self) -> None:
-        """Remove what was staged and never committed."""
+        """Remove what was staged and never committed; a thread that comes late leaves nothing."""
+        with self._lock:
+            self._closed = True
         for temporary in list(self._open):
             self.discard(temporary)
 
@@ -187,7 +193,13 @@ class OutFolder:
             except FileExistsError:  # left by a process of the same number
                 continue
             with self._lock:
-                self._open[temporary] = None
+                closed = self._closed
+                if not closed:
+                    self._open[temporary] = None
+            if closed:
+                os.close(descriptor)
+                temporary.unlink()
+                raise PhotoError("the run is over")
             return descriptor, temporary
 
     def _make(self, folder: Path) -> None:

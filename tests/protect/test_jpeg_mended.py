@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import subprocess
 from collections.abc import Callable
@@ -134,6 +135,37 @@ LOST = {
 def test_lost_pixels_are_told(name: str) -> None:
     with pytest.raises(PhotoError, match="damaged"):
         photo(LOST[name])
+
+
+CUTS = {
+    "baseline": (picture(), "nothing"),
+    "baseline, grey": (picture(mode="L"), "nothing"),
+    "baseline, with restarts": (RESTARTS, "nothing"),
+    "CMYK": (picture(mode="CMYK"), "nothing"),
+    "progressive": (PROGRESSIVE, "the end of a scan"),
+    "progressive, grey": (picture(mode="L", progressive=True), "the end of a scan"),
+    "progressive, with restarts": (picture(progressive=True, restart_marker_rows=1), "the end of a scan"),
+    "progressive, CMYK": (picture(mode="CMYK", progressive=True), "the end of a scan"),
+}
+
+
+@pytest.mark.parametrize("tail", [b"", b"\xff\xd9", bytes(9000) + b"\xff\xd9"], ids=["cut", "an end", "zeros, an end"])
+@pytest.mark.parametrize("name", CUTS)
+def test_wherever_it_is_cut_it_is_damaged(name: str, tail: bytes) -> None:
+    data, also = CUTS[name]
+    cuts = [scan(data) + (len(data) - 8 - scan(data)) * n // 60 for n in range(60)]
+    if also != "nothing":  # where nothing within a scan is missing
+        cuts += [found.start() for found in re.finditer(rb"\xff[\xc4\xda]", data) if found.start() > scan(data)]
+    for cut in cuts:
+        with pytest.raises(PhotoError, match="damaged"):
+            photo(data[:cut] + tail)
+
+
+def test_bytes_before_a_restart_are_no_padding() -> None:
+    """There the codec goes on at the next one, with what it has."""
+    at = RESTARTS.index(b"\xff\xd1")
+    with pytest.raises(PhotoError, match="damaged"):
+        photo(RESTARTS[: at - 20] + bytes(20) + RESTARTS[at:])
 
 
 @pytest.mark.parametrize("cut", [0, 2])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +16,10 @@ from PIL import Image
 from dadfi_fast.device import available_memory
 from dadfi_fast.errors import UsageError
 from dadfi_fast.faces.detector import Detector
+from dadfi_fast.files import sha256
 from dadfi_fast.protect.config import ProtectConfig
-from tests.protect.conftest import Run
+from dadfi_fast.types import Face, UInt8
+from tests.protect.conftest import Boxes, Run
 
 
 def bomb(side: int, *, bits: int = 8) -> bytes:
@@ -80,3 +84,51 @@ def test_none_is_half_of_what_is_available(monkeypatch: pytest.MonkeyPatch) -> N
 def test_no_memory_is_out_of_range() -> None:
     with pytest.raises(UsageError, match="--max-memory"):
         ProtectConfig(sources=("a",), out=Path("b"), max_memory=0)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("options", [{}, {"strip_gps": True}, {"format": "png"}], ids=["as it is", "no place", "png"])
+@pytest.mark.parametrize("face", [True, False], ids=["a face", "no face"])
+def test_what_stands_behind_a_picture_is_never_in_memory(
+    form: str, options: dict[str, object], face: bool, photos: Callable[..., Path], run: Run, nobody: Detector
+) -> None:
+    behind = 64 << 20
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48), (90, 80, 70)).save(buffer, form)
+    names = ["a", "b", "c"]
+    folder = photos(dict.fromkeys(names, buffer.getvalue()))
+    for name in names:
+        os.truncate(folder / name, len(buffer.getvalue()) + behind - 1)
+        with (folder / name).open("ab") as file:
+            file.write(b"x")
+    tracemalloc.start()
+    try:
+        _, rows = run(**options, **({} if face else {"detector": nobody}))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 24 << 20
+    whole = not face and (not options or (options == {"format": "png"} and form == "PNG"))
+    for name, row in rows.items():
+        target = folder.parent / "out" / row["target"]
+        assert row["status"] == ("written" if face else "copied")
+        assert sha256(target) == row["sha256_target"] and sha256(folder / name) == row["sha256_source"]
+        assert (target.stat().st_size == len(buffer.getvalue()) + behind) == whole
+        assert (f"dropped trailing data ({behind / 1e6:.1f} MB)" in (row["reason"] or "")) != whole
+
+
+def test_a_file_that_changes_while_its_end_is_copied_fails(
+    photos: Callable[..., Path], run: Run, encoded: Callable[..., bytes], tmp_path: Path
+) -> None:
+    photo = photos({"a.jpg": encoded() + bytes(20 << 20) + b"x", "b.jpg": None}) / "a.jpg"
+
+    class Changing(Boxes):
+        def find(self, pixels: UInt8) -> list[Face]:
+            with photo.open("ab") as file:
+                file.write(b"more")
+            return []
+
+    _, rows = run(detector=Changing())
+    assert rows["a.jpg"]["status"] == "failed" and "has changed" in rows["a.jpg"]["error"]["message"]
+    assert rows["b.jpg"]["status"] == "copied"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b.jpg", "dadfi-manifest.jsonl"]

@@ -15,7 +15,7 @@ from dadfi_fast.errors import PhotoError
 from dadfi_fast.images import boxes, exif, heif, icc, iptc
 from dadfi_fast.images.decode import tiff
 from dadfi_fast.images.decode.base import Decoder, Raster
-from dadfi_fast.images.decode.simplejpeg import mended
+from dadfi_fast.images.decode.simplejpeg import intact, mended
 from dadfi_fast.images.jpeg import JpegHeader, with_metadata
 from dadfi_fast.types import Encoding, Metadata, UInt8
 
@@ -97,24 +97,36 @@ class OddJpegDecoder(Decoder):
         )
 
     def decode(self) -> Raster:
-        """The pixels, once more without what is not about them where that stands in the way."""
+        """The pixels, once more without what is not about them where that stands in the way.
+
+        Pillow passes over what the codec complains about, so of CMYK the codec is asked first.
+        """
+        if len(self._header.sampling) == 4:
+            return self._cmyk()
         try:
             return self._inner.decode()
         except PhotoError as error:
             try:
-                return PillowDecoder(self._mended(), "JPEG").decode()
+                return self._mended().decode()
             except PhotoError:
                 raise error from None
+
+    def _cmyk(self) -> Raster:
+        _, data = intact(self._data, "CMYK", progressive=self._header.progressive)
+        return (self._inner if data is self._data else self._again(data)).decode()
 
     def _opened(self) -> PillowDecoder:
         try:
             return PillowDecoder(self._data, "JPEG")
         except PhotoError:
-            return PillowDecoder(self._mended(), "JPEG")
+            return self._mended()
 
-    def _mended(self) -> bytes:
-        bare = mended(self._data, progressive=self._header.progressive)
-        return with_metadata(bare, Metadata(icc=self._header.metadata.icc))  # CMYK is converted by it
+    def _mended(self) -> PillowDecoder:
+        return self._again(mended(self._data, progressive=self._header.progressive))
+
+    def _again(self, bare: bytes) -> PillowDecoder:
+        metadata = Metadata(icc=self._header.metadata.icc)  # CMYK is converted by it
+        return PillowDecoder(with_metadata(bare, metadata), "JPEG")
 
 
 class TiffDecoder(Decoder):

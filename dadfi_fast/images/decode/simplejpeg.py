@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
@@ -14,11 +15,9 @@ from dadfi_fast.images.decode.base import Decoder, Raster
 from dadfi_fast.images.jpeg import ADOBE, APP0, APP14, COM, EOI, JFIF, SOS, JpegHeader, Segment, segments
 from dadfi_fast.types import Encoding, UInt8
 
-_STRAY: Final = re.compile(r"(\d+) extraneous bytes")
+_STRAY: Final = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 #: Stray bytes that are taken for padding, whatever they are.
 _PADDING: Final = 64
-#: Bytes that the codec reads ahead of the pixel that it is at.
-_AHEAD: Final = 8
 #: A marker within the scans that is neither a stuffed byte, nor a restart, nor a fill byte.
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 #: A JFIF segment of version 1.01 that says nothing more.
@@ -48,49 +47,74 @@ class JpegDecoder(Decoder):
 
     def decode(self) -> Raster:
         """The pixels. What the codec finds wrong in the metadata or in padding is no fault; lost pixels are."""
-        try:
-            pixels = self._pixels(self._data)
-        except ValueError as error:
-            pixels = self._mended(error)
+        pixels, _ = intact(self._data, "GRAY" if self._grey else "RGB", progressive=self.encoding.progressive)
         return Raster(np.repeat(pixels, 3, axis=2) if self._grey else pixels)
 
-    def _pixels(self, data: bytes, *, strict: bool = True) -> UInt8:
-        pixels: UInt8 = simplejpeg.decode_jpeg(data, "GRAY" if self._grey else "RGB", fastdct=False, strict=strict)
-        return pixels
 
-    def _mended(self, error: ValueError) -> UInt8:
-        """The pixels once all is mended that is not about them. The codec tells its first complaint alone, so it is
-        asked again."""
-        try:
-            data = mended(self._data, progressive=self.encoding.progressive)
-        except PhotoError:
-            raise PhotoError(f"the JPEG is damaged: {error}") from error
-        try:
-            return self._pixels(data)
-        except ValueError as left:
-            stray = _STRAY.search(str(left))
-            if stray is None or not _is_padding(data, int(stray[1])):
-                raise PhotoError(f"the JPEG is damaged: {left}") from left
-            return self._leniently(data)
+def intact(data: bytes, colours: str, *, progressive: bool) -> tuple[UInt8, bytes]:
+    """The pixels of a JPEG file, and the file as the codec reads it without a complaint, or with one that is about no
+    pixel. It tells its first complaint alone, so it is asked again once all is mended that is not about pixels.
 
-    def _leniently(self, data: bytes) -> UInt8:
-        try:
-            return self._pixels(data, strict=False)
-        except ValueError as error:
-            raise PhotoError(f"the JPEG is damaged: {error}") from error
+    Args:
+        data: the file.
+        colours: the codec's name of what the pixels are to be.
+        progressive: whether they are stored so.
 
-
-def _is_padding(data: bytes, count: int) -> bool:
-    """Whether the codec has passed over ``count`` bytes before the end that belong to no pixel.
-
-    Many must all be the same, and all of their kind: where zeros stand for what was lost, the codec takes some of them
-    for pixels, and passes over the rest.
+    Raises:
+        PhotoError: pixels, or their detail, are lost.
     """
-    if count <= _PADDING:
-        return True
-    body = data[:-2]
-    run = len(body) - len(body.rstrip(body[-1:]))
-    return run - count <= _AHEAD
+    try:
+        pixels = _decoded(data, colours)
+    except ValueError as error:
+        try:
+            data = mended(data, progressive=progressive)
+        except PhotoError:
+            raise _damaged(error) from error
+        pixels, data = _without_complaint(data, colours)
+    if progressive and not _is_complete(data, list(segments(data))[-1]):
+        raise _damaged("it was cut off between two scans, and detail is lost")
+    return pixels, data
+
+
+def _decoded(data: bytes, colours: str, *, strict: bool = True) -> UInt8:
+    pixels: UInt8 = simplejpeg.decode_jpeg(data, colours, fastdct=False, strict=strict)
+    return pixels
+
+
+def _damaged(reason: object) -> PhotoError:
+    return PhotoError(f"the JPEG is damaged: {reason}")
+
+
+def _without_complaint(data: bytes, colours: str) -> tuple[UInt8, bytes]:
+    """The pixels of a mended file, without what stands between the last of them and the end."""
+    try:
+        return _decoded(data, colours), data
+    except ValueError as error:
+        stray = _STRAY.search(str(error))
+        if stray is None:
+            raise _damaged(error) from error
+        count, marker = int(stray[1]), int(stray[2], 16)
+        if marker == EOI:
+            bare = _without_padding(data, count)
+            with suppress(ValueError):
+                return _decoded(bare, colours), bare
+        elif count <= _PADDING and not 0xD0 <= marker <= 0xD7:  # between scans; a restart is where pixels are
+            with suppress(ValueError):
+                return _decoded(data, colours, strict=False), data
+        raise _damaged(error) from error
+
+
+def _without_padding(data: bytes, count: int) -> bytes:
+    """The file without the ``count`` bytes before its end that the codec says belong to no pixel.
+
+    Many must all be the same, and then all of their kind go: where zeros stand for what was lost, the codec takes some
+    of them for pixels.
+    """
+    body, end = data[:-2], data[-2:]
+    bare = body.rstrip(body[-1:])
+    if len(body) - len(bare) >= count:
+        return bare + end
+    return body[:-count] + end if count <= _PADDING else data
 
 
 def mended(data: bytes, *, progressive: bool) -> bytes:

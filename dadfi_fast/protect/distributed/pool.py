@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -50,10 +51,15 @@ Event: TypeAlias = WorkerReady | TaskFinished | WorkerLost | WorkerRefused
 class WorkerPool(ABC):
     """Workers, numbered from 0.
 
+    Attributes:
+        grace: seconds that they may take to report, once they are told to stop.
+
     Args:
         size: how many.
         threads: each of them has for decoding and encoding.
     """
+
+    grace = math.inf
 
     def __init__(self, size: int, *, threads: int) -> None:
         self.size, self.threads = size, threads

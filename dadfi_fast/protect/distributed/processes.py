@@ -10,6 +10,7 @@ import multiprocessing
 import queue
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from dadfi_fast.errors import DadfiError
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.distributed.pool import Event, TaskFinished, WorkerLost, WorkerPool, WorkerReady, WorkerRefused
 from dadfi_fast.protect.distributed.worker import ContextFactory, Task, Worker
-from dadfi_fast.protect.interrupt import SIGNALS
+from dadfi_fast.protect.interrupt import GRACE, SIGNALS, Stop, leave
 from dadfi_fast.protect.manifest import NAME
 
 #: What a worker is told beside tasks: finish what is under way; end.
@@ -29,6 +30,8 @@ _STOP: Final = "stop"
 _END: Final = "end"
 #: Seconds that a worker may take to end by itself.
 _PATIENCE: Final = 5.0
+#: The same of one that was told to stop before, and has had its time.
+_PATIENCE_AFTER_STOP: Final = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +48,15 @@ class Processes(WorkerPool):
         factory: makes the context of a worker, in its process.
     """
 
+    grace = GRACE + 0.5  # of which a worker needs a part
+
     def __init__(self, configs: Sequence[ProtectConfig], factory: ContextFactory) -> None:
         super().__init__(len(configs), threads=configs[0].threads)
         self._configs, self._make = configs, factory
         # Forked, a process would have the locks of this one's threads, and a GPU that it cannot use.
         self._context = multiprocessing.get_context("spawn")
         self._hands: dict[int, _Handle] = {}
+        self._told_to_stop = False
 
     def begin(self, worker: int) -> None:
         ours, theirs = self._context.Pipe()
@@ -72,6 +78,7 @@ class Processes(WorkerPool):
                 yield self._event(worker, hand)
 
     def stop(self) -> None:
+        self._told_to_stop = True
         for hand in self._hands.values():
             with suppress(OSError):
                 hand.pipe.send(_STOP)
@@ -80,8 +87,9 @@ class Processes(WorkerPool):
         for hand in self._hands.values():
             with suppress(OSError):
                 hand.pipe.send(_END)
+        end = time.monotonic() + (_PATIENCE_AFTER_STOP if self._told_to_stop else _PATIENCE)
         for hand in self._hands.values():
-            hand.process.join(_PATIENCE)
+            hand.process.join(max(0.0, end - time.monotonic()))
             if hand.process.exitcode is None:
                 hand.process.kill()
                 hand.process.join()
@@ -114,7 +122,7 @@ def _main(pipe: Any, config: ProtectConfig, factory: ContextFactory) -> None:
     for number in SIGNALS:  # a terminal sends them to all; the run passes them on
         signal.signal(number, signal.SIG_IGN)
     tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-    stop = threading.Event()
+    stop = Stop()
     threading.Thread(target=_listen, args=(pipe, tasks, stop), name="dadfi-listen", daemon=True).start()
     with suppress(OSError):  # the run is gone: what is done stands in the shard
         try:
@@ -125,9 +133,10 @@ def _main(pipe: Any, config: ProtectConfig, factory: ContextFactory) -> None:
         pipe.send(("ready", worker.describe))
         while (task := tasks.get()) is not None:
             pipe.send(("report", worker.do(task, stop)))
+    leave(0)
 
 
-def _listen(pipe: Any, tasks: queue.SimpleQueue[Task | None], stop: threading.Event) -> None:
+def _listen(pipe: Any, tasks: queue.SimpleQueue[Task | None], stop: Stop) -> None:
     told: Any = None
     with suppress(EOFError, OSError):
         while (told := pipe.recv()) != _END:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,6 +19,7 @@ from dadfi_fast.errors import BackendMissing, DadfiError, UsageError
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.distributed.pool import Event, TaskFinished, WorkerLost, WorkerPool, WorkerReady, WorkerRefused
 from dadfi_fast.protect.distributed.worker import ContextFactory, Task, TaskResult, Worker
+from dadfi_fast.protect.interrupt import Stop
 from dadfi_fast.protect.manifest import NAME
 
 #: Cores of one actor where nobody says how many: with more, the stages of one run wait for each other.
@@ -91,7 +92,7 @@ class Actor:
     """What runs in Ray's processes; each call but ``stop`` comes after the one before has ended."""
 
     def __init__(self, config: ProtectConfig, factory: ContextFactory) -> None:
-        self._config, self._make, self._stop = config, factory, threading.Event()
+        self._config, self._make, self._stop = config, factory, Stop(grace=math.inf)
         self._worker: Worker | None = None
 
     def describe(self) -> str | DadfiError:

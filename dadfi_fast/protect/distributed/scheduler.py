@@ -86,7 +86,7 @@ class Scheduler:
         self._next = self._cut = self._serial = 0  # chunk that comes out next, that is cut next; subtask
         self._waiting: deque[_Subtask] = deque()
         self._running: dict[int, _Subtask] = {}  # by worker
-        self._stop_sent = False
+        self._stop_sent, self._stop_since = False, 0.0
         self._last_sign_of_life, self._failed_starts = time.monotonic(), 0
         self._known: set[str] = set()  # what workers run
         self.lost = 0  # workers that went while they had a task
@@ -120,8 +120,10 @@ class Scheduler:
 
     def _wind_up(self) -> None:
         if not self._stop_sent:
-            self._stop_sent = True
+            self._stop_sent, self._stop_since = True, time.monotonic()
             self._pool.stop()
+        if self._running and time.monotonic() - self._stop_since > self._pool.grace:
+            raise KeyboardInterrupt
         for subtask in self._waiting:
             self._chunks[subtask.chunk].open -= 1
         self._waiting.clear()
@@ -181,7 +183,9 @@ class Scheduler:
         chunk = self._chunks[subtask.chunk]
         chunk.open -= 1
         chunk.shards.append(subtask.task.shard)
-        for index, outcome in zip(subtask.indices, report.outcomes, strict=False):
+        indices = iter(subtask.indices)  # a worker that was told to stop leaves out some
+        for outcome in report.outcomes:
+            index = next(each for each in indices if _entry_of(chunk.items[each]).name == outcome.entry.name)
             chunk.outcomes[index], chunk.rows[index] = outcome, row_of(outcome, report.facts)
         for stage, (photos, seconds) in report.stages.items():
             self._meter.add(stage, seconds, photos)

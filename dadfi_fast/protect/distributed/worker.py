@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import pickle
-import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect.config import ProtectConfig, generator_threads
 from dadfi_fast.protect.discover import Originals
 from dadfi_fast.protect.distributed.manifest_shards import open_shard
-from dadfi_fast.protect.interrupt import until_stopped
+from dadfi_fast.protect.interrupt import Stop, until_stopped
 from dadfi_fast.protect.malloc import tune_malloc
 from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.pipeline import meter_for, quiet_codecs, work
@@ -127,8 +126,8 @@ class Worker:
         """What runs here, and why."""
         return self._context.facts.backend
 
-    def do(self, task: Task, stop: threading.Event) -> TaskResult:
-        """Work on a task; ``stop`` lets the photos that are under way get finished and takes no more."""
+    def do(self, task: Task, stop: Stop) -> TaskResult:
+        """Work on a task; ``stop`` lets the photos that are under way get finished in time and takes no more."""
         context, meter = self._context, meter_for(self._config)
         out = open_out(self._config.out, refuse=self._originals.refuse)
         stages = Stages(self._config, context.detector, context.attack, out)
@@ -136,12 +135,9 @@ class Worker:
         fault = None
         with closing(open_shard(self._config.out, context.facts, task.shard)) as shard:
             try:
-                with (
-                    quiet_codecs(),
-                    closing(
-                        work(until_stopped(task.items, stop), stages, context.attack, journal=shard, meter=meter)
-                    ) as done,
-                ):
+                items = until_stopped(task.items, stop)
+                done = work(items, stages, context.attack, journal=shard, meter=meter, stop=stop)
+                with quiet_codecs(), closing(done):
                     outcomes.extend(map(_portable, done))
             except DadfiError as error:
                 fault = error

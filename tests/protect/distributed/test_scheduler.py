@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -20,6 +19,7 @@ from dadfi_fast.protect.distributed.manifest_shards import leftover_shards
 from dadfi_fast.protect.distributed.pool import Event, TaskFinished, WorkerLost, WorkerPool, WorkerReady, WorkerRefused
 from dadfi_fast.protect.distributed.run import protect_distributed
 from dadfi_fast.protect.distributed.worker import Task, TaskResult, Worker, WorkerContext
+from dadfi_fast.protect.interrupt import Stop
 from dadfi_fast.protect.manifest import NAME, Facts, Manifest
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.results import Entry, Failed, Written
@@ -52,7 +52,7 @@ class Here(WorkerPool):
         super().__init__(size, threads=1)
         self.config, self.context, self.gone, self.order = config, context, gone, order
         self.workers: dict[int, Worker] = {}
-        self.told = threading.Event()
+        self.told = Stop()
         self.begun = self.given = 0
         self.done: Counter[str] = Counter()
         self.news: list[Event] = []
@@ -243,7 +243,7 @@ def test_interrupted_it_hands_out_no_more(thirty: list[str], several: Any, tmp_p
 def test_a_fault_of_the_run_ends_it(thirty: list[str], several: Any, tmp_path: Path, monkeypatch: Any) -> None:
     fault = DiskError("the disk is full")
 
-    def full(self: Worker, task: Task, _stop: threading.Event) -> TaskResult:
+    def full(self: Worker, task: Task, _stop: Stop) -> TaskResult:
         return TaskResult((), self._context.facts, {}, fault)
 
     with monkeypatch.context() as patch, pytest.raises(DiskError, match="the disk is full"):
@@ -356,3 +356,50 @@ def test_only_so_many_are_cut_ahead(thirty: list[str], context: WorkerContext, t
             meter=Meter(compute=1, disk=1), stopped=lambda: False, say=lambda _: None,
         )  # fmt: skip
         assert len(list(iter(planned._next_subtask, None))) == 3 * scheduler.AHEAD
+
+
+def test_a_worker_that_is_told_to_stop_may_leave_out_some(
+    photos: Fill, context: WorkerContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{letter}.jpg" for letter in "abcde"]
+    photos(dict.fromkeys(names))
+    do = Worker.do
+
+    def leaves(self: Worker, task: Task, stop: Stop) -> TaskResult:
+        report = do(self, task, stop)
+        left = tuple(each for each in report.outcomes if each.entry.name not in ("b.jpg", "c.jpg"))
+        return replace(report, outcomes=left)
+
+    monkeypatch.setattr(Worker, "do", leaves)
+    config = ProtectConfig(sources=(str(tmp_path / "in"),), out=tmp_path / "out", detector="none", workers=1)
+    (tmp_path / "out").mkdir()
+    with closing(Manifest(tmp_path / "out", context.facts)) as manifest:
+        planned = scheduler.Scheduler(
+            iter(discover(config.sources, config.out)), Here(config, context), manifest, config,
+            meter=Meter(compute=1, disk=1), stopped=lambda: False, say=lambda _: None,
+        )  # fmt: skip
+        planned._pool.start()
+        assert [each.entry.name for each in planned.outcomes()] == ["a.jpg", "d.jpg", "e.jpg"]
+    assert [row["source"] for row in known(tmp_path / "out")] == ["a.jpg", "d.jpg", "e.jpg"]
+
+
+def test_workers_that_do_not_report_in_time_are_left(photos: Fill, context: WorkerContext, tmp_path: Path) -> None:
+    photos({"a.jpg": None})
+
+    class Deaf(Here):
+        grace = 0.0
+
+        def give(self, worker: int, task: Task) -> None:
+            self.told.set()
+
+    config = ProtectConfig(sources=(str(tmp_path / "in"),), out=tmp_path / "out", detector="none", workers=1)
+    (tmp_path / "out").mkdir()
+    with closing(Manifest(tmp_path / "out", context.facts)) as manifest:
+        pool = Deaf(config, context)
+        planned = scheduler.Scheduler(
+            iter(discover(config.sources, config.out)), pool, manifest, config,
+            meter=Meter(compute=1, disk=1), stopped=pool.told.is_set, say=lambda _: None,
+        )  # fmt: skip
+        pool.start()
+        with pytest.raises(KeyboardInterrupt):
+            list(planned.outcomes())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.discover import discover
 from dadfi_fast.protect.distributed.manifest_shards import read_shard
 from dadfi_fast.protect.distributed.worker import GeneratorContextFactory, Task, Worker, WorkerContext, _portable
+from dadfi_fast.protect.interrupt import Stop
 from dadfi_fast.protect.manifest import NAME, Facts
 from dadfi_fast.protect.results import Failed
 from dadfi_fast.storage.disk import OutFolder
@@ -47,7 +47,7 @@ def task(config: ProtectConfig) -> Task:
 
 def test_a_share_is_worked_on(photos: Fill, config: ProtectConfig, context: WorkerContext) -> None:
     photos({"a.jpg": None, "b.jpg": None, "n.txt": b"hi"})
-    report = Worker(config, lambda _: context, NAME).do(task(config), threading.Event())
+    report = Worker(config, lambda _: context, NAME).do(task(config), Stop())
     assert [each.entry.name for each in report.outcomes] == ["a.jpg", "b.jpg", "n.txt"] and report.fault is None
     assert report.facts == context.facts and report.stages["encode"][0] == 2
     rows = read_shard(config.out, context.facts, "1-000001")
@@ -58,7 +58,7 @@ def test_a_share_is_worked_on(photos: Fill, config: ProtectConfig, context: Work
 
 def test_told_to_stop_it_takes_no_more(photos: Fill, config: ProtectConfig, context: WorkerContext) -> None:
     photos({f"{n:02}.jpg": None for n in range(20)})
-    stop = threading.Event()
+    stop = Stop()
     stop.set()
     assert Worker(config, lambda _: context, NAME).do(task(config), stop).outcomes == ()
 
@@ -76,7 +76,7 @@ def test_a_full_disk_is_reported_with_what_was_done(
         commit(self, temporary, target)
 
     monkeypatch.setattr(OutFolder, "commit", full)
-    report = worker.do(task(config), threading.Event())
+    report = worker.do(task(config), Stop())
     assert isinstance(report.fault, DiskError) and len(report.outcomes) == 3
     assert sorted(path.name for path in config.folder.glob("*.jpg")) == ["0.jpg", "1.jpg", "2.jpg"]
     assert not list(config.folder.glob("*.partial"))
