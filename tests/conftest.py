@@ -85,10 +85,12 @@ def _gpu() -> bool:
     return torch.cuda.is_available()
 
 
-@pytest.fixture(autouse=True)
-def _no_added_models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _no_added_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests see what ships, never what the user of this machine has added."""
-    monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path_factory.getbasetemp() / "no-models"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(MODELS_VARIABLE, str(tmp_path_factory.getbasetemp() / "no-models"))
+        yield
 
 
 @pytest.fixture
@@ -103,7 +105,7 @@ def examples() -> Path:
     return ROOT / "examples" / "photos"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def command() -> Callable[..., Result]:
     """Runs ``dadfi-fast ARGUMENTS...`` in this process; exceptions that are our bugs are raised."""
 
