@@ -33,6 +33,8 @@ from dadfi_fast.model_card import read_card
 from dadfi_fast.training import checkpoint
 from dadfi_fast.training.widen import widen
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Result]
 
 
