@@ -50,6 +50,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--extras", action="store_true", help=words)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``--extras``, leave files unread that do not know the marker: importing all of them takes its time."""
+    if config.getoption("extras") and collection_path.suffix == ".py":
+        return "extras" not in collection_path.read_text(encoding="utf-8") or None
+    return None
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Have pytest-xdist hand out files as they are ordered below, and not by how many tests are in them."""
     config.option.loadscopereorder = False
