@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.util
 import io
+import os
 import signal
 import struct
 from collections.abc import Callable, Generator, Iterator
@@ -18,11 +19,16 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from dadfi_fast.cli.main import main
+from dadfi_fast.device import cores
 from dadfi_fast.model_card import MODELS_VARIABLE
 from dadfi_fast.types import UInt8
 
 # A shell that starts the tests in the background has them ignore Ctrl-C; some of them are about it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# PyTorch takes all cores, whoever else computes. Where tests run side by side, each process has its share of them.
+if (beside := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // beside)))
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
@@ -44,8 +50,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--extras", action="store_true", help=words)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``--extras``, leave files unread that do not know the marker: importing all of them takes its time."""
+    if config.getoption("extras") and collection_path.suffix == ".py":
+        return "extras" not in collection_path.read_text(encoding="utf-8") or None
+    return None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have pytest-xdist hand out files as they are ordered below, and not by how many tests are in them."""
+    config.option.loadscopereorder = False
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what is marked ``gpu`` where there is none, and what is marked ``extras`` where packages are missing."""
+    """Skip what is marked ``gpu`` where there is none, and what is marked ``extras`` where packages are missing.
+
+    Where tests run side by side, files with slow tests come first, so that no process is left alone with one.
+    """
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
     if config.getoption("extras"):
         others = [item for item in items if not item.get_closest_marker("extras")]
         config.hook.pytest_deselected(items=others)
@@ -85,10 +109,12 @@ def _gpu() -> bool:
     return torch.cuda.is_available()
 
 
-@pytest.fixture(autouse=True)
-def _no_added_models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _no_added_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests see what ships, never what the user of this machine has added."""
-    monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path_factory.getbasetemp() / "no-models"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(MODELS_VARIABLE, str(tmp_path_factory.getbasetemp() / "no-models"))
+        yield
 
 
 @pytest.fixture
@@ -103,7 +129,7 @@ def examples() -> Path:
     return ROOT / "examples" / "photos"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def command() -> Callable[..., Result]:
     """Runs ``dadfi-fast ARGUMENTS...`` in this process; exceptions that are our bugs are raised."""
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("folder", ["training", "contracts"])
 def test_nothing_is_left_on_the_processor(folder: str, root: Path) -> None:

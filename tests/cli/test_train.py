@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import shutil
 import sys
 import tarfile
 from collections.abc import Callable
@@ -31,14 +33,16 @@ from dadfi_fast.model_card import read_card
 from dadfi_fast.training import checkpoint
 from dadfi_fast.training.widen import widen
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Result]
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> list[str]:
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The options that name twelve labelled pictures."""
-    rng = np.random.default_rng(0)
-    archive, table = tmp_path / "faces.tar", tmp_path / "attributes.csv"
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("data")
+    archive, table = folder / "faces.tar", folder / "attributes.csv"
     rows = [f"image,{','.join(ATTRIBUTES)}"]
     with tarfile.open(archive, "w") as tar:
         for i in range(12):
@@ -53,15 +57,15 @@ def data(tmp_path: Path) -> list[str]:
     return ["--data", str(archive), "--attributes", str(table)]
 
 
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one small deepfake model."""
     torch.manual_seed(0)
     generator = Generator(conv_dim=4, repeat_num=1)
     with torch.no_grad():
         for parameter in generator.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    folder = tmp_path / "models"
+    folder = tmp_path_factory.mktemp("models")
     what = {"family": "stargan", "image_size": 16, "edit_size": 5, "facts": {"labels": list(ATTRIBUTES), "seed": 0}}
     release_deepfake(generator, folder, name="stargan-128", text="Tiny.", **what)
     return folder
@@ -74,11 +78,17 @@ def small(**settings: object) -> list[str]:
 TINY = small(image_size=32, stored_size=32, batch=4, teacher_batches=1, teacher_steps=1)
 
 
-def test_train_writes_a_generator_that_a_backend_runs(
-    command: Command, data: list[str], models: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "run"
-    result = command("train", *data, *TINY, "--models-dir", models, "--steps", 2, "--out", out)
+@pytest.fixture(scope="module")
+def trained(
+    command: Command, data: list[str], models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Result, Path]:
+    """What ``train`` said after two steps, and its folder; to be copied by who changes it."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    return command("train", *data, *TINY, "--models-dir", models, "--steps", 2, "--out", out), out
+
+
+def test_train_writes_a_generator_that_a_backend_runs(trained: tuple[Result, Path], models: Path) -> None:
+    result, out = trained
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(out / "generator-s.onnx")
     artifact = load_generator_file(str(out / "generator-s.onnx"))
@@ -92,17 +102,21 @@ def test_train_writes_a_generator_that_a_backend_runs(
     assert "/" not in facts["command"]  # no folder of this machine
 
 
-def test_train_goes_on_where_it_stopped(command: Command, data: list[str], models: Path, tmp_path: Path) -> None:
-    arguments = ["train", *data, *TINY, "--models-dir", models, "--out", tmp_path / "run"]
-    command(*arguments, "--steps", 1)
-    assert command(*arguments, "--steps", 3).exit_code == 0
-    assert read_card(tmp_path / "run" / "generator-s.md").extra["steps"] == 3
+def test_train_goes_on_where_it_stopped(
+    command: Command, data: list[str], models: Path, trained: tuple[Result, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(trained[1], tmp_path / "run")
+    before = checkpoint.load(tmp_path / "run" / "checkpoint.pt")
+    result = command("train", *data, *TINY, "--models-dir", models, "--out", tmp_path / "run", "--steps", 3)
+    assert result.exit_code == 0, result.output
+    assert before["steps"] == 2 and read_card(tmp_path / "run" / "generator-s.md").extra["steps"] == 3
 
 
-def test_train_starts_from_another_generator(command: Command, data: list[str], models: Path, tmp_path: Path) -> None:
+def test_train_starts_from_another_generator(
+    command: Command, data: list[str], models: Path, trained: tuple[Result, Path], tmp_path: Path
+) -> None:
     common = ["train", *data, *TINY, "--models-dir", models, "--steps", 1]
-    first, second = tmp_path / "first", tmp_path / "second"
-    command(*common, "--out", first)
+    first, second = trained[1], tmp_path / "second"
     result = command(*common, "--from", first / "generator-s.onnx", "--set", "lr=0.0", "--out", second)
     assert result.exit_code == 0, result.output
     cards = [read_card(folder / "generator-s.md") for folder in (first, second)]
@@ -111,10 +125,11 @@ def test_train_starts_from_another_generator(command: Command, data: list[str], 
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
-def test_train_widens_what_it_starts_from(command: Command, data: list[str], models: Path, tmp_path: Path) -> None:
+def test_train_widens_what_it_starts_from(
+    command: Command, data: list[str], models: Path, trained: tuple[Result, Path], tmp_path: Path
+) -> None:
     common = ["train", *data, *TINY, "--models-dir", models, "--steps", 1, "--set", "lr=0.0"]
-    first, second = tmp_path / "first", tmp_path / "second"
-    command(*common, "--out", first)
+    first, second = trained[1], tmp_path / "second"
     result = command(*common, "--from", first / "generator-s.onnx", "--set", "preset=m", "--out", second)
     assert result.exit_code == 0, result.output
     before, after = (
@@ -151,24 +166,37 @@ TINY_FAMILIES = {
 }
 
 
-@pytest.fixture
-def judge(command: Command, data: list[str], tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def judge(command: Command, data: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The card of a small classifier."""
-    out, test = tmp_path / "judge", ["--test", data[1], "--image-size", 32]
+    out, test = tmp_path_factory.mktemp("judge"), ["--test", data[1], "--image-size", 32]
     result = command("models", "train", "attributes", *data, *test, *small(width=4), "--steps", 1, "--out", out)
     assert result.exit_code == 0, result.output
     assert set(read_card(out / "attributes-32.md").extra["test_accuracy"]) == set(ATTRIBUTES)
     return out / "attributes-32.md"
 
 
+@pytest.fixture(scope="module")
+def trained_models(
+    command: Command, data: list[str], judge: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """The folder of a family's training, of two steps; to be left as it is."""
+
+    @functools.cache
+    def make(family: str) -> Path:
+        out = tmp_path_factory.mktemp(family)
+        arguments = [*data, "--test", data[1], "--image-size", 32, *TINY_FAMILIES[family], "--judge", judge]
+        steps = ["--steps", 2, "--save-every", 1, "--threads", 1]
+        result = command("models", "train", family, *arguments, *steps, "--out", out)
+        assert result.exit_code == 0, result.output
+        return out
+
+    return make
+
+
 @pytest.mark.parametrize("family", TINY_FAMILIES)
-def test_models_train_writes_a_model_with_its_curve(
-    family: str, command: Command, data: list[str], judge: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / family
-    arguments = [*data, "--test", data[1], "--image-size", 32, *TINY_FAMILIES[family], "--judge", judge, "--out", out]
-    result = command("models", "train", family, *arguments, "--steps", 2, "--save-every", 1, "--threads", 1)
-    assert result.exit_code == 0, result.output
+def test_models_train_writes_a_model_with_its_curve(family: str, trained_models: Callable[[str], Path]) -> None:
+    out = trained_models(family)
     card = read_card(out / f"{family}-32.md")
     card.verify()
     assert card.extra["edit_accuracy"] and card.extra["test_n"] == 12
@@ -179,38 +207,43 @@ def test_models_train_writes_a_model_with_its_curve(
     assert model.fake(np.zeros((1, 3, 32, 32), np.float32), edits[0]).shape == (1, 3, 32, 32)
 
 
-@pytest.mark.parametrize("family", TINY_FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "steps", "kept"),
+    [
+        pytest.param("stargan", 5, [3, 5], id="stargan"),  # the one after step 4 is one too many
+        pytest.param("stargan2", 3, [3], id="stargan2"),  # whose average is several networks; the others are as StarGAN
+    ],
+)
 def test_models_train_goes_on_from_a_compact_checkpoint_and_keeps_snapshots(
-    family: str, command: Command, data: list[str], tmp_path: Path
-) -> None:
-    common = [*data, "--image-size", 32, *TINY_FAMILIES[family], "--threads", 1, "--save-every", 1]
-    assert command("models", "train", family, *common, "--steps", 1, "--out", tmp_path / "first").exit_code == 0
-    small = tmp_path / "small.pt"
-    checkpoint.save(small, checkpoint.compact(checkpoint.load(tmp_path / "first" / "checkpoint.pt")))
-    out = tmp_path / "second"
-    arguments = [*common, "--from", small, "--steps", 4, "--snapshots", 2, "--out", out]
-    result = command("models", "train", family, *arguments)
+    family: str, steps: int, kept: list[int],
+    command: Command, data: list[str], trained_models: Callable[[str], Path], tmp_path: Path,
+) -> None:  # fmt: skip
+    first, small, out = trained_models(family), tmp_path / "small.pt", tmp_path / "second"
+    checkpoint.save(small, checkpoint.compact(checkpoint.load(first / "checkpoint.pt")))
+    arguments = [*data, "--image-size", 32, *TINY_FAMILIES[family], "--threads", 1, "--save-every", 1, "--from", small]
+    result = command("models", "train", family, *arguments, "--steps", steps, "--snapshots", 2, "--out", out)
     assert result.exit_code == 0, result.output
     card = read_card(out / f"{family}-32.md")
-    assert card.extra["steps"] == 4 and card.extra["started_from"] == {"name": "small.pt", "sha256": sha256(small)}
+    assert card.extra["steps"] == steps
+    assert card.extra["started_from"] == {"name": "small.pt", "sha256": sha256(small)}
     snapshots = [read_card(path) for path in sorted((out / "snapshots").glob("*.md"))]
-    assert [snapshot.extra["steps"] for snapshot in snapshots] == [2, 4]
-    assert len(list((out / "snapshots").glob("*.onnx"))) == 2
+    assert [snapshot.extra["steps"] for snapshot in snapshots] == kept
+    assert len(list((out / "snapshots").glob("*.onnx"))) == len(kept)
     target = load_targets(snapshots)[0]
     picture, edit = torch.zeros(1, 3, 32, 32), target.edits(torch.zeros(1, len(target.columns)))[0]
     assert target.fake(picture, edit).shape == (1, 3, 32, 32)
 
 
-def test_models_train_starts_from_a_model(command: Command, data: list[str], models: Path, tmp_path: Path) -> None:
-    sizes = small(conv_dim=4, critic_dim=4, critic_layers=3, batch=4)
-    arguments = [*data, "--image-size", 32, *sizes, "--threads", 1, "--steps", 1]
-    first, second = tmp_path / "first", tmp_path / "second"
-    assert command("models", "train", "stargan", *arguments, "--out", first).exit_code == 0
+def test_models_train_starts_from_a_model(
+    command: Command, data: list[str], models: Path, trained_models: Callable[[str], Path], tmp_path: Path
+) -> None:
+    first, second = trained_models("stargan"), tmp_path / "second"
+    arguments = [*data, "--image-size", 32, *TINY_FAMILIES["stargan"], "--threads", 1, "--steps", 1]
     again = [*arguments, "--set", "lr=0.0", "--from", first / "stargan-32.md", "--out", second]
     assert command("models", "train", "stargan", *again).exit_code == 0
     before, after = (read_weights(folder / "stargan-32.onnx") for folder in (first, second))
     assert all(torch.equal(after[name], value) for name, value in before.items())
-    refused = command("models", "train", "stargan", *arguments, "--from", models / "stargan-128.md", "--out", models)
+    refused = command("models", "train", "stargan", *arguments, "--from", models / "stargan-128.md", "--out", tmp_path)
     assert refused.exit_code != 0 and "cannot start from these weights" in refused.stderr
 
 

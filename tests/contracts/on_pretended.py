@@ -10,11 +10,18 @@ import numpy as np
 import pytest
 
 from dadfi_fast.attacks.registry import AttackInputs
+from dadfi_fast.backends.generator_file import GeneratorFile, load_generator_file
 from dadfi_fast.deepfakes.torch_model import Target
 from tests.contracts.test_attacks import CASES, LABELS, Case, crops, means
 from tests.pretend import pretend_device
 
 __all__ = ["means"]
+
+
+@pytest.fixture
+def artifact() -> GeneratorFile:
+    """The one that ships, in place of one that is exported first: none of these attacks asks a generator."""
+    return load_generator_file()
 
 
 @pytest.mark.parametrize(

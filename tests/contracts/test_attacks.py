@@ -27,6 +27,8 @@ from dadfi_fast.errors import UsageError
 from dadfi_fast.protect.blend import limit
 from dadfi_fast.types import LEVELS, Budget, Float32
 
+pytestmark = pytest.mark.slow
+
 SIZE = 32
 LABELS = np.eye(5, dtype=np.float32)[:2]
 PATTERN = np.random.default_rng(7).normal(0, 1, (3, 48, 48)).astype(np.float32)  # far beyond any budget

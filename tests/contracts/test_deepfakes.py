@@ -6,6 +6,8 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,6 +24,8 @@ from dadfi_fast.model_card import read_card
 sys.path.insert(0, str(Path(__file__).parent))
 from deepfakes import FAMILIES, Family, shaken
 
+pytestmark = pytest.mark.slow
+
 each = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
 
@@ -30,20 +34,40 @@ Released = Callable[..., tuple[nn.Module, DeepfakeModel]]
 
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Released:
-    """A family's tiny module and the model made from it; exported once, as that takes its time."""
+    """A family's tiny module, and the models made from it with weights of 32 and of 16 bits."""
 
     @functools.cache
-    def make(number: int, half: bool) -> tuple[nn.Module, DeepfakeModel]:
+    def make(number: int) -> tuple[nn.Module, list[DeepfakeModel]]:
         family = FAMILIES[number]
-        module = shaken(family.tiny())
-        if half:
-            module.half().float()  # what 16 bits keep of the weights
-        sizes = {"image_size": 32, "edit_size": family.rule.size, "half": half}
+        module = shaken(family.tiny()).half().float()  # of the weights, what 16 bits keep
         what = {"name": "tiny", "family": family.name, "facts": family.facts, "text": ""}
-        card = release_deepfake(module, tmp_path_factory.mktemp(family.name), **what, **sizes)
-        return module, DeepfakeModel(card, threads=1)
+        sizes = {"image_size": 32, "edit_size": family.rule.size}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.onnx, "export", _once(torch.onnx.export))
+            folders = [tmp_path_factory.mktemp(family.name) for _ in range(2)]
+            cards = [
+                release_deepfake(module, folder, half=half, **what, **sizes)
+                for folder, half in zip(folders, (False, True), strict=True)
+            ]
+        return module, [DeepfakeModel(card, threads=1) for card in cards]
 
-    return lambda family, *, half=False: make(FAMILIES.index(family), half)
+    def one(family: Family, *, half: bool = False) -> tuple[nn.Module, DeepfakeModel]:
+        module, models = make(FAMILIES.index(family))
+        return module, models[half]
+
+    return one
+
+
+def _once(export: Callable[..., Any]) -> Callable[..., Any]:
+    """Trace what is exported the first time alone, as that takes seconds; to be asked for one module only."""
+    traced: list[bytes] = []
+
+    def exported(module: nn.Module, *given: Any, **options: Any) -> Any:
+        if not traced:
+            traced.append(export(module, *given, **options).model_proto.SerializeToString())
+        return SimpleNamespace(model_proto=onnx.load_from_string(traced[0]))
+
+    return exported
 
 
 @each

@@ -15,6 +15,8 @@ from dadfi_fast.kernels import loader
 from dadfi_fast.kernels.choice import GRADIENT_THREADS, SIZES
 from dadfi_fast.kernels.loader import Build, compile_kernels, load_kernels
 
+pytestmark = pytest.mark.slow
+
 ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 CLUSTERS = ("sm_90", "sm_100", "sm_120")
 #: Every kernel for every architecture: registers and spills differ from one to the next.

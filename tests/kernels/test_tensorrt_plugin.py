@@ -6,6 +6,7 @@ TensorRT itself, which would choose, time and launch them, is not there: see `fa
 from __future__ import annotations
 
 import ctypes
+import itertools
 import math
 import re
 from typing import Any
@@ -33,6 +34,9 @@ from dadfi_fast.ops.instance_norm_residual import EPS
 from dadfi_fast.ops.node import DOMAIN, NODES, Call, bare, name_of
 from dadfi_fast.types import LEVELS
 
+pytestmark = pytest.mark.slow
+
+LAYOUTS = ("nchw", "nhwc")
 KINDS = {torch.float32: "FLOAT", torch.float16: "HALF", torch.bfloat16: "BF16"}
 SHAPES = [
     (1, 8, 1, 2),  # less than one vector
@@ -201,9 +205,14 @@ def test_nodes_have_one_name_each() -> None:
     assert all(name_of(call) == name for name, call in NODES.items())
 
 
-@pytest.mark.parametrize("capability", [(8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)], ids=str)
-@pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("suffix", [f"{dtype}_{layout}" for dtype in SIZES for layout in ("nchw", "nhwc")])
+#: The source knows two kinds of GPUs, before 9.0 and from there on: every kernel for one of each kind.
+CODE = [
+    *itertools.product([f"{dtype}_{layout}" for dtype in SIZES for layout in LAYOUTS], [False, True], [(8, 0), (9, 0)]),
+    *(("bf16_nhwc", True, capability) for capability in ((8, 6), (8, 9), (10, 0), (12, 0))),
+]
+
+
+@pytest.mark.parametrize(("suffix", "residual", "capability"), CODE, ids=str)
 def test_the_code_that_goes_into_the_engine(suffix: str, residual: bool, capability: tuple[int, int]) -> None:
     """PTX for this GPU, with the arguments in TensorRT's order: tensors, seven numbers, the tensor that is written."""
     if (why := loader.missing()) is not None:

@@ -19,6 +19,8 @@ from PIL import Image
 
 from dadfi_fast.deepfakes.edits import ATTRIBUTES
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[2] / "tools" / "train_queue.py"
 SETTINGS = "{ conv_dim = 4, critic_dim = 4, critic_layers = 3, batch = 4 }"
 
@@ -90,7 +92,7 @@ def test_in_the_background_until_it_is_ended(queue: Path, tmp_path: Path) -> Non
 
 def test_the_time_is_limited(queue: Path, tmp_path: Path) -> None:
     queue.write_text(queue.read_text().replace("steps = 2", "steps = 1000000"))
-    done = run(queue, "--data", tmp_path, "--runs", tmp_path / "runs", "--minutes", "0.3")
+    done = run(queue, "--data", tmp_path, "--runs", tmp_path / "runs", "--minutes", "0.05")
     assert done.returncode == 0 and "first: 0 of" not in done.stdout and "second: 0 of 3" in done.stdout
 
 

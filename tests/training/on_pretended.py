@@ -93,11 +93,11 @@ def test_the_classifier_is_trained_there(device: str, faces: Faces) -> None:
 
 
 def _both_ways(new: Callable[[str], Any], folder: Path, device: str) -> dict[str, Any]:
-    """The trainers after a step, a checkpoint and another step, on ``device`` and on the CPU, losses alike."""
+    """The trainers after two steps, on ``device`` with a checkpoint between them, on the CPU without; losses alike."""
     seen: dict[str, list[dict[str, float]]] = {device: [], "cpu": []}
     ends = {}
     for where, losses in seen.items():
-        for steps in (1, 2):
+        for steps in (1, 2) if where == device else (2,):
             ends[where] = trainer = new(where)
             trainer.step = _recorded(trainer, losses)
             run(trainer, steps=steps, seed=0, folder=folder / where)

@@ -16,6 +16,8 @@ from dadfi_fast.training.deepfakes.stgan import STGANConfig, STGANSACTrainer, ST
 from dadfi_fast.training.deepfakes.trainer import DeepfakeTrainer
 from dadfi_fast.training.loop import numbers, run, step_rng
 
+pytestmark = pytest.mark.slow
+
 SIZES: dict[str, Any] = {"image_size": 32, "batch": 4, "steps": 4}
 CRITIC: dict[str, Any] = {"critic_dim": 4, "critic_layers": 3}
 STGAN = STGANConfig(dim=4, layers=3, critic_fc=8, **CRITIC, **SIZES)

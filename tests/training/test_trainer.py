@@ -14,6 +14,8 @@ from dadfi_fast.training.data import Faces
 from dadfi_fast.training.loop import numbers, run, step_rng
 from dadfi_fast.training.trainer import DadfiTrainer
 
+pytestmark = pytest.mark.slow
+
 TINY = TrainConfig(
     image_size=32, stored_size=32, batch=4, steps=6, teacher_batches=1, teacher_steps=2, bf16=False,
     lambda_distortion=8.0, lambda_visible=40.0, transforms=True,
