@@ -9,8 +9,8 @@ import click
 from click.core import ParameterSource
 
 from dadfi_fast.cli import console
-from dadfi_fast.cli.protect import command as protect
-from dadfi_fast.cli.protect_config import FILE
+from dadfi_fast.cli.protect.command import command as protect
+from dadfi_fast.cli.protect.config_file import FILE
 
 
 @click.group("config")

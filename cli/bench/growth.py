@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dadfi_fast.cli import console, options
-from dadfi_fast.cli.bench_scale import photos_in
+from dadfi_fast.cli.bench.scale import photos_in
 
 if TYPE_CHECKING:
     from dadfi_fast.bench.rows import Row

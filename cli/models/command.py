@@ -12,7 +12,7 @@ from dadfi_fast.cli import console, options
 from dadfi_fast.errors import NothingToDo, WeightsError
 from dadfi_fast.model_card import Card, cards, folders
 
-#: Subcommands in files of their own, ``cli/models_NAME.py`` with an object ``command``; those without a file are not
+#: Subcommands in files of their own, ``cli/models/NAME.py`` with an object ``command``; those without a file are not
 #: listed.
 ELSEWHERE: Final = ("add", "train")
 
@@ -29,7 +29,7 @@ class _Models(click.Group):
 
 
 def _module(name: str) -> str:
-    return f"dadfi_fast.cli.models_{name}"
+    return f"dadfi_fast.cli.models.{name}"
 
 
 @click.group("models", cls=_Models)

@@ -17,7 +17,7 @@ else:
     import tomli as tomllib
 
 #: Where the context keeps which file was read.
-FILE: Final = "dadfi_fast.cli.protect_config.FILE"
+FILE: Final = "dadfi_fast.cli.protect.config_file.FILE"
 
 
 def from_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -> None:

@@ -6,7 +6,7 @@ import ctypes
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from dadfi_fast.cli.doctor_machine import Library, driver_library
+from dadfi_fast.cli.doctor.machine import Library, driver_library
 from dadfi_fast.device import cores
 from dadfi_fast.errors import UsageError
 

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dadfi_fast import model_card
-from dadfi_fast.cli import models
 from dadfi_fast.cli.main import main
+from dadfi_fast.cli.models import command as models
 
 
 @pytest.fixture
@@ -129,6 +129,6 @@ def test_the_models_that_ship_are_what_their_cards_say(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("name", models.ELSEWHERE)
 def test_commands_in_files_of_their_own_are_listed_if_the_file_is_there(name: str) -> None:
-    there = (Path(models.__file__).parent / f"models_{name}.py").is_file()
+    there = (Path(models.__file__).parent / f"{name}.py").is_file()
     assert (f"\n  {name} " in run("--help").stdout) == there
     assert run(name, "--help").exit_code == (0 if there else 2)

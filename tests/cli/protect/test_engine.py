@@ -14,9 +14,9 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from dadfi_fast.cli import protect_engine
-from dadfi_fast.cli.protect_engine import Engine, gpus, shared
-from dadfi_fast.cli.protect_sample import Sample
+from dadfi_fast.cli.protect import engine
+from dadfi_fast.cli.protect.engine import Engine, gpus, shared
+from dadfi_fast.cli.protect.sample import Sample
 from dadfi_fast.errors import UsageError
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.distributed.processes import Processes
@@ -68,7 +68,7 @@ def test_gpus_are_counted_by_the_driver(load: Any, count: int) -> None:
 def test_cores_and_gpus_are_shared(
     monkeypatch: pytest.MonkeyPatch, device: str, workers: int | None, count: int, cards: int, expected: Any
 ) -> None:
-    monkeypatch.setattr(protect_engine, "cores", lambda: 8)
+    monkeypatch.setattr(engine, "cores", lambda: 8)
     config = ProtectConfig(sources=("in",), out=Path("out"), device=device, workers=workers)
     assert [(each.device, each.threads) for each in shared(config, count, gpus=cards)] == expected
 
@@ -88,7 +88,7 @@ def test_cores_and_gpus_are_shared(
 def test_who_works(
     monkeypatch: pytest.MonkeyPatch, device: str, processes: int | None, cards: int, size: int | None
 ) -> None:
-    monkeypatch.setattr(protect_engine, "gpus", lambda: cards)
+    monkeypatch.setattr(engine, "gpus", lambda: cards)
     config = ProtectConfig(sources=("in",), out=Path("out"), device=device)
     crew = Engine(processes=processes).crew(config, lambda _: None)  # type: ignore[arg-type,return-value]
     assert (crew and crew.size) == size and (crew is None or isinstance(crew, Processes))

@@ -10,9 +10,9 @@ import click
 
 from dadfi_fast.cli import console, options
 from dadfi_fast.cli.field_options import fields_as_options, sections_of, take
-from dadfi_fast.cli.protect_config import from_file
-from dadfi_fast.cli.protect_engine import ENGINES, Engine
-from dadfi_fast.cli.protect_run import Run
+from dadfi_fast.cli.protect.config_file import from_file
+from dadfi_fast.cli.protect.engine import ENGINES, Engine
+from dadfi_fast.cli.protect.run import Run
 from dadfi_fast.cli.report import Reporter
 from dadfi_fast.cli.report import option as report_option
 from dadfi_fast.errors import CheckFailed, DadfiError, NothingToDo, UsageError

@@ -14,7 +14,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-from dadfi_fast.cli.doctor_engines import STORES, engines, stores
+from dadfi_fast.cli.doctor.engines import STORES, engines, stores
 
 
 def test_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +40,7 @@ def test_processes(gpus: int, words: str) -> None:
 
 
 def test_the_extras_are_there() -> None:
-    text = (Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    text = (Path(__file__).resolve().parents[3] / "pyproject.toml").read_text(encoding="utf-8")
     extras = tomllib.loads(text)["project"]["optional-dependencies"]
     for package, extra in (("ray", "ray"), *STORES.values()):
         assert any(line.startswith(f"{package}>=") for line in extras[extra]), extra

@@ -13,7 +13,7 @@ from PIL import Image
 
 from dadfi_fast.bench import kernels, throughput
 from dadfi_fast.bench.rows import Row, summarise
-from dadfi_fast.cli import bench_providers, bench_scale
+from dadfi_fast.cli.bench import providers, scale
 from dadfi_fast.kernels import binding
 from dadfi_fast.protect.assembly import Assembly
 
@@ -90,10 +90,10 @@ def test_quiet_says_nothing_on_stderr(command: Command, photos: Path, asked: lis
 def test_without_photos_the_examples_are_taken(
     command: Command, asked: list[throughput.Setup], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(bench_scale, "EXAMPLES", tmp_path)
+    monkeypatch.setattr(scale, "EXAMPLES", tmp_path)
     assert command("bench", "throughput", "--detector", "none").exit_code == 0
     assert asked[0].photos == tmp_path
-    monkeypatch.setattr(bench_scale, "EXAMPLES", tmp_path / "not there")
+    monkeypatch.setattr(scale, "EXAMPLES", tmp_path / "not there")
     result = command("bench", "throughput", "--detector", "none")
     assert result.exit_code == 2
     assert "--photos" in result.stderr
@@ -123,7 +123,7 @@ def test_all_backends_are_measured_on_the_generator_alone(
     command: Command, photos: Path, asked: list[throughput.Setup], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, object]] = []
-    monkeypatch.setattr(bench_providers, "side_by_side", lambda **settings: [seen.append(settings), ROW][1:])
+    monkeypatch.setattr(providers, "side_by_side", lambda **settings: [seen.append(settings), ROW][1:])
     result = command("bench", "throughput", "--backend", "all", "--photos", photos, "--preset", "m", "--repeats", 2)
     assert result.exit_code == 0, result.stderr
     assert asked == []

@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Iterator
 from typing import Final
 
-from dadfi_fast.cli.doctor_machine import Finding
+from dadfi_fast.cli.doctor.machine import Finding
 
 #: Scheme -> the package that fsspec needs for it, and the extra that installs it.
 STORES: Final = {"s3://": ("s3fs", "s3"), "gs://": ("gcsfs", "gcs")}

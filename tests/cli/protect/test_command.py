@@ -322,7 +322,7 @@ class TestCheck:
 
 def test_the_options_load_nothing_heavy() -> None:
     heavy = "{'torch', 'openvino', 'cv2', 'onnxruntime', 'PIL', 'numpy'}"
-    code = f"import sys, dadfi_fast.cli.protect; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, dadfi_fast.cli.protect.command; print(sorted({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
 

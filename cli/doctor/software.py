@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from dadfi_fast.cli.doctor_machine import Finding
+from dadfi_fast.cli.doctor.machine import Finding
 from dadfi_fast.errors import PhotoError, WeightsError
 from dadfi_fast.model_card import cards, folders
 

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dadfi_fast.cli import console, protect_show
-from dadfi_fast.cli.protect_engine import Engine
-from dadfi_fast.cli.protect_sample import Sample
-from dadfi_fast.cli.protect_trace import trace_to
+from dadfi_fast.cli import console
+from dadfi_fast.cli.protect import messages
+from dadfi_fast.cli.protect.engine import Engine
+from dadfi_fast.cli.protect.sample import Sample
+from dadfi_fast.cli.protect.trace import trace_to
 from dadfi_fast.cli.report import Reporter
 from dadfi_fast.errors import NothingToDo, UsageError
 from dadfi_fast.protect.config import ProtectConfig
@@ -89,7 +90,7 @@ class Run:
         total = 0
         for row in rows:
             total += 1
-            console.result(protect_show.planned(row))
+            console.result(messages.planned(row))
         if not total:
             raise NothingToDo(f"no file in {', '.join(self.config.sources)}")
 
@@ -134,7 +135,7 @@ class Run:
         """Progress while a run goes on; gives what is to be called with every outcome."""
 
         def detail() -> str:
-            return protect_show.stages(meter.stages())
+            return messages.stages(meter.stages())
 
         with console.progress(total, quiet=self.quiet, detail=detail) as progress:
 
@@ -142,7 +143,7 @@ class Run:
                 progress.advance()
                 self.sample.add(outcome)
                 if self.verbose:
-                    self.say(protect_show.line(outcome))
+                    self.say(messages.line(outcome))
 
             yield tick
 
@@ -209,7 +210,7 @@ class Run:
             console.table(verdict.COLUMNS, verdict.rows())
             console.result(verdict.sentence())
             console.result(self._trained_against(verdict) + "\n")
-        protect_show.show(summary, verbose=self.verbose)
+        messages.show(summary, verbose=self.verbose)
         for source, error in summary.failures:
             console.error(f"{source}: {error}")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from dadfi_fast.cli.doctor_portrait import portrait
+from dadfi_fast.cli.doctor.portrait import portrait
 from dadfi_fast.errors import NothingToDo, UsageError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dadfi_fast.cli import console, options
-from dadfi_fast.cli.bench_growth import growth
-from dadfi_fast.cli.bench_scale import photos_in, scale
+from dadfi_fast.cli.bench.growth import growth
+from dadfi_fast.cli.bench.scale import photos_in, scale
 from dadfi_fast.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def throughput(
     their difference from float32 PyTorch and the speedup of the default over each.
     """
     from dadfi_fast.bench.rows import append
-    from dadfi_fast.cli.bench_providers import side_by_side
+    from dadfi_fast.cli.bench.providers import side_by_side
 
     if presets and backend != "all":
         raise UsageError("--preset is for --backend all")
@@ -195,7 +195,7 @@ def kernels(
     implementations: PyTorch's, plain arithmetic, and torch.compile if there is a C++ compiler.
     """
     from dadfi_fast.bench.rows import append
-    from dadfi_fast.cli.bench_kernels import measure
+    from dadfi_fast.cli.bench.kernels import measure
 
     rows = measure(device=device, preset=preset, batches=batches, dtypes=dtypes, repeats=repeats, quiet=quiet)
     console.table(("case", "provider", "unit", "p20", "p50", "p80", "n", "note"), [_line(row) for row in rows])

@@ -13,9 +13,9 @@ from click.testing import Result
 
 from dadfi_fast import device
 from dadfi_fast.backends.registry import BACKENDS
-from dadfi_fast.cli import doctor_machine, doctor_parts, doctor_speed
-from dadfi_fast.cli.doctor_machine import Finding
-from dadfi_fast.cli.doctor_portrait import portrait
+from dadfi_fast.cli.doctor import machine, software, speed
+from dadfi_fast.cli.doctor.machine import Finding
+from dadfi_fast.cli.doctor.portrait import portrait
 from dadfi_fast.faces.detector import DETECTORS, choose_detector
 from dadfi_fast.images.jpeg import with_metadata
 from dadfi_fast.images.tag import tagged
@@ -30,15 +30,15 @@ KINDS |= {"kernels"}
 @pytest.fixture
 def weights(toy_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The models that the doctor looks at."""
-    monkeypatch.setattr(doctor_parts, "folders", lambda: [toy_weights])
+    monkeypatch.setattr(software, "folders", lambda: [toy_weights])
     return toy_weights
 
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measurements of a fraction of a second."""
-    monkeypatch.setattr(doctor_speed.measure, "__kwdefaults__", {"seconds": 0.2})
-    monkeypatch.setattr(doctor_speed.measure_disk, "__kwdefaults__", {"seconds": 0.05})
+    monkeypatch.setattr(speed.measure, "__kwdefaults__", {"seconds": 0.2})
+    monkeypatch.setattr(speed.measure_disk, "__kwdefaults__", {"seconds": 0.05})
 
 
 @pytest.mark.usefixtures("weights")
@@ -121,12 +121,12 @@ def test_what_is_missing_is_told_with_its_remedy(command: Command, monkeypatch: 
     ],
 )
 def test_a_remedy_is_told_from_a_reason(why: str, expected: tuple[str, str | None]) -> None:
-    assert doctor_parts._split(why) == expected
+    assert software._split(why) == expected
 
 
 def test_every_backend_that_is_missing_has_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    for found in doctor_parts.backends(gpus=0):
+    for found in software.backends(gpus=0):
         assert not found.ok and found.mend and found.mend.startswith("pip install"), found
 
 
@@ -143,7 +143,7 @@ def test_without_a_backend_nothing_can_be_protected(command: Command, monkeypatc
 def test_without_models_nothing_can_be_protected(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor_parts, "folders", lambda: [tmp_path])
+    monkeypatch.setattr(software, "folders", lambda: [tmp_path])
     done = command("doctor", "--no-measure")
     assert done.exit_code == 1
     assert "no working model" in done.stderr
@@ -167,7 +167,7 @@ def test_a_codec_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
     heif.register.cache_clear()
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    found = {finding.name: finding for finding in doctor_parts.codecs()}
+    found = {finding.name: finding for finding in software.codecs()}
     heif.register.cache_clear()
     assert not found["HEIF"].ok and found["HEIF"].mend == "pip install 'dadfi-fast[heif]'"
     assert found["JPEG"].ok and found["JPEG"].mend is None
@@ -175,11 +175,11 @@ def test_a_codec_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_works_on_a_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    here, there = (doctor_parts.gpu_codecs(gpus=gpus) for gpus in (0, 1))
+    here, there = (software.gpu_codecs(gpus=gpus) for gpus in (0, 1))
     assert all(finding.ok and "no GPU here" in finding.note for finding in here)
     assert all(finding.ok and "--device cuda is untested" in finding.note for finding in there)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    for finding, name in zip(doctor_parts.gpu_codecs(gpus=1), ("NVIDIA DALI", "nvImageCodec"), strict=True):
+    for finding, name in zip(software.gpu_codecs(gpus=1), ("NVIDIA DALI", "nvImageCodec"), strict=True):
         assert not finding.ok and finding.note.startswith(f"{name} is not installed")
         assert finding.mend == "pip install 'dadfi-fast[dali]'"
 
@@ -228,7 +228,7 @@ def smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_has_never_run_on_a_gpu_says_so() -> None:
-    notes = {found.name: found.note for found in doctor_parts.backends(gpus=1) if found.ok}
+    notes = {found.name: found.note for found in software.backends(gpus=1) if found.ok}
     words = "; --device cuda is untested"
     assert notes["torch"].endswith(words) and notes["onnxruntime"].endswith(words)
     assert notes["openvino"] == "cpu"
@@ -237,14 +237,14 @@ def test_what_has_never_run_on_a_gpu_says_so() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
 @pytest.mark.usefixtures("smi")
 def test_gpus_are_listed_by_the_driver() -> None:
-    driver, *gpus = doctor_machine.graphics(lambda: Driver("NVIDIA H100", "NVIDIA L4"))
+    driver, *gpus = machine.graphics(lambda: Driver("NVIDIA H100", "NVIDIA L4"))
     assert driver == Finding("driver", "nvidia 570.1", True, "runs CUDA up to 12.8")
     assert [gpu.name for gpu in gpus] == ["cuda:0", "cuda:1"] and all(gpu.ok for gpu in gpus)
     assert gpus[0].note == "NVIDIA H100, 80.0 GB, compute capability 9.0"
 
 
 def test_a_driver_without_a_gpu_says_why() -> None:
-    driver, gpu = doctor_machine.graphics(lambda: Driver(code=100))
+    driver, gpu = machine.graphics(lambda: Driver(code=100))
     assert not driver.ok and not gpu.ok
     assert gpu.note == "the driver finds none: no CUDA-capable device is detected"
     assert gpu.mend is not None and "--gpus all" in gpu.mend
@@ -254,14 +254,14 @@ def test_no_driver_is_said_plainly() -> None:
     def missing() -> ctypes.CDLL:
         raise OSError("libcuda.so.1: cannot open shared object file")
 
-    driver, gpu = doctor_machine.graphics(missing)
+    driver, gpu = machine.graphics(missing)
     assert (driver.ok, gpu.ok) == (False, False)
     assert driver.note == "none is installed" and "everything runs on the CPU" in gpu.note
 
 
 @pytest.mark.gpu
 def test_a_real_gpu_is_found() -> None:
-    assert all(found.ok for found in doctor_machine.graphics())
+    assert all(found.ok for found in machine.graphics())
 
 
 @pytest.mark.parametrize(
@@ -270,8 +270,8 @@ def test_a_real_gpu_is_found() -> None:
     ids=["unknown", "plenty", "too little"],
 )
 def test_memory(free: tuple[int, int] | None, ok: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_machine, "free_memory", lambda: free)
-    found = doctor_machine.memory()
+    monkeypatch.setattr(machine, "free_memory", lambda: free)
+    found = machine.memory()
     assert found.ok is ok and (found.mend is None) is ok
 
 
@@ -283,16 +283,16 @@ def test_the_limit_of_a_container_counts(monkeypatch: pytest.MonkeyPatch) -> Non
         "/sys/fs/cgroup/memory.current": "500000000\n",
     }
     monkeypatch.setattr(Path, "read_text", lambda path, **more: files.get(str(path)) or read(path, **more))
-    assert doctor_machine.free_memory() == (1_500_000_000, 2_000_000_000)
+    assert machine.free_memory() == (1_500_000_000, 2_000_000_000)
     files["/sys/fs/cgroup/memory.max"] = "max\n"
-    assert doctor_machine.free_memory() == (6_144_000_000, 8_192_000_000)
+    assert machine.free_memory() == (6_144_000_000, 8_192_000_000)
 
 
 def test_no_framework_is_loaded_to_look_for_a_gpu() -> None:
     code = """
 import sys
-from dadfi_fast.cli import doctor_machine, doctor_parts
-list(doctor_machine.graphics()), doctor_parts.backends(gpus=1)
+from dadfi_fast.cli.doctor import machine, software
+list(machine.graphics()), software.backends(gpus=1)
 print(sorted({'torch', 'onnxruntime', 'openvino', 'tensorrt'} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

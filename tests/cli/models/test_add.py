@@ -14,7 +14,7 @@ from click.testing import Result
 from PIL import Image
 
 from dadfi_fast import model_card
-from dadfi_fast.cli import models_add
+from dadfi_fast.cli.models import add
 from dadfi_fast.deepfakes import stargan, stargan2
 from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
 from dadfi_fast.errors import WeightsError
@@ -190,7 +190,7 @@ def test_a_failure_later_on_leaves_nothing(
         assert (stage / "original" / "G.ckpt").is_file()
         raise WeightsError("no ONNX file can be made of it")
 
-    monkeypatch.setattr(models_add, "_release", fail)
+    monkeypatch.setattr(add, "_release", fail)
     result = command("models", "add", "x", stargan_file(tmp_path / "G.ckpt"), "--image-size", 32)
     assert result.exit_code == 1 and list(home.iterdir()) == []
 
@@ -206,14 +206,14 @@ def test_what_was_there_stays_if_it_cannot_be_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "mine.md").touch()
     with pytest.raises(OSError, match=r"\.mine\.1"):
-        models_add._replace(tmp_path / "mine", tmp_path / ".mine.1")
+        add._replace(tmp_path / "mine", tmp_path / ".mine.1")
     assert [p.name for p in tmp_path.rglob("*")] == ["mine", "mine.md"]
 
 
 def test_an_onnx_file_that_differs_is_not_added(
     command: Command, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models_add, "TOLERANCE", 1e-12)
+    monkeypatch.setattr(add, "TOLERANCE", 1e-12)
     result = command("models", "add", "x", stargan_file(tmp_path / "G.ckpt"), "--image-size", 32, "--half")
     assert result.exit_code == 1
     assert "gives different images" in result.stderr and list(home.iterdir()) == []

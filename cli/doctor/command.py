@@ -11,9 +11,10 @@ from typing import Any
 import click
 
 from dadfi_fast import __version__, device
-from dadfi_fast.cli import console, doctor_engines, doctor_machine, doctor_parts, doctor_speed, options
-from dadfi_fast.cli.doctor_machine import Finding
-from dadfi_fast.cli.doctor_speed import Auto, Speed
+from dadfi_fast.cli import console, options
+from dadfi_fast.cli.doctor import engines, machine, software, speed
+from dadfi_fast.cli.doctor.machine import Finding
+from dadfi_fast.cli.doctor.speed import Auto, Speed
 from dadfi_fast.errors import DadfiError
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -50,23 +51,23 @@ def command(photo: Path | None, scratch: Path | None, measure: bool, as_json: bo
 def _look(
     photo: Path | None, folder: Path | None, *, measure: bool, quiet: bool
 ) -> tuple[list[Finding], Auto | None, Speed | None]:
-    graphics = list(doctor_machine.graphics())
+    graphics = list(machine.graphics())
     gpus = sum(found.ok for found in graphics if found.kind == "gpu")
-    parts = [*doctor_parts.backends(gpus=gpus), *doctor_parts.detectors(), *doctor_parts.codecs()]
-    parts += [*doctor_parts.gpu_codecs(gpus=gpus), *doctor_parts.kernels(gpus=gpus), *doctor_parts.models()]
-    parts += [*doctor_engines.engines(gpus=gpus), *doctor_engines.stores()]
-    with doctor_speed.scratch(folder) as scratch:
+    parts = [*software.backends(gpus=gpus), *software.detectors(), *software.codecs()]
+    parts += [*software.gpu_codecs(gpus=gpus), *software.kernels(gpus=gpus), *software.models()]
+    parts += [*engines.engines(gpus=gpus), *engines.stores()]
+    with speed.scratch(folder) as scratch:
         speeds: dict[str, float] = {}
         if measure:
             if not quiet:
                 console.message("measuring for about four seconds (skip with --no-measure)")
-            speeds = asdict(doctor_speed.measure_disk(scratch / "disk"))
-        disk = doctor_machine.disk(scratch.parent, **speeds)
-        findings = [doctor_machine.processor(), doctor_machine.memory(), disk, *graphics, *parts]
+            speeds = asdict(speed.measure_disk(scratch / "disk"))
+        disk = machine.disk(scratch.parent, **speeds)
+        findings = [machine.processor(), machine.memory(), disk, *graphics, *parts]
         if _lacking(findings):
             return findings, None, None
-        auto, rig = doctor_speed.setup(scratch)
-        return findings, auto, doctor_speed.measure(rig, photo, scratch) if measure else None
+        auto, rig = speed.setup(scratch)
+        return findings, auto, speed.measure(rig, photo, scratch) if measure else None
 
 
 def _document(findings: Sequence[Finding], auto: Auto | None, speed: Speed | None) -> dict[str, Any]:
