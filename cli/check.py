@@ -104,7 +104,7 @@ def command(
     """
     drawn = _sample(sample)
     reporter = Reporter(report)
-    verdict = _check(
+    result = _check(
         protected,
         original,
         sample=drawn,
@@ -118,11 +118,11 @@ def command(
         quiet=quiet,
     )
     if as_json:
-        console.json(_document(verdict, verbose=verbose))
+        console.json(_document(result, verbose=verbose))
     else:
-        _show(verdict, verbose=verbose)
-    reporter.write(verdict, say=_silent if quiet else console.message)
-    _judge(verdict, check_min)
+        _show(result, verbose=verbose)
+    reporter.write(result, say=_silent if quiet else console.message)
+    _judge(result, check_min)
 
 
 def _check(
@@ -186,35 +186,35 @@ def _conditions(also: tuple[str, ...]) -> list[Condition]:
     return parse_all(also)
 
 
-def _document(verdict: CheckResult, *, verbose: bool) -> dict[str, Any]:
-    samples = {"samples": list(verdict.files())} if verbose else {}
-    return {**verdict.to_dict(), **samples}
+def _document(result: CheckResult, *, verbose: bool) -> dict[str, Any]:
+    samples = {"samples": list(result.files())} if verbose else {}
+    return {**result.to_dict(), **samples}
 
 
-def _show(verdict: CheckResult, *, verbose: bool) -> None:
+def _show(result: CheckResult, *, verbose: bool) -> None:
     if verbose:
         columns = ("target", "faces", "protected", "d_mask_min", "linf", "psnr", "jpeg_equivalent", "ssim")
-        console.table(columns, [[row[name] for name in columns] for row in verdict.files()])
+        console.table(columns, [[row[name] for name in columns] for row in result.files()])
         console.result("")
-    console.table(verdict.COLUMNS, verdict.rows())
-    console.result(verdict.sentence())
-    for said in (verdict.appearance.sentence(), verdict.fid_sentence()):
+    console.table(result.COLUMNS, result.rows())
+    console.result(result.sentence())
+    for said in (result.appearance.sentence(), result.fid_sentence()):
         if said:
             console.result(said)
-    found = verdict.to_dict()
+    found = result.to_dict()
     parts = [f"{found['n']} files, {found['n_faces']} faces, {found['n_no_face']} files without a face"]
     quality = (("PSNR (dB)", "psnr"), ("JPEG equivalent", "jpeg_equivalent"), ("SSIM", "ssim"))
     parts += [f"{name} {found[key]:.4g}" for name, key in quality if found[key]]
     console.result(f"{', '.join(parts)}, largest difference {found['linf_max']} of 255 levels")
 
 
-def _judge(verdict: CheckResult, check_min: float | None) -> None:
+def _judge(result: CheckResult, check_min: float | None) -> None:
     """End with the exit code that the verdict calls for."""
-    for pair, why in verdict.failures:
+    for pair, why in result.failures:
         console.error(f"{pair.name}: {why}")
-    if check_min is not None and verdict.sr_all() < check_min:
+    if check_min is not None and result.sr_all() < check_min:
         raise CheckFailed(
-            f"every model fails on only {verdict.sr_all():.1%} of the files, below --check-min {check_min:.1%}"
+            f"every model fails on only {result.sr_all():.1%} of the files, below --check-min {check_min:.1%}"
         )
-    if verdict.failures:
-        raise DadfiError(f"{len(verdict.failures)} files could not be compared.")
+    if result.failures:
+        raise DadfiError(f"{len(result.failures)} files could not be compared.")

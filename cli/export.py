@@ -99,9 +99,9 @@ def command(
         raise UsageError("--layers and --photos need --check")
     if layers and to != "onnx":
         raise UsageError("--layers needs --to onnx: the other formats merge layers")
-    place = options.chosen_device(to if to in BACKENDS else "auto", device, quiet=quiet or not check)
-    written = export(to, generator, folder=out, narrow=half, fused=fused, architectures=arch, device=place)
-    found = _check(written, place, generator, photos, layers=layers) if check else None
+    chosen = options.chosen_device(to if to in BACKENDS else "auto", device, quiet=quiet or not check)
+    written = export(to, generator, folder=out, narrow=half, fused=fused, architectures=arch, device=chosen)
+    found = _check(written, chosen, generator, photos, layers=layers) if check else None
     if as_json:
         console.json({"files": written.files, **(found.facts() if found else {})})
     else:
@@ -133,10 +133,14 @@ def _check(written: Written, device: str, generator: str | None, photos: Path | 
 
     # The reference is the generator itself, with its weights, not what was made of it.
     original = (
-        written.artifact if (generator or "").endswith(".safetensors") else load_generator_file(generator or DEFAULT)
+        written.generator_file
+        if (generator or "").endswith(".safetensors")
+        else load_generator_file(generator or DEFAULT)
     )
     truth, batches = parity.reference(original), _batches(photos, original.image_size)
-    running, missing = parity.runners(written.artifact, written.backends, device=device, precision=written.precision)
+    running, missing = parity.runners(
+        written.generator_file, written.backends, device=device, precision=written.precision
+    )
     running = [each for each in running if (each.name, each.describe) != ("torch", truth.describe)]  # itself
     judged = "f16" if written.narrow else None
     differences = [

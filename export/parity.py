@@ -84,9 +84,9 @@ def layers(backend: Backend, against: Backend, crops: Float32) -> list[Layer]:
 
 
 def runners(
-    artifact: GeneratorFile, names: Iterable[str], *, device: str = "cpu", precision: str | None = None
+    generator_file: GeneratorFile, names: Iterable[str], *, device: str = "cpu", precision: str | None = None
 ) -> tuple[list[Backend], list[str]]:
-    """The backends ``names`` that can run ``artifact`` on ``device``, in each of their precisions; why others cannot.
+    """The backends ``names`` that can run ``generator_file`` on ``device``, in each precision; why others cannot.
 
     Args:
         precision: this one only.
@@ -97,13 +97,13 @@ def runners(
         kind = BACKENDS[name]()
         try:
             for each in kind.devices.get(device.partition(":")[0], ()) if precision is None else (precision,):
-                found.append(kind(artifact, device=device, precision=each))
+                found.append(kind(generator_file, device=device, precision=each))
         except DadfiError as error:
             missing.append(f"{name}: {error}")
     return found, missing
 
 
-def reference(artifact: GeneratorFile) -> Backend:
+def reference(generator_file: GeneratorFile) -> Backend:
     """PyTorch in float32; where it is not installed, or has no weights, the next backend that computes in float32.
 
     Raises:
@@ -111,8 +111,8 @@ def reference(artifact: GeneratorFile) -> Backend:
     """
     for name in ("torch", "onnxruntime", "openvino"):
         backend = BACKENDS[name]()
-        if backend.missing() is None and (name != "torch" or artifact.safetensors is not None):
-            return backend(artifact, precision="f32")
+        if backend.missing() is None and (name != "torch" or generator_file.safetensors is not None):
+            return backend(generator_file, precision="f32")
     raise BackendMissing("nothing to compare with. Run: pip install 'dadfi-fast[train]'")
 
 
@@ -202,12 +202,12 @@ def _modules(backend: Backend, crops: Float32) -> list[tuple[str, Float32]]:
 
 def _cut(backend: Backend, crops: Float32) -> Iterator[tuple[str, Float32]]:
     """Run the ONNX file as far as each layer, as a model of its own."""
-    names = _ends(backend.artifact.onnx.read_bytes())
+    names = _ends(backend.generator_file.onnx.read_bytes())
     with tempfile.TemporaryDirectory(prefix="dadfi-parity-") as folder:
         for number, (name, model) in enumerate(names):
             path = Path(folder) / f"{number}.onnx"
             path.write_bytes(model)
-            part = replace(backend.artifact, onnx=path)
+            part = replace(backend.generator_file, onnx=path)
             yield name, type(backend)(part, device=backend.device, precision=backend.precision).run(crops)
 
 

@@ -116,10 +116,10 @@ def _measure(
 ) -> list[Row]:
     from tempfile import TemporaryDirectory
 
-    from dadfi_fast.bench.throughput import Setup, prepare
+    from dadfi_fast.bench.throughput import ThroughputSetup, prepare
 
     parts = options.assembly(names)
-    setup = Setup(photos=photos_in(photos), parts=parts, count=count, workers=workers, engines=engines)
+    setup = ThroughputSetup(photos=photos_in(photos), parts=parts, count=count, workers=workers, engines=engines)
     with TemporaryDirectory(prefix="dadfi-bench-", dir=scratch) as folder, prepare(setup, Path(folder)) as bench:
         if not quiet:
             options.chosen_device(parts.backend, parts.device)

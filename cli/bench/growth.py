@@ -51,16 +51,16 @@ def growth(
 
     source = photos_in(photos)
     with TemporaryDirectory(prefix="dadfi-growth-", dir=scratch) as folder:
-        place = Path(folder, "work")
+        work = Path(folder, "work")
         steps = len(bench.OVER[over]) * (repeats if over == "photos" else 1)
         with console.progress(steps, "measurements", quiet=quiet) as progress:
             if over == "photos":
-                rows = list(bench.by_photos(source, place, repeats=repeats, tick=progress.advance))
+                rows = list(bench.by_photos(source, work, repeats=repeats, tick=progress.advance))
             else:
                 measure = bench.by_megapixels if over == "megapixels" else bench.by_faces
-                bench_setup = _rig(place)
+                bench_setup = _setup(work)
                 made = measure(
-                    bench.portrait(pictures(source), bench_setup.detector), bench_setup, place, repeats=repeats
+                    bench.portrait(pictures(source), bench_setup.detector), bench_setup, work, repeats=repeats
                 )
                 rows = _counted(made, progress.advance)
     line = bench.fit([row.to_dict() for row in rows], over)
@@ -82,7 +82,7 @@ def _line(row: Row, over: str) -> tuple[object, ...]:
     return row.config[over], row.unit, row.p20, row.p50, row.p80, row.n
 
 
-def _rig(scratch: Path) -> BenchSetup:
+def _setup(scratch: Path) -> BenchSetup:
     """The usual detector, generator and backend; the generator on one thread, as what is measured is cores."""
     from dadfi_fast.bench.setup import BenchSetup
     from dadfi_fast.protect.assembly import Assembly

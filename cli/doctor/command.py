@@ -63,11 +63,11 @@ def _look(
                 console.message("measuring for about four seconds (skip with --no-measure)")
             speeds = asdict(speed.measure_disk(scratch / "disk"))
         disk = machine.disk(scratch.parent, **speeds)
-        findings = [machine.processor(), machine.memory(), disk, *graphics, *parts]
+        findings = [machine.cpu(), machine.memory(), disk, *graphics, *parts]
         if _lacking(findings):
             return findings, None, None
-        auto, rig = speed.setup(scratch)
-        return findings, auto, speed.measure(rig, photo, scratch) if measure else None
+        auto, bench_setup = speed.setup(scratch)
+        return findings, auto, speed.measure(bench_setup, photo, scratch) if measure else None
 
 
 def _document(findings: Sequence[Finding], auto: Auto | None, speed: Speed | None) -> dict[str, Any]:

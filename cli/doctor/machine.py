@@ -46,9 +46,9 @@ class Finding:
     mend: str | None = None  # the command, or another fix
 
 
-def processor() -> Finding:
+def cpu() -> Finding:
     """The CPU and those of its features that matter."""
-    name, flags = device.processor()
+    name, flags = device.cpu()
     known = [ours for theirs, ours in FEATURES.items() if theirs in flags]
     note = ", ".join(known) or ("no relevant features" if flags else "the system does not report its features")
     bf16 = "bfloat16 in hardware" if device.bf16_runs_well() else "no bfloat16 in hardware: the generator runs in f32"

@@ -72,10 +72,10 @@ def verify(names: tuple[str, ...]) -> None:
 
 
 def _cards() -> list[Card]:
-    places = folders()
-    found = [card for folder in places for card in cards(folder)]
+    searched = folders()
+    found = [card for folder in searched for card in cards(folder)]
     if not found:
-        raise NothingToDo(f"no model in {places[0]}. Reinstall dadfi-fast.")
+        raise NothingToDo(f"no model in {searched[0]}. Reinstall dadfi-fast.")
     return found
 
 

@@ -156,11 +156,11 @@ def _protect(run: Run, request: Request) -> None:
     """Protect the files, check a sample, report."""
     reporter = Reporter(request.report)
     summary = run.protect(samples=request.check, profile=request.profile)
-    verdict = run.check(reporter) if request.check and not summary.interrupted else None
-    run.report(summary, verdict, as_json=request.as_json)
-    if verdict is not None:
-        reporter.write(verdict, say=run.say)
-    _judge(summary, verdict, request.check_min)
+    result = run.check(reporter) if request.check and not summary.interrupted else None
+    run.report(summary, result, as_json=request.as_json)
+    if result is not None:
+        reporter.write(result, say=run.say)
+    _judge(summary, result, request.check_min)
 
 
 def _watch(run: Run, interval: float, *, as_json: bool) -> None:
@@ -186,12 +186,12 @@ def _watch(run: Run, interval: float, *, as_json: bool) -> None:
         raise DadfiError(f"{total.failed} files failed. The manifest has the reason for each.")
 
 
-def _judge(summary: Summary, verdict: CheckResult | None, check_min: float | None) -> None:
+def _judge(summary: Summary, result: CheckResult | None, check_min: float | None) -> None:
     """End with the exit code that the run calls for."""
     if summary.interrupted:
         raise KeyboardInterrupt
-    if verdict is not None and check_min is not None and verdict.sr_all() < check_min:
-        raise CheckFailed(f"every model fails on only {verdict.sr_all():.1%} of the checked files, not {check_min:.1%}")
+    if result is not None and check_min is not None and result.sr_all() < check_min:
+        raise CheckFailed(f"every model fails on only {result.sr_all():.1%} of the checked files, not {check_min:.1%}")
     if not summary.pictures:
         raise NothingToDo(f"no image found among the {summary.total} files")
     if summary.failed:

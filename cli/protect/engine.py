@@ -39,7 +39,7 @@ class Engine:
         """Whether what this machine has says nothing about what will run."""
         return self.name == "ray"
 
-    def crew(self, config: ProtectConfig, make: ContextFactory) -> WorkerPool | None:
+    def pool(self, config: ProtectConfig, make: ContextFactory) -> WorkerPool | None:
         """The workers; None where this process does the work.
 
         Raises:
@@ -53,7 +53,7 @@ class Engine:
         count = self.processes or (gpus() if config.device == "cuda" else 1)
         if count <= 1:
             return None
-        if any(str(place).startswith("memory://") for place in (*config.sources, config.out)):
+        if any(str(path).startswith("memory://") for path in (*config.sources, config.out)):
             raise UsageError("sources in the memory of one process cannot be shared. Remove --processes.")
         from dadfi_fast.protect.distributed.processes import Processes
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dadfi_fast.cli import console
 from dadfi_fast.cli.protect import messages
 from dadfi_fast.cli.protect.engine import Engine
-from dadfi_fast.cli.protect.sample import Sample
+from dadfi_fast.cli.protect.sample import CheckSample
 from dadfi_fast.cli.protect.trace import trace_to
 from dadfi_fast.cli.report import Reporter
 from dadfi_fast.errors import NothingToDo, UsageError
@@ -44,31 +44,31 @@ class Run:
         engine: Engine | None = None,
     ) -> None:
         self.config, self.protector, self.parts = config, protector, protector.parts
-        self.artifact = self.parts.generator_file
+        self.generator_file = self.parts.generator_file
         self.engine = engine or Engine()
         if not self.engine.elsewhere:
             _ = self.parts.chosen_backend  # that it cannot run is said now
         self.say: Callable[[str], None] = (lambda _: None) if quiet else console.message
         self.quiet, self.verbose = quiet, verbose
-        self.sample = Sample(0, config.out)
+        self.sample = CheckSample(0, config.out)
         self._started = False
-        self._crew: WorkerPool | None = None
+        self._pool: WorkerPool | None = None
 
     @property
-    def crew(self) -> WorkerPool | None:
+    def pool(self) -> WorkerPool | None:
         """Who does the work, where it is not this process; found at the first call."""
-        if self._crew is None:
-            self._crew = self.engine.crew(self.config, self._context_factory())
-            if self._crew is not None:
-                self.say(f"{self.artifact.name} on {self._crew.describe}; detector: {self.parts.faces_by}")
-        return self._crew
+        if self._pool is None:
+            self._pool = self.engine.pool(self.config, self._context_factory())
+            if self._pool is not None:
+                self.say(f"{self.generator_file.name} on {self._pool.describe}; detector: {self.parts.faces_by}")
+        return self._pool
 
     def _context_factory(self) -> GeneratorContextFactory:
         from dadfi_fast.protect.distributed.worker import GeneratorContextFactory
 
         return GeneratorContextFactory(
             generator=str(self.parts.generator),
-            sha256=self.artifact.sha256,
+            sha256=self.generator_file.sha256,
             backend=self.parts.backend,
             detector=self.config.detector,
             detector_model=self.parts.detector_model,
@@ -76,8 +76,8 @@ class Run:
 
     def close(self) -> None:
         """End the workers."""
-        if self._crew is not None:
-            self._crew.close()
+        if self._pool is not None:
+            self._pool.close()
 
     def plan(self, *, as_json: bool) -> None:
         """Say what would be done."""
@@ -98,36 +98,36 @@ class Run:
         self, *, samples: int, watched: tuple[Watcher, int] | None = None, profile: Path | None = None
     ) -> Summary:
         """Do it; ``watched``: only what is ready, of which there are so many; ``profile``: the file for a trace."""
-        if self.crew is not None:
+        if self.pool is not None:
             if profile:
                 raise UsageError(
                     "--profile covers a single process and cannot be combined with --engine ray or --processes"
                 )
-            return self._by(self.crew, samples, watched)
+            return self._by(self.pool, samples, watched)
         from dadfi_fast.protect.pipeline import meter_for
 
         self.ready()
         total = watched[1] if watched else self._count()
         meter = meter_for(self.config)
-        self.sample = Sample(samples, self.config.out)
+        self.sample = CheckSample(samples, self.config.out)
         traced = trace_to(meter, profile, device=self.config.device)
         with traced, self._shown(total, meter) as tick:
             only, renew = _which(watched)
             return self.protector.run(self.config, tick=tick, meter=meter, say=self.say, only=only, renew=renew)
 
-    def _by(self, crew: WorkerPool, samples: int, watched: tuple[Watcher, int] | None) -> Summary:
+    def _by(self, pool: WorkerPool, samples: int, watched: tuple[Watcher, int] | None) -> Summary:
         """Let others do it."""
         from dadfi_fast.protect.distributed.run import protect_distributed
         from dadfi_fast.protect.meter import Meter
         from dadfi_fast.protect.pipeline import DISK_THREADS
 
-        self.sample = Sample(samples, self.config.out)
+        self.sample = CheckSample(samples, self.config.out)
         total = watched[1] if watched else self._count()
-        meter = Meter(compute=crew.size * crew.threads, disk=crew.size * DISK_THREADS, generators=crew.size)
+        meter = Meter(compute=pool.size * pool.threads, disk=pool.size * DISK_THREADS, generators=pool.size)
         with self._shown(total, meter) as tick:
             only, renew = _which(watched)
             return protect_distributed(
-                crew, self.config, facts=self._known, meter=meter, tick=tick, say=self.say, only=only, renew=renew
+                pool, self.config, facts=self._known, meter=meter, tick=tick, say=self.say, only=only, renew=renew
             )
 
     @contextmanager
@@ -149,7 +149,7 @@ class Run:
 
     def prepare(self) -> None:
         """What takes its time before the first photo: the generator, or a cluster."""
-        if self.crew is None:
+        if self.pool is None:
             self.ready()
 
     def ready(self) -> None:
@@ -159,7 +159,7 @@ class Run:
         if not self._started:
             tune_malloc()
             backend = self.parts.facts(self.config, self.protector.attack).backend
-            self.say(f"{self.artifact.name} on {backend}; detector: {self.parts.faces_by}")
+            self.say(f"{self.generator_file.name} on {backend}; detector: {self.parts.faces_by}")
             self._started = True
 
     def check(self, reporter: Reporter) -> CheckResult | None:
@@ -170,7 +170,7 @@ class Run:
             self.say("no protected photo to check")
             return None
         models, classifier = load_models(), load_attributes()
-        with self.sample.at_hand() as (pairs, folder):
+        with self.sample.local_copies() as (pairs, folder):
             watchers = reporter.begin(
                 len(pairs), models=models, classifier=classifier, detector=self.parts.faces_by, folder=folder
             )
@@ -203,7 +203,7 @@ class Run:
         if as_json:
             found = {**summary.to_dict(), "out": self.config.out, "config": self.config.fingerprint}
             numbers = {"batch": self.config.crops_a_batch, "workers": self.config.threads}
-            found |= {"settings": numbers if self.crew is None else None}
+            found |= {"settings": numbers if self.pool is None else None}
             console.json({**found, "check": verdict and verdict.to_dict()})
             return
         if verdict is not None:
@@ -218,21 +218,21 @@ class Run:
         """Which of the models of the check the generator has seen in training: the others show what carries over."""
         from dadfi_fast.backends.generator_file import generator_card
 
-        seen = {target["name"] for target in generator_card(str(self.artifact.onnx)).extra.get("targets", ())}
+        seen = {target["name"] for target in generator_card(str(self.generator_file.onnx)).extra.get("targets", ())}
         known, others = ([m for m in verdict.models if (m in seen) == kind] for kind in (True, False))
         carries = (
             f"; it was not trained against {', '.join(others)}, so these show how well protection transfers"
             if others
             else ""
         )
-        return f"{self.artifact.name} was trained against {', '.join(known) or 'none of them'}{carries}"
+        return f"{self.generator_file.name} was trained against {', '.join(known) or 'none of them'}{carries}"
 
     @property
     def _known(self) -> Facts:
         """The facts by which is known what is done, whatever runs."""
         from dadfi_fast.protect.manifest import Facts
 
-        return Facts(self.config.fingerprint, self.artifact.sha256, "")
+        return Facts(self.config.fingerprint, self.generator_file.sha256, "")
 
     def _count(self) -> int | None:
         """How many inputs there are: a walk over names, which takes a small part of a run's time."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dadfi_fast.storage.paths import AnyPath
 
 
-class Sample:
+class CheckSample:
     """Some of the protected files, spread evenly over a run of unknown length, and the same ones in the same run.
 
     Args:
@@ -41,11 +41,11 @@ class Sample:
         self._seen += 1
         if len(self._found) < self._size:
             self._found.append(found)
-        elif (place := self._random.randrange(self._seen)) < self._size:
-            self._found[place] = found
+        elif (index := self._random.randrange(self._seen)) < self._size:
+            self._found[index] = found
 
     @contextmanager
-    def at_hand(self) -> Iterator[tuple[list[Pair], Path]]:
+    def local_copies(self) -> Iterator[tuple[list[Pair], Path]]:
         """The pairs, and the folder of the protected files; what lies in a store is fetched for as long.
 
         Raises:
@@ -54,18 +54,18 @@ class Sample:
         with tempfile.TemporaryDirectory(prefix="dadfi-check-") as scratch:
             top = Path(scratch)
             pairs = [
-                Pair(target, _here(source, top / f"{n}-original"), _here(self._out / target, top / f"{n}-protected"))
+                Pair(target, _local(source, top / f"{n}-original"), _local(self._out / target, top / f"{n}-protected"))
                 for n, (target, source) in enumerate(self._found)
             ]
-            yield pairs, _here(self._out / MANIFEST, top / MANIFEST).parent
+            yield pairs, _local(self._out / MANIFEST, top / MANIFEST).parent
 
 
-def _here(place: AnyPath, copy: Path) -> Path:
-    """A file of this machine with what is in ``place``: itself, or a copy."""
+def _local(path: AnyPath, copy: Path) -> Path:
+    """A file of this machine with what is in ``path``: itself, or a copy."""
     from dadfi_fast.storage.paths import storage_errors
 
-    if isinstance(place, Path):
-        return place
-    with storage_errors(place, to="read"):
-        copy.write_bytes(place.read_bytes())
+    if isinstance(path, Path):
+        return path
+    with storage_errors(path, to="read"):
+        copy.write_bytes(path.read_bytes())
     return copy

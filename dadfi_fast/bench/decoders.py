@@ -55,8 +55,8 @@ def cases(photos: Photos, config: ProtectConfig, threads: Pools) -> list[Case]:
 def ratios(rates: dict[Key, list[float]], timed: Sequence[Case]) -> Iterator[Row]:
     """Each decoder against every slower one, round by round; the fastest first."""
     mine = sorted((case for case in timed if case.name == NAME), key=lambda case: median(rates[case.key]), reverse=True)
-    for place, above in enumerate(mine):
-        for below in mine[place + 1 :]:
+    for index, above in enumerate(mine):
+        for below in mine[index + 1 :]:
             provider = f"{above.provider} / {below.provider}"
             yield ratio(f"{NAME} / {NAME}", rates[above.key], rates[below.key], provider=provider, config=above.config)
 

@@ -79,7 +79,7 @@ def by_megapixels(picture: UInt8, bench_setup: BenchSetup, scratch: Path, *, rep
 
     Args:
         picture: [H, W, 3], a portrait.
-        rig: what protects.
+        bench_setup: what protects.
         scratch: a folder that is not there yet.
         repeats: photos of each size; a first one is thrown away.
     """

@@ -35,7 +35,7 @@ READING: Final = ("read", "decode")
 
 
 @dataclass(frozen=True)
-class Sample:
+class MemorySample:
     """One look at the run."""
 
     seconds: float  # since its process was started
@@ -51,7 +51,7 @@ class Wrong:
     why: str
 
 
-def watch(command: Sequence[str], out: Path, *, tick: Callable[[int], object] = lambda _: None) -> list[Sample]:
+def watch(command: Sequence[str], out: Path, *, tick: Callable[[int], object] = lambda _: None) -> list[MemorySample]:
     """Run ``command``, which protects into ``out``, to its end; what was seen of it meanwhile.
 
     Args:
@@ -66,7 +66,7 @@ def watch(command: Sequence[str], out: Path, *, tick: Callable[[int], object] = 
     if not Path("/proc/self/statm").exists():
         raise BackendMissing("cannot measure process memory: this system has no /proc. Use Linux.")
     start = time.perf_counter()
-    samples: list[Sample] = []
+    samples: list[MemorySample] = []
     rows = _Rows(out / NAME)
     with (
         tempfile.TemporaryFile("w+") as said,
@@ -75,7 +75,7 @@ def watch(command: Sequence[str], out: Path, *, tick: Callable[[int], object] = 
         while process.poll() is None:
             tick(rows.new())
             if (memory := _rss_mib(process.pid)) is not None:
-                samples.append(Sample(round(time.perf_counter() - start, 3), rows.count, memory))
+                samples.append(MemorySample(round(time.perf_counter() - start, 3), rows.count, memory))
             time.sleep(EVERY)
         seconds = round(time.perf_counter() - start, 3)
         tick(rows.new())
@@ -84,7 +84,7 @@ def watch(command: Sequence[str], out: Path, *, tick: Callable[[int], object] = 
             raise DadfiError(f"protect ended with exit code {process.returncode}: {said.read().strip()[-500:]}")
     # What the process has while it ends is not its memory at work.
     working = [sample for sample in samples if sample.rows < rows.count] or samples[:1]
-    return [*working, *(Sample(seconds, rows.count, each.rss_mib) for each in working[-1:])]
+    return [*working, *(MemorySample(seconds, rows.count, each.rss_mib) for each in working[-1:])]
 
 
 def protect_command(made: SyntheticPhotos, out: Path, *options: str) -> list[str]:
@@ -130,7 +130,7 @@ def _fault(row: Mapping[str, Any], damage: str | None, out: Path) -> str | None:
     return None if same else "its target has another hash"
 
 
-def row_of(made: SyntheticPhotos, samples: Sequence[Sample], faults: Sequence[Wrong], *, provider: str) -> Row:
+def row_of(made: SyntheticPhotos, samples: Sequence[MemorySample], faults: Sequence[Wrong], *, provider: str) -> Row:
     """The run as a row: the spread of its rate over `PARTS` parts, and its memory."""
     facts = {
         "photos": made.count,
@@ -146,12 +146,12 @@ def row_of(made: SyntheticPhotos, samples: Sequence[Sample], faults: Sequence[Wr
     return summarise("scale", provider, rates(samples), unit="images/s", driver=driver, config=facts)
 
 
-def start_up(samples: Sequence[Sample]) -> float:
+def start_up(samples: Sequence[MemorySample]) -> float:
     """Seconds from the start of the process to the first row, as near as the looks at it tell."""
     return next((sample.seconds for sample in samples if sample.rows), samples[-1].seconds)
 
 
-def memory(samples: Sequence[Sample]) -> dict[str, float]:
+def memory(samples: Sequence[MemorySample]) -> dict[str, float]:
     """MiB at the most; at a tenth of the rows and at the end; and how they grow after the first fifth.
 
     The growth is the slope of the straight line through the samples (least squares), in MiB for 10,000 rows.
@@ -170,7 +170,7 @@ def memory(samples: Sequence[Sample]) -> dict[str, float]:
     }
 
 
-def rates(samples: Sequence[Sample]) -> list[float]:
+def rates(samples: Sequence[MemorySample]) -> list[float]:
     """Rows a second in parts of the run with as many samples each, from the first row on."""
     working = [sample for sample in samples if sample.rows]
     ends = np.unique(np.linspace(0, len(working) - 1, min(PARTS, len(working) - 1) + 1).astype(int))
@@ -179,7 +179,7 @@ def rates(samples: Sequence[Sample]) -> list[float]:
     return found or [samples[-1].rows / samples[-1].seconds]
 
 
-def thinned(samples: Sequence[Sample]) -> list[Sample]:
+def thinned(samples: Sequence[MemorySample]) -> list[MemorySample]:
     """At most `POINTS` of them, the first and the last included."""
     return [samples[n] for n in np.unique(np.linspace(0, len(samples) - 1, POINTS).astype(int))]
 

@@ -222,13 +222,13 @@ def check_files(
     sizes = {classifier.image_size, *(model.image_size for model in models), *(watch.size for watch in watchers)}
     see: See | None = functools.partial(show, watchers) if watchers else None
     find = detector or _default_detector()
-    inspection = Runner(find, list(every.values()), sizes)
-    for batch in inspection.batches(drawn, tick=tick):
+    runner = Runner(find, list(every.values()), sizes)
+    for batch in runner.batches(drawn, tick=tick):
         for watch in watchers:
             watch.crops(batch)
         found = measure([crop for _, crop in batch], models=models, classifier=classifier, see=see)
-        inspection.enter([key for key, _ in batch], found)
-    samples, failures = inspection.samples(), tuple(inspection.failures)
+        runner.enter([key for key, _ in batch], found)
+    samples, failures = runner.samples(), tuple(runner.failures)
     if not samples:
         raise DadfiError(f"none of the {len(drawn)} files could be compared; the first: {failures[0][1]}")
     seen = look([sample.pair for sample in samples], find, count=visibility)

@@ -41,12 +41,12 @@ def bars(
     colours = [COLOURS[names.index(group) % len(COLOURS)] for group in groups]
     width = PANEL * len(panels) + CHARACTER * max(map(len, labels))
     figure.set_size_inches(width, BAR * len(labels) + REST)
-    places = range(len(labels))
+    rows = range(len(labels))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, panel in zip(axes, panels, strict=True):
-        axis.barh(places, [_drawn(value) for value in panel.values], color=colours, height=0.7)
+        axis.barh(rows, [_drawn(value) for value in panel.values], color=colours, height=0.7)
         if panel.controls:
-            axis.plot(panel.controls, places, "|", color="black", markersize=11, markeredgewidth=2)
+            axis.plot(panel.controls, rows, "|", color="black", markersize=11, markeredgewidth=2)
         axis.set_title(panel.title, fontsize="medium")
         if panel.log:
             axis.set_xscale("log")
@@ -54,7 +54,7 @@ def bars(
             axis.set_xlim(0, panel.limit)
         axis.grid(axis="x", alpha=0.3)
         axis.set_axisbelow(True)
-    axes[0].set_yticks(places, labels)
+    axes[0].set_yticks(rows, labels)
     axes[0].invert_yaxis()
     handles: list[object] = [Patch(color=colours[groups.index(name)], label=name) for name in names]
     if any(panel.controls for panel in panels):

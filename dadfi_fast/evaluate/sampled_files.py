@@ -31,12 +31,12 @@ class SampledFiles:
 
     def __init__(self, setup: Setup, folder: Path) -> None:
         self._setup, self.folder = setup, folder
-        places = [(source, name) for source in setup.sources for name in _names(source)]
-        if not places:
+        members = [(source, name) for source in setup.sources for name in _names(source)]
+        if not members:
             where = ", ".join(map(str, setup.sources))
             raise DataError(f"no image found in {where}. Pass tar archives or folders of images.")
-        chosen = np.random.default_rng(setup.seed).permutation(len(places))[: setup.sample]
-        drawn = [places[i] for i in sorted(chosen)]
+        chosen = np.random.default_rng(setup.seed).permutation(len(members))[: setup.sample]
+        drawn = [members[i] for i in sorted(chosen)]
         self._names = [PurePosixPath(name).name for _, name in drawn]
         _lay_out(drawn, folder)
 
@@ -70,18 +70,18 @@ def _names(source: Path) -> list[str]:
     return sorted(name for name in found if name.lower().endswith(SUFFIXES))
 
 
-def _lay_out(places: Sequence[Member], folder: Path) -> None:
+def _lay_out(members: Sequence[Member], folder: Path) -> None:
     """Copy the pictures; a number before each name keeps apart what has one name in two sources."""
     folder.mkdir(parents=True)
-    for number, (path, name) in enumerate(_opened(places)):
+    for number, (path, name) in enumerate(_opened(members)):
         target = folder / f"{number:05}-{PurePosixPath(name).name}"
         with target.open("wb") as file:
             shutil.copyfileobj(path, file)
 
 
-def _opened(places: Sequence[Member]) -> Iterator[tuple[Any, str]]:
-    for source in dict.fromkeys(source for source, _ in places):
-        names = [name for each, name in places if each == source]
+def _opened(members: Sequence[Member]) -> Iterator[tuple[Any, str]]:
+    for source in dict.fromkeys(source for source, _ in members):
+        names = [name for each, name in members if each == source]
         if source.is_dir():
             for name in names:
                 with (source / name).open("rb") as file:

@@ -81,11 +81,11 @@ class YuNetBatch:
 
         batch = torch.zeros((len(pictures), 3, side, side), device=self.device)
         scales = []
-        for place, picture in zip(batch, pictures, strict=True):
+        for slot, picture in zip(batch, pictures, strict=True):
             height, width = picture.shape[:2]
             scale = min(1.0, side / max(height, width))
             small_height, small_width = (max(SMALLEST, round(n * scale)) for n in (height, width))
-            place[:, :small_height, :small_width] = shrink(picture, small_width, small_height).flip(0)  # to BGR
+            slot[:, :small_height, :small_width] = shrink(picture, small_width, small_height).flip(0)  # to BGR
             scales.append((width / small_width, height / small_height, width, height))
         rows, of_picture = decoded(self._heads(batch), side)
         rows_by_picture = [rows[of_picture == n] for n in range(len(pictures))]

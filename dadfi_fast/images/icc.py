@@ -113,12 +113,12 @@ def _text(words: str) -> bytes:
 def _file(tags: dict[bytes, bytes], space: bytes) -> bytes:
     table, body = struct.pack(">I", len(tags)), b""
     first = 128 + 4 + 12 * len(tags)
-    places: dict[bytes, int] = {}
+    offsets: dict[bytes, int] = {}
     for name, data in tags.items():
-        if data not in places:
-            places[data] = first + len(body)
+        if data not in offsets:
+            offsets[data] = first + len(body)
             body += data + b"\0" * (-len(data) % 4)
-        table += struct.pack(">4sII", name, places[data], len(data))
+        table += struct.pack(">4sII", name, offsets[data], len(data))
     size = first + len(body)
     header = struct.pack(">I4sI4s4s4s", size, b"\0\0\0\0", 0x04300000, b"mntr", space, b"XYZ ")
     header += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(4 * 7)

@@ -139,9 +139,9 @@ class Manifest:
     def _set_aside(self, lines: Sequence[Line]) -> None:
         if not lines:
             return
-        place = self.path.with_name(SET_ASIDE)
-        with disk_errors(place):
-            descriptor = _own(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        path = self.path.with_name(SET_ASIDE)
+        with disk_errors(path):
+            descriptor = _own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             with os.fdopen(descriptor, "ab") as file:
                 for line in lines:
                     self._file.seek(line.offset)
@@ -150,7 +150,7 @@ class Manifest:
                 file.flush()
                 os.fsync(descriptor)
         lines_are = "1 line of the manifest is" if len(lines) == 1 else f"{len(lines)} lines of the manifest are"
-        self.note = f"{lines_are} not ours, and now in {place}. Their photos are looked at again"
+        self.note = f"{lines_are} not ours, and now in {path}. Their photos are looked at again"
 
     def find(self, source: str) -> Row | None:
         """The last row of an earlier run about ``source``."""

@@ -213,7 +213,7 @@ class Stages:
             data = None
         elif self.config.strip_gps:
             trailer = find_trailer(job.data) if form == "JPEG" else None
-            bare = job.data if trailer is None else job.data[: trailer.place]
+            bare = job.data if trailer is None else job.data[: trailer.offset]
             data = strip.without_place(bare, form, decoder.metadata)
         if data is None:
             data, said = self._unchanged(photo, decoder.frames)

@@ -30,7 +30,7 @@ _FIX: Final = f"set {VARIABLE} to a folder of your own"
 
 
 @dataclass(frozen=True)
-class Facts:
+class EngineFacts:
     """All that an engine depends on: another value is another engine."""
 
     runtime: str  # "tensorrt 11.4.1.7"
@@ -66,7 +66,7 @@ def folder() -> Path:
 
 def obtain(
     flavour: build.Flavour,
-    artifact: GeneratorFile,
+    generator_file: GeneratorFile,
     *,
     precision: str,
     profiles: tuple[build.Profile, ...] | None = None,
@@ -78,7 +78,7 @@ def obtain(
 
     Args:
         flavour: TensorRT or TensorRT for RTX.
-        artifact: the generator.
+        generator_file: the generator.
         precision: ``f16`` (statistics of the norms in float32) or ``f32``.
         profiles: the shapes it is to take; those of `build.profiles` for its crops if None.
         architecture: build for this one (``sm89``) instead of the GPU of ``device``; TensorRT for RTX only.
@@ -91,13 +91,13 @@ def obtain(
     """
     if where is None and folder().is_dir():
         require_private(folder())  # before the build, which takes its time
-    where, profiles = where or folder(), profiles or build.profiles(artifact.image_size)
-    model = artifact.onnx.read_bytes()
+    where, profiles = where or folder(), profiles or build.profiles(generator_file.image_size)
+    model = generator_file.onnx.read_bytes()
     model = to_float16(model) if precision == "f16" else model
     target, driver = _target(flavour, architecture, device)
     runtime, digest = build.version(flavour), hashlib.sha256(model).hexdigest()
     kernels: str = KERNELS["source"]()() if flavour.plugins and node.used(model) else ""
-    facts = Facts(runtime, target, driver, artifact.sha256, precision, digest, profiles, kernels)
+    facts = EngineFacts(runtime, target, driver, generator_file.sha256, precision, digest, profiles, kernels)
     if (found := find(facts, where=where)) is not None:
         return found, where / f"{facts.key}{SUFFIX}"
     timings = where / f"{slug(runtime, target, driver)}.timings"
@@ -111,7 +111,7 @@ def obtain(
     return made.engine, path
 
 
-def store(facts: Facts, engine: bytes, *, where: Path | None = None) -> Path:
+def store(facts: EngineFacts, engine: bytes, *, where: Path | None = None) -> Path:
     """Write an engine with its facts beside it (``NAME.engine``, ``NAME.json``), and say where.
 
     Args:
@@ -133,7 +133,7 @@ def store(facts: Facts, engine: bytes, *, where: Path | None = None) -> Path:
     return path
 
 
-def find(facts: Facts, *, where: Path | None = None) -> bytes | None:
+def find(facts: EngineFacts, *, where: Path | None = None) -> bytes | None:
     """The engine with exactly these facts; None if there is none, or if it is not the one that was written.
 
     Raises:

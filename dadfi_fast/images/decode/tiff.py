@@ -124,9 +124,9 @@ class _File:
             return
         self._values -= count if count > _FEW else 0
         size = count * _SIZES[kind]
-        place = inline if size <= room else self._one("Q" if self._big else "I", inline)
-        if place + size <= len(self.data):
-            tags.setdefault(tag, struct.unpack_from(f"{self.order}{count}{_WHOLE[kind]}", self.data, place))
+        offset = inline if size <= room else self._one("Q" if self._big else "I", inline)
+        if offset + size <= len(self.data):
+            tags.setdefault(tag, struct.unpack_from(f"{self.order}{count}{_WHOLE[kind]}", self.data, offset))
 
 
 def read_layout(data: bytes) -> Layout:

@@ -132,7 +132,7 @@ class Dali:
         (made,) = self._pipeline.share_outputs()
         try:
             # With DALI's dynamic executor what is handed out lives as long as somebody holds it, without a copy.
-            each = (made[place] for place in range(len(made)))
+            each = (made[index] for index in range(len(made)))
             return [np.asarray(one) for one in each] if self.device == "cpu" else list(each)
         finally:
             self._pipeline.release_outputs()

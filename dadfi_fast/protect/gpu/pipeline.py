@@ -26,7 +26,7 @@ from dadfi_fast.protect.crop import squares
 from dadfi_fast.protect.gpu.blend import blend
 from dadfi_fast.protect.gpu.dali import Dali, Picture
 from dadfi_fast.protect.gpu.dali_stage import decoded, is_for_dali
-from dadfi_fast.protect.gpu.nvimgcodec import Job, NvImageCodec
+from dadfi_fast.protect.gpu.nvimgcodec import EncodeRequest, NvImageCodec
 from dadfi_fast.protect.job import PhotoJob, require
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.results import Failed
@@ -142,7 +142,7 @@ class GpuPipeline:
         if target_format("JPEG", config.format) != "JPEG":
             return [None] * len(jobs)
         settings = (jpeg_settings(require(job.decoder).encoding, config.quality) for job in jobs)
-        return self._codec([Job(each, how) for each, how in zip(pixels, settings, strict=True)])
+        return self._codec([EncodeRequest(each, how) for each, how in zip(pixels, settings, strict=True)])
 
     def _faceless(self, job: PhotoJob, pixels: Tensor) -> None:
         """With pixels only where another format asks for them: else its own bytes are copied."""

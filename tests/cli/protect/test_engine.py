@@ -16,7 +16,7 @@ from PIL import Image
 
 from dadfi_fast.cli.protect import engine
 from dadfi_fast.cli.protect.engine import Engine, gpus, shared
-from dadfi_fast.cli.protect.sample import Sample
+from dadfi_fast.cli.protect.sample import CheckSample
 from dadfi_fast.errors import UsageError
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.distributed.processes import Processes
@@ -90,14 +90,14 @@ def test_who_works(
 ) -> None:
     monkeypatch.setattr(engine, "gpus", lambda: cards)
     config = ProtectConfig(sources=("in",), out=Path("out"), device=device)
-    crew = Engine(processes=processes).crew(config, lambda _: None)  # type: ignore[arg-type,return-value]
-    assert (crew and crew.size) == size and (crew is None or isinstance(crew, Processes))
+    pool = Engine(processes=processes).pool(config, lambda _: None)  # type: ignore[arg-type,return-value]
+    assert (pool and pool.size) == size and (pool is None or isinstance(pool, Processes))
 
 
 def test_memory_is_of_one_process(memory: str) -> None:
     config = ProtectConfig(sources=("in",), out=parse_url(f"{memory}/out"))
     with pytest.raises(UsageError, match="in the memory of one process"):
-        Engine(processes=2).crew(config, lambda _: None)  # type: ignore[arg-type,return-value]
+        Engine(processes=2).pool(config, lambda _: None)  # type: ignore[arg-type,return-value]
 
 
 @pytest.fixture
@@ -184,12 +184,12 @@ def test_the_sample_comes_here(memory: str, tmp_path: Path) -> None:
     def entry(place: Any) -> Entry:
         return Entry(place, place.name, place.name, 1, 1)
 
-    sample = Sample(8, out)
+    sample = CheckSample(8, out)
     sample.add(Written(entry(source / "0.jpg"), "0.jpg", (), 6, "s", "t"))
     sample.add(Done(entry(tmp_path / "1.jpg"), "written", "1.jpg"))
     sample.add(Done(entry(source / "2.jpg"), "copied", "2.jpg"))  # holds no protection
     sample.add(Copied(entry(source / "2.jpg"), "2.jpg", "no face found", "s", "s"))
-    with sample.at_hand() as (pairs, folder):
+    with sample.local_copies() as (pairs, folder):
         assert [pair.name for pair in pairs] == ["0.jpg", "1.jpg"] and len(sample) == 2
         assert [pair.original.read_bytes() for pair in pairs] == [b"original", b"on disk"]
         assert [pair.protected.read_bytes() for pair in pairs] == [b"0.jpg", b"1.jpg"]
