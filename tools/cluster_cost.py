@@ -18,6 +18,7 @@ import click
 
 from dadfi_fast.cli import console
 from dadfi_fast.errors import UsageError
+from dadfi_fast.palette import COLOURS
 from dadfi_fast.registry import Registry
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def draw(model: Cluster, figure: Figure) -> None:
     """Photos a second and costs, by the number of GPUs or machines."""
     left, right = figure.subplots(1, 2)
     counts = [round(10 ** (n / 20)) for n in range(61)]
-    for kind, name, colour in (("gpu", "GPUs (nothing measured)", "#1f5fa8"), ("cpu", "CPU machines", "#b3541e")):
+    for kind, name, colour in (("gpu", "GPUs (nothing measured)", COLOURS[0]), ("cpu", "CPU machines", COLOURS[1])):
         found = [model.estimate(kind, count) for count in counts]
         left.loglog(counts, [each.rate for each in found], color=colour, label=name)
         right.loglog(counts, [each.cost for each in found], color=colour, label=name)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -106,23 +104,12 @@ def _measure(
         console.message(f"making {count} files of {size} pixels")
     made = synthetic.make(source, folder / "in", count=count, size=size, damaged=damaged, threads=cores())
     out = folder / "out"
-    with _counted(count, quiet=quiet) as tick:
-        samples = bench.watch(bench.protect_command(made, out), out, tick=tick)
+    with console.progress(count, "files", quiet=quiet) as progress:
+        samples = bench.watch(bench.protect_command(made, out), out, tick=progress.advance)
     faults = bench.wrong(made, out)
     with (out / NAME).open(encoding="utf-8") as file:
         provider = json.loads(file.readline())["backend"].partition(":")[0]
     return bench.row_of(made, samples, faults, provider=provider), faults
-
-
-@contextmanager
-def _counted(count: int, *, quiet: bool) -> Iterator[Any]:
-    with console.progress(count, "files", quiet=quiet) as progress:
-
-        def tick(new: int) -> None:
-            for _ in range(new):
-                progress.advance()
-
-        yield tick
 
 
 def _draw(row: Row, path: Path) -> None:

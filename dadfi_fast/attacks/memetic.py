@@ -14,10 +14,10 @@ import torch
 
 from dadfi_fast.attacks.base import Calls
 from dadfi_fast.attacks.moma import ATTACKERS, LOSSES, MAGNITUDES, STEPS, Genome, Moma, MomaStage
-from dadfi_fast.attacks.nsga2 import Float64, knee, order, ranks
+from dadfi_fast.attacks.nsga2 import knee, order, ranks
 from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.metrics.defence import SUCCESS
-from dadfi_fast.types import LEVELS, Budget, Float32
+from dadfi_fast.types import LEVELS, Budget, Float32, Float64
 
 #: The values that each gene of a stage can have.
 GENES = {

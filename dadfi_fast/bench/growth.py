@@ -26,6 +26,7 @@ from dadfi_fast.bench.synthetic import make
 from dadfi_fast.errors import DadfiError, NothingToDo
 from dadfi_fast.faces.align import cut, square
 from dadfi_fast.faces.detector import Detector
+from dadfi_fast.palette import COLOURS
 from dadfi_fast.protect.pipeline import quiet_codecs
 from dadfi_fast.protect.prefetch import pools
 from dadfi_fast.protect.results import Entry, Written
@@ -154,8 +155,8 @@ def draw(rows: Sequence[Mapping[str, Any]], figure: Figure) -> None:
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         (x, y), line = points(rows, name), fit(rows, name)
         seconds = 1000 if name == "photos" else 1
-        axes.plot(x, (line.base + line.slope * x) / seconds, color="#1f5fa8")
-        axes.plot(x, y / seconds, "o", color="#b3541e")
+        axes.plot(x, (line.base + line.slope * x) / seconds, color=COLOURS[0])
+        axes.plot(x, y / seconds, "o", color=COLOURS[1])
         unit = "core-seconds a run" if name == "photos" else "core-ms a photo"
         axes.set(xlabel=name, ylabel=unit, xlim=(0, None), ylim=(0, None))
         axes.set_title(f"{line.base / seconds:.3g} + {line.slope / seconds:.3g} x {name}", fontsize=10)

@@ -19,6 +19,7 @@ import numpy as np
 from dadfi_fast.bench.rows import Row, package, summarise
 from dadfi_fast.bench.synthetic import SyntheticPhotos
 from dadfi_fast.errors import BackendMissing, DadfiError
+from dadfi_fast.palette import COLOURS
 from dadfi_fast.protect.manifest import NAME
 
 if TYPE_CHECKING:
@@ -189,10 +190,10 @@ def draw(row: Mapping[str, Any], figure: Figure) -> None:
     facts = row["config"]
     minutes = [sample["seconds"] / 60 for sample in facts["samples"]]
     axes = figure.subplots()
-    axes.plot(minutes, [sample["rss_mib"] for sample in facts["samples"]], color="#1f5fa8")
+    axes.plot(minutes, [sample["rss_mib"] for sample in facts["samples"]], color=COLOURS[0])
     axes.set(xlabel="minutes", ylabel="memory of the process, MiB", ylim=(0, 1.25 * facts["rss_mib_peak"]))
     beside = axes.twinx()
-    beside.plot(minutes, [sample["rows"] / 1000 for sample in facts["samples"]], color="#b3541e", linestyle="--")
+    beside.plot(minutes, [sample["rows"] / 1000 for sample in facts["samples"]], color=COLOURS[1], linestyle="--")
     beside.set(ylabel="thousand files done (dashed)", ylim=(0, None))
     grows = f"{facts['growth_mib_per_10000']:+.2f} MiB for 10,000 files after the first fifth"
     axes.set_title(f"{facts['photos']:,} files, {facts['damaged']:,} damaged: {grows}", fontsize=10)

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dadfi_fast.check.preprocess import Crop
 from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 from dadfi_fast.metrics.defence import edit_mask, mask_distance, pixel_distance
-from dadfi_fast.types import Float32
+from dadfi_fast.types import Float32, Float64
 
-Float64: TypeAlias = NDArray[np.float64]
 #: Shown the fakes of a batch as they are made: the model, the number of the edit, the fakes of the originals and those
 #: of the protected pictures, both [F, 3, S, S], and their d_mask [F].
 See: TypeAlias = Callable[[DeepfakeModel, int, Float32, Float32, Float64], object]

@@ -10,13 +10,12 @@ import numpy as np
 
 from dadfi_fast.check.callbacks import Callback
 from dadfi_fast.check.conditions import WRITTEN
-from dadfi_fast.check.distances import Float64
 from dadfi_fast.check.inception import Inception
 from dadfi_fast.check.preprocess import Crop
 from dadfi_fast.check.runner import Key
 from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
 from dadfi_fast.metrics.frechet import frechet_distance
-from dadfi_fast.types import LEVELS, Float32, UInt8
+from dadfi_fast.types import LEVELS, Float32, Float64, UInt8
 
 #: The two sets, in parts.
 _Sets: TypeAlias = tuple[list[Float32], list[Float32]]

@@ -14,7 +14,7 @@ import numpy as np
 from dadfi_fast.check.appearance import Appearance, FaceAppearance, look
 from dadfi_fast.check.callbacks import Callback, show
 from dadfi_fast.check.conditions import WRITTEN, Condition
-from dadfi_fast.check.distances import Distances, Float64, See, measure
+from dadfi_fast.check.distances import Distances, See, measure
 from dadfi_fast.check.fake_sets import FakeSets
 from dadfi_fast.check.file_result import FileResult
 from dadfi_fast.check.inception import Inception
@@ -26,6 +26,7 @@ from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 from dadfi_fast.errors import DadfiError, NothingToDo
 from dadfi_fast.files import json_safe
 from dadfi_fast.metrics.defence import SUCCESS, Scores, score, success
+from dadfi_fast.types import Float64
 
 #: Why a Frechet distance is null, and what is said of one.
 NO_FID: Final = "not asked for; check --fid N measures it, with N fakes in each of the two sets"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from dadfi_fast.palette import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Inches: of a bar, of all that is above and below the bars, of a panel, and of a character of a label.
 BAR, REST, PANEL, CHARACTER = 0.24, 1.2, 2.4, 0.075
-COLOURS: Final = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dadfi_fast.check.fake_sets import levels
 from dadfi_fast.check.inception import Inception
@@ -33,12 +32,11 @@ from dadfi_fast.evaluate.experiment import Result, Row, Setup
 from dadfi_fast.evaluate.sampled_arrays import SampledArrays
 from dadfi_fast.metrics.defence import edit_mask
 from dadfi_fast.metrics.frechet import frechet_distance
-from dadfi_fast.types import LEVELS, Float32, UInt8
+from dadfi_fast.types import LEVELS, Float32, Float64, UInt8
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Float64: TypeAlias = NDArray[np.float64]
 
 BATCH: Final = 50
 #: Pictures on a contact sheet.

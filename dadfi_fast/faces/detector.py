@@ -209,8 +209,8 @@ def choose_detector(
         raise UsageError(f"--detector-model is for --detector yunet; {chosen} takes no file")
     if (why := kind.missing(model)) is not None:
         raise BackendMissing(f"detector {chosen} cannot run: {why}")
-    made: Callable[..., Detector] = kind
-    detector = made(model) if chosen == "yunet" else made()
+    make: Callable[..., Detector] = kind  # type: ignore[explicit-any]  # only one takes a file
+    detector = make(model) if chosen == "yunet" else make()
     detector.small_faces = small_faces
     reason = "named by the user" if name != "auto" else "its file is given" if model else "comes with the installation"
     runner = getattr(detector, "runner", None)

@@ -10,6 +10,8 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
+from dadfi_fast.types import Float64
+
 #: x and y of white, red, green and blue.
 Primaries: TypeAlias = tuple[float, float, float, float, float, float, float, float]
 _D65: Final = (0.3127, 0.3290)
@@ -75,7 +77,7 @@ def profile(primaries: Primaries, curve: tuple[float, ...], name: str, *, grey: 
     return _file(tags, b"GRAY" if grey else b"RGB ")
 
 
-def _adapted(primaries: Primaries) -> tuple[np.ndarray, np.ndarray]:
+def _adapted(primaries: Primaries) -> tuple[Float64, Float64]:
     """RGB to XYZ as seen under D50, and the matrix that adapts to that."""
     points = np.array(primaries).reshape(4, 2)
     if not (points[:, 1] > 0).all():
@@ -92,11 +94,11 @@ def _fixed(value: float) -> bytes:
     return struct.pack(">i", round(float(value) * 65536))
 
 
-def _xyz(values: np.ndarray) -> bytes:
+def _xyz(values: Float64) -> bytes:
     return b"XYZ \0\0\0\0" + b"".join(_fixed(n) for n in values)
 
 
-def _array(values: np.ndarray) -> bytes:
+def _array(values: Float64) -> bytes:
     return b"sf32\0\0\0\0" + b"".join(_fixed(n) for n in values.ravel())
 
 

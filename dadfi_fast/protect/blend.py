@@ -9,20 +9,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from itertools import combinations
-from typing import Final, TypeAlias
+from typing import Final
 
 import cv2
 import numpy as np
 
-from dadfi_fast.faces.align import Square, to_photo
+from dadfi_fast.faces.align import Slices, Square, to_photo
 from dadfi_fast.types import LEVELS, Budget, Face, Float32, Photo, Protected, UInt8, UInt16
 
 #: The fixed-point value for no change.
 ZERO: Final = 128
 #: Bytes of a photo processed at once, so that they fit into the CPU caches: 0.8 of the time at 2500 pixels.
 _STRIP: Final = 1 << 18
-#: Rows and columns in the photo, then within the square.
-Slices: TypeAlias = tuple[slice, slice, slice, slice]  # type: ignore[explicit-any]  # those of a slice's bounds
 
 
 def blend(photo: Photo, faces: Sequence[Face], where: Sequence[Square], deltas: Float32, budget: Budget) -> Protected:

@@ -17,7 +17,7 @@ from dadfi_fast.cli.examples import EXAMPLES
 from dadfi_fast.cli.main import COMMANDS, LazyGroup, main
 
 #: Files in cli/ that are no commands.
-OTHERS = {"__init__", "__main__", "console", "examples", "field_options", "main", "options", "report"}
+OTHERS = {"__init__", "__main__", "console", "examples", "field_options", "main", "options", "progress", "report"}
 
 Command = Callable[..., Result]
 

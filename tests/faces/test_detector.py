@@ -303,7 +303,7 @@ def test_what_may_have_been_missed_is_known(
 
 
 @pytest.mark.parametrize("name", REAL)
-@pytest.mark.parametrize("place", [(30, 40), (2480, 1800), (3700, 2700)])
+@pytest.mark.parametrize("position", [(30, 40), (2480, 1800), (3700, 2700)])
 def test_a_face_of_forty_pixels_in_a_large_photo(name: str, examples: Path, position: tuple[int, int]) -> None:
     portrait = Image.open(examples / "portrait.jpg").convert("RGB")
     (face,) = real(name)(np.asarray(portrait))
