@@ -52,17 +52,17 @@ _PATH = click.Path(path_type=Path)
     metavar="N",
     default=VISIBILITY,
     show_default=True,
-    help="Photos on which to measure how visible the change is, as the JPEG quality that looks alike (a few seconds a "
-    "face); 0: none. Needs the extra [evaluate].",
+    help="Number of photos on which to measure how visible the change is (a few seconds per face); 0: none. Needs the "
+    "extra evaluate.",
 )
 @click.option(
     "--check-min",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="Exit with 4 if all models fail on a smaller share of the files (SR_all, 0 to 1).",
+    help="Exit with code 4 if a smaller share of the files defeats every model (SR_all, 0 to 1).",
 )
 @report_option
-@click.option("--verbose", "-v", is_flag=True, help="Also list the files, the least protected first.")
+@click.option("--verbose", "-v", is_flag=True, help="Also list the files, least protected first.")
 @options.json_output
 @options.quiet
 def command(
@@ -98,9 +98,9 @@ def command(
     SR_all   share of files in which every fake by every model is broken
     FID      Frechet inception distance between the fakes of the originals and those of the protected files (--fid)
 
-    How visible the change is, is measured on a few photos, by SSIMULACRA2 and FLIP on the face crops at the photo's own
-    size. The JPEG equivalent is the JPEG quality (4:2:0) at which the original looks as much changed: the lower of the
-    two, the worst face of a photo, the median over photos.
+    The visibility of the change is measured on a few photos, by SSIMULACRA2 and FLIP on the face crops at the photo's
+    own size. The JPEG equivalent is the JPEG quality (4:2:0) that changes the original as visibly: the lower of the two
+    metrics, the worst face of each photo, the median over photos.
     """
     drawn = _sample(sample)
     reporter = Reporter(report)
@@ -214,7 +214,7 @@ def _judge(result: CheckResult, check_min: float | None) -> None:
         console.error(f"{pair.name}: {why}")
     if check_min is not None and result.sr_all() < check_min:
         raise CheckFailed(
-            f"every model fails on only {result.sr_all():.1%} of the files, below --check-min {check_min:.1%}"
+            f"only {result.sr_all():.1%} of the files defeat every model, below --check-min {check_min:.1%}"
         )
     if result.failures:
         raise DadfiError(f"{len(result.failures)} files could not be compared.")

@@ -21,7 +21,7 @@ def command() -> None:
 def _show(**_values: Any) -> None:
     """Show the effective value of every option of protect, and where it comes from.
 
-    Takes the options of protect and does nothing else with them; SOURCE and --out may be left out. `from` is the
+    Accepts the options of protect without running it; SOURCE and --out may be omitted. `from` is the
     command line, the file given with --config, or default.
     """
     ctx = click.get_current_context()

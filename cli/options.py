@@ -120,8 +120,7 @@ def device(command: F) -> F:
 def detector(command: F) -> F:
     """``--detector`` and ``--detector-model``: what finds the faces."""
     text = (
-        "What finds the faces: libfacedetection, yunet (needs --detector-model), or none (the whole picture is one "
-        "face)."
+        "What finds the faces: libfacedetection, yunet (needs --detector-model), or none (the whole image is one face)."
     )
     path = click.Path(exists=True, dir_okay=False, path_type=Path)
     names = names_in("dadfi_fast.faces.detector", "DETECTORS", "auto")
@@ -170,7 +169,7 @@ def rows_to(command: F) -> F:
     """``--json FILE``: what was measured is appended there, a row a line (parameter ``target``)."""
     path = click.Path(dir_okay=False, path_type=Path)
     return click.option(
-        "--json", "target", type=path, metavar="FILE", help="Append the results to FILE, one JSON row a line."
+        "--json", "target", type=path, metavar="FILE", help="Append the results to FILE, one JSON row per line."
     )(command)
 
 

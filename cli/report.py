@@ -27,7 +27,7 @@ def option(command: F) -> F:
         "--report",
         metavar="FILE.html",
         type=click.Path(path_type=Path),
-        help="Write a self-contained HTML page with the pictures, their fakes and the figures.",
+        help="Write a self-contained HTML page with the photos, their fakes and the figures.",
     )(command)
 
 

@@ -76,7 +76,7 @@ def read_card(path: Path) -> Card:
     """
     try:
         if not path.is_file() or path.stat().st_size > _LONGEST:
-            raise ValueError("it is no file of a card's size")
+            raise ValueError("it is too large or not a file")
         _, front, _ = path.read_text(encoding="utf-8").split("+++", 2)
         facts = tomllib.loads(front)
         known = {name: _of_type(facts.pop(name), kind, name) for name, kind in _FACTS.items()}

@@ -65,7 +65,7 @@ def missing() -> str | None:
         _supported()
     except Exception as error:
         # The bindings raise errors of their own, of changing types, where the library that they bind is not there.
-        return f"NVRTC does not load ({type(error).__name__}); {MEND}"
+        return f"cannot load NVRTC ({type(error).__name__}); {MEND}"
     return None
 
 

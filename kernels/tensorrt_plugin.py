@@ -50,7 +50,7 @@ def register() -> None:
     try:
         trt, plugin = (importlib.import_module(name) for name in ("tensorrt", "tensorrt.plugin"))
     except (ImportError, OSError) as error:
-        raise BackendMissing(f"tensorrt does not load ({error}). Run: pip install 'dadfi-fast[tensorrt]'") from error
+        raise BackendMissing(f"cannot load tensorrt ({error}). Run: pip install 'dadfi-fast[tensorrt]'") from error
     for name, call in NODES.items():
         define(trt, plugin, name, call)
 

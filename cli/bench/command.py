@@ -29,7 +29,7 @@ command.add_command(growth)
 
 @command.command("throughput")
 @click.option("--photos", type=_FOLDER, metavar="DIR", help="Folder of photos to run on.  [default: examples/photos]")
-@click.option("--count", type=click.IntRange(1), default=32, show_default=True, help="Number of photos in a round.")
+@click.option("--count", type=click.IntRange(1), default=32, show_default=True, help="Number of photos per round.")
 @click.option("--repeats", type=click.IntRange(1), default=9, show_default=True, help="Number of rounds.")
 @click.option(
     "--workers",
@@ -157,7 +157,7 @@ def _note(row: Row) -> str:
     multiple=True,
     default=[8],
     show_default=True,
-    help="Number of crops in a call; repeatable.",
+    help="Number of crops per call; repeatable.",
 )
 @click.option(
     "--dtype",

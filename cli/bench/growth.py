@@ -25,7 +25,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="Folder of photos; the largest face is the portrait.  [default: examples/photos]",
 )  # fmt: skip
 @click.option(
-    "--repeats", type=click.IntRange(1), default=9, show_default=True, help="Number of measurements of each size."
+    "--repeats", type=click.IntRange(1), default=9, show_default=True, help="Number of measurements per size."
 )
 @click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder for temporary files.  [default: the system's]")
 @options.rows_to

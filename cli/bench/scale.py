@@ -26,7 +26,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--photos",
     type=_FOLDER,
     metavar="DIR",
-    help="Folder of pictures to cut the photos from.  [default: examples/photos]",
+    help="Folder of images to crop the photos from.  [default: examples/photos]",
 )
 @click.option("--count", type=click.IntRange(20), default=50_000, show_default=True, help="Number of photos.")
 @click.option(
@@ -54,12 +54,12 @@ def scale(
     plot: Path | None,
     quiet: bool,
 ) -> None:
-    """Protect very many small photos, some of them damaged; measure memory and check every row.
+    """Protect many small photos, some of them damaged; measure memory and check every row.
 
     The photos are cropped from a few images on the fly. A separate protect process protects them; its memory is sampled
     twice a second. At the end every row and file is checked: each photo must be written with the hash in its row, and
     each damaged file must have failed on its own. Rates are the 20th, 50th and 80th percentile over 20 parts of the
-    run. Exit code 1: a row is wrong.
+    run. Exits with code 1 if a row is wrong.
     """
     from tempfile import TemporaryDirectory
 
@@ -86,7 +86,7 @@ def photos_in(folder: Path | None) -> Path:
         UsageError: none was named, and there are no examples.
     """
     if folder is None and not EXAMPLES.is_dir():
-        raise UsageError("pass a folder of photos with --photos; the example photos come only with a checkout")
+        raise UsageError("the example photos come only with a checkout. Pass a folder of photos with --photos.")
     return folder or EXAMPLES
 
 

@@ -23,7 +23,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.command("doctor")
 @click.option(
-    "--photo", type=_FILE, metavar="FILE", help="Photo to measure the speed with.  [default: a drawn portrait]"
+    "--photo", type=_FILE, metavar="FILE", help="Photo to measure the speed with.  [default: a synthetic portrait]"
 )
 @click.option("--scratch", type=_FOLDER, metavar="DIR", help="Folder whose disk to measure.  [default: the system's]")
 @click.option(
@@ -93,7 +93,7 @@ def _show(findings: Sequence[Finding], auto: Auto | None, speed: Speed | None) -
 
 
 def _sentence(speed: Speed) -> str:
-    photo = "a drawn portrait" if speed.photo == "drawn" else speed.photo
+    photo = "a synthetic portrait" if speed.photo == "drawn" else speed.photo
     faces = f"{speed.faces} face{'s' * (speed.faces != 1)}"
     what = f"{photo} ({speed.format}, {speed.megapixels:g} megapixels, {faces})"
     rate = f"Expect {speed.photos_per_second:g} photos/s from disk to disk"

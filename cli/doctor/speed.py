@@ -116,7 +116,7 @@ def measure(bench_setup: BenchSetup, photo: Path | None, scratch: Path, *, secon
     try:
         material = gather(source, scratch / "in", count=_FIRST_ROUND)
     except NothingToDo as error:
-        raise UsageError(f"--photo {photo} cannot be protected") from error
+        raise UsageError(f"cannot protect --photo {photo}") from error
     work = _tidied(
         disk(bench_setup, out=bench_setup.config.folder, attack=bench_setup.attack), bench_setup.config.folder
     )

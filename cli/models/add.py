@@ -56,7 +56,7 @@ MAX_PIXELS: Final = 200_000_000
     "references",
     type=PATHS,
     multiple=True,
-    help="Reference picture or folder for a domain (StarGAN v2).",
+    help="Reference image or folder for a domain (StarGAN v2).",
 )
 @click.option("--half", is_flag=True, help="Store the weights in float16, at half the size.")
 @click.option("--force", is_flag=True, help="Replace an added model with this name.")

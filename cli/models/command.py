@@ -40,10 +40,10 @@ def command() -> None:
 @command.command("list")
 @options.json_output
 def list_models(as_json: bool) -> None:
-    """List the models and the facts on their cards.
+    """List the models with the facts from their cards.
 
     edit_accuracy is the share of edits that show the requested attribute, averaged over the attributes; the card
-    and --json list it for each.
+    and --json list it per attribute.
     """
     rows = [_facts(card) for card in _cards()]
     if as_json:

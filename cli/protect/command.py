@@ -59,11 +59,11 @@ class Request:
     )  # fmt: skip
     check: int = option(
         8, section=REPORTED, metavar="N", low=0,
-        help="Run N of the results through the deepfake models after the run; 0: no check.",
+        help="After the run, check N of the results against the deepfake models; 0: no check.",
     )  # fmt: skip
     check_min: float | None = option(
         None, section=REPORTED, metavar="SHARE", low=0, high=1,
-        help="Exit with 4 if all models fail on a smaller share of the checked files (0 to 1).",
+        help="Exit with code 4 if a smaller share of the checked files defeats every model (SR_all, 0 to 1).",
     )  # fmt: skip
     report: Path | None = option(section=REPORTED)
     profile: Path | None = option(
@@ -104,25 +104,25 @@ class _Protect(options.Sectioned):
 @click.option(
     "--config", metavar="FILE.toml", type=click.Path(exists=True, dir_okay=False, path_type=Path), is_eager=True,
     expose_value=False, callback=from_file,
-    help="Read options from a TOML file, under their long names; the command line wins.",
+    help="Read options from a TOML file, under their long names; the command line takes precedence.",
 )  # fmt: skip
 @options.json_output
 @options.quiet
 def command(sources: tuple[str, ...], **values: Any) -> None:
     """Protect photos against deepfake models.
 
-    SOURCE is a file, a folder (with all that is in it) or a glob; --out mirrors the tree. Both may be URLs of a store
-    (s3://, gs://; docs/cluster.md). Inputs are never touched. The same command again goes on where a run was stopped.
-    DIR/dadfi-manifest.jsonl has a line for every input.
+    SOURCE is a file, a folder (searched recursively) or a glob; --out mirrors the tree. Both may be object-store URLs
+    (s3://, gs://; see docs/cluster.md). Inputs are never modified. Run the same command again to resume an interrupted
+    run. DIR/dadfi-manifest.jsonl has one line per input.
 
-    Reads and writes JPEG, PNG, WebP, TIFF, BMP, AVIF and HEIC (the last with the extra heif), PNG and TIFF also with
-    16 bits; GIF and JPEG 2000 become PNG; camera raw files are refused. A file is known by its content, not its name.
-    Orientation is applied; EXIF, XMP, IPTC, comments, colours, resolution and transparency are carried over, and what
-    a format has no place for is named in the manifest (docs/formats.md). Embedded previews are left out, as they show
-    the face as it was.
+    Reads and writes JPEG, PNG, WebP, TIFF, BMP, AVIF and HEIC (HEIC needs the extra heif), including 16-bit PNG and
+    TIFF; GIF and JPEG 2000 become PNG; camera raw files are refused. Files are recognised by content, not by name.
+    Orientation is applied. EXIF, XMP, IPTC, comments, colours, resolution and transparency are preserved; whatever the
+    output format cannot hold is listed in the manifest (docs/formats.md). Embedded previews are removed, because they
+    show the unprotected face.
 
-    Exit codes: 0 all done; 1 some files failed, the others are written; 2 wrong usage; 3 nothing to do; 4 the check
-    found every model to fail on fewer files than --check-min; 130 interrupted.
+    Exit codes: 0 all done; 1 some files failed, the others are written; 2 wrong usage; 3 nothing to do; 4 the result of
+    the check is below --check-min; 130 interrupted.
     """
     from dadfi_fast.api import Protector
     from dadfi_fast.protect.gpu.decoder import choose_decoder
@@ -191,7 +191,9 @@ def _judge(summary: Summary, result: CheckResult | None, check_min: float | None
     if summary.interrupted:
         raise KeyboardInterrupt
     if result is not None and check_min is not None and result.sr_all() < check_min:
-        raise CheckFailed(f"every model fails on only {result.sr_all():.1%} of the checked files, not {check_min:.1%}")
+        raise CheckFailed(
+            f"only {result.sr_all():.1%} of the checked files defeat every model, below --check-min {check_min:.1%}"
+        )
     if not summary.pictures:
         raise NothingToDo(f"no image found among the {summary.total} files")
     if summary.failed:

@@ -69,8 +69,8 @@ def show(summary: Summary, *, verbose: bool) -> None:
     console.table(("files", "n"), counts(summary))
     if summary.changed:
         console.message(
-            f"{summary.changed} results were written with other settings or from another file, and stay as they are;"
-            " pass --on-exists overwrite to write them again"
+            f"{summary.changed} results were written with other settings or from another file and were left as they"
+            " are. Pass --on-exists overwrite to replace them."
         )
     for note in summary.notes:
         console.message(note)

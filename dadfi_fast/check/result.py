@@ -231,7 +231,7 @@ def check_files(
         runner.enter([key for key, _ in batch], found)
     samples, failures = runner.samples(), tuple(runner.failures)
     if not samples:
-        raise DadfiError(f"none of the {len(drawn)} files could be compared; the first: {failures[0][1]}")
+        raise DadfiError(f"none of the {len(drawn)} files could be compared. The first error: {failures[0][1]}")
     seen = look([sample.pair for sample in samples], find, count=visibility)
     names = tuple(model.name for model in models)
     adversaries = {name: condition.adversary for name, condition in every.items()}

@@ -74,8 +74,8 @@ class Originals:
             original = self._folders.get(_identity(folder))
         if original is not None:
             raise DiskError(
-                f"cannot write to {folder}: it is {original}, which holds photos to be protected (a link or a mount)."
-                " Name another --out; inputs are never written to"
+                f"cannot write to {folder}: through a link or a mount it is {original}, which holds photos to protect."
+                " Choose another --out; inputs are never modified."
             )
 
     @cached_property
@@ -190,7 +190,7 @@ def _refuse_same(root: Root, out: AnyPath) -> None:
         resolved = folder.resolve()
         if isinstance(resolved, Path) and here in map(_identity, (resolved, *resolved.parents)):
             raise UsageError(
-                f"--out {out} is {folder} or a folder above it, by another path, and inputs are never modified."
+                f"--out {out} is {folder}, or a folder above it, under another path, and inputs are never modified."
                 " Choose another --out."
             )
 

@@ -149,8 +149,10 @@ class Manifest:
                         file.write(self._file.read(min(1 << 20, line.length - start)))
                 file.flush()
                 os.fsync(descriptor)
-        lines_are = "1 line of the manifest is" if len(lines) == 1 else f"{len(lines)} lines of the manifest are"
-        self.note = f"{lines_are} not ours, and now in {path}. Their photos are looked at again"
+        count = "1 line" if len(lines) == 1 else f"{len(lines)} lines"
+        self.note = (
+            f"moved {count} that dadfi-fast did not write from the manifest to {path}; their photos are processed again"
+        )
 
     def find(self, source: str) -> Row | None:
         """The last row of an earlier run about ``source``."""

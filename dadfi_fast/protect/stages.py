@@ -200,7 +200,9 @@ class Stages:
     def _placeless(self, data: bytes) -> None:
         """See, on the bytes that are to be written, that ``--strip-gps`` has done what it says."""
         if self.config.strip_gps and strip.still_names_place(data):
-            raise PhotoError("its metadata still say where it was taken; nothing is written. Please report this file")
+            raise PhotoError(
+                "its metadata still states where it was taken, so nothing was written. Please report this file."
+            )
 
     def _copy(self, job: PhotoJob) -> None:
         """A photo without a face: its own bytes, unless its format changes or a place has to go."""

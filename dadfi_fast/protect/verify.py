@@ -46,7 +46,7 @@ def measure(entry: Entry, source: bytes, written: bytes, *, max_pixels: int) -> 
     try:
         after = _read(written, max_pixels)
     except Exception as error:
-        raise PhotoError(f"what was written cannot be read again: {error}") from error
+        raise PhotoError(f"the written file cannot be read back: {error}") from error
     best: tuple[UInt8, UInt8, float] | None = None
     # Each of the two has kinds of TIFF that it reads wrongly; what both read otherwise is another picture.
     for reader in (_read, _by_opencv):
@@ -59,9 +59,9 @@ def measure(entry: Entry, source: bytes, written: bytes, *, max_pixels: int) -> 
         return None
     before, after, psnr = best
     if before.shape != after.shape:
-        raise PhotoError(f"what was written is {after.shape[1]}x{after.shape[0]} pixels, not what the source has")
+        raise PhotoError(f"the written file is {after.shape[1]}x{after.shape[0]} pixels, unlike its source")
     if psnr < DIFFERENT:
-        raise PhotoError(f"what was written is another picture ({psnr:.1f} dB apart); please report this file")
+        raise PhotoError(f"the written file shows a different image (PSNR {psnr:.1f} dB). Please report this file.")
     same = cv2.norm(before, after, cv2.NORM_INF)
     return Quality(round(same), None if same == 0 or not math.isfinite(psnr) else round(psnr, 2))
 

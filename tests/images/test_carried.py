@@ -28,11 +28,11 @@ WHOLE = Metadata(
     [
         ("JPEG", None),
         ("PNG", None),
-        ("TIFF", "left out comments: this format has no place for it"),
-        ("WEBP", "left out IPTC, comments: this format has no place for it"),
-        ("AVIF", "left out IPTC, comments: this format has no place for it"),
-        ("HEIF", "left out IPTC, comments: this format has no place for it"),
-        ("BMP", "left out EXIF, XMP, the ICC profile, IPTC, comments: this format has no place for it"),
+        ("TIFF", "left out comments: this format cannot hold it"),
+        ("WEBP", "left out IPTC, comments: this format cannot hold it"),
+        ("AVIF", "left out IPTC, comments: this format cannot hold it"),
+        ("HEIF", "left out IPTC, comments: this format cannot hold it"),
+        ("BMP", "left out EXIF, XMP, the ICC profile, IPTC, comments: this format cannot hold it"),
     ],
 )
 def test_what_has_no_place_is_named(target: str, note: str | None) -> None:

@@ -149,7 +149,7 @@ def read_layout(data: bytes) -> Layout:
     if not chain or not chain[page].get(_WIDTH):
         raise PhotoError("the TIFF is damaged: it holds no picture")
     if any(_area(tags) > _area(chain[page]) for tags in below):
-        raise PhotoError("its first picture is a preview of a larger one; export the photo as JPEG or TIFF first")
+        raise PhotoError("its first image is a preview of a larger one. Export the photo as JPEG or TIFF first.")
     return Layout(file.order, page, max(1, len(photos)), chain[page], found[page][0])
 
 
@@ -196,7 +196,7 @@ def samples(layout: Layout) -> tuple[int, int | None]:
     colours = 3 if layout.one(_PHOTOMETRIC) == _RGB else 1
     count = layout.one(_SAMPLES)
     if count < colours or count > 64:
-        raise PhotoError(f"the TIFF is damaged: {count} samples a pixel cannot be")
+        raise PhotoError(f"the TIFF is damaged: {count} samples per pixel are not possible")
     extra = layout.get(_EXTRA)
     if not extra and count == colours + 1:
         return colours, colours
@@ -300,7 +300,7 @@ def _unpacked(
     except Exception as error:  # libtiff's faults come as whatever Pillow makes of them
         raise PhotoError(f"the TIFF is damaged: {error}") from error
     if found.shape != shape:
-        raise PhotoError("the TIFF is damaged: its pixels are not as many as it says")
+        raise PhotoError("the TIFF is damaged: it does not have as many pixels as its header states")
     return found
 
 
