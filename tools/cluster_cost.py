@@ -168,7 +168,7 @@ def draw(model: Cluster, figure: Figure) -> None:
     shared = model.shared()
     lowest = min(shared, key=lambda name: shared[name])
     left.axhline(shared[lowest], color="#555555", linewidth=0.8, linestyle=":", label=f"shared by all: {lowest}")
-    left.set(xlabel="GPUs or machines", ylabel="photos a second, modelled")
+    left.set(xlabel="GPUs or machines", ylabel="photos per second, modelled")
     right.set(xlabel="GPUs or machines", ylabel="$ for a million photos, modelled")
     left.legend(fontsize=8)
     figure.suptitle("A model: arithmetic from assumptions, no measurement of a cluster or a GPU", fontsize=10)
@@ -196,7 +196,7 @@ def _given(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
     "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.png", help="Draw it (needs matplotlib)."
 )
 def main(given: dict[str, float], only_inputs: bool, as_json: bool, plot: Path | None) -> None:
-    """Model 1 to 1000 GPUs or machines: photos a second, costs, and where it stops growing.
+    """Model 1 to 1000 GPUs or machines: photos per second, costs, and where it stops growing.
 
     Arithmetic from inputs, most of which are assumptions that --assume replaces; no GPU and no cluster was measured.
     "waits for" names what holds the job up: cores, GPU and network are those of each machine, and more machines help;

@@ -125,7 +125,7 @@ def graphics(load: Library = driver_library) -> Iterator[Finding]:
         cuda = load()
     except OSError:
         mend = "if the machine has an NVIDIA GPU, install its driver: https://www.nvidia.com/drivers"
-        yield Finding("driver", "nvidia", False, "none is installed", mend)
+        yield Finding("driver", "nvidia", False, "not installed", mend)
         yield Finding("gpu", "-", False, "not detected without a driver; everything runs on the CPU")
         return
     number = ctypes.c_int()

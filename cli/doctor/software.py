@@ -68,7 +68,7 @@ def gpu_codecs(*, gpus: int) -> list[Finding]:
     from dadfi_fast.protect.gpu import dali, nvimgcodec
 
     where = "--device cuda is untested" if gpus else "no GPU here, so it decodes on the CPU"
-    idle = "--device cuda is untested" if gpus else "no GPU here, so that it has nothing to do"
+    idle = "--device cuda is untested" if gpus else "no GPU here, so it is not used"
     return [
         _finding("decoder", "dali", dali.missing(), f"cpu, cuda; {where}"),
         _finding("encoder", "nvimgcodec", nvimgcodec.missing(), f"cuda; {idle}"),

@@ -49,8 +49,8 @@ class Auto:
             ("--backend", self.backend, f"{self.runs}: {self.why}"),
             ("--device", self.device, choose_device()[1]),
             ("--detector", self.detector, self.detector_why),
-            ("--batch", self.batch, "faces a call of the generator"),
-            ("--workers", self.workers, "threads that decode and encode"),
+            ("--batch", self.batch, "face crops per generator call"),
+            ("--workers", self.workers, "worker threads"),
         ]
 
 

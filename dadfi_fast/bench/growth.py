@@ -157,7 +157,7 @@ def draw(rows: Sequence[Mapping[str, Any]], figure: Figure) -> None:
         seconds = 1000 if name == "photos" else 1
         axes.plot(x, (line.base + line.slope * x) / seconds, color=COLOURS[0])
         axes.plot(x, y / seconds, "o", color=COLOURS[1])
-        unit = "core-seconds a run" if name == "photos" else "core-ms a photo"
+        unit = "core-seconds per run" if name == "photos" else "core-ms per photo"
         axes.set(xlabel=name, ylabel=unit, xlim=(0, None), ylim=(0, None))
         axes.set_title(f"{line.base / seconds:.3g} + {line.slope / seconds:.3g} x {name}", fontsize=10)
 

@@ -55,7 +55,7 @@ class YuNet(Detector):
     def missing(cls, model: Path | None) -> str | None:
         if model is None:
             return (
-                "it needs its file; pass --detector-model face_detection_yunet_2023mar.onnx"
+                "it needs its model file; pass --detector-model face_detection_yunet_2023mar.onnx"
                 " (from https://github.com/opencv/opencv_zoo, folder models/face_detection_yunet)"
             )
         return None if model.is_file() else f"--detector-model {model} does not exist"

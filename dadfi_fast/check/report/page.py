@@ -78,7 +78,7 @@ def _verdict(result: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup:
     words = f"{n} photos were checked{drawn}. Every face in them, as the adversary A1 crops it, went through: {tried}."
     every = (
         f"In {safe} of {n} photos every fake by all of these models is broken: "
-        "the figure to count on where nobody knows which model will be used."
+        "the figure that counts if the model that will be used is unknown."
     )
     more = tag("p", every) if len(result.models) > 1 else None
     return join([tag("ul", lines, class_="lead"), tag("p", words), more])
@@ -115,14 +115,14 @@ def _model(result: CheckResult, model: str, n_edits: int) -> list[Content]:
 
 
 def _conditions(result: CheckResult) -> Markup:
-    heads = ("what was tried", "adversary", *result.models, "photos with every fake broken")
+    heads = ("condition", "adversary", *result.models, "photos with every fake broken")
     rows = ([_tried(name), result.adversaries[name], *_row(result, name)] for name in result.conditions)
     hints = [
         tag("p", hint)
         for hint, missing in (
-            ("Compression was not tried: check --also jpeg:90,75 adds it.", len(result.conditions) == 1),
+            ("Compression was not tested. Add it with check --also jpeg:90,75.", len(result.conditions) == 1),
             (
-                "Other crops were not tried: check --also margin:0.9,1.1 adds them.",
+                "Other crops were not tested. Add them with check --also margin:0.9,1.1.",
                 "A2" not in result.adversaries.values(),
             ),
         )
@@ -142,7 +142,7 @@ def _row(result: CheckResult, condition: str) -> Iterator[Content]:
 def _tried(condition: str) -> str:
     kind, _, value = condition.partition(":")
     words = {
-        "written": "the file as it lies on disk",
+        "written": "the file as written",
         "jpeg": f"JPEG of quality {value}",
         "resize": f"resized by {value}",
         "blur": f"blurred, window of {value} pixels",
@@ -181,7 +181,7 @@ def _visibility(result: CheckResult) -> Markup:
     said = seen.sentence() or f"visibility was not measured: {seen.reason}"
     meaning = (
         "This is the quality (4:2:0) at which a JPEG of the original, cut to the face at the photo's own size, scores "
-        "as the protected photo does; of a photo with several faces, the worst one."
+        "the same as the protected photo; of a photo with several faces, the worst one counts."
     )
     mean = f"PSNR of whole photos is {np.mean(psnrs):.1f} dB, the mean of {len(psnrs)}." if psnrs else None
     psnr = mean or "No photo was changed."

@@ -45,7 +45,7 @@ _HARDWARE: Final = 0.9
 def missing(device: str = "cpu") -> str | None:
     """Why DALI cannot run on ``device``, and how to fix it; None if it can. Loads no framework."""
     if importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.dali") is None:
-        return "NVIDIA DALI is not installed (it exists for Linux); run: pip install 'dadfi-fast[dali]'"
+        return "NVIDIA DALI is not installed (Linux only); run: pip install 'dadfi-fast[dali]'"
     return None if device == "cpu" else cuda.missing(device)
 
 

@@ -256,7 +256,7 @@ def test_no_driver_is_said_plainly() -> None:
 
     driver, gpu = machine.graphics(missing)
     assert (driver.ok, gpu.ok) == (False, False)
-    assert driver.note == "none is installed" and "everything runs on the CPU" in gpu.note
+    assert driver.note == "not installed" and "everything runs on the CPU" in gpu.note
 
 
 @pytest.mark.gpu
