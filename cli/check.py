@@ -201,11 +201,11 @@ def _show(result: CheckResult, *, verbose: bool) -> None:
     for said in (result.appearance.sentence(), result.fid_sentence()):
         if said:
             console.result(said)
-    found = result.to_dict()
-    parts = [f"{found['n']} files, {found['n_faces']} faces, {found['n_no_face']} files without a face"]
+    figures = result.to_dict()
+    parts = [f"{figures['n']} files, {figures['n_faces']} faces, {figures['n_no_face']} files without a face"]
     quality = (("PSNR (dB)", "psnr"), ("JPEG equivalent", "jpeg_equivalent"), ("SSIM", "ssim"))
-    parts += [f"{name} {found[key]:.4g}" for name, key in quality if found[key]]
-    console.result(f"{', '.join(parts)}, largest difference {found['linf_max']} of 255 levels")
+    parts += [f"{name} {figures[key]:.4g}" for name, key in quality if figures[key]]
+    console.result(f"{', '.join(parts)}, largest difference {figures['linf_max']} of 255 levels")
 
 
 def _judge(result: CheckResult, check_min: float | None) -> None:

@@ -60,11 +60,11 @@ def _text(value: object) -> object:
 
 def _relaxed(param: click.Parameter) -> click.Parameter:
     """A parameter of protect that may be left out; its value is checked, and kept as it was given."""
-    found = copy.copy(param)
-    found.required = False
-    if found.expose_value and param.callback is not None:
-        found.callback = _checked(param)
-    return found
+    relaxed = copy.copy(param)
+    relaxed.required = False
+    if relaxed.expose_value and param.callback is not None:
+        relaxed.callback = _checked(param)
+    return relaxed
 
 
 def _checked(param: click.Parameter) -> Any:

@@ -184,13 +184,13 @@ def _by_method(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     Raises:
         UsageError: a key names no method.
     """
-    found: dict[str, dict[str, Any]] = {}
+    options_of: dict[str, dict[str, Any]] = {}
     for key, value in settings.items():
         method, point, name = key.partition(".")
         if not point:
             raise UsageError(f"--set {key}=... does not name an attack. Write METHOD.KEY=VALUE, such as pgd.steps=20")
-        found.setdefault(method, {})[name] = value
-    return found
+        options_of.setdefault(method, {})[name] = value
+    return options_of
 
 
 def _need(*packages: str) -> None:

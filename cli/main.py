@@ -61,8 +61,8 @@ class LazyGroup(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """The commands and options that begin with ``incomplete``; no command is imported to list it."""
-        found = [CompletionItem(name, help=COMMANDS[name]) for name in self.list_commands(ctx)]
-        return [*(item for item in found if item.value.startswith(incomplete)), *_options(self, ctx, incomplete)]
+        items = [CompletionItem(name, help=COMMANDS[name]) for name in self.list_commands(ctx)]
+        return [*(item for item in items if item.value.startswith(incomplete)), *_options(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from `COMMANDS`, without importing them."""

@@ -19,16 +19,16 @@ def cores() -> int:
 
 def available_memory() -> int:
     """Bytes that this process may still take: what the system has free, or the container's limit leaves, if less."""
-    found = [_free()]
+    limits = [_free()]
     for limit, used in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
         try:
-            found.append(int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text()))
+            limits.append(int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text()))
         except (OSError, ValueError):  # another version of cgroups, none, or no limit ("max")
             continue
-    return max(0, min(found))
+    return max(0, min(limits))
 
 
 def _free() -> int:

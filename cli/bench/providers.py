@@ -55,7 +55,7 @@ def _random(preset: str, folder: Path) -> GeneratorFile:
     from dadfi_fast.models.generator import Generator
 
     torch.manual_seed(0)
-    made, path = Generator(preset), folder / f"random-{preset}.onnx"
-    export_generator(made, path)
-    save_file(made.state_dict(), path.with_suffix(".safetensors"))
-    return GeneratorFile(path.stem, path, path.with_suffix(".safetensors"), sha256(path), made.lim, preset)
+    model, path = Generator(preset), folder / f"random-{preset}.onnx"
+    export_generator(model, path)
+    save_file(model.state_dict(), path.with_suffix(".safetensors"))
+    return GeneratorFile(path.stem, path, path.with_suffix(".safetensors"), sha256(path), model.lim, preset)

@@ -102,14 +102,14 @@ def _measure(
 
     if not quiet:
         console.message(f"making {count} files of {size} pixels")
-    made = synthetic.make(source, folder / "in", count=count, size=size, damaged=damaged, threads=cores())
+    synthetic_photos = synthetic.make(source, folder / "in", count=count, size=size, damaged=damaged, threads=cores())
     out = folder / "out"
     with console.progress(count, "files", quiet=quiet) as progress:
-        samples = bench.watch(bench.protect_command(made, out), out, tick=progress.advance)
-    faults = bench.wrong(made, out)
+        samples = bench.watch(bench.protect_command(synthetic_photos, out), out, tick=progress.advance)
+    faults = bench.wrong(synthetic_photos, out)
     with (out / NAME).open(encoding="utf-8") as file:
         provider = json.loads(file.readline())["backend"].partition(":")[0]
-    return bench.row_of(made, samples, faults, provider=provider), faults
+    return bench.row_of(synthetic_photos, samples, faults, provider=provider), faults
 
 
 def _draw(row: Row, path: Path) -> None:

@@ -71,10 +71,10 @@ def memory() -> Finding:
 
 def free_memory() -> tuple[int, int] | None:
     """Bytes that are free and bytes in all, for this container where it is one; None where the system does not say."""
-    found = _system_memory()
-    if found is None:
+    sizes = _system_memory()
+    if sizes is None:
         return None
-    free, total = found
+    free, total = sizes
     with suppress(OSError, ValueError):  # no control group, or one without a limit ("max")
         limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
         used = int(Path("/sys/fs/cgroup/memory.current").read_text())

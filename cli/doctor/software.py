@@ -34,15 +34,15 @@ def backends(*, gpus: int) -> list[Finding]:
     """Every backend: whether it runs here, and on what; ``gpus`` is how many the driver knows."""
     from dadfi_fast.backends.registry import BACKENDS
 
-    found = []
+    findings = []
     for name in BACKENDS:
         kind = BACKENDS[name]()
         note = "cpu" if "cpu" in kind.devices else ""
         if "cuda" in kind.devices:
             tried = "; --device cuda is untested" if gpus else ""
             note = ", ".join(part for part in (note, _on_gpu(name, gpus)) if part) + tried
-        found.append(_finding("backend", name, kind.missing(), note))
-    return found
+        findings.append(_finding("backend", name, kind.missing(), note))
+    return findings
 
 
 def detectors() -> list[Finding]:
@@ -55,12 +55,12 @@ def detectors() -> list[Finding]:
 
 def codecs() -> list[Finding]:
     """Every format that is written: a small picture is encoded and decoded again."""
-    found = []
+    findings = []
     for form, mode in CODECS:
         name = f"{form} 16 bit" if mode.endswith("16") else form
         why = _round_trip(form, mode)
-        found.append(Finding("codec", name, why is None, why or "reads and writes", why and _MENDS.get(form)))
-    return found
+        findings.append(Finding("codec", name, why is None, why or "reads and writes", why and _MENDS.get(form)))
+    return findings
 
 
 def gpu_codecs(*, gpus: int) -> list[Finding]:
@@ -104,9 +104,9 @@ def _finding(kind: str, name: str, missing: str | None, note: str) -> Finding:
 
 def _split(why: str) -> tuple[str, str | None]:
     """The reason and the fix: our messages end with ``run: COMMAND``, ``pass OPTION``, or another instruction."""
-    found = _RUN.search(why)
-    if found:
-        return why[: found.start()], found[0].lstrip("; ,.").removeprefix("run: ").removeprefix("Run: ")
+    command = _RUN.search(why)
+    if command:
+        return why[: command.start()], command[0].lstrip("; ,.").removeprefix("run: ").removeprefix("Run: ")
     reason, _, fix = why.rpartition(". ") if ". " in why else why.rpartition("; ")
     return (reason, fix) if reason else (why, None)
 

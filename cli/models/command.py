@@ -24,8 +24,8 @@ class _Models(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in ELSEWHERE or cmd_name not in self.list_commands(ctx):
             return super().get_command(ctx, cmd_name)
-        found: click.Command = importlib.import_module(_module(cmd_name)).command
-        return found
+        subcommand: click.Command = importlib.import_module(_module(cmd_name)).command
+        return subcommand
 
 
 def _module(name: str) -> str:
@@ -73,10 +73,10 @@ def verify(names: tuple[str, ...]) -> None:
 
 def _cards() -> list[Card]:
     searched = folders()
-    found = [card for folder in searched for card in cards(folder)]
-    if not found:
+    listed = [card for folder in searched for card in cards(folder)]
+    if not listed:
         raise NothingToDo(f"no model in {searched[0]}. Reinstall dadfi-fast.")
-    return found
+    return listed
 
 
 def _verified(card: Card) -> bool:

@@ -31,12 +31,12 @@ def from_file(ctx: click.Context, _param: click.Parameter, path: Path | None) ->
     if path is None:
         return
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"cannot read {path} as TOML: {error}") from error
     names = _names(ctx.command)
     ctx.meta[FILE] = path
-    ctx.default_map = {_known(key, names, path): _text(value) for key, value in found.items()}
+    ctx.default_map = {_known(key, names, path): _text(value) for key, value in settings.items()}
 
 
 def _names(command: click.Command) -> dict[str, str]:

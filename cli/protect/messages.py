@@ -34,16 +34,16 @@ def line(outcome: Outcome) -> str:
 
 def planned(row: dict[str, Any]) -> str:
     """What would be done with one file, in one line."""
-    found = f" -> {row['target']}" if row["target"] else f": {row['reason']}"
-    return console.visible(f"{row['action']:8}{row['source']}{found}")
+    outcome = f" -> {row['target']}" if row["target"] else f": {row['reason']}"
+    return console.visible(f"{row['action']:8}{row['source']}{outcome}")
 
 
-def stages(found: Sequence[Stage]) -> str:
+def stages(measured: Sequence[Stage]) -> str:
     """Which stage the others wait for, and the photos a second that each would do alone."""
     from dadfi_fast.protect.meter import bottleneck
 
-    slowest = bottleneck(list(found))
-    rates = ", ".join(f"{stage.name} {stage.rate:.0f}" for stage in found if stage.name in _NAMED)
+    slowest = bottleneck(list(measured))
+    rates = ", ".join(f"{stage.name} {stage.rate:.0f}" for stage in measured if stage.name in _NAMED)
     return f"slowest: {slowest}; {rates} /s" if slowest else ""
 
 

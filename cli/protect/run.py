@@ -85,7 +85,7 @@ class Run:
 
         rows = dry_run(self.config, self._known)
         if as_json:
-            console.json({"plan": (found := list(rows)), "total": len(found)})
+            console.json({"plan": (planned := list(rows)), "total": len(planned)})
             return
         total = 0
         for row in rows:
@@ -201,10 +201,10 @@ class Run:
     def report(self, summary: Summary, verdict: CheckResult | None, *, as_json: bool) -> None:
         """The result, on stdout."""
         if as_json:
-            found = {**summary.to_dict(), "out": self.config.out, "config": self.config.fingerprint}
+            document = {**summary.to_dict(), "out": self.config.out, "config": self.config.fingerprint}
             numbers = {"batch": self.config.crops_a_batch, "workers": self.config.threads}
-            found |= {"settings": numbers if self.pool is None else None}
-            console.json({**found, "check": verdict and verdict.to_dict()})
+            document |= {"settings": numbers if self.pool is None else None}
+            console.json({**document, "check": verdict and verdict.to_dict()})
             return
         if verdict is not None:
             console.table(verdict.COLUMNS, verdict.rows())

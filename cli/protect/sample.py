@@ -37,12 +37,12 @@ class CheckSample:
 
         if not (isinstance(outcome, Written) or (isinstance(outcome, Done) and outcome.status == "written")):
             return
-        found = outcome.target or "", outcome.entry.source
+        file = outcome.target or "", outcome.entry.source
         self._seen += 1
         if len(self._found) < self._size:
-            self._found.append(found)
+            self._found.append(file)
         elif (index := self._random.randrange(self._seen)) < self._size:
-            self._found[index] = found
+            self._found[index] = file
 
     @contextmanager
     def local_copies(self) -> Iterator[tuple[list[Pair], Path]]:

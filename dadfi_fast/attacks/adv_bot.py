@@ -61,8 +61,8 @@ class AdvBot(AimedAttack):
 
     def _score(self, questions: list[Question], pictures: Tensor) -> Tensor:
         """The mean distance, [B]; what is already broken twice over adds nothing."""
-        found = [self.oracle.distance(question, pictures) for question in questions]
-        return torch.stack(found).clamp(max=2 * SUCCESS).mean(0)
+        distances = [self.oracle.distance(question, pictures) for question in questions]
+        return torch.stack(distances).clamp(max=2 * SUCCESS).mean(0)
 
 
 def box(like: Tensor, margin: float) -> Tensor:

@@ -81,11 +81,11 @@ def search(
             spent.queries += attack.calls.queries
         return seen[genome]
 
-    kept = [_random(rng) for _ in range(population)]
+    survivors = [_random(rng) for _ in range(population)]
     for _ in range(generations):
-        born = [_mutated(_crossed(*_parents(kept, measure, rng), rng), rng) for _ in range(population)]
-        kept = _select(kept + born, measure)[:population]
-        kept = [_improved(genome, measure, rng) if rank < 2 else genome for rank, genome in enumerate(kept)]
+        born = [_mutated(_crossed(*_parents(survivors, measure, rng), rng), rng) for _ in range(population)]
+        survivors = _select(survivors + born, measure)[:population]
+        survivors = [_improved(genome, measure, rng) if rank < 2 else genome for rank, genome in enumerate(survivors)]
     return _front(seen, spent)
 
 
@@ -108,11 +108,11 @@ def _select(genomes: Sequence[Genome], measure: Measure) -> list[Genome]:
     return [different[i] for i in order(_values(different, measure))]
 
 
-def _parents(kept: Sequence[Genome], measure: Measure, rng: np.random.Generator) -> tuple[Genome, Genome]:
+def _parents(genomes: Sequence[Genome], measure: Measure, rng: np.random.Generator) -> tuple[Genome, Genome]:
     """Two winners of tournaments of two."""
-    rank = {genome: i for i, genome in enumerate(_select(kept, measure))}
-    pairs = rng.integers(len(kept), size=(2, 2))
-    first, second = (min((kept[i] for i in pair), key=lambda genome: rank[genome]) for pair in pairs)
+    rank = {genome: i for i, genome in enumerate(_select(genomes, measure))}
+    pairs = rng.integers(len(genomes), size=(2, 2))
+    first, second = (min((genomes[i] for i in pair), key=lambda genome: rank[genome]) for pair in pairs)
     return first, second
 
 

@@ -68,10 +68,10 @@ def portrait(pictures: Sequence[UInt8], detector: Detector) -> UInt8:
     Raises:
         NothingToDo: there is no face.
     """
-    found = [(max(face.width, face.height), pixels, face) for pixels in pictures for face in detector(pixels)]
-    if not found:
+    candidates = [(max(face.width, face.height), pixels, face) for pixels in pictures for face in detector(pixels)]
+    if not candidates:
         raise NothingToDo("no face found in these photos. Pass a folder of portraits with --photos.")
-    _, pixels, face = max(found, key=lambda each: each[0])
+    _, pixels, face = max(candidates, key=lambda each: each[0])
     return np.ascontiguousarray(cut(pixels, square(face, margin=MARGIN)))
 
 
@@ -110,12 +110,15 @@ def by_photos(source: Path, scratch: Path, *, repeats: int, tick: Callable[[], o
         tick: called after every run.
     """
     for photos in OVER["photos"]:
-        made = make(source, scratch / "in", count=int(photos), size=112, damaged=0)
+        inputs = make(source, scratch / "in", count=int(photos), size=112, damaged=0)
         spent, clock = [], []
         for _ in range(repeats):
             before, start = os.times(), time.perf_counter()
             done = subprocess.run(
-                protect_command(made, scratch / "out", "--device", "cpu"), capture_output=True, text=True, check=False
+                protect_command(inputs, scratch / "out", "--device", "cpu"),
+                capture_output=True,
+                text=True,
+                check=False,
             )
             after = os.times()
             clock.append(time.perf_counter() - start)
@@ -144,8 +147,8 @@ def fit(rows: Sequence[Mapping[str, Any]], name: str) -> Line:
 
 def points(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """What was varied, and the medians."""
-    found = sorted((row["config"][name], row["p50"]) for row in rows if row["case"] == f"{PREFIX}{name}")
-    x, y = (np.array(each, float) for each in zip(*found, strict=True))
+    measured = sorted((row["config"][name], row["p50"]) for row in rows if row["case"] == f"{PREFIX}{name}")
+    x, y = (np.array(each, float) for each in zip(*measured, strict=True))
     return x, y
 
 

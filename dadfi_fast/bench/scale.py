@@ -88,34 +88,34 @@ def watch(command: Sequence[str], out: Path, *, tick: Callable[[int], object] = 
     return [*working, *(MemorySample(seconds, rows.count, each.rss_mib) for each in working[-1:])]
 
 
-def protect_command(made: SyntheticPhotos, out: Path, *options: str) -> list[str]:
+def protect_command(photos: SyntheticPhotos, out: Path, *options: str) -> list[str]:
     """``dadfi-fast protect`` on what was made, in this Python; each photo is a face where none is found in it."""
     fixed = ("--no-face", "whole", "--check", "0", "--quiet", "--json")
-    return [sys.executable, "-m", "dadfi_fast.cli", "protect", str(made.folder), "--out", str(out), *fixed, *options]
+    return [sys.executable, "-m", "dadfi_fast.cli", "protect", str(photos.folder), "--out", str(out), *fixed, *options]
 
 
-def wrong(made: SyntheticPhotos, out: Path) -> list[Wrong]:
+def wrong(photos: SyntheticPhotos, out: Path) -> list[Wrong]:
     """Everything that is not as it must be.
 
     A photo: one row, written, its target there with the hash that the row names. A damaged file: one row, failed where
     it was read or decoded, no target. Nothing else lies in ``out``.
     """
-    expected = dict(made.names())
-    found: list[Wrong] = []
+    expected = dict(photos.names())
+    faults: list[Wrong] = []
     seen: set[str] = set()
     with (out / NAME).open(encoding="utf-8") as file:
         for row in map(json.loads, file):
             name = row["source"]
             if name in seen or name not in expected:
-                found.append(Wrong(name, "a second row" if name in seen else "a row about a file that was not made"))
+                faults.append(Wrong(name, "a second row" if name in seen else "a row about a file that was not made"))
                 continue
             seen.add(name)
             if why := _fault(row, expected[name], out):
-                found.append(Wrong(name, why))
-    found += [Wrong(name, "no row") for name in expected.keys() - seen]
+                faults.append(Wrong(name, why))
+    faults += [Wrong(name, "no row") for name in expected.keys() - seen]
     there = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} - {NAME}
     strange = there - {name for name, damage in expected.items() if damage is None}
-    return [*found, *(Wrong(name, "a file that must not be there") for name in sorted(strange))]
+    return [*faults, *(Wrong(name, "a file that must not be there") for name in sorted(strange))]
 
 
 def _fault(row: Mapping[str, Any], damage: str | None, out: Path) -> str | None:
@@ -131,12 +131,12 @@ def _fault(row: Mapping[str, Any], damage: str | None, out: Path) -> str | None:
     return None if same else "its target has another hash"
 
 
-def row_of(made: SyntheticPhotos, samples: Sequence[MemorySample], faults: Sequence[Wrong], *, provider: str) -> Row:
+def row_of(photos: SyntheticPhotos, samples: Sequence[MemorySample], faults: Sequence[Wrong], *, provider: str) -> Row:
     """The run as a row: the spread of its rate over `PARTS` parts, and its memory."""
     facts = {
-        "photos": made.count,
-        "damaged": made.damaged,
-        "side": made.size,
+        "photos": photos.count,
+        "damaged": photos.damaged,
+        "side": photos.size,
         "seconds": samples[-1].seconds,
         "start_up_seconds": start_up(samples),
         "wrong_rows": len(faults),
@@ -176,8 +176,8 @@ def rates(samples: Sequence[MemorySample]) -> list[float]:
     working = [sample for sample in samples if sample.rows]
     ends = np.unique(np.linspace(0, len(working) - 1, min(PARTS, len(working) - 1) + 1).astype(int))
     pairs = [(working[a], working[b]) for a, b in pairwise(ends)]
-    found = [(b.rows - a.rows) / (b.seconds - a.seconds) for a, b in pairs]
-    return found or [samples[-1].rows / samples[-1].seconds]
+    speeds = [(b.rows - a.rows) / (b.seconds - a.seconds) for a, b in pairs]
+    return speeds or [samples[-1].rows / samples[-1].seconds]
 
 
 def thinned(samples: Sequence[MemorySample]) -> list[MemorySample]:

@@ -65,8 +65,8 @@ def cases(
         "verify": config.verify,
     }
 
-    def alone(here: ProtectConfig) -> Summary:
-        return protect(here, detector=bench_setup.detector, attack=bench_setup.attack, facts=bench_setup.facts)
+    def alone(config: ProtectConfig) -> Summary:
+        return protect(config, detector=bench_setup.detector, attack=bench_setup.attack, facts=bench_setup.facts)
 
     made = [_case(LOCAL, bench_setup.driver, _at(config, "local"), alone, facts)]
     here = _at(each, "processes")
@@ -112,8 +112,8 @@ def _shared(
     seconds = _started(pool, config.folder)
     meter = Meter(compute=pool.size * pool.threads, disk=pool.size * DISK_THREADS, generators=pool.size)
 
-    def together(here: ProtectConfig) -> Summary:
-        return protect_distributed(pool, here, facts=bench_setup.facts, meter=meter)
+    def together(config: ProtectConfig) -> Summary:
+        return protect_distributed(pool, config, facts=bench_setup.facts, meter=meter)
 
     return _case(provider, bench_setup.driver, config, together, {**facts, "start_seconds": round(seconds, 2)})
 

@@ -35,8 +35,8 @@ class Distances:
 
     def face(self, i: int) -> Distances:
         """Those of face ``i`` alone."""
-        here = slice(i, i + 1)
-        return Distances(self.pix[here], self.mask[here], self.original[here], self.null[here])
+        row = slice(i, i + 1)
+        return Distances(self.pix[row], self.mask[row], self.original[row], self.null[row])
 
 
 def measure(
@@ -55,13 +55,13 @@ def measure(
         see: called for every model and edit with the fakes, which are not kept otherwise.
     """
     seen = _stack([crop.original for crop in crops], classifier.image_size)
-    found = {}
+    distances = {}
     for model in models:
         x = _stack([crop.original for crop in crops], model.image_size)
         x_adv = _stack([crop.protected for crop in crops], model.image_size)
         labels = classifier.labels(seen, model.attributes, unknown_as=0)
-        found[model.name] = _distances(model, x, x_adv, labels, see)
-    return found
+        distances[model.name] = _distances(model, x, x_adv, labels, see)
+    return distances
 
 
 def _distances(model: DeepfakeModel, x: Float32, x_adv: Float32, labels: Float32, see: See | None) -> Distances:

@@ -114,9 +114,9 @@ class CheckResult:
 
     def fid_sentence(self) -> str:
         """The Frechet distances of the files as written, in words; empty where none was asked for."""
-        found = [(model, *self.fid(model)) for model in self.models] if self.fakes else []
-        shown = [f"{model} {distance:.4g} (n = {n})" for model, distance, n in found if distance is not None]
-        if not found:
+        distances = [(model, *self.fid(model)) for model in self.models] if self.fakes else []
+        shown = [f"{model} {distance:.4g} (n = {n})" for model, distance, n in distances if distance is not None]
+        if not distances:
             return ""
         figures = ", ".join(shown) or TOO_FEW
         return f"Frechet inception distance (FID) of the fakes: {figures}; compare only with figures of the same n"
@@ -227,8 +227,8 @@ def check_files(
     for batch in runner.batches(drawn, tick=tick):
         for watch in watchers:
             watch.crops(batch)
-        found = measure([crop for _, crop in batch], models=models, classifier=classifier, see=see)
-        runner.enter([key for key, _ in batch], found)
+        distances = measure([crop for _, crop in batch], models=models, classifier=classifier, see=see)
+        runner.enter([key for key, _ in batch], distances)
     samples, failures = runner.samples(), tuple(runner.failures)
     if not samples:
         raise DadfiError(f"none of the {len(drawn)} files could be compared. The first error: {failures[0][1]}")

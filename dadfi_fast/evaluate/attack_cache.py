@@ -68,11 +68,11 @@ def _save(path: Path, attack: Attack) -> None:
 
 
 def _load(path: Path, means: AttackInputs) -> Attack:
-    with np.load(path, allow_pickle=False) as kept:
-        if "pattern" in kept:
-            attack: Attack = Watermark(means.budget, kept["pattern"])
+    with np.load(path, allow_pickle=False) as arrays:
+        if "pattern" in arrays:
+            attack: Attack = Watermark(means.budget, arrays["pattern"])
         else:
-            first, second, third = (MomaStage(**stage) for stage in json.loads(str(kept["genome"])))
+            first, second, third = (MomaStage(**stage) for stage in json.loads(str(arrays["genome"])))
             attack = Moma(means.targets, means.budget, (first, second, third), seed=means.seed)
-        attack.spent = Calls(*(int(count) for count in kept["spent"]))
+        attack.spent = Calls(*(int(count) for count in arrays["spent"]))
     return attack

@@ -81,10 +81,10 @@ def run(setup: Setup) -> Result:
     reals = Reals(pictures, network, count=min(setup.fid, len(pictures) // 2))
     rows: list[Row] = []
     for model in models:
-        found = measure(model, judge, pictures, reals, tick=setup.progress.tick)
+        measured = measure(model, judge, pictures, reals, tick=setup.progress.tick)
         facts = {"models": {model.name: model.card.sha256}, "judge": {judge.card.name: judge.card.sha256}}
         rows += [
-            each.row(model, reals) | facts | {"generator": None} | pictures.facts() | setup.facts() for each in found
+            each.row(model, reals) | facts | {"generator": None} | pictures.facts() | setup.facts() for each in measured
         ]
     sheets = {model.name: contact_sheet(model, pictures) for model in models}
     return Result("plausibility", rows, COLUMNS, TEXT, partial(_draw, rows=rows), sheets=sheets)
@@ -176,12 +176,12 @@ def measure(
 ) -> list[Found]:
     """Run every picture through every edit of ``model``; ``tick`` is called with the number of fakes made."""
     pixels, labels = pictures.at(model.image_size), pictures.labels(model.attributes)
-    found = [Found(name, aim[0]) for name, aim in zip(model.edit_names, model.wanted(labels[:1]), strict=True)]
-    own = pictures.labels([each.attribute for each in found])
+    by_edit = [Found(name, aim[0]) for name, aim in zip(model.edit_names, model.wanted(labels[:1]), strict=True)]
+    own = pictures.labels([each.attribute for each in by_edit])
     for start in range(0, len(pictures), BATCH):
         part = slice(start, start + BATCH)
         x, edits = scaled(pixels[part]), model.edits(labels[part])
-        for i, (each, aim) in enumerate(zip(found, model.wanted(labels[part]), strict=True)):
+        for i, (each, aim) in enumerate(zip(by_edit, model.wanted(labels[part]), strict=True)):
             fake = model.fake(x, edits[i])
             each.hits += hits(judge, fake, aim, own[part, i])
             each.before += hits(judge, x, aim, own[part, i])
@@ -190,7 +190,7 @@ def measure(
             each.changed.append(changed)
             each.features.extend(reals.features(fake, start))
             tick(len(x))
-    return found
+    return by_edit
 
 
 def contact_sheet(model: DeepfakeModel, pictures: SampledArrays, *, count: int = ON_SHEET) -> UInt8:

@@ -41,8 +41,8 @@ class Square:
         x0, y0 = min(max(self.x0, 0), width), min(max(self.y0, 0), height)
         x1 = max(x0, min(self.x0 + self.side, width))
         y1 = max(y0, min(self.y0 + self.side, height))
-        here = slice(y0, y1), slice(x0, x1)
-        return *here, slice(y0 - self.y0, y1 - self.y0), slice(x0 - self.x0, x1 - self.x0)
+        in_photo = slice(y0, y1), slice(x0, x1)
+        return *in_photo, slice(y0 - self.y0, y1 - self.y0), slice(x0 - self.x0, x1 - self.x0)
 
 
 def square(face: Face, *, margin: float = MARGIN) -> Square:

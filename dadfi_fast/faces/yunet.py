@@ -76,8 +76,8 @@ class _OpenCV:
         if not hasattr(self._local, "network"):
             self._local.network = cv2.FaceDetectorYN.create(self._model, "", size, CONFIDENCE, SAME)
         self._local.network.setInputSize(size)
-        found: Float32 | None = self._local.network.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
-        return np.empty((0, 15), np.float32) if found is None else found
+        rows: Float32 | None = self._local.network.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
+        return np.empty((0, 15), np.float32) if rows is None else rows
 
 
 def _cells(model: Any) -> Any:

@@ -167,17 +167,19 @@ def _any_size(model: Path) -> bytes:
     """The file with batch, height and width left open; what reshapes within it takes any of them already."""
     import onnx
 
-    made = onnx.load(str(model))
-    (taken,) = (each for each in made.graph.input if each.name not in {known.name for known in made.graph.initializer})
+    network = onnx.load(str(model))
+    (taken,) = (
+        each for each in network.graph.input if each.name not in {known.name for known in network.graph.initializer}
+    )
     for dimension, name in zip(taken.type.tensor_type.shape.dim, ("batch", "", "height", "width"), strict=True):
         if name:
             dimension.dim_param = name
-    for out in made.graph.output:
+    for out in network.graph.output:
         out.type.tensor_type.ClearField("shape")
-    del made.graph.value_info[:]
-    if {f"{head}_{stride}" for head in _HEADS for stride in STRIDES} - {out.name for out in made.graph.output}:
+    del network.graph.value_info[:]
+    if {f"{head}_{stride}" for head in _HEADS for stride in STRIDES} - {out.name for out in network.graph.output}:
         raise UsageError(f"{model} does not have the outputs of YuNet")
-    data: bytes = made.SerializeToString()
+    data: bytes = network.SerializeToString()
     return data
 
 

@@ -315,13 +315,13 @@ def is_result(row: Row, out: AnyPath) -> bool:
     path = out / row["target"]
     try:
         if isinstance(path, RemotePath):
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
         else:
             with os.fdopen(open_regular(path), "rb") as file:
-                found = sha256_of(file)
+                digest = sha256_of(file)
     except OSError:
         return False
-    return found == str(row["sha256_target"])
+    return digest == str(row["sha256_target"])
 
 
 def _lock(descriptor: int, out: Path) -> None:

@@ -83,10 +83,10 @@ def _tried(reader: Callable[[bytes, int], UInt8], data: bytes, max_pixels: int) 
 
 def _by_opencv(data: bytes, max_pixels: int) -> UInt8:
     """TIFF, and JPEGs with damaged metadata, which Pillow refuses."""
-    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data[:1] in b"\xffIM" else None
-    if found is None:
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data[:1] in b"\xffIM" else None
+    if decoded is None:
         raise PhotoError("not for OpenCV")
-    return cv2.cvtColor(found, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
 def _read(data: bytes, max_pixels: int) -> UInt8:
@@ -98,12 +98,12 @@ def _read(data: bytes, max_pixels: int) -> UInt8:
             raise UnsafePhoto(f"{image.width}x{image.height} pixels are more than --max-pixels {max_pixels}")
         turn = _orientation(image)
         if image.format in ("JPEG", "MPO") and image.mode != "CMYK" and turn == 1:
-            found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-            if found is not None:
-                return cv2.cvtColor(found, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+            if pixels is not None:
+                return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
         _turn_to_photo(image)
-        found = _eight(image)  # Pillow turns a TIFF when it loads it, and no other format
-        return found if image.format == "TIFF" else _turned(found, turn)
+        pixels = _eight(image)  # Pillow turns a TIFF when it loads it, and no other format
+        return pixels if image.format == "TIFF" else _turned(pixels, turn)
 
 
 def _orientation(image: Image.Image) -> int:

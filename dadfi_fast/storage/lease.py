@@ -52,10 +52,10 @@ class Lease:
         with storage_errors(self._path, to="read"):
             if not self._path.store.system.exists(self._path.key):
                 return
-            found = json.loads(self._path.read_bytes())
-        if (silent := time.time() - float(found["beat"])) < DEAD and not _is_dead(found):
+            holder = json.loads(self._path.read_bytes())
+        if (silent := time.time() - float(holder["beat"])) < DEAD and not _is_dead(holder):
             raise UsageError(
-                f"another run is writing to {out}: process {found['process']} on {found['host']}. Wait for it, or"
+                f"another run is writing to {out}: process {holder['process']} on {holder['host']}. Wait for it, or"
                 f" choose another --out. If it was killed, wait {DEAD - silent:.0f} s."
             )
 
@@ -70,12 +70,12 @@ class Lease:
                 self._beat()
 
 
-def _is_dead(found: dict[str, Any]) -> bool:
+def _is_dead(holder: dict[str, Any]) -> bool:
     """Whether the process ran on this machine and is no more; False where that cannot be said."""
-    if found["host"] != socket.gethostname() or os.name == "nt":
+    if holder["host"] != socket.gethostname() or os.name == "nt":
         return False
     try:
-        os.kill(int(found["process"]), 0)
+        os.kill(int(holder["process"]), 0)
     except ProcessLookupError:
         return True
     except OSError:

@@ -98,17 +98,17 @@ def obtain(
     runtime, digest = build.version(flavour), hashlib.sha256(model).hexdigest()
     kernels: str = KERNELS["source"]()() if flavour.plugins and node.used(model) else ""
     facts = EngineFacts(runtime, target, driver, generator_file.sha256, precision, digest, profiles, kernels)
-    if (found := find(facts, where=where)) is not None:
-        return found, where / f"{facts.key}{SUFFIX}"
+    if (stored := find(facts, where=where)) is not None:
+        return stored, where / f"{facts.key}{SUFFIX}"
     timings = where / f"{slug(runtime, target, driver)}.timings"
     known = require_private(timings).read_bytes() if timings.is_file() else b""
-    made = build.build(
+    built = build.build(
         flavour, model, profiles=profiles, architecture=target if flavour.ahead_of_time else None, timings=known
     )
-    path = store(facts, made.engine, where=where)
-    if made.timings:
-        atomic_write(timings, made.timings, private=True)
-    return made.engine, path
+    path = store(facts, built.engine, where=where)
+    if built.timings:
+        atomic_write(timings, built.timings, private=True)
+    return built.engine, path
 
 
 def store(facts: EngineFacts, engine: bytes, *, where: Path | None = None) -> Path:
@@ -163,12 +163,12 @@ def require_private(path: Path) -> Path:
     if os.name == "nt":  # the user's own folders are his alone there, and the mode bits say nothing
         return real
     for each in (real, *real.parents):
-        found = each.stat()
-        if found.st_uid not in (0, os.getuid()):
+        status = each.stat()
+        if status.st_uid not in (0, os.getuid()):
             raise DadfiError(f"{each} belongs to another user, so the engine {path} is not loaded; {_FIX}")
-        shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         # In a sticky folder (/tmp) others may add files, but not rename or remove ours; what lies in it is looked at.
-        if shared and not (each != real and stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
+        if shared and not (each != real and stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX):
             how = f"chmod go-w {each}"
             raise DadfiError(f"others can write to {each}, so the engine {path} is not loaded. Run: {how}, or {_FIX}")
     return real

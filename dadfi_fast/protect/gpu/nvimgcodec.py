@@ -90,11 +90,11 @@ class NvImageCodec:
         for index, request in enumerate(requests):
             if takes(request.settings):
                 classes[_class(request)].append(index)
-        found: list[bytes | None] = [None] * len(requests)
+        streams: list[bytes | None] = [None] * len(requests)
         for indices in classes.values():
             for index, stream in zip(indices, self._encoded([requests[n] for n in indices]), strict=True):
-                found[index] = stream if stream is not None and _settings_match(stream, requests[index]) else None
-        return found
+                streams[index] = stream if stream is not None and _settings_match(stream, requests[index]) else None
+        return streams
 
     def _encoded(self, requests: Sequence[EncodeRequest]) -> list[bytes | None]:
         settings = requests[0].settings

@@ -134,8 +134,8 @@ class GpuPipeline:
 
         size, eps = self._stages.config.crops_a_batch, self._attack.budget.eps
         filled = torch.cat([crops, crops[-1:].expand(-len(crops) % size, -1, -1, -1)]).contiguous()
-        made = torch.cat([self._backend.resident(part) for part in filled.split(size)])
-        return (made[: len(crops)] * float(self._attack.scale)).clamp(-eps, eps)
+        deltas = torch.cat([self._backend.resident(part) for part in filled.split(size)])
+        return (deltas[: len(crops)] * float(self._attack.scale)).clamp(-eps, eps)
 
     def _streams(self, jobs: Sequence[PhotoJob], pixels: Sequence[Tensor]) -> list[bytes | None]:
         config = self._stages.config
@@ -153,8 +153,8 @@ class GpuPipeline:
     def _photo(self, job: PhotoJob, pixels: Tensor, fetched: bool) -> Photo:
         decoder = require(job.decoder)
         metadata = cleaned(decoder.metadata, strip_gps=self._stages.config.strip_gps)
-        here: UInt8 = pixels.cpu().numpy() if fetched else _NO_PIXELS
-        return Photo(Path(job.entry.name), here, decoder.encoding, metadata)
+        on_cpu: UInt8 = pixels.cpu().numpy() if fetched else _NO_PIXELS
+        return Photo(Path(job.entry.name), on_cpu, decoder.encoding, metadata)
 
 
 def fits(job: PhotoJob) -> bool:
