@@ -238,7 +238,7 @@ def test_what_was_not_tested_is_said(found: Page) -> None:
     for words in (
         "Diffusion editors",
         "face swaps",
-        "next version",
+        "other versions",
         "unused-model: stargan",
         "screenshots",
         "stgan-sac",

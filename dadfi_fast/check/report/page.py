@@ -42,7 +42,7 @@ def page(result: CheckResult, gallery: Gallery, traces: Visibility, setting: Set
         script_hash=_hash(script),
         threshold=SUCCESS,
         gain=GAIN,
-        result=_verdict(result, edits),
+        result=_outcome(result, edits),
         models=_models(result, edits),
         conditions=_conditions(result),
         distances=_distances(result),
@@ -69,7 +69,7 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _verdict(result: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup:
+def _outcome(result: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup:
     n = len(result.samples)
     safe = sum(sample.looks[WRITTEN.name].protected for sample in result.samples)
     drawn = "" if result.n_pairs == n + len(result.failures) else f", drawn from {result.n_pairs}"
