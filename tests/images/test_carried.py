@@ -111,7 +111,7 @@ def test_a_profile_that_is_given_counts_more_than_gamma() -> None:
 def test_hdr_stays_in_png_and_is_refused_elsewhere(transfer: int, name: str) -> None:
     metadata = Metadata(colour=((b"cICP", bytes((9, transfer, 0, 1))),))
     assert carried(metadata, "PNG") == metadata
-    with pytest.raises(PhotoError, match=rf"HDR \({name}\), which only PNG keeps; pass --format keep"):
+    with pytest.raises(PhotoError, match=rf"HDR colours \({name}\) can only be kept in a PNG. Pass --format keep"):
         carried(metadata, "JPEG")
 
 
