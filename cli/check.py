@@ -59,7 +59,7 @@ _PATH = click.Path(path_type=Path)
     "--check-min",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="Exit with code 4 if a smaller share of the files defeats every model (SR_all, 0 to 1).",
+    help="Exit with code 4 if a smaller share of the files is protected against every model (SR_all, 0 to 1).",
 )
 @report_option
 @click.option("--verbose", "-v", is_flag=True, help="Also list the files, least protected first.")
@@ -214,7 +214,8 @@ def _judge(result: CheckResult, check_min: float | None) -> None:
         console.error(f"{pair.name}: {why}")
     if check_min is not None and result.sr_all() < check_min:
         raise CheckFailed(
-            f"only {result.sr_all():.1%} of the files defeat every model, below --check-min {check_min:.1%}"
+            f"only {result.sr_all():.1%} of the files are protected against every model,"
+            f" below --check-min {check_min:.1%}"
         )
     if result.failures:
         raise DadfiError(f"{len(result.failures)} files could not be compared.")

@@ -63,7 +63,8 @@ class Request:
     )  # fmt: skip
     check_min: float | None = option(
         None, section=REPORTED, metavar="SHARE", low=0, high=1,
-        help="Exit with code 4 if a smaller share of the checked files defeats every model (SR_all, 0 to 1).",
+        help="Exit with code 4 if a smaller share of the checked files is protected against every model (SR_all, 0 to "
+        "1).",
     )  # fmt: skip
     report: Path | None = option(section=REPORTED)
     profile: Path | None = option(
@@ -192,7 +193,8 @@ def _judge(summary: Summary, result: CheckResult | None, check_min: float | None
         raise KeyboardInterrupt
     if result is not None and check_min is not None and result.sr_all() < check_min:
         raise CheckFailed(
-            f"only {result.sr_all():.1%} of the checked files defeat every model, below --check-min {check_min:.1%}"
+            f"only {result.sr_all():.1%} of the checked files are protected against every model,"
+            f" below --check-min {check_min:.1%}"
         )
     if not summary.pictures:
         raise NothingToDo(f"no image found among the {summary.total} files")

@@ -307,7 +307,7 @@ class TestCheck:
     @pytest.mark.usefixtures("models")
     def test_too_few_protected(self, protect: Command) -> None:
         result = protect("--check", 2, "--check-min", 1)
-        assert result.exit_code == 4 and "of the checked files, not" in result.stderr
+        assert result.exit_code == 4 and "against every model, below --check-min" in result.stderr
         assert "SR_mask" in result.stdout and table(result)["protected"] == 2
         assert (
             "was trained against none of them; it was not trained against fragile, sturdy,"
