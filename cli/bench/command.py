@@ -58,7 +58,7 @@ command.add_command(growth)
 def throughput(
     target: Path | None, quiet: bool, repeats: int, backend: str, presets: tuple[str, ...], **settings: Any
 ) -> None:
-    """Measure the generator, memory to memory, disk to disk, each stage alone, and baselines.
+    """Measure the generator, each stage and whole runs against baselines.
 
     Rates are the 20th, 50th and 80th percentile over the rounds. Every round runs every case once, so a busy
     machine slows all of them equally; ratios are taken within a round.
@@ -185,11 +185,11 @@ def kernels(
     target: Path | None,
     quiet: bool,
 ) -> None:
-    """Measure the fused operation: instance norm, ReLU and residual addition, as the generator calls it.
+    """Measure the fused operation of the generator.
 
-    Every implementation is checked against float64 before it is timed. Rates are gigabytes per second of the memory
-    traffic it needs, at the 20th, 50th and 80th percentile; the note gives the share of a plain memory copy, measured
-    alongside.
+    It is instance norm, ReLU and residual addition, with the shapes that the generator uses. Every implementation is
+    checked against float64 before it is timed. Rates are gigabytes per second of the memory traffic it needs, at the
+    20th, 50th and 80th percentile; the note gives the share of a plain memory copy, measured alongside.
 
     On an NVIDIA GPU: each version of our kernel, and PyTorch's own implementation. Without one, the CPU
     implementations: PyTorch's, plain arithmetic, and torch.compile if there is a C++ compiler.

@@ -66,7 +66,7 @@ def command(
     start: Path | None, image_size: int, steps: int | None, max_minutes: float, save_every: int, snapshots: int,
     threads: int | None, seed: int, device: str, settings: dict[str, Any],
 ) -> None:  # fmt: skip
-    """Train a deepfake model (stargan, stargan2, stgan, stgan-sac) or the attribute classifier (attributes).
+    """Train a deepfake model or the attribute classifier.
 
     Run the same command again to resume. Each checkpoint comes with a contact sheet and, with --test, a point on the
     edit accuracy curve (curve.jsonl). At the end OUT contains FAMILY-SIZE.onnx and its card.
