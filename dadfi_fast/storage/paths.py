@@ -204,7 +204,8 @@ def parse_url(url: str) -> RemotePath:
     try:
         system, key = url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
-        raise UsageError(f"{scheme}:// needs a package. Run: {_INSTALL.get(scheme, error)}") from error
+        fix = f". Run: {_INSTALL[scheme]}" if scheme in _INSTALL else f": {error}"
+        raise UsageError(f"{scheme}:// needs another package{fix}") from error
     except ValueError as error:
         raise UsageError(
             f"{url}: {error}; supported are s3://, gs://, file:// and the other schemes of fsspec"

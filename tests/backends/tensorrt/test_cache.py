@@ -68,9 +68,9 @@ def test_what_is_not_what_was_written_is_not_loaded(harm: str) -> None:
 @pytest.mark.parametrize("mode", [0o020, 0o002], ids=["group", "others"])
 def test_nothing_is_loaded_from_where_others_can_write(tmp_path: Path, what: str, mode: int) -> None:
     folder = tmp_path / "above" / "engines"
-    path = cache.store(FACTS, b"engine", where=folder)
+    engine = cache.store(FACTS, b"engine", where=folder)
     assert cache.find(FACTS, where=folder) == b"engine"
-    path = {"file": path, "folder": folder, "above": folder.parent}[what]
+    path = {"file": engine, "folder": folder, "above": folder.parent}[what]
     path.chmod(path.stat().st_mode | mode)
     with pytest.raises(DadfiError, match=f"others can write to {path}, .* chmod go-w"):
         cache.find(FACTS, where=folder)
