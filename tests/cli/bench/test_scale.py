@@ -12,7 +12,7 @@ from click.testing import Result
 from PIL import Image
 
 from dadfi_fast.bench import scale
-from dadfi_fast.bench.scale import Sample, Wrong
+from dadfi_fast.bench.scale import MemorySample, Wrong
 from dadfi_fast.bench.synthetic import SyntheticPhotos
 
 Command = Callable[..., Result]
@@ -23,11 +23,11 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> list[Wrong]:
     """What is found wrong; the run is not made."""
     found: list[Wrong] = []
 
-    def watch(command: Sequence[str], out: Path, *, tick: Callable[[int], object]) -> list[Sample]:
+    def watch(command: Sequence[str], out: Path, *, tick: Callable[[int], object]) -> list[MemorySample]:
         (Path(out)).mkdir()
         (out / "dadfi-manifest.jsonl").write_text('{"backend": "openvino-cpu f32: because"}\n')
         tick(30)
-        return [Sample(2.0, 0, 50.0), *(Sample(2.0 + n, 10 * n, 100.0) for n in range(1, 4))]
+        return [MemorySample(2.0, 0, 50.0), *(MemorySample(2.0 + n, 10 * n, 100.0) for n in range(1, 4))]
 
     monkeypatch.setattr(scale, "watch", watch)
     monkeypatch.setattr(scale, "wrong", lambda made, out: found)
