@@ -141,6 +141,7 @@ def _check(
 ) -> CheckResult:
     from dadfi_fast.check.pairs import find_pairs
     from dadfi_fast.check.result import check_files
+    from dadfi_fast.cli.progress import show_progress
     from dadfi_fast.deepfakes import registry
     from dadfi_fast.faces.detector import choose_detector
 
@@ -152,7 +153,7 @@ def _check(
     watchers = reporter.begin(total, models=models, classifier=classifier, detector=faces_by, folder=protected)
     if not quiet:
         console.message(f"checking {total} of {len(pairs)} files; detector: {faces_by}")
-    with console.progress(total, "files", quiet=quiet) as progress:
+    with show_progress(total, "files", quiet=quiet) as progress:
         return check_files(
             pairs,
             models=models,

@@ -10,16 +10,12 @@ import io
 import json as _json
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import click
 
 from dadfi_fast.files import json_safe
-
-if TYPE_CHECKING:
-    from dadfi_fast.cli.progress import Progress
 
 #: Cells of the widest table: lines are never broken.
 WIDTH: Final = 10_000
@@ -80,22 +76,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     head, *lines = (line.rstrip() for line in text.getvalue().splitlines())
     for line in (click.style(head, bold=True), *lines):
         _echo(line)
-
-
-def progress(
-    total: int | None, unit: str = "photos", *, quiet: bool = False, detail: Callable[[], str] = lambda: ""
-) -> AbstractContextManager[Progress]:
-    """Show on stderr how far a run is: a bar on a terminal, else a line every few seconds; at the end a summary.
-
-    Args:
-        total: how many there are; None where that is not known.
-        unit: what is counted, in the plural.
-        quiet: show nothing.
-        detail: gives a second line, asked for whenever the display is brought up to date.
-    """
-    from dadfi_fast.cli.progress import shown  # loads rich
-
-    return shown(total, unit, quiet=quiet, detail=detail)
 
 
 def color() -> bool | None:

@@ -142,10 +142,11 @@ def command(
 
 def _run(experiment: Callable[[Setup], Result], setup: Setup, *, quiet: bool) -> Result:
     """Run one experiment and show how far it is."""
+    from dadfi_fast.cli.progress import show_progress
     from dadfi_fast.evaluate.experiment import Progress as Callbacks
 
     left = _Left()
-    with console.progress(None, "images", quiet=quiet, detail=left.line) as progress:
+    with show_progress(None, "images", quiet=quiet, detail=left.line) as progress:
 
         def tick(count: int) -> None:
             left.done += count

@@ -1,4 +1,4 @@
-"""How far a run is: rich's bar on a terminal, elsewhere a line every few seconds."""
+"""How far a run is: rich's bar on a terminal, elsewhere a line every few seconds. Loads rich, so import it late."""
 
 from __future__ import annotations
 
@@ -127,8 +127,17 @@ class _Line(ProgressColumn):
 
 
 @contextmanager
-def shown(total: int | None, unit: str, *, quiet: bool, detail: Callable[[], str]) -> Iterator[Progress]:
-    """What `dadfi_fast.cli.console.progress` gives."""
+def show_progress(
+    total: int | None, unit: str = "photos", *, quiet: bool = False, detail: Callable[[], str] = lambda: ""
+) -> Iterator[Progress]:
+    """Show on stderr how far a run is: a bar on a terminal, else a line every `EVERY` seconds; at the end a summary.
+
+    Args:
+        total: how many there are; None where that is not known.
+        unit: what is counted, in the plural.
+        quiet: show nothing.
+        detail: gives a second line, asked for whenever the display is brought up to date.
+    """
     if quiet:
         yield Progress(total, unit)
         return

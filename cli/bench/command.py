@@ -117,6 +117,7 @@ def _measure(
     from tempfile import TemporaryDirectory
 
     from dadfi_fast.bench.throughput import ThroughputSetup, prepare
+    from dadfi_fast.cli.progress import show_progress
 
     parts = options.assembly(names)
     setup = ThroughputSetup(photos=photos_in(photos), parts=parts, count=count, workers=workers, engines=engines)
@@ -126,7 +127,7 @@ def _measure(
             console.message(f"generator on {bench.backends.chosen.describe}; detector: {parts.faces_by}")
             for why in bench.backends.missing:
                 console.message(f"not measured: {why}")
-        with console.progress(len(bench.cases) * (repeats + 1), "cases", quiet=quiet) as progress:
+        with show_progress(len(bench.cases) * (repeats + 1), "cases", quiet=quiet) as progress:
             return bench.run(repeats=repeats, tick=progress.advance)
 
 

@@ -48,12 +48,13 @@ def growth(
     from dadfi_fast.bench import growth as bench
     from dadfi_fast.bench.photos import pictures
     from dadfi_fast.bench.rows import append
+    from dadfi_fast.cli.progress import show_progress
 
     source = photos_in(photos)
     with TemporaryDirectory(prefix="dadfi-growth-", dir=scratch) as folder:
         work = Path(folder, "work")
         steps = len(bench.OVER[over]) * (repeats if over == "photos" else 1)
-        with console.progress(steps, "measurements", quiet=quiet) as progress:
+        with show_progress(steps, "measurements", quiet=quiet) as progress:
             if over == "photos":
                 rows = list(bench.by_photos(source, work, repeats=repeats, tick=progress.advance))
             else:

@@ -37,16 +37,17 @@ def measure(
         raise BackendMissing(f"the kernels cannot run on {device}: {why}")
     kinds = dtypes or (("f32",) if device == "cpu" else ("f32", "f16"))
     chosen = [work for dtype in kinds for batch in batches for work in kernels.works(preset, batch=batch, dtype=dtype)]
-    rows, missing = _processor(chosen, repeats, quiet=quiet) if device == "cpu" else _gpu(chosen, device, repeats)
+    rows, missing = _cpu(chosen, repeats, quiet=quiet) if device == "cpu" else _gpu(chosen, device, repeats)
     for each in missing if not quiet else ():
         console.message(f"not measured: {each}")
     return rows
 
 
-def _processor(chosen: Sequence[Work], repeats: int, *, quiet: bool) -> tuple[list[Row], list[str]]:
+def _cpu(chosen: Sequence[Work], repeats: int, *, quiet: bool) -> tuple[list[Row], list[str]]:
     from dadfi_fast.bench import kernels
+    from dadfi_fast.cli.progress import show_progress
 
-    with console.progress(kernels.count_cases(chosen) * (repeats + 1), "cases", quiet=quiet) as progress:
+    with show_progress(kernels.count_cases(chosen) * (repeats + 1), "cases", quiet=quiet) as progress:
         return kernels.cpu_rows(chosen, repeats=repeats, tick=progress.advance)
 
 

@@ -26,6 +26,7 @@ def side_by_side(
 ) -> list[Row]:
     """Rows for the generator, and for one of each preset with random weights, on the faces of ``photos``."""
     from dadfi_fast.bench import providers
+    from dadfi_fast.cli.progress import show_progress
     from dadfi_fast.export import parity
 
     device = options.chosen_device("auto", device, quiet=quiet)
@@ -40,7 +41,7 @@ def side_by_side(
             for why in each.missing:
                 console.message(f"not measured: {why}")
         steps = providers.count_cases(fields) * (repeats + 1)
-        with console.progress(steps, "cases", quiet=quiet) as progress:
+        with show_progress(steps, "cases", quiet=quiet) as progress:
             return providers.run(fields, crops, repeats=repeats, tick=progress.advance)
 
 

@@ -97,6 +97,7 @@ def _measure(
 
     from dadfi_fast.bench import scale as bench
     from dadfi_fast.bench import synthetic
+    from dadfi_fast.cli.progress import show_progress
     from dadfi_fast.device import cores
     from dadfi_fast.protect.manifest import NAME
 
@@ -104,7 +105,7 @@ def _measure(
         console.message(f"making {count} files of {size} pixels")
     synthetic_photos = synthetic.make(source, folder / "in", count=count, size=size, damaged=damaged, threads=cores())
     out = folder / "out"
-    with console.progress(count, "files", quiet=quiet) as progress:
+    with show_progress(count, "files", quiet=quiet) as progress:
         samples = bench.watch(bench.protect_command(synthetic_photos, out), out, tick=progress.advance)
     faults = bench.wrong(synthetic_photos, out)
     with (out / NAME).open(encoding="utf-8") as file:

@@ -133,11 +133,12 @@ class Run:
     @contextmanager
     def _shown(self, total: int | None, meter: Meter) -> Iterator[Callable[[Outcome], None]]:
         """Progress while a run goes on; gives what is to be called with every outcome."""
+        from dadfi_fast.cli.progress import show_progress
 
         def detail() -> str:
             return messages.stages(meter.stages())
 
-        with console.progress(total, quiet=self.quiet, detail=detail) as progress:
+        with show_progress(total, quiet=self.quiet, detail=detail) as progress:
 
             def tick(outcome: Outcome) -> None:
                 progress.advance()
@@ -186,8 +187,9 @@ class Run:
         visibility: int,
     ) -> CheckResult:
         from dadfi_fast.check.result import check_files
+        from dadfi_fast.cli.progress import show_progress
 
-        with console.progress(len(pairs), "files checked", quiet=self.quiet) as progress:
+        with show_progress(len(pairs), "files checked", quiet=self.quiet) as progress:
             return check_files(
                 pairs,
                 models=models,

@@ -11,8 +11,8 @@ import threading
 import pytest
 from rich.console import Console, Group
 
-from dadfi_fast.cli import console, progress
-from dadfi_fast.cli.progress import Progress
+from dadfi_fast.cli import progress
+from dadfi_fast.cli.progress import Progress, show_progress
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_the_bar_fits_the_terminal_and_has_no_control_characters(width: int, clo
 
 
 def test_off_a_terminal_a_line_comes_every_few_seconds(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with console.progress(100) as counter:
+    with show_progress(100) as counter:
         for _ in range(100):
             clock.now += 0.2
             counter.advance()
@@ -84,14 +84,14 @@ def test_an_unknown_total_promises_nothing(clock: Clock) -> None:
 
 
 def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    with console.progress(2, quiet=True) as counter:
+    with show_progress(2, quiet=True) as counter:
         counter.advance(2)
     assert capsys.readouterr() == ("", "")
     assert counter.done == 2
 
 
 def test_a_run_that_ends_early_says_how_far_it_came(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with console.progress(10) as counter:
+    with show_progress(10) as counter:
         clock.now += 2
         counter.advance(4)
     assert capsys.readouterr().err == "4/10 photos in 2.0 s (2.0 photos/s)\n"
@@ -109,7 +109,8 @@ def test_threads_may_advance_together() -> None:
 
 SHOW = """
 from dadfi_fast.cli import console
-with console.progress(3) as progress:
+from dadfi_fast.cli.progress import show_progress
+with show_progress(3) as progress:
     progress.advance()
     console.message("in between")
     progress.advance(2)
