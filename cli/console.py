@@ -18,7 +18,7 @@ import click
 from dadfi_fast.files import json_safe
 
 #: Cells of the widest table: lines are never broken.
-WIDTH: Final = 10_000
+WIDTH: Final = 100_000
 #: Control characters, line and paragraph separators, what turns the direction of writing, and halves of characters:
 #: bytes of a name that are no UTF-8 come as such.
 _UNSEEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
