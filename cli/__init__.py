@@ -1,1 +1,1 @@
-"""The command line: `main` is the lazy group, and each command has a file of its name."""
+"""The command line: `main` is the lazy group; each command has a file of its name, or a folder with ``command.py``."""

@@ -52,17 +52,17 @@ _PATH = click.Path(path_type=Path)
     metavar="N",
     default=VISIBILITY,
     show_default=True,
-    help="Photos on which to measure how visible the change is, as the JPEG quality that looks alike (a few seconds a "
-    "face); 0: none. Needs the extra [evaluate].",
+    help="Number of photos on which to measure how visible the change is (a few seconds per face); 0: none. Needs the "
+    "extra evaluate.",
 )
 @click.option(
     "--check-min",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="Exit with 4 if all models fail on a smaller share of the files (SR_all, 0 to 1).",
+    help="Exit with code 4 if a smaller share of the files is protected against every model (SR_all, 0 to 1).",
 )
 @report_option
-@click.option("--verbose", "-v", is_flag=True, help="Also list the files, the least protected first.")
+@click.option("--verbose", "-v", is_flag=True, help="Also list the files, least protected first.")
 @options.json_output
 @options.quiet
 def command(
@@ -98,13 +98,13 @@ def command(
     SR_all   share of files in which every fake by every model is broken
     FID      Frechet inception distance between the fakes of the originals and those of the protected files (--fid)
 
-    How visible the change is, is measured on a few photos, by SSIMULACRA2 and FLIP on the face crops at the photo's own
-    size. The JPEG equivalent is the JPEG quality (4:2:0) at which the original looks as much changed: the lower of the
-    two, the worst face of a photo, the median over photos.
+    The visibility of the change is measured on a few photos, by SSIMULACRA2 and FLIP on the face crops at the photo's
+    own size. The JPEG equivalent is the JPEG quality (4:2:0) that changes the original as visibly: the lower of the two
+    metrics, the worst face of each photo, the median over photos.
     """
     drawn = _sample(sample)
     reporter = Reporter(report)
-    verdict = _check(
+    result = _check(
         protected,
         original,
         sample=drawn,
@@ -118,11 +118,11 @@ def command(
         quiet=quiet,
     )
     if as_json:
-        console.json(_document(verdict, verbose=verbose))
+        console.json(_document(result, verbose=verbose))
     else:
-        _show(verdict, verbose=verbose)
-    reporter.write(verdict, say=_silent if quiet else console.message)
-    _judge(verdict, check_min)
+        _show(result, verbose=verbose)
+    reporter.write(result, say=_silent if quiet else console.message)
+    _judge(result, check_min)
 
 
 def _check(
@@ -141,6 +141,7 @@ def _check(
 ) -> CheckResult:
     from dadfi_fast.check.pairs import find_pairs
     from dadfi_fast.check.result import check_files
+    from dadfi_fast.cli.progress import show_progress
     from dadfi_fast.deepfakes import registry
     from dadfi_fast.faces.detector import choose_detector
 
@@ -152,7 +153,7 @@ def _check(
     watchers = reporter.begin(total, models=models, classifier=classifier, detector=faces_by, folder=protected)
     if not quiet:
         console.message(f"checking {total} of {len(pairs)} files; detector: {faces_by}")
-    with console.progress(total, "files", quiet=quiet) as progress:
+    with show_progress(total, "files", quiet=quiet) as progress:
         return check_files(
             pairs,
             models=models,
@@ -186,35 +187,36 @@ def _conditions(also: tuple[str, ...]) -> list[Condition]:
     return parse_all(also)
 
 
-def _document(verdict: CheckResult, *, verbose: bool) -> dict[str, Any]:
-    samples = {"samples": list(verdict.files())} if verbose else {}
-    return {**verdict.to_dict(), **samples}
+def _document(result: CheckResult, *, verbose: bool) -> dict[str, Any]:
+    samples = {"samples": list(result.files())} if verbose else {}
+    return {**result.to_dict(), **samples}
 
 
-def _show(verdict: CheckResult, *, verbose: bool) -> None:
+def _show(result: CheckResult, *, verbose: bool) -> None:
     if verbose:
         columns = ("target", "faces", "protected", "d_mask_min", "linf", "psnr", "jpeg_equivalent", "ssim")
-        console.table(columns, [[row[name] for name in columns] for row in verdict.files()])
+        console.table(columns, [[row[name] for name in columns] for row in result.files()])
         console.result("")
-    console.table(verdict.COLUMNS, verdict.rows())
-    console.result(verdict.sentence())
-    for said in (verdict.appearance.sentence(), verdict.fid_sentence()):
+    console.table(result.COLUMNS, result.rows())
+    console.result(result.sentence())
+    for said in (result.appearance.sentence(), result.fid_sentence()):
         if said:
             console.result(said)
-    found = verdict.to_dict()
-    parts = [f"{found['n']} files, {found['n_faces']} faces, {found['n_no_face']} files without a face"]
+    figures = result.to_dict()
+    parts = [f"{figures['n']} files, {figures['n_faces']} faces, {figures['n_no_face']} files without a face"]
     quality = (("PSNR (dB)", "psnr"), ("JPEG equivalent", "jpeg_equivalent"), ("SSIM", "ssim"))
-    parts += [f"{name} {found[key]:.4g}" for name, key in quality if found[key]]
-    console.result(f"{', '.join(parts)}, largest difference {found['linf_max']} of 255 levels")
+    parts += [f"{name} {figures[key]:.4g}" for name, key in quality if figures[key]]
+    console.result(f"{', '.join(parts)}, largest difference {figures['linf_max']} of 255 levels")
 
 
-def _judge(verdict: CheckResult, check_min: float | None) -> None:
+def _judge(result: CheckResult, check_min: float | None) -> None:
     """End with the exit code that the verdict calls for."""
-    for pair, why in verdict.failures:
+    for pair, why in result.failures:
         console.error(f"{pair.name}: {why}")
-    if check_min is not None and verdict.sr_all() < check_min:
+    if check_min is not None and result.sr_all() < check_min:
         raise CheckFailed(
-            f"every model fails on only {verdict.sr_all():.1%} of the files, below --check-min {check_min:.1%}"
+            f"only {result.sr_all():.1%} of the files are protected against every model,"
+            f" below --check-min {check_min:.1%}"
         )
-    if verdict.failures:
-        raise DadfiError(f"{len(verdict.failures)} files could not be compared.")
+    if result.failures:
+        raise DadfiError(f"{len(result.failures)} files could not be compared.")

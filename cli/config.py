@@ -9,8 +9,8 @@ import click
 from click.core import ParameterSource
 
 from dadfi_fast.cli import console
-from dadfi_fast.cli.protect import command as protect
-from dadfi_fast.cli.protect_config import FILE
+from dadfi_fast.cli.protect.command import command as protect
+from dadfi_fast.cli.protect.config_file import FILE
 
 
 @click.group("config")
@@ -21,7 +21,7 @@ def command() -> None:
 def _show(**_values: Any) -> None:
     """Show the effective value of every option of protect, and where it comes from.
 
-    Takes the options of protect and does nothing else with them; SOURCE and --out may be left out. `from` is the
+    Accepts the options of protect without running it; SOURCE and --out may be omitted. `from` is the
     command line, the file given with --config, or default.
     """
     ctx = click.get_current_context()
@@ -60,11 +60,11 @@ def _text(value: object) -> object:
 
 def _relaxed(param: click.Parameter) -> click.Parameter:
     """A parameter of protect that may be left out; its value is checked, and kept as it was given."""
-    found = copy.copy(param)
-    found.required = False
-    if found.expose_value and param.callback is not None:
-        found.callback = _checked(param)
-    return found
+    relaxed = copy.copy(param)
+    relaxed.required = False
+    if relaxed.expose_value and param.callback is not None:
+        relaxed.callback = _checked(param)
+    return relaxed
 
 
 def _checked(param: click.Parameter) -> Any:

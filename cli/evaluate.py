@@ -34,7 +34,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write the results to."
 )
-@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Number of pictures to draw.  [default: all]")
+@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Number of images to sample.  [default: all]")
 @options.models
 @click.option(
     "--models-dir", type=_FOLDER, help="Folder of deepfake models with their cards.  [default: the bundled ones]"
@@ -45,7 +45,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     metavar="N",
     default=500,
     show_default=True,
-    help="Measure the Frechet distance between two sets of at most N pictures each; 0: not measured.",
+    help="Measure the Frechet distance between two sets of at most N images each; 0: not measured.",
 )
 @click.option(
     "--generator", "generators", metavar="NAME", multiple=True, default=("generator-s",), show_default=True,
@@ -76,7 +76,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @click.option(
     "--train-sample", type=click.IntRange(min=1), metavar="N", default=200, show_default=True,
-    help="Number of these faces to draw.",
+    help="Number of these faces to sample.",
 )  # fmt: skip
 @click.option("--cmua-compat", is_flag=True, help="Also count success as CMUA's evaluation does (validity).")
 @click.option(
@@ -100,7 +100,7 @@ def command(
 
     \b
     plausibility    whether the deepfake models' edits show the requested attribute, what they leave unchanged, and
-                    how real they look; with a contact sheet plausibility-MODEL.png per model
+                    how realistic they look; with a contact sheet plausibility-MODEL.png per model
     validity        d_pix, SR, SR_mask and FID of every model on protected images, next to the paper's figures;
                     with null and noise controls, as in all that follow except speed
     robustness      SR_mask and SR_all after JPEG 95 to 50, resize 0.5 and blur 3
@@ -112,10 +112,10 @@ def command(
     single-model    every generator against every model: SR_mask and d_pix; models unseen in training are marked
     no-fine-tuning  the same, with generators that were trained without fine-tuning (lambda_y = 0)
     ceiling         how far a white-box attack gets against each model alone, against all models jointly, and with a
-                    universal perturbation, for the adversaries A0 to A2; and which share a generator reaches
+                    universal perturbation, for the adversaries A0 to A2; and what share of it a generator reaches
 
-    Finished results are kept per method in OUT/finished: the same command again, or one with more methods, measures
-    only what is missing. Attacks made in advance (cmua, moma) are kept there too.
+    Finished results are kept per method in OUT/finished: running the same command again, or with more methods,
+    measures only what is missing. Attacks made in advance (cmua, moma) are kept there too.
 
     Example: dadfi-fast evaluate plausibility --data celeba176-test-0.tar --attributes celeba-attributes.csv --out eval
     """
@@ -142,10 +142,11 @@ def command(
 
 def _run(experiment: Callable[[Setup], Result], setup: Setup, *, quiet: bool) -> Result:
     """Run one experiment and show how far it is."""
+    from dadfi_fast.cli.progress import show_progress
     from dadfi_fast.evaluate.experiment import Progress as Callbacks
 
     left = _Left()
-    with console.progress(None, "pictures", quiet=quiet, detail=left.line) as progress:
+    with show_progress(None, "images", quiet=quiet, detail=left.line) as progress:
 
         def tick(count: int) -> None:
             left.done += count
@@ -184,13 +185,13 @@ def _by_method(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     Raises:
         UsageError: a key names no method.
     """
-    found: dict[str, dict[str, Any]] = {}
+    options_of: dict[str, dict[str, Any]] = {}
     for key, value in settings.items():
         method, point, name = key.partition(".")
         if not point:
             raise UsageError(f"--set {key}=... does not name an attack. Write METHOD.KEY=VALUE, such as pgd.steps=20")
-        found.setdefault(method, {})[name] = value
-    return found
+        options_of.setdefault(method, {})[name] = value
+    return options_of
 
 
 def _need(*packages: str) -> None:

@@ -99,17 +99,17 @@ def command(
         raise UsageError("--layers and --photos need --check")
     if layers and to != "onnx":
         raise UsageError("--layers needs --to onnx: the other formats merge layers")
-    place = options.chosen_device(to if to in BACKENDS else "auto", device, quiet=quiet or not check)
-    written = export(to, generator, folder=out, narrow=half, fused=fused, architectures=arch, device=place)
-    found = _check(written, place, generator, photos, layers=layers) if check else None
+    chosen = options.chosen_device(to if to in BACKENDS else "auto", device, quiet=quiet or not check)
+    written = export(to, generator, folder=out, narrow=half, fused=fused, architectures=arch, device=chosen)
+    checked = _check(written, chosen, generator, photos, layers=layers) if check else None
     if as_json:
-        console.json({"files": written.files, **(found.facts() if found else {})})
+        console.json({"files": written.files, **(checked.facts() if checked else {})})
     else:
-        _show(written, found)
-    if found is not None:
-        for why in found.missing if not quiet else ():
+        _show(written, checked)
+    if checked is not None:
+        for why in checked.missing if not quiet else ():
             console.message(f"not run: {why}")
-        _judge(found)
+        _judge(checked)
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,14 @@ def _check(written: Written, device: str, generator: str | None, photos: Path | 
 
     # The reference is the generator itself, with its weights, not what was made of it.
     original = (
-        written.artifact if (generator or "").endswith(".safetensors") else load_generator_file(generator or DEFAULT)
+        written.generator_file
+        if (generator or "").endswith(".safetensors")
+        else load_generator_file(generator or DEFAULT)
     )
     truth, batches = parity.reference(original), _batches(photos, original.image_size)
-    running, missing = parity.runners(written.artifact, written.backends, device=device, precision=written.precision)
+    running, missing = parity.runners(
+        written.generator_file, written.backends, device=device, precision=written.precision
+    )
     running = [each for each in running if (each.name, each.describe) != ("torch", truth.describe)]  # itself
     judged = "f16" if written.narrow else None
     differences = [
@@ -150,33 +154,33 @@ def _batches(photos: Path | None, size: int) -> list[Float32]:
     """Noise with the spectrum of pictures, in two sizes; and the faces of ``photos``."""
     from dadfi_fast.export import parity
 
-    made = [parity.pictures(size=size), parity.pictures(1, size=96, seed=1)]
-    return made if photos is None else [*made, parity.photo_crops(photos, size=size)]
+    batches = [parity.pictures(size=size), parity.pictures(1, size=96, seed=1)]
+    return batches if photos is None else [*batches, parity.photo_crops(photos, size=size)]
 
 
-def _show(written: Written, found: _Found | None) -> None:
+def _show(written: Written, checked: _Found | None) -> None:
     for path in written.files:
         console.result(str(path))
-    if found is None or not found.differences:
+    if checked is None or not checked.differences:
         return
     console.result(
-        f"\nagainst {found.differences[0].against}, in levels of 0-255;"
+        f"\nagainst {checked.differences[0].against}, in levels of 0-255;"
         " pixels: share of values that differ by a whole level"
     )
     rows = [
         (each.backend, each.precision, each.largest, each.rms, f"{each.pixels:.2%}", "yes" if each.within else "NO")
-        for each in found.differences
+        for each in checked.differences
     ]
     console.table(("backend", "judged as", "largest", "rms", "pixels", "within"), rows)
-    for name, layers in found.layers.items():
+    for name, layers in checked.layers.items():
         console.result(f"\n{name}, each layer in its own scale")
         figures = [(layer.name, layer.largest, layer.rms, layer.peak) for layer in layers]
         console.table(("layer", "largest", "rms", "peak"), figures)
 
 
-def _judge(found: _Found) -> None:
-    if not found.differences:
-        raise DadfiError(f"the file is written, but cannot be run on this machine: {'; '.join(found.missing)}")
-    beyond = [each.backend for each in found.differences if not each.within]
+def _judge(checked: _Found) -> None:
+    if not checked.differences:
+        raise DadfiError(f"the file is written, but cannot be run on this machine: {'; '.join(checked.missing)}")
+    beyond = [each.backend for each in checked.differences if not each.within]
     if beyond:
         raise DadfiError(f"difference from float32 above the limit of its precision: {', '.join(beyond)}")

@@ -18,7 +18,7 @@ from dadfi_fast.protect.interrupt import leave
 from dadfi_fast.registry import did_you_mean
 
 #: What ``--help`` says of each command, so that the list can be shown without importing them. A command is the object
-#: ``command`` in the file ``cli/NAME.py``; names without a file are not listed.
+#: ``command`` in the file ``cli/NAME.py`` or ``cli/NAME/command.py``; names without a file are not listed.
 COMMANDS: Final[Mapping[str, str]] = {
     "protect": "Protect photos against deepfake models.",
     "check": "Run protected files through the deepfake models and report how many fakes are broken.",
@@ -46,8 +46,7 @@ class LazyGroup(click.Group):
         """The command called ``cmd_name``, imported now; None where there is none."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        command = importlib.import_module(f"dadfi_fast.cli.{cmd_name}").command
-        assert isinstance(command, click.Command), f"cli/{cmd_name}.py has no click command called `command`"
+        command = load(cmd_name)
         examples.attach(command, cmd_name)
         return command
 
@@ -63,8 +62,8 @@ class LazyGroup(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """The commands and options that begin with ``incomplete``; no command is imported to list it."""
-        found = [CompletionItem(name, help=COMMANDS[name]) for name in self.list_commands(ctx)]
-        return [*(item for item in found if item.value.startswith(incomplete)), *_options(self, ctx, incomplete)]
+        items = [CompletionItem(name, help=COMMANDS[name]) for name in self.list_commands(ctx)]
+        return [*(item for item in items if item.value.startswith(incomplete)), *_options(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from `COMMANDS`, without importing them."""
@@ -90,6 +89,16 @@ class LazyGroup(click.Group):
             console.error("interrupted")
             leave(INTERRUPTED)
             ctx.exit(INTERRUPTED)
+
+
+def load(name: str) -> click.Command:
+    """The command called ``name``, from its file or from ``command.py`` in its folder."""
+    module = importlib.import_module(f"dadfi_fast.cli.{name}")
+    if hasattr(module, "__path__"):  # a folder
+        module = importlib.import_module(f"{module.__name__}.command")
+    command = module.command
+    assert isinstance(command, click.Command), f"{module.__name__} has no click command called `command`"
+    return command
 
 
 def _options(command: click.Command, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

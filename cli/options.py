@@ -75,10 +75,10 @@ def size(_ctx: click.Context, _param: click.Parameter, value: str) -> int | None
     """A click callback: ``auto`` becomes None; else bytes, with K, M, G or T for powers of 1024."""
     if value == "auto":
         return None
-    found = re.fullmatch(r"(\d{1,6})([KMGT]?)i?B?", value, re.IGNORECASE)
-    if found is None or int(found[1]) < 1:
+    match = re.fullmatch(r"(\d{1,6})([KMGT]?)i?B?", value, re.IGNORECASE)
+    if match is None or int(match[1]) < 1:
         raise click.BadParameter(f"{value!r} is neither 'auto' nor a size such as 4G or 500M")
-    return int(found[1]) << 10 * " KMGT".index(found[2].upper() or " ")
+    return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
 
 
 def listed(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -120,8 +120,7 @@ def device(command: F) -> F:
 def detector(command: F) -> F:
     """``--detector`` and ``--detector-model``: what finds the faces."""
     text = (
-        "What finds the faces: libfacedetection, yunet (needs --detector-model), or none (the whole picture is one "
-        "face)."
+        "What finds the faces: libfacedetection, yunet (needs --detector-model), or none (the whole image is one face)."
     )
     path = click.Path(exists=True, dir_okay=False, path_type=Path)
     names = names_in("dadfi_fast.faces.detector", "DETECTORS", "auto")
@@ -170,7 +169,7 @@ def rows_to(command: F) -> F:
     """``--json FILE``: what was measured is appended there, a row a line (parameter ``target``)."""
     path = click.Path(dir_okay=False, path_type=Path)
     return click.option(
-        "--json", "target", type=path, metavar="FILE", help="Append the results to FILE, one JSON row a line."
+        "--json", "target", type=path, metavar="FILE", help="Append the results to FILE, one JSON row per line."
     )(command)
 
 

@@ -27,7 +27,7 @@ def option(command: F) -> F:
         "--report",
         metavar="FILE.html",
         type=click.Path(path_type=Path),
-        help="Write a self-contained HTML page with the pictures, their fakes and the figures.",
+        help="Write a self-contained HTML page with the photos, their fakes and the figures.",
     )(command)
 
 
@@ -91,7 +91,7 @@ class Reporter:
         self._gallery = Gallery(plan(total, sum(len(model.edit_names) for model in models)))
         return [self._traces, self._gallery]
 
-    def write(self, verdict: CheckResult, *, say: Callable[[str], object]) -> None:
+    def write(self, result: CheckResult, *, say: Callable[[str], object]) -> None:
         """Write what was asked for; ``say`` is told where it is.
 
         Raises:
@@ -102,5 +102,5 @@ class Reporter:
         from dadfi_fast.check.report.file import write
         from dadfi_fast.check.report.page import page
 
-        size = write(self._page, page(verdict, self._gallery, self._traces, self._setting))
+        size = write(self._page, page(result, self._gallery, self._traces, self._setting))
         say(f"report: {self._page} ({size / 1e6:.1f} MB)")

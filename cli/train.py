@@ -175,17 +175,17 @@ def _start(generator: Any, name: str) -> dict[str, Any]:
     from dadfi_fast.backends.generator_file import load_generator_file
     from dadfi_fast.training.widen import doublings, widen
 
-    artifact = load_generator_file(name)
-    times = doublings(artifact.preset, generator.preset)
+    generator_file = load_generator_file(name)
+    times = doublings(generator_file.preset, generator.preset)
     if times is None:
-        raise UsageError(f"{name} is of preset {artifact.preset}; cannot widen it to {generator.preset}")
-    if artifact.safetensors is None:
+        raise UsageError(f"{name} is of preset {generator_file.preset}; cannot widen it to {generator.preset}")
+    if generator_file.safetensors is None:
         raise UsageError(f"{name} has no .safetensors file beside it; --from needs it")
-    weights = load_file(artifact.safetensors)
+    weights = load_file(generator_file.safetensors)
     for _ in range(times):
         weights = widen(weights)
     generator.load_state_dict(weights)
-    return {"started_from": {"name": artifact.name, "sha256": artifact.sha256}}
+    return {"started_from": {"name": generator_file.name, "sha256": generator_file.sha256}}
 
 
 def report(number: int, losses: dict[str, float], rate: float) -> None:

@@ -101,8 +101,8 @@ class Protector:
             UsageError: the array is no such picture.
         """
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-            found = f"{array.dtype} {list(array.shape)}"
-            raise UsageError(f"cannot protect this array: it is {found}. Pass uint8 [H, W, 3], RGB.")
+            shape = f"{array.dtype} {list(array.shape)}"
+            raise UsageError(f"cannot protect this array: it is {shape}. Pass uint8 [H, W, 3], RGB.")
         pixels = np.array(array, order="C")  # a copy: perturbations are blended in place
         faces = self.parts.chosen_detector[0](pixels)
         if not faces:

@@ -19,16 +19,16 @@ def cores() -> int:
 
 def available_memory() -> int:
     """Bytes that this process may still take: what the system has free, or the container's limit leaves, if less."""
-    found = [_free()]
+    limits = [_free()]
     for limit, used in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
         try:
-            found.append(int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text()))
+            limits.append(int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text()))
         except (OSError, ValueError):  # another version of cgroups, none, or no limit ("max")
             continue
-    return max(0, min(found))
+    return max(0, min(limits))
 
 
 def _free() -> int:
@@ -44,7 +44,7 @@ def _free() -> int:
 
 
 @functools.cache
-def processor() -> tuple[str, frozenset[str]]:
+def cpu() -> tuple[str, frozenset[str]]:
     """Name of the CPU and its feature flags, as Linux names them (empty where the system does not say)."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -56,9 +56,9 @@ def processor() -> tuple[str, frozenset[str]]:
 
 def bf16_runs_well() -> bool:
     """Whether the CPU multiplies bfloat16 in hardware (AVX-512 BF16, AMX, or Arm BF16)."""
-    return bool(processor()[1] & {"avx512_bf16", "amx_bf16", "bf16"})
+    return bool(cpu()[1] & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def machine() -> dict[str, object]:
     """The machine, for benchmark rows and reports."""
-    return {"processor": processor()[0], "cores": cores(), "bf16": bf16_runs_well(), "system": platform.platform()}
+    return {"processor": cpu()[0], "cores": cores(), "bf16": bf16_runs_well(), "system": platform.platform()}

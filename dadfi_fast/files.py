@@ -1,4 +1,4 @@
-"""Files and numbers, once for all: written whole or not at all, hashed, and as JSON can hold them."""
+"""Files and numbers: written whole or not at all, read out of archives, hashed, and as JSON can hold them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import hashlib
 import math
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
 from typing import IO, Any
+
+from dadfi_fast.errors import DataError
 
 
 @contextmanager
@@ -51,6 +54,37 @@ def atomic_write(path: Path, data: bytes, *, private: bool = False) -> None:
         file.write(data)
 
 
+@contextmanager
+def open_members(source: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
+    """The files in a folder, and in all below it, or in a tar archive.
+
+    Args:
+        source: the folder or the archive.
+        suffixes: endings of their names, in lower case; others are left out.
+
+    Returns:
+        Their names within it, sorted, with slashes; and what reads one.
+
+    Raises:
+        DataError: it is neither.
+    """
+    if source.is_dir():
+        names = [path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()]
+        yield _ending(names, suffixes), lambda name: (source / name).read_bytes()
+    elif source.is_file() and tarfile.is_tarfile(source):
+        with tarfile.open(source) as tar:
+            members = {member.name: member for member in tar if member.isfile()}
+
+            def read(name: str) -> bytes:
+                file = tar.extractfile(members[name])
+                assert file is not None, f"{name} is no file"
+                return file.read()
+
+            yield _ending(members, suffixes), read
+    else:
+        raise DataError(f"{source} is neither a folder nor a tar archive. Pass one of these with --data.")
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file's content; read again only if the file's size or time has changed."""
     return _sha256(path, path.stat().st_mtime_ns, path.stat().st_size)
@@ -73,6 +107,10 @@ def json_safe(value: Any) -> Any:
     if isinstance(value, Real) and not isinstance(value, int) and not math.isfinite(value):
         return None
     return value
+
+
+def _ending(names: Iterable[str], suffixes: tuple[str, ...]) -> list[str]:
+    return sorted(name for name in names if name.lower().endswith(suffixes))
 
 
 @functools.lru_cache(maxsize=64)

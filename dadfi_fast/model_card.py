@@ -56,9 +56,9 @@ class Card:
         fix = "Add it again (models add --force)" if self.source == "added" else "Reinstall dadfi-fast"
         if not self.file.is_file():
             raise WeightsError(f"{self.file} is missing, but {self.path.name} names it. {fix}.")
-        found = sha256(self.file)
-        if found != self.sha256:
-            hashes = f"sha256 {found}, card {self.sha256}"
+        digest = sha256(self.file)
+        if digest != self.sha256:
+            hashes = f"sha256 {digest}, card {self.sha256}"
             raise WeightsError(f"{self.file} does not match its card ({hashes}). {fix}.")
 
 
@@ -76,7 +76,7 @@ def read_card(path: Path) -> Card:
     """
     try:
         if not path.is_file() or path.stat().st_size > _LONGEST:
-            raise ValueError("it is no file of a card's size")
+            raise ValueError("it is too large or not a file")
         _, front, _ = path.read_text(encoding="utf-8").split("+++", 2)
         facts = tomllib.loads(front)
         known = {name: _of_type(facts.pop(name), kind, name) for name, kind in _FACTS.items()}
@@ -133,14 +133,14 @@ def readable_cards(folder: Path | None = None, *, broken: list[str] | None = Non
     """
     if folder is not None:
         return cards(folder)
-    found = cards(WEIGHTS)
+    readable = cards(WEIGHTS)
     for place in folders()[1:]:
         try:
-            found += cards(place)
+            readable += cards(place)
         except WeightsError as error:
             if broken is not None:
                 broken.append(str(error))
-    return found
+    return readable
 
 
 def _of_type(value: Any, kind: type, name: str) -> Any:

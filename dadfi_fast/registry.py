@@ -17,7 +17,7 @@ class Registry(Generic[T]):
 
     Example::
 
-        BACKENDS: Table[type[Backend]] = Table("backend")
+        BACKENDS: Registry[type[Backend]] = Registry("backend")
 
         @BACKENDS.add("openvino")
         class OpenVINO(Backend): ...

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 UInt8: TypeAlias = NDArray[np.uint8]
 UInt16: TypeAlias = NDArray[np.uint16]
 Float32: TypeAlias = NDArray[np.float32]
+Float64: TypeAlias = NDArray[np.float64]
 
 #: Levels to a unit of the [-1, 1] scale.
 LEVELS = 127.5

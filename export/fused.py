@@ -57,9 +57,9 @@ def _fuse(graph: GraphProto) -> set[str]:
             fused[id(chain[-1])] = _node(chain)
             gone.update(map(id, chain))
     nodes = [fused.get(id(node), node) for node in graph.node if id(node) in fused or id(node) not in gone]
-    kept = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    remaining = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
-    graph.node.extend(kept)
+    graph.node.extend(remaining)
     return {node.op_type for node in fused.values()}
 
 

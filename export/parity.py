@@ -84,26 +84,26 @@ def layers(backend: Backend, against: Backend, crops: Float32) -> list[Layer]:
 
 
 def runners(
-    artifact: GeneratorFile, names: Iterable[str], *, device: str = "cpu", precision: str | None = None
+    generator_file: GeneratorFile, names: Iterable[str], *, device: str = "cpu", precision: str | None = None
 ) -> tuple[list[Backend], list[str]]:
-    """The backends ``names`` that can run ``artifact`` on ``device``, in each of their precisions; why others cannot.
+    """The backends ``names`` that can run ``generator_file`` on ``device``, in each precision; why others cannot.
 
     Args:
         precision: this one only.
     """
-    found: list[Backend] = []
+    backends: list[Backend] = []
     missing: list[str] = []
     for name in names:
         kind = BACKENDS[name]()
         try:
             for each in kind.devices.get(device.partition(":")[0], ()) if precision is None else (precision,):
-                found.append(kind(artifact, device=device, precision=each))
+                backends.append(kind(generator_file, device=device, precision=each))
         except DadfiError as error:
             missing.append(f"{name}: {error}")
-    return found, missing
+    return backends, missing
 
 
-def reference(artifact: GeneratorFile) -> Backend:
+def reference(generator_file: GeneratorFile) -> Backend:
     """PyTorch in float32; where it is not installed, or has no weights, the next backend that computes in float32.
 
     Raises:
@@ -111,8 +111,8 @@ def reference(artifact: GeneratorFile) -> Backend:
     """
     for name in ("torch", "onnxruntime", "openvino"):
         backend = BACKENDS[name]()
-        if backend.missing() is None and (name != "torch" or artifact.safetensors is not None):
-            return backend(artifact, precision="f32")
+        if backend.missing() is None and (name != "torch" or generator_file.safetensors is not None):
+            return backend(generator_file, precision="f32")
     raise BackendMissing("nothing to compare with. Run: pip install 'dadfi-fast[train]'")
 
 
@@ -124,12 +124,12 @@ def pictures(count: int = 4, *, size: int = 256, seed: int = 0) -> Float32:
     random = np.random.default_rng(seed)
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
     frequency[0, 0] = 1
-    made = []
+    images = []
     for _ in range(count):
         planes = np.fft.irfft2(np.fft.rfft2(random.standard_normal((4, size, size))) / frequency, (size, size))
         planes = (planes - planes.mean((1, 2), keepdims=True)) / planes.std((1, 2), keepdims=True)
-        made.append(0.35 * planes[0] + 0.1 * planes[1:] + random.uniform(-0.3, 0.3))
-    return np.stack(made).clip(-1, 1).astype(np.float32)
+        images.append(0.35 * planes[0] + 0.1 * planes[1:] + random.uniform(-0.3, 0.3))
+    return np.stack(images).clip(-1, 1).astype(np.float32)
 
 
 def photo_crops(folder: Path, *, size: int, most: int = 16) -> Float32:
@@ -186,9 +186,9 @@ def _modules(backend: Backend, crops: Float32) -> list[tuple[str, Float32]]:
     from dadfi_fast.models.generator import ConvNorm
 
     assert isinstance(backend, Torch)
-    found: list[tuple[str, Float32]] = []
+    outputs: list[tuple[str, Float32]] = []
     hooks = [
-        module.register_forward_hook(lambda _m, _i, out, name=name: found.append((name, out.float().cpu().numpy())))
+        module.register_forward_hook(lambda _m, _i, out, name=name: outputs.append((name, out.float().cpu().numpy())))
         for name, module in backend.generator.named_modules()
         if isinstance(module, ConvNorm)
     ]
@@ -197,17 +197,17 @@ def _modules(backend: Backend, crops: Float32) -> list[tuple[str, Float32]]:
     finally:
         for hook in hooks:
             hook.remove()
-    return [*found, ("delta", delta)]
+    return [*outputs, ("delta", delta)]
 
 
 def _cut(backend: Backend, crops: Float32) -> Iterator[tuple[str, Float32]]:
     """Run the ONNX file as far as each layer, as a model of its own."""
-    names = _ends(backend.artifact.onnx.read_bytes())
+    names = _ends(backend.generator_file.onnx.read_bytes())
     with tempfile.TemporaryDirectory(prefix="dadfi-parity-") as folder:
         for number, (name, model) in enumerate(names):
             path = Path(folder) / f"{number}.onnx"
             path.write_bytes(model)
-            part = replace(backend.artifact, onnx=path)
+            part = replace(backend.generator_file, onnx=path)
             yield name, type(backend)(part, device=backend.device, precision=backend.precision).run(crops)
 
 
@@ -217,10 +217,10 @@ def _ends(model: bytes) -> Sequence[tuple[str, bytes]]:
 
     whole = onnx.load_from_string(model)
     convolutions = [node for node in whole.graph.node if node.op_type in ("Conv", "ConvTranspose")]
-    found = []
+    ends = []
     for layer, following in itertools.pairwise(convolutions):
-        found.append((layer.input[1].removesuffix(".conv.weight"), _ending(model, following.input[0])))
-    return [*found, ("delta", model)]
+        ends.append((layer.input[1].removesuffix(".conv.weight"), _ending(model, following.input[0])))
+    return [*ends, ("delta", model)]
 
 
 def _ending(model: bytes, tensor: str) -> bytes:
@@ -236,9 +236,9 @@ def _ending(model: bytes, tensor: str) -> bytes:
     end = onnx.helper.make_node("Cast", [tensor], ["delta"], name="end", to=onnx.TensorProto.FLOAT)
     del cut.graph.node[:]
     cut.graph.node.extend([*reversed(nodes), end])
-    kept = [weight for weight in cut.graph.initializer if weight.name in needed]
+    weights = [weight for weight in cut.graph.initializer if weight.name in needed]
     del cut.graph.initializer[:], cut.graph.value_info[:], cut.graph.output[:]
-    cut.graph.initializer.extend(kept)
+    cut.graph.initializer.extend(weights)
     cut.graph.output.append(
         onnx.helper.make_tensor_value_info("delta", onnx.TensorProto.FLOAT, ["batch", None, None, None])
     )

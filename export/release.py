@@ -13,7 +13,7 @@ from torch import nn
 
 from dadfi_fast.deepfakes.attributes import AttributeClassifier
 from dadfi_fast.deepfakes.edits import ATTRIBUTES, FAMILIES
-from dadfi_fast.device import processor
+from dadfi_fast.device import cpu
 from dadfi_fast.export.to_onnx import export_generator, export_module
 from dadfi_fast.files import sha256
 from dadfi_fast.model_card import Card, read_card, write_card
@@ -80,7 +80,7 @@ def run_facts(*, command: str, seed: int, progress: Progress, data: Sequence[Pat
         "seed": seed,
         "steps": progress.steps,
         "minutes": round(progress.minutes, 1),
-        "machine": f"{processor()[0]}, {torch.get_num_threads()} threads",
+        "machine": f"{cpu()[0]}, {torch.get_num_threads()} threads",
         "software": f"Python {platform.python_version()}, torch {torch.__version__}",
         "data": [{"archive": path.name, "sha256": sha256(path)} for path in data if path.is_file()],
     }

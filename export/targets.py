@@ -21,7 +21,7 @@ class Written:
     """What was written, and how it can be run."""
 
     files: tuple[Path, ...]
-    artifact: GeneratorFile  # what backends load
+    generator_file: GeneratorFile  # what backends load
     backends: tuple[str, ...]  # those that run what was written
     precision: str | None  # what an engine computes in; None where the backend chooses
     narrow: bool  # float16 inside
@@ -60,21 +60,23 @@ def export(
         raise UsageError(f"--fused is for onnx and {build.TENSORRT.name}: {to} does not accept custom kernels")
     narrow = to in ENGINES if narrow is None else narrow
     source = generator.read(name or DEFAULT)
-    here = folder or Path()
+    target_folder = folder or Path()
     if to == "onnx":
-        made = generator.write(source, here, narrow=narrow, fused=fused)
-        files = [made.onnx.with_suffix(suffix) for suffix in (".onnx", ".safetensors", ".md")]
-        kept = tuple(path for path in files if path.is_file())
+        generator_path = generator.write(source, target_folder, narrow=narrow, fused=fused)
+        files = [generator_path.onnx.with_suffix(suffix) for suffix in (".onnx", ".safetensors", ".md")]
+        existing = tuple(path for path in files if path.is_file())
         runs = ("onnxruntime", "openvino") if narrow or fused else ("onnxruntime", "openvino", "torch")
-        return Written(kept, made, runs, None, narrow)
+        return Written(existing, generator_path, runs, None, narrow)
     # Weights alone and fused nodes become a file first, which stays: engines are built from it, and found again by it.
     made_first = fused or source.card.file.suffix != ".onnx"
-    artifact = generator.write(source, here, fused=fused) if made_first else load_generator_file(name or DEFAULT)
+    generator_file = (
+        generator.write(source, target_folder, fused=fused) if made_first else load_generator_file(name or DEFAULT)
+    )
     if to == "openvino":
-        path = openvino.write(source, here, narrow=narrow)
-        run = replace(artifact, onnx=path)
+        path = openvino.write(source, target_folder, narrow=narrow)
+        run = replace(generator_file, onnx=path)
         return Written((path, path.with_suffix(".bin")), run, ("openvino",), None, narrow)
     engines = tensorrt.write(
-        ENGINES[to], artifact, narrow=narrow, architectures=architectures, device=device, folder=folder
+        ENGINES[to], generator_file, narrow=narrow, architectures=architectures, device=device, folder=folder
     )
-    return Written(tuple(engines), artifact, (to,), "f16" if narrow else "f32", narrow)
+    return Written(tuple(engines), generator_file, (to,), "f16" if narrow else "f32", narrow)

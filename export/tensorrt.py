@@ -13,7 +13,7 @@ from dadfi_fast.errors import BackendMissing
 
 def write(
     flavour: build.Flavour,
-    artifact: GeneratorFile,
+    generator_file: GeneratorFile,
     *,
     narrow: bool = True,
     architectures: Sequence[str] = (),
@@ -24,7 +24,7 @@ def write(
 
     Args:
         flavour: which product.
-        artifact: the generator in float32.
+        generator_file: the generator in float32.
         narrow: compute in float16, with the statistics of the norms in float32.
         architectures: ``sm89`` and the like: an engine for each, with TensorRT for RTX. Without any, the GPU of
             ``device``.
@@ -40,6 +40,6 @@ def write(
         raise BackendMissing(f"{why}{'; or pass GPUs with --arch' * flavour.ahead_of_time}")
     precision = "f16" if narrow else "f32"
     return [
-        cache.obtain(flavour, artifact, precision=precision, architecture=each, device=device, where=folder)[1]
+        cache.obtain(flavour, generator_file, precision=precision, architecture=each, device=device, where=folder)[1]
         for each in architectures or (None,)
     ]

@@ -132,8 +132,8 @@ def fused_gradients(
     _check(x, weight, bias, grad)
     layout = layout_of(x)
     if x.dtype not in NAMES or not x.numel():
-        found = gradients(grad, x, weight, bias, relu=relu, eps=eps)
-        return found[0].contiguous(memory_format=layout), found[1], found[2]
+        results = gradients(grad, x, weight, bias, relu=relu, eps=eps)
+        return results[0].contiguous(memory_format=layout), results[1], results[2]
     on = machine(x.device.index) if on is None else on
     x, grad = (t.to(x.dtype).contiguous(memory_format=layout) for t in (x, grad))
     scale, shift = _parameters(weight, bias)

@@ -106,9 +106,9 @@ def plan(planes: Planes, gpu: Gpu, version: str = "auto") -> Plan:
         raise UsageError(f"unknown kernel version {version!r}. Available: {', '.join(VERSIONS)}, auto")
     _check(planes)
     for name in ("one pass", "vectorised", "naive") if version == "auto" else (version,):
-        found = _two_pass(planes, gpu, name) if name in ("vectorised", "naive") else _one_pass(planes, gpu, name)
-        if found is not None:
-            return found
+        planned = _two_pass(planes, gpu, name) if name in ("vectorised", "naive") else _one_pass(planes, gpu, name)
+        if planned is not None:
+            return planned
     raise UsageError(f"version {version} cannot run here: {planes} on {gpu}. Use version auto.")
 
 

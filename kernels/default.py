@@ -105,7 +105,7 @@ def _kind(device: int) -> str:
 
 def _kept(file: Path) -> dict[str, str | None] | None:
     try:
-        found = json.loads(loader.read(file) or b"")
+        stored = json.loads(loader.read(file) or b"")
     except ValueError:
         return None
-    return found if isinstance(found, dict) and "refused" in found else None
+    return stored if isinstance(stored, dict) and "refused" in stored else None

@@ -65,7 +65,7 @@ def missing() -> str | None:
         _supported()
     except Exception as error:
         # The bindings raise errors of their own, of changing types, where the library that they bind is not there.
-        return f"NVRTC does not load ({type(error).__name__}); {MEND}"
+        return f"cannot load NVRTC ({type(error).__name__}); {MEND}"
     return None
 
 
@@ -168,9 +168,9 @@ def load_kernels(
         raise BackendMissing(why)
     architecture = _architecture(capability)
     file = (folder or user_folder()) / f"{part}-{dtype}-{architecture}-{fingerprint(dtype, capability)}.cubin"
-    kept = read(file)
-    if kept is not None:
-        return kept
+    cached = read(file)
+    if cached is not None:
+        return cached
     cubin = compile_kernels(dtype, architecture, part).cubin
     with contextlib.suppress(OSError):
         write(file, cubin)
@@ -182,12 +182,12 @@ def kernel(name: str, dtype: str, capability: tuple[int, int], device: int, shar
     """The kernel ``name``, loaded, and allowed to take ``shared_bytes`` of shared memory on ``device``."""
     from cuda.bindings import driver
 
-    found = _module(dtype, capability, "gradients" if name.startswith("gradients") else "forward").get_kernel(name)
+    compiled = _module(dtype, capability, "gradients" if name.startswith("gradients") else "forward").get_kernel(name)
     attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-    (status,) = driver.cuKernelSetAttribute(attribute, shared_bytes, found.handle, driver.CUdevice(device))
+    (status,) = driver.cuKernelSetAttribute(attribute, shared_bytes, compiled.handle, driver.CUdevice(device))
     if status != driver.CUresult.CUDA_SUCCESS:
         raise BackendMissing(f"the driver refuses {shared_bytes} bytes of shared memory for {name}: {status}")
-    return found
+    return compiled
 
 
 @functools.cache
@@ -199,9 +199,9 @@ def _module(dtype: str, capability: tuple[int, int], part: str):  # type: ignore
 def _text(program: Any, size: Callable[..., Any], get: Callable[..., Any]) -> str:
     """One of the texts that NVRTC made of a program."""
     _, count = size(program)
-    found = b" " * count
-    get(program, found)
-    return str(found, "utf-8").rstrip("\0")
+    text = b" " * count
+    get(program, text)
+    return str(text, "utf-8").rstrip("\0")
 
 
 def _architecture(capability: tuple[int, int]) -> str:
@@ -262,8 +262,8 @@ def write(file: Path, content: bytes) -> None:
 def _resources(log: str) -> dict[str, Resources]:
     """From the report of the assembler: a line with the name, one with the spills, one with the registers."""
     pattern = r"entry function '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads.*?Used (\d+) registers"
-    found = re.findall(pattern, log, flags=re.DOTALL)
-    return {name: Resources(int(registers), int(stores) + int(loads)) for name, stores, loads, registers in found}
+    matches = re.findall(pattern, log, flags=re.DOTALL)
+    return {name: Resources(int(registers), int(stores) + int(loads)) for name, stores, loads, registers in matches}
 
 
 def _findable(module: str) -> bool:

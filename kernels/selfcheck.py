@@ -106,11 +106,11 @@ def _forward(case: Case, given: Sequence[Tensor], version: str, on: Machine | No
 def _gradients(case: Case, given: Sequence[Tensor], on: Machine | None) -> str | None:
     x, weight, bias, grad = given
     _poison(x)
-    found, again = (fused_gradients(grad, x, weight, bias, case.relu, on=on) for _ in range(2))
+    results, again = (fused_gradients(grad, x, weight, bias, case.relu, on=on) for _ in range(2))
     leaves = [t.double().requires_grad_() for t in (x, weight, bias)]
     truths = torch.autograd.grad(reference(*leaves, relu=case.relu), leaves, grad.double())
     plains = gradients(grad, x, weight, bias, relu=case.relu)
-    for mine, plain, truth, repeated in zip(found, plains, truths, again, strict=True):
+    for mine, plain, truth, repeated in zip(results, plains, truths, again, strict=True):
         if (why := _compare(mine, plain, truth) or _same(mine, repeated)) is not None:
             return why
     return None

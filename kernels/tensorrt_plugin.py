@@ -50,7 +50,7 @@ def register() -> None:
     try:
         trt, plugin = (importlib.import_module(name) for name in ("tensorrt", "tensorrt.plugin"))
     except (ImportError, OSError) as error:
-        raise BackendMissing(f"tensorrt does not load ({error}). Run: pip install 'dadfi-fast[tensorrt]'") from error
+        raise BackendMissing(f"cannot load tensorrt ({error}). Run: pip install 'dadfi-fast[tensorrt]'") from error
     for name, call in NODES.items():
         define(trt, plugin, name, call)
 
@@ -82,12 +82,12 @@ def combinations(plugin: Any, inputs: Sequence[Any]) -> list[Any]:
     x = inputs[0]
     dtype = _DTYPES[x.dtype.name][0]
     types = ", ".join(_DTYPES[each.dtype.name][1] for each in (*inputs, x))
-    made = [plugin.AutoTuneCombination(types, "LINEAR", list(TACTICS))]
+    offered = [plugin.AutoTuneCombination(types, "LINEAR", list(TACTICS))]
     if x.shape[1] > 0 and x.shape[1] % _width(dtype) == 0:
         last = _CHANNELS_LAST[dtype]
         layouts = ", ".join([last, "LINEAR", "LINEAR", *[last] * (len(inputs) - 3), last])
-        made.append(plugin.AutoTuneCombination(types, layouts, list(TACTICS)))
-    return made
+        offered.append(plugin.AutoTuneCombination(types, layouts, list(TACTICS)))
+    return offered
 
 
 def kernel(trt: Any, plugin: Any, call: Call, inputs: Sequence[Any], tactic: int) -> tuple[str, str, Any, Any]:
@@ -137,8 +137,8 @@ def macro(suffix: str, residual: bool) -> str:
 
 def _capability() -> tuple[int, int]:
     """Of the current GPU, for which TensorRT builds."""
-    found = loader.cuda_core().Device().compute_capability
-    return found.major, found.minor
+    capability = loader.cuda_core().Device().compute_capability
+    return capability.major, capability.minor
 
 
 def _width(dtype: str) -> int:
@@ -157,9 +157,9 @@ def _columns(channels: int, dtype: str) -> int:
 def _signed(function: Callable[..., Any], parameters: dict[str, Any], returns: Any) -> Callable[..., Any]:
     """The function with the signature that TensorRT is to read: names, and types that are none of ``annotations``."""
     empty = inspect.Parameter.empty
-    made = [
+    signed = [
         inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=empty if kind is None else kind)
         for name, kind in parameters.items()
     ]
-    function.__signature__ = inspect.Signature(made, return_annotation=empty if returns is None else returns)  # type: ignore[attr-defined]
+    function.__signature__ = inspect.Signature(signed, return_annotation=empty if returns is None else returns)  # type: ignore[attr-defined]
     return function

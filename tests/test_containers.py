@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
-from dadfi_fast.cli.protect import command as protect
+from dadfi_fast.cli.protect.command import command as protect
 
 if sys.version_info >= (3, 11):
     import tomllib

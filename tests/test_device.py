@@ -15,9 +15,9 @@ ARM = "processor\t: 0\nFeatures\t: fp asimd bf16 i8mm\n"
 @pytest.fixture(autouse=True)
 def asked_anew() -> Iterator[None]:
     """The CPU is asked once a process; here once a test."""
-    device.processor.cache_clear()
+    device.cpu.cache_clear()
     yield
-    device.processor.cache_clear()
+    device.cpu.cache_clear()
 
 
 def cpuinfo(monkeypatch: pytest.MonkeyPatch, text: str | None) -> None:
@@ -44,7 +44,7 @@ def cpuinfo(monkeypatch: pytest.MonkeyPatch, text: str | None) -> None:
 def test_processor(monkeypatch: pytest.MonkeyPatch, text: str | None, name: str | None, bf16: bool) -> None:
     cpuinfo(monkeypatch, text)
     assert device.bf16_runs_well() is bf16
-    assert device.processor()[0] == name or (name is None and device.processor()[0])
+    assert device.cpu()[0] == name or (name is None and device.cpu()[0])
 
 
 def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:

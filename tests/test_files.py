@@ -4,12 +4,14 @@ import hashlib
 import io
 import json
 import os
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dadfi_fast.files import atomic_file, atomic_write, json_safe, sha256, sha256_of
+from dadfi_fast.errors import DataError
+from dadfi_fast.files import atomic_file, atomic_write, json_safe, open_members, sha256, sha256_of
 
 
 def test_a_file_is_there_whole(tmp_path: Path) -> None:
@@ -47,6 +49,28 @@ def test_who_may_read_it(tmp_path: Path, private: bool, mode: int) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "a.bin").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("archived", [False, True], ids=["folder", "tar"])
+def test_a_folder_and_its_archive_have_the_same_members(tmp_path: Path, archived: bool) -> None:
+    source = tmp_path / "faces"
+    for name in ("b.png", "a/z.JPG", "a.txt", "c.png/inner.png"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(name.encode())
+    if archived:
+        with tarfile.open(tmp_path / "faces.tar", "w") as tar:
+            tar.add(source, arcname="")
+        source = tmp_path / "faces.tar"
+    with open_members(source, (".jpg", ".png")) as (names, read):
+        assert names == ["a/z.JPG", "b.png", "c.png/inner.png"]
+        assert [read(name) for name in reversed(names)] == [b"c.png/inner.png", b"b.png", b"a/z.JPG"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "not there"])
+def test_what_has_no_members(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.csv").write_text("image,male\n")
+    with pytest.raises(DataError, match="neither a folder nor a tar archive"), open_members(tmp_path / name, (".png",)):
+        pass
 
 
 def test_a_changed_file_has_another_hash(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import click
 
 from dadfi_fast.cli import console
 from dadfi_fast.errors import UsageError
+from dadfi_fast.palette import COLOURS
 from dadfi_fast.registry import Registry
 
 if TYPE_CHECKING:
@@ -43,35 +44,35 @@ class Input:
 
 
 _INPUTS: Final = {
-    "photos": Input(10e6, "", ASSUMED, "photos of the job, for the costs of starting"),
-    "megapixels": Input(1.82, "MP", MEASURED, "of a photo: the London portraits"),
-    "faces": Input(1, "", MEASURED, "in a photo"),
-    "megabytes": Input(0.365, "MB", MEASURED, "of a photo's file; the protected one is as large"),
+    "photos": Input(10e6, "", ASSUMED, "photos in the job, to spread the startup cost"),
+    "megapixels": Input(1.82, "MP", MEASURED, "megapixels per photo: the London portraits"),
+    "faces": Input(1, "", MEASURED, "faces per photo"),
+    "megabytes": Input(0.365, "MB", MEASURED, "file size of a photo; the protected file has the same size"),
     "cpu_ms": Input(9.12, "core-ms", MEASURED, "a portrait on a CPU, excluding the part that grows with its size"),
-    "cpu_ms_megapixel": Input(6.16, "core-ms", MEASURED, "what each megapixel adds"),
-    "cpu_ms_face": Input(5.24, "core-ms", MEASURED, "what each further face adds"),
-    "overhead": Input(1.10, "", MEASURED, "a run against these sums: 24.2 core-ms for a London portrait"),
-    "io_ms": Input(1.6, "core-ms", MEASURED, "reading, hashing, writing and the manifest, wherever the rest is done"),
-    "start": Input(60, "s", ASSUMED, "until a machine works: paid, and nothing done"),
-    "cpu_cores": Input(64, "", ASSUMED, "cores of a machine without GPU, as fast as the measured ones"),
-    "cpu_price": Input(2.5, "$/h", ASSUMED, "for it"),
-    "cpu_network": Input(25, "Gbit/s", ASSUMED, "of it, each way"),
-    "gpus": Input(8, "", ASSUMED, "GPUs of a machine"),
-    "gpu_price": Input(3.0, "$/h", ASSUMED, "for one GPU with its share of the machine"),
-    "gpu_network": Input(100, "Gbit/s", ASSUMED, "of a machine with GPUs, each way"),
+    "cpu_ms_megapixel": Input(6.16, "core-ms", MEASURED, "each additional megapixel"),
+    "cpu_ms_face": Input(5.24, "core-ms", MEASURED, "each additional face"),
+    "overhead": Input(1.10, "", MEASURED, "measured run relative to these sums: 24.2 core-ms for a London portrait"),
+    "io_ms": Input(1.6, "core-ms", MEASURED, "reading, hashing, writing and the manifest, always on the CPU"),
+    "start": Input(60, "s", ASSUMED, "startup time of a machine, paid but unproductive"),
+    "cpu_cores": Input(64, "", ASSUMED, "cores of a machine without a GPU, as fast as the measured ones"),
+    "cpu_price": Input(2.5, "$/h", ASSUMED, "price of that machine"),
+    "cpu_network": Input(25, "Gbit/s", ASSUMED, "network of that machine, each way"),
+    "gpus": Input(8, "", ASSUMED, "GPUs per machine"),
+    "gpu_price": Input(3.0, "$/h", ASSUMED, "price of one GPU with its share of the machine"),
+    "gpu_network": Input(100, "Gbit/s", ASSUMED, "network of a machine with GPUs, each way"),
     "gpu_cores": Input(16, "", ASSUMED, "CPU cores per GPU"),
     "gpu_decode": Input(3500, "MP/s", ASSUMED, "JPEG decoding by a GPU; not measured here"),
     "gpu_encode": Input(1500, "MP/s", ASSUMED, "JPEG encoding by a GPU; not measured here"),
     "gpu_detect": Input(10_000, "photos/s", ASSUMED, "detection by a GPU; not measured here"),
     "gpu_faces": Input(20_000, "faces/s", ASSUMED, "generator and blending by a GPU; not measured here"),
-    "store_read": Input(100, "GB/s", ASSUMED, "that the store gives to all machines together"),
-    "store_write": Input(50, "GB/s", ASSUMED, "that it takes from all machines together"),
-    "store_prefixes": Input(16, "", ASSUMED, "prefixes that inputs and outputs are spread over"),
-    "store_gets": Input(5500, "/s", DOCUMENTED, "reads of one prefix (Amazon S3)"),
-    "store_puts": Input(3500, "/s", DOCUMENTED, "writes of one prefix (Amazon S3)"),
-    "gets_price": Input(0.4, "$/million", DOCUMENTED, "for reads (Amazon S3 standard, list price)"),
-    "puts_price": Input(5.0, "$/million", DOCUMENTED, "for writes (Amazon S3 standard, list price)"),
-    "rows": Input(20_000, "/s", ASSUMED, "photos that the process with the manifest hands out and notes down"),
+    "store_read": Input(100, "GB/s", ASSUMED, "read bandwidth of the store for all machines together"),
+    "store_write": Input(50, "GB/s", ASSUMED, "write bandwidth of the store for all machines together"),
+    "store_prefixes": Input(16, "", ASSUMED, "key prefixes that inputs and outputs are spread over"),
+    "store_gets": Input(5500, "/s", DOCUMENTED, "reads per prefix (Amazon S3)"),
+    "store_puts": Input(3500, "/s", DOCUMENTED, "writes per prefix (Amazon S3)"),
+    "gets_price": Input(0.4, "$/million", DOCUMENTED, "price of reads (Amazon S3 Standard, list price)"),
+    "puts_price": Input(5.0, "$/million", DOCUMENTED, "price of writes (Amazon S3 Standard, list price)"),
+    "rows": Input(20_000, "/s", ASSUMED, "photos per second that the scheduling process can hand out and record"),
 }
 INPUTS: Final[Registry[Input]] = Registry("input of the model")
 for _name, _input in _INPUTS.items():
@@ -160,14 +161,14 @@ def draw(model: Cluster, figure: Figure) -> None:
     """Photos a second and costs, by the number of GPUs or machines."""
     left, right = figure.subplots(1, 2)
     counts = [round(10 ** (n / 20)) for n in range(61)]
-    for kind, name, colour in (("gpu", "GPUs (nothing measured)", "#1f5fa8"), ("cpu", "CPU machines", "#b3541e")):
+    for kind, name, colour in (("gpu", "GPUs (nothing measured)", COLOURS[0]), ("cpu", "CPU machines", COLOURS[1])):
         found = [model.estimate(kind, count) for count in counts]
         left.loglog(counts, [each.rate for each in found], color=colour, label=name)
         right.loglog(counts, [each.cost for each in found], color=colour, label=name)
     shared = model.shared()
     lowest = min(shared, key=lambda name: shared[name])
     left.axhline(shared[lowest], color="#555555", linewidth=0.8, linestyle=":", label=f"shared by all: {lowest}")
-    left.set(xlabel="GPUs or machines", ylabel="photos a second, modelled")
+    left.set(xlabel="GPUs or machines", ylabel="photos per second, modelled")
     right.set(xlabel="GPUs or machines", ylabel="$ for a million photos, modelled")
     left.legend(fontsize=8)
     figure.suptitle("A model: arithmetic from assumptions, no measurement of a cluster or a GPU", fontsize=10)
@@ -195,7 +196,7 @@ def _given(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
     "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.png", help="Draw it (needs matplotlib)."
 )
 def main(given: dict[str, float], only_inputs: bool, as_json: bool, plot: Path | None) -> None:
-    """Model 1 to 1000 GPUs or machines: photos a second, costs, and where it stops growing.
+    """Model 1 to 1000 GPUs or machines: photos per second, costs, and where it stops growing.
 
     Arithmetic from inputs, most of which are assumptions that --assume replaces; no GPU and no cluster was measured.
     "waits for" names what holds the job up: cores, GPU and network are those of each machine, and more machines help;

@@ -17,11 +17,11 @@ WIDTH: Final = 100
 HEAD: Final = """\
 # The command line
 
-Made from `--help` by `python tools/make_cli_page.py`; what is written here by hand is lost.
+Generated from `--help` by `python tools/make_cli_page.py`; do not edit it by hand.
 
 Results go to stdout; progress, messages and errors to stderr.
 
-| exit code | means |
+| exit code | meaning |
 |---|---|
 | 0 | all done |
 | 1 | some files failed; the others are written |

@@ -55,7 +55,7 @@ def page() -> str:
     found, model = rows("cost-cpu"), Cluster()
     megapixels, faces, photos = (growth.fit(found, name) for name in growth.OVER)
     cost = {name: {row["config"][name]: row for row in _of(found, name)} for name in growth.OVER}
-    heads = ("of", "number", "photos/s", "waits for", "hours for the job", "$ a million")
+    heads = ("of", "number", "photos/s", "waits for", "hours for the job", "$ per million")
     shared = model.shared()
     codec = model.values["megapixels"] * (1 / model.values["gpu_decode"] + 1 / model.values["gpu_encode"])
     return TEMPLATE.read_text(encoding="utf-8").format(
@@ -95,7 +95,7 @@ def _growth_table(found: Sequence[dict[str, Any]]) -> str:
         for name in growth.OVER:
             of_it = _of(found, name)
             yield name, *(f"{row['config'][name]:g}" for row in of_it), *[""] * (8 - len(of_it))
-            unit, factor = ("core-s a run", 1000) if name == "photos" else ("core-ms a photo", 1)
+            unit, factor = ("core-s per run", 1000) if name == "photos" else ("core-ms per photo", 1)
             yield unit, *(f"{row['p50'] / factor:.3g}" for row in of_it), *[""] * (8 - len(of_it))
 
     return _table(("", *[" "] * 8), cells())

@@ -51,8 +51,8 @@ class AdvBot(AimedAttack):
         for number in range(self.rounds):
             step, questions = eps * (number + 1) / self.rounds, turn(asked, number, self.edits)
             held = self._score(questions, x + delta)
-            for place in torch.randperm(len(BANDS), generator=self.rng).tolist():
-                way = step * face * pattern(x, BANDS[place], self.rng)
+            for index in torch.randperm(len(BANDS), generator=self.rng).tolist():
+                way = step * face * pattern(x, BANDS[index], self.rng)
                 for tried in (project(x, delta + way, eps), project(x, delta - way, eps)):
                     score = self._score(questions, x + tried)
                     delta = torch.where((score > held)[:, None, None, None], tried, delta)
@@ -61,8 +61,8 @@ class AdvBot(AimedAttack):
 
     def _score(self, questions: list[Question], pictures: Tensor) -> Tensor:
         """The mean distance, [B]; what is already broken twice over adds nothing."""
-        found = [self.oracle.distance(question, pictures) for question in questions]
-        return torch.stack(found).clamp(max=2 * SUCCESS).mean(0)
+        distances = [self.oracle.distance(question, pictures) for question in questions]
+        return torch.stack(distances).clamp(max=2 * SUCCESS).mean(0)
 
 
 def box(like: Tensor, margin: float) -> Tensor:

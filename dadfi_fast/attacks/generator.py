@@ -15,7 +15,7 @@ class GeneratorAttack(Attack):
     def __init__(self, backend: Backend, budget: Budget) -> None:
         super().__init__(budget)
         self.backend, self.scale = backend, np.float32(budget.eps / backend.lim)
-        self.crop_size = backend.artifact.image_size
+        self.crop_size = backend.generator_file.image_size
 
     def run(self, crops: Float32) -> Float32:
         delta = self.backend(crops)

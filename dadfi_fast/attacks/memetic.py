@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from dadfi_fast.attacks.base import Calls
-from dadfi_fast.attacks.moma import ATTACKERS, LOSSES, MAGNITUDES, STEPS, Genome, Moma, Stage
-from dadfi_fast.attacks.nsga2 import Float64, knee, order, ranks
+from dadfi_fast.attacks.moma import ATTACKERS, LOSSES, MAGNITUDES, STEPS, Genome, Moma, MomaStage
+from dadfi_fast.attacks.nsga2 import knee, order, ranks
 from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.metrics.defence import SUCCESS
-from dadfi_fast.types import LEVELS, Budget, Float32
+from dadfi_fast.types import LEVELS, Budget, Float32, Float64
 
 #: The values that each gene of a stage can have.
 GENES = {
@@ -81,11 +81,11 @@ def search(
             spent.queries += attack.calls.queries
         return seen[genome]
 
-    kept = [_random(rng) for _ in range(population)]
+    survivors = [_random(rng) for _ in range(population)]
     for _ in range(generations):
-        born = [_mutated(_crossed(*_parents(kept, measure, rng), rng), rng) for _ in range(population)]
-        kept = _select(kept + born, measure)[:population]
-        kept = [_improved(genome, measure, rng) if place < 2 else genome for place, genome in enumerate(kept)]
+        born = [_mutated(_crossed(*_parents(survivors, measure, rng), rng), rng) for _ in range(population)]
+        survivors = _select(survivors + born, measure)[:population]
+        survivors = [_improved(genome, measure, rng) if rank < 2 else genome for rank, genome in enumerate(survivors)]
     return _front(seen, spent)
 
 
@@ -108,17 +108,17 @@ def _select(genomes: Sequence[Genome], measure: Measure) -> list[Genome]:
     return [different[i] for i in order(_values(different, measure))]
 
 
-def _parents(kept: Sequence[Genome], measure: Measure, rng: np.random.Generator) -> tuple[Genome, Genome]:
+def _parents(genomes: Sequence[Genome], measure: Measure, rng: np.random.Generator) -> tuple[Genome, Genome]:
     """Two winners of tournaments of two."""
-    place = {genome: i for i, genome in enumerate(_select(kept, measure))}
-    pairs = rng.integers(len(kept), size=(2, 2))
-    first, second = (min((kept[i] for i in pair), key=lambda genome: place[genome]) for pair in pairs)
+    rank = {genome: i for i, genome in enumerate(_select(genomes, measure))}
+    pairs = rng.integers(len(genomes), size=(2, 2))
+    first, second = (min((genomes[i] for i in pair), key=lambda genome: rank[genome]) for pair in pairs)
     return first, second
 
 
 def _random(rng: np.random.Generator) -> Genome:
-    def stage() -> Stage:
-        return Stage(**{gene: values[rng.integers(len(values))] for gene, values in GENES.items()})  # type: ignore[arg-type]
+    def stage() -> MomaStage:
+        return MomaStage(**{gene: values[rng.integers(len(values))] for gene, values in GENES.items()})  # type: ignore[arg-type]
 
     return stage(), stage(), stage()
 
@@ -126,8 +126,8 @@ def _random(rng: np.random.Generator) -> Genome:
 def _crossed(one: Genome, other: Genome, rng: np.random.Generator) -> Genome:
     """Every gene from either parent."""
 
-    def stage(mine: Stage, theirs: Stage) -> Stage:
-        return Stage(*(getattr(mine if rng.random() < 0.5 else theirs, field.name) for field in fields(Stage)))
+    def stage(mine: MomaStage, theirs: MomaStage) -> MomaStage:
+        return MomaStage(*(getattr(mine if rng.random() < 0.5 else theirs, field.name) for field in fields(MomaStage)))
 
     first, second, third = (stage(mine, theirs) for mine, theirs in zip(one, other, strict=True))
     return first, second, third
@@ -138,7 +138,7 @@ def _mutated(genome: Genome, rng: np.random.Generator) -> Genome:
     fresh = _random(rng)
     chance = 1 / (len(genome) * len(GENES))
 
-    def stage(old: Stage, new: Stage) -> Stage:
+    def stage(old: MomaStage, new: MomaStage) -> MomaStage:
         drawn = {gene: getattr(new, gene) for gene in GENES if rng.random() < chance}
         return replace(old, **drawn)
 
@@ -150,9 +150,9 @@ def _improved(genome: Genome, measure: Measure, rng: np.random.Generator) -> Gen
     """A neighbour with one gene moved by one place, if it is better in one respect and worse in none."""
     number, gene = int(rng.integers(len(genome))), list(GENES)[rng.integers(len(GENES))]
     values: tuple[object, ...] = GENES[gene]
-    place = values.index(getattr(genome[number], gene)) + (1 if rng.random() < 0.5 else -1)
+    rank = values.index(getattr(genome[number], gene)) + (1 if rng.random() < 0.5 else -1)
     stages = list(genome)
-    stages[number] = replace(stages[number], **{gene: values[min(max(place, 0), len(values) - 1)]})  # type: ignore[arg-type]
+    stages[number] = replace(stages[number], **{gene: values[min(max(rank, 0), len(values) - 1)]})  # type: ignore[arg-type]
     neighbour = (stages[0], stages[1], stages[2])
     old, new = measure(genome), measure(neighbour)
     better = all(a <= b for a, b in zip(new, old, strict=True)) and new != old

@@ -32,7 +32,7 @@ STEPS: Final = 8
 
 
 @dataclass(frozen=True)
-class Stage:
+class MomaStage:
     """One simple attack, from where the stage before it ended."""
 
     attacker: str  # of `ATTACKERS`
@@ -44,7 +44,7 @@ class Stage:
         return f"{self.attacker}({self.loss}, {self.magnitude}/{MAGNITUDES}, {self.steps})"
 
 
-Genome: TypeAlias = tuple[Stage, Stage, Stage]
+Genome: TypeAlias = tuple[MomaStage, MomaStage, MomaStage]
 
 
 class Moma(AimedAttack):
@@ -71,10 +71,10 @@ class Moma(AimedAttack):
                 done += stage.steps
         return delta
 
-    def _run(self, stage: Stage, x: Tensor, delta: Tensor, asked: Asked, done: int) -> Tensor:
+    def _run(self, stage: MomaStage, x: Tensor, delta: Tensor, asked: Asked, done: int) -> Tensor:
         bound = self.budget.eps * stage.magnitude / MAGNITUDES
         start = bound if stage.attacker == "pgd" else NUDGE
-        kept = self.momentum if stage.attacker == "mi-fgsm" else 0.0
+        momentum = self.momentum if stage.attacker == "mi-fgsm" else 0.0
         # Twice the bound in all: enough to get from one side to the other.
         length = bound * min(1.0, 2 / stage.steps)
         delta, direction = project(x, delta + uniform(x, start, self.rng), bound), torch.zeros_like(x)
@@ -83,6 +83,6 @@ class Moma(AimedAttack):
                 unit(self.oracle.gradient(question, x + delta, loss=DISTORTIONS[stage.loss]))
                 for question in turn(asked, number, self.edits)
             ]
-            direction = kept * direction + torch.stack(slopes).mean(0)
+            direction = momentum * direction + torch.stack(slopes).mean(0)
             delta = project(x, delta + length * direction.sign(), bound)
         return delta

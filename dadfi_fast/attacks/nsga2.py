@@ -7,7 +7,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Float64: TypeAlias = NDArray[np.float64]
+from dadfi_fast.types import Float64
+
 Int: TypeAlias = NDArray[np.intp]
 
 

@@ -84,7 +84,7 @@ def turn(asked: Asked, number: int, edits: int | None = None) -> list[Question]:
     The list goes round the models first, so that a few of its entries in a row still touch all of them.
     """
     most = max(map(len, asked))
-    places = range(most) if edits is None else range(number * edits, (number + 1) * edits)
+    indices = range(most) if edits is None else range(number * edits, (number + 1) * edits)
     if edits is None:
-        return [questions[place] for place in places for questions in asked if place < len(questions)]
-    return [questions[place % len(questions)] for place in places for questions in asked]
+        return [questions[index] for index in indices for questions in asked if index < len(questions)]
+    return [questions[index % len(questions)] for index in indices for questions in asked]

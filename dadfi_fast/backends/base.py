@@ -24,7 +24,7 @@ class Backend(ABC):
     """Runs a generator: crops in, perturbations out.
 
     Args:
-        artifact: the generator.
+        generator_file: the generator.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads for one call; all cores if None.
         precision: one of `PRECISIONS`; ``auto`` takes what `preferred` says.
@@ -39,7 +39,7 @@ class Backend(ABC):
     describe: str  #: what runs, for the manifest: "openvino-cpu bf16"
 
     def __init__(
-        self, artifact: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
+        self, generator_file: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
     ) -> None:
         kind = device.partition(":")[0]
         if kind not in self.devices:
@@ -51,7 +51,7 @@ class Backend(ABC):
         if self.precision not in self.devices[kind]:
             known = ", ".join(self.devices[kind])
             raise UsageError(f"backend {self.name} runs the generator in {known} on {kind}, not in {precision}")
-        self.artifact, self.lim, self.device = artifact, artifact.lim, device
+        self.generator_file, self.lim, self.device = generator_file, generator_file.lim, device
         self.describe = f"{self.name}-{device} {self.precision}"
 
     @classmethod

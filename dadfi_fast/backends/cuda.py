@@ -52,8 +52,8 @@ def gpu(device: str = "cuda") -> Gpu:
     count, version = ctypes.c_int(), ctypes.c_int()
     failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
     if failed or number(device) >= count.value:
-        found = f"the NVIDIA driver finds {count.value} GPUs" + (f" (CUDA error {failed})" if failed else "")
-        raise BackendMissing(f"{found}, but --device is {device}. Run nvidia-smi to list the GPUs.")
+        gpus = f"the NVIDIA driver finds {count.value} GPUs" + (f" (CUDA error {failed})" if failed else "")
+        raise BackendMissing(f"{gpus}, but --device is {device}. Run nvidia-smi to list the GPUs.")
     driver.cuDriverGetVersion(ctypes.byref(version))
     name = ctypes.create_string_buffer(256)
     driver.cuDeviceGetName(name, len(name), number(device))

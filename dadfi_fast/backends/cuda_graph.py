@@ -21,10 +21,10 @@ WARM_UP: Final = 3
 
 
 class GraphRunner:
-    """Runs batches of one shape, one at a time; two lanes may run side by side.
+    """Runs batches of one shape, one at a time; two runners may run side by side.
 
     Args:
-        forward: what to run; it is this lane's own.
+        forward: what to run; it is this runner's own.
         shape: [B, 3, H, W].
         device: as PyTorch names it. On ``cpu`` there is neither stream nor graph, and the rest is the same.
         graph: whether ``forward`` may be captured.

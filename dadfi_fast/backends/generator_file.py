@@ -39,8 +39,8 @@ def load_generator_file(name: str = DEFAULT) -> GeneratorFile:
     """
     card = generator_card(name)
     if card.file.suffix != ".onnx":
-        made = f"dadfi-fast export --to onnx --generator {card.file}"
-        raise UsageError(f"{card.file.name} contains weights only, but an ONNX file is needed. Export it: {made}")
+        export = f"dadfi-fast export --to onnx --generator {card.file}"
+        raise UsageError(f"{card.file.name} contains weights only, but an ONNX file is needed. Export it: {export}")
     safetensors = card.file.with_suffix(".safetensors")
     lim, preset = stated(card)
     weights, size = safetensors if safetensors.is_file() else None, card.image_size or IMAGE_SIZE

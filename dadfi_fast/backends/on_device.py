@@ -32,9 +32,9 @@ class OnDevice(Backend):
     graphs: ClassVar[bool] = True
 
     def __init__(
-        self, artifact: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
+        self, generator_file: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
     ) -> None:
-        super().__init__(artifact, device=device, threads=threads, precision=precision)
+        super().__init__(generator_file, device=device, threads=threads, precision=precision)
         self._idle: dict[tuple[int, ...], list[GraphRunner]] = defaultdict(list)
         self._forwards: dict[tuple[tuple[int, ...], int], Forward] = {}
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class OnDevice(Backend):
     def forward(self, shape: tuple[int, ...]) -> Forward:
         """What runs the generator on crops of one shape; each one that is asked for may run beside the others."""
 
-    def lane(self, shape: tuple[int, ...]) -> GraphRunner:
+    def graph_runner(self, shape: tuple[int, ...]) -> GraphRunner:
         """A place of one's own for batches of one shape [B, 3, H, W]; sides are multiples of `MULTIPLE`.
 
         Whoever makes the crops on the device writes them to `GraphRunner.crops`: then nothing is ever copied.
@@ -81,8 +81,8 @@ class OnDevice(Backend):
     def run(self, crops: Float32) -> Float32:
         if self.device == "cpu":
             return self._at_once(crops)
-        with self._taken(crops.shape) as lane:
-            return lane(crops)
+        with self._taken(crops.shape) as runner:
+            return runner(crops)
 
     def _at_once(self, crops: Float32) -> Float32:
         import torch
@@ -94,8 +94,8 @@ class OnDevice(Backend):
     @contextlib.contextmanager
     def _taken(self, shape: tuple[int, ...]) -> Iterator[GraphRunner]:
         with self._lock:  # also while one is made: captures do not run side by side
-            lane = self._idle[shape].pop() if self._idle[shape] else self.lane(shape)
+            runner = self._idle[shape].pop() if self._idle[shape] else self.graph_runner(shape)
         try:
-            yield lane
+            yield runner
         finally:
-            self._idle[shape].append(lane)
+            self._idle[shape].append(runner)

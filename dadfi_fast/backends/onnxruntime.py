@@ -23,9 +23,9 @@ class OnnxRuntime(Backend):
     devices: ClassVar[Mapping[str, tuple[str, ...]]] = {"cpu": ("f32",), "cuda": ("f32", "f16")}
 
     def __init__(
-        self, artifact: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
+        self, generator_file: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
     ) -> None:
-        super().__init__(artifact, device=device, threads=threads, precision=precision)
+        super().__init__(generator_file, device=device, threads=threads, precision=precision)
         if (why := self.missing_on(device)) is not None:
             raise BackendMissing(f"backend onnxruntime cannot run: {why}")
         import onnxruntime
@@ -33,9 +33,9 @@ class OnnxRuntime(Backend):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or cores()
         options.log_severity_level = 3  # errors; warnings about the graph are no use to the user
-        model: Any = artifact.onnx
+        model: Any = generator_file.onnx
         if self.precision == "f16":
-            model = float16.to_float16(artifact.onnx.read_bytes())
+            model = float16.to_float16(generator_file.onnx.read_bytes())
         provider = self._provider()
         if provider[0] == CUDA:
             onnxruntime.preload_dlls()  # CUDA and cuDNN may lie in torch's or NVIDIA's wheels, where no linker looks

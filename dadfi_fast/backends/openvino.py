@@ -26,11 +26,11 @@ class OpenVINO(Backend):
     devices: ClassVar[Mapping[str, tuple[str, ...]]] = {"cpu": ("f32", "bf16")}
 
     def __init__(
-        self, artifact: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
+        self, generator_file: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
     ) -> None:
-        super().__init__(artifact, device=device, threads=threads, precision=precision)
+        super().__init__(generator_file, device=device, threads=threads, precision=precision)
         self._core = core()
-        self._model = self._core.read_model(_readable(artifact.onnx))
+        self._model = self._core.read_model(_readable(generator_file.onnx))
         if self.precision == "bf16":  # in float32 it gains little
             pack(self._model)
         self._settings = {

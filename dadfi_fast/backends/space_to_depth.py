@@ -33,14 +33,17 @@ def pack(model: Any) -> bool:
     Returns:
         Whether that was done; not if it is too wide to gain, or if its weights go by other names or are not float32.
     """
-    found = {op.get_friendly_name(): op for op in model.get_ops() if op.get_friendly_name() in _WEIGHTS}
-    if len(found) < len(_WEIGHTS) or not all(_is_float32(op) for op in found.values()):
+    constants = {op.get_friendly_name(): op for op in model.get_ops() if op.get_friendly_name() in _WEIGHTS}
+    if len(constants) < len(_WEIGHTS) or not all(_is_float32(op) for op in constants.values()):
         return False
-    weights: dict[str, Float32] = {name: np.array(op.data) for name, op in found.items()}
+    weights: dict[str, Float32] = {name: np.array(op.data) for name, op in constants.items()}
     if len(weights["down.0.weight"]) > WIDEST:
         return False
-    first, second = (_user(found[f"down.{n}.conv.weight"], "Convolution") for n in (0, 1))
-    up, last = _user(found["up.1.conv.weight"], "ConvolutionBackpropData"), _user(found["up.2.weight"], "Convolution")
+    first, second = (_user(constants[f"down.{n}.conv.weight"], "Convolution") for n in (0, 1))
+    up, last = (
+        _user(constants["up.1.conv.weight"], "ConvolutionBackpropData"),
+        _user(constants["up.2.weight"], "Convolution"),
+    )
     eps = _user(first, "MVN").get_attributes()["eps"]
     ops = operations()
 

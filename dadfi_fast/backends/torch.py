@@ -27,11 +27,13 @@ class Torch(OnDevice):
     devices: ClassVar[Mapping[str, tuple[str, ...]]] = {"cpu": ("f32", "bf16"), "cuda": ("f16", "f32", "bf16")}
 
     def __init__(
-        self, artifact: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
+        self, generator_file: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
     ) -> None:
-        super().__init__(artifact, device=device, threads=threads, precision=precision)
-        if artifact.safetensors is None:
-            raise WeightsError(f"{artifact.onnx.with_suffix('.safetensors')} is missing; backend torch reads that file")
+        super().__init__(generator_file, device=device, threads=threads, precision=precision)
+        if generator_file.safetensors is None:
+            raise WeightsError(
+                f"{generator_file.onnx.with_suffix('.safetensors')} is missing; backend torch reads that file"
+            )
         if (why := self.missing_on(device)) is not None:
             raise BackendMissing(f"backend torch cannot run: {why}")
         import torch
@@ -41,8 +43,8 @@ class Torch(OnDevice):
 
         if threads:
             torch.set_num_threads(threads)
-        self.generator = Generator(artifact.preset, lim=artifact.lim)
-        self.generator.load_state_dict(load_file(artifact.safetensors))
+        self.generator = Generator(generator_file.preset, lim=generator_file.lim)
+        self.generator.load_state_dict(load_file(generator_file.safetensors))
         self._dtype = torch.float16 if self.precision == "f16" else torch.float32
         self.generator.eval().to(device, self._dtype)
         self._layout = torch.contiguous_format if device == "cpu" else torch.channels_last

@@ -42,21 +42,21 @@ def cases(photos: Photos, config: ProtectConfig, threads: Pools) -> list[Case]:
     def in_threads(work: Callable[[tuple[Path, bytes]], Photo]) -> Callable[[], int]:
         return lambda: sum(1 for _ in prefetch(chosen, work, pool=threads.compute, ahead=2 * config.threads))
 
-    found = [
+    compared = [
         Case(NAME, "simplejpeg", package("simplejpeg"), in_threads(lambda file: _by_simplejpeg(*file, config))),
         Case(NAME, "pillow", package("pillow"), in_threads(lambda file: _by_pillow(*file))),
     ]
     if dali.missing(config.device) is None:
         driver = package("nvidia-dali-cuda130")
-        found.append(Case(NAME, f"dali-{config.device}", driver, _by_dali(chosen, config)))
-    return [Case(each.name, each.provider, each.driver, each.work, config=facts) for each in found]
+        compared.append(Case(NAME, f"dali-{config.device}", driver, _by_dali(chosen, config)))
+    return [Case(each.name, each.provider, each.driver, each.work, config=facts) for each in compared]
 
 
 def ratios(rates: dict[Key, list[float]], timed: Sequence[Case]) -> Iterator[Row]:
     """Each decoder against every slower one, round by round; the fastest first."""
     mine = sorted((case for case in timed if case.name == NAME), key=lambda case: median(rates[case.key]), reverse=True)
-    for place, above in enumerate(mine):
-        for below in mine[place + 1 :]:
+    for index, above in enumerate(mine):
+        for below in mine[index + 1 :]:
             provider = f"{above.provider} / {below.provider}"
             yield ratio(f"{NAME} / {NAME}", rates[above.key], rates[below.key], provider=provider, config=above.config)
 

@@ -27,7 +27,7 @@ CROPS: Final = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Contestants:
+class ComparedBackends:
     """The backends that are timed; the first is the one that was chosen."""
 
     chosen: Backend
@@ -44,27 +44,27 @@ class Contestants:
         return next((each for each in self.every if each.name == TORCH), None)
 
 
-def contestants(artifact: GeneratorFile, *, name: str = "auto", device: str = "cpu") -> Contestants:
+def compared_backends(generator_file: GeneratorFile, *, name: str = "auto", device: str = "cpu") -> ComparedBackends:
     """The backend ``name``, and whatever else can run on ``device``.
 
     Raises:
         BackendMissing: the one that was named cannot run here.
     """
     kind, _ = choose(name, device=device)
-    chosen = kind(artifact, device=device, threads=cores())
+    chosen = kind(generator_file, device=device, threads=cores())
     others: list[Backend] = []
     missing: list[str] = []
     for each in BACKENDS:
         if each == chosen.name:
             continue
         try:
-            others.append(choose(each)[0](artifact, device=device, threads=cores()))
+            others.append(choose(each)[0](generator_file, device=device, threads=cores()))
         except DadfiError as error:
             missing.append(str(error))
-    return Contestants(chosen, tuple(others), tuple(missing))
+    return ComparedBackends(chosen, tuple(others), tuple(missing))
 
 
-def cases(backends: Contestants, crops: Float32) -> list[Case]:
+def cases(backends: ComparedBackends, crops: Float32) -> list[Case]:
     """A case for each backend and batch size; ``crops`` [B, 3, S, S] in [-1, 1] are repeated as needed."""
     return [_case(backend, _repeat(crops, batch)) for batch in BATCHES for backend in backends.every]
 
@@ -87,7 +87,12 @@ def _case(backend: Backend, crops: Float32) -> Case:
             backend(crops)
         return calls * len(crops)
 
-    facts = {"batch": len(crops), "size": crops.shape[-1], "generator": backend.artifact.sha256, "threads": cores()}
+    facts = {
+        "batch": len(crops),
+        "size": crops.shape[-1],
+        "generator": backend.generator_file.sha256,
+        "threads": cores(),
+    }
     name = case_name(len(crops))
     return Case(name, backend.describe, package(backend.name), work, unit="crops/s", config=facts)
 

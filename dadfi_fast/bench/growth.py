@@ -26,6 +26,7 @@ from dadfi_fast.bench.synthetic import make
 from dadfi_fast.errors import DadfiError, NothingToDo
 from dadfi_fast.faces.align import cut, square
 from dadfi_fast.faces.detector import Detector
+from dadfi_fast.palette import COLOURS
 from dadfi_fast.protect.pipeline import quiet_codecs
 from dadfi_fast.protect.prefetch import pools
 from dadfi_fast.protect.results import Entry, Written
@@ -67,10 +68,10 @@ def portrait(pictures: Sequence[UInt8], detector: Detector) -> UInt8:
     Raises:
         NothingToDo: there is no face.
     """
-    found = [(max(face.width, face.height), pixels, face) for pixels in pictures for face in detector(pixels)]
-    if not found:
+    candidates = [(max(face.width, face.height), pixels, face) for pixels in pictures for face in detector(pixels)]
+    if not candidates:
         raise NothingToDo("no face found in these photos. Pass a folder of portraits with --photos.")
-    _, pixels, face = max(found, key=lambda each: each[0])
+    _, pixels, face = max(candidates, key=lambda each: each[0])
     return np.ascontiguousarray(cut(pixels, square(face, margin=MARGIN)))
 
 
@@ -79,7 +80,7 @@ def by_megapixels(picture: UInt8, bench_setup: BenchSetup, scratch: Path, *, rep
 
     Args:
         picture: [H, W, 3], a portrait.
-        rig: what protects.
+        bench_setup: what protects.
         scratch: a folder that is not there yet.
         repeats: photos of each size; a first one is thrown away.
     """
@@ -109,12 +110,15 @@ def by_photos(source: Path, scratch: Path, *, repeats: int, tick: Callable[[], o
         tick: called after every run.
     """
     for photos in OVER["photos"]:
-        made = make(source, scratch / "in", count=int(photos), size=112, damaged=0)
+        inputs = make(source, scratch / "in", count=int(photos), size=112, damaged=0)
         spent, clock = [], []
         for _ in range(repeats):
             before, start = os.times(), time.perf_counter()
             done = subprocess.run(
-                protect_command(made, scratch / "out", "--device", "cpu"), capture_output=True, text=True, check=False
+                protect_command(inputs, scratch / "out", "--device", "cpu"),
+                capture_output=True,
+                text=True,
+                check=False,
             )
             after = os.times()
             clock.append(time.perf_counter() - start)
@@ -143,8 +147,8 @@ def fit(rows: Sequence[Mapping[str, Any]], name: str) -> Line:
 
 def points(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """What was varied, and the medians."""
-    found = sorted((row["config"][name], row["p50"]) for row in rows if row["case"] == f"{PREFIX}{name}")
-    x, y = (np.array(each, float) for each in zip(*found, strict=True))
+    measured = sorted((row["config"][name], row["p50"]) for row in rows if row["case"] == f"{PREFIX}{name}")
+    x, y = (np.array(each, float) for each in zip(*measured, strict=True))
     return x, y
 
 
@@ -154,9 +158,9 @@ def draw(rows: Sequence[Mapping[str, Any]], figure: Figure) -> None:
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         (x, y), line = points(rows, name), fit(rows, name)
         seconds = 1000 if name == "photos" else 1
-        axes.plot(x, (line.base + line.slope * x) / seconds, color="#1f5fa8")
-        axes.plot(x, y / seconds, "o", color="#b3541e")
-        unit = "core-seconds a run" if name == "photos" else "core-ms a photo"
+        axes.plot(x, (line.base + line.slope * x) / seconds, color=COLOURS[0])
+        axes.plot(x, y / seconds, "o", color=COLOURS[1])
+        unit = "core-seconds per run" if name == "photos" else "core-ms per photo"
         axes.set(xlabel=name, ylabel=unit, xlim=(0, None), ylim=(0, None))
         axes.set_title(f"{line.base / seconds:.3g} + {line.slope / seconds:.3g} x {name}", fontsize=10)
 

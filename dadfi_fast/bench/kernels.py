@@ -114,11 +114,11 @@ def compiled() -> Body:
 
 def bodies() -> tuple[dict[str, Body], list[str]]:
     """The bodies that a CPU has, by the name that rows have; and why others are not there."""
-    found: dict[str, Body] = {"torch eager": eager, "reference": plain}
+    implementations: dict[str, Body] = {"torch eager": eager, "reference": plain}
     compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++", "cl")), None)
     if compiler is None:
-        return found, ["torch.compile: it needs a C++ compiler, and there is none on the path"]
-    return found | {"torch.compile": compiled()}, []
+        return implementations, ["torch.compile: it needs a C++ compiler, and there is none on the path"]
+    return implementations | {"torch.compile": compiled()}, []
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,9 @@ def cpu_rows(
     Returns:
         A row for the copy and one for each body and call; and what was not timed, with the reason.
     """
-    found, missing = bodies()
+    implementations, missing = bodies()
     with _many_shapes(), torch.inference_mode():
-        cases = [_copy_case(), *_cases(chosen, found, missing)]
+        cases = [_copy_case(), *_cases(chosen, implementations, missing)]
         rates = run_rounds(cases, repeats=repeats, tick=tick)
     copied = sorted(rates[cases[0].key])[repeats // 2]
     return [_row(case, rates[case.key], copied) for case in cases], missing
@@ -282,8 +282,10 @@ def _where(device: str) -> dict[str, Any]:
 
 def _wrong(body: Body, work: Work, device: str) -> str | None:
     """Why the body may not be timed."""
-    found = accuracy(body, work, device)
-    return None if found.right else f"wrong by {found.error:.3g}, and {found.allowed:.3g} is allowed"
+    accuracy_row = accuracy(body, work, device)
+    return (
+        None if accuracy_row.right else f"wrong by {accuracy_row.error:.3g}, and {accuracy_row.allowed:.3g} is allowed"
+    )
 
 
 def _furthest(out: Tensor, truth: Tensor) -> float:

@@ -63,15 +63,15 @@ def pictures(source: Path, *, max_pixels: int = 200_000_000) -> list[UInt8]:
     Raises:
         NothingToDo: there is none.
     """
-    found = []
+    decoded = []
     for path in sorted(path for path in source.rglob("*") if path.is_file()):
         try:
-            found.append(decode(open_picture(path.read_bytes(), max_pixels=max_pixels), path).pixels)
+            decoded.append(decode(open_picture(path.read_bytes(), max_pixels=max_pixels), path).pixels)
         except PhotoError:
             continue
-    if not found:
+    if not decoded:
         raise NothingToDo(f"no photo in {source} can be read. Pass another folder with --photos.")
-    return found
+    return decoded
 
 
 def _spread(pictures: Sequence[bytes], folder: Path, count: int) -> tuple[Path, ...]:

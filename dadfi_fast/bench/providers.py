@@ -38,9 +38,9 @@ class Compiled(Torch):
     name: ClassVar[str] = "torch.compile"
 
     def __init__(
-        self, artifact: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
+        self, generator_file: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
     ) -> None:
-        super().__init__(artifact, device=device, threads=threads, precision=precision)
+        super().__init__(generator_file, device=device, threads=threads, precision=precision)
         import torch
 
         from dadfi_fast.models.generator import ConvNorm
@@ -48,7 +48,7 @@ class Compiled(Torch):
         for module in self.generator.modules():
             if isinstance(module, ConvNorm):
                 module.forward = functools.partial(_open, module)  # type: ignore[method-assign]
-        # On a GPU its best: it times kernels against each other, and the lane has the CUDA graph.
+        # On a GPU its best: it times kernels against each other, and the runner has the CUDA graph.
         mode = None if device == "cpu" else "max-autotune-no-cudagraphs"
         self.generator.forward = torch.compile(self.generator.forward, fullgraph=True, dynamic=False, mode=mode)  # type: ignore[method-assign]
 
@@ -72,20 +72,20 @@ class Field:
     missing: tuple[str, ...]
 
 
-def field(artifact: GeneratorFile, crops: Float32, scratch: Path, *, label: str, device: str = "cpu") -> Field:
-    """Everything that can run ``artifact`` on ``device``.
+def field(generator_file: GeneratorFile, crops: Float32, scratch: Path, *, label: str, device: str = "cpu") -> Field:
+    """Everything that can run ``generator_file`` on ``device``.
 
     Args:
-        artifact: the generator.
+        generator_file: the generator.
         crops: [B, 3, S, S] in [-1, 1], which the int8 file is calibrated on.
         scratch: folder for the int8 file.
         label: how rows call the generator.
     """
     kind, _ = choose("auto", device=device)
-    default = kind(artifact, device=device, threads=cores())
+    default = kind(generator_file, device=device, threads=cores())
     found: list[Backend] = [default]
     missing: list[str] = []
-    for make in _makers(artifact, crops, scratch, device):
+    for make in _makers(generator_file, crops, scratch, device):
         try:
             made = make()
         except (DadfiError, ImportError) as error:
@@ -124,7 +124,7 @@ def count_cases(fields: Sequence[Field]) -> int:
     return sum(len(BATCHES) * len(each.runners) for each in fields)
 
 
-def quantised(artifact: GeneratorFile, crops: Float32, folder: Path) -> GeneratorFile:
+def quantised(generator_file: GeneratorFile, crops: Float32, folder: Path) -> GeneratorFile:
     """The generator with int8 convolutions, as ONNX Runtime's own tool makes it from ranges seen on ``crops``.
 
     Raises:
@@ -138,37 +138,39 @@ def quantised(artifact: GeneratorFile, crops: Float32, folder: Path) -> Generato
         def get_next(self) -> dict[str, Float32] | None:
             return next(self.batches, None)
 
-    path = folder / f"{artifact.name}-int8.onnx"
+    path = folder / f"{generator_file.name}-int8.onnx"
     logging.disable(logging.WARNING)  # it recommends a step of preparation that plain convolutions do not need
     try:
         quantize_static(
-            artifact.onnx, path, Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
+            generator_file.onnx, path, Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
             op_types_to_quantize=["Conv"], activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
         )  # fmt: skip
     finally:
         logging.disable(logging.NOTSET)
-    return replace(artifact, onnx=path, safetensors=None)
+    return replace(generator_file, onnx=path, safetensors=None)
 
 
-def _makers(artifact: GeneratorFile, crops: Float32, scratch: Path, device: str) -> Iterator[Callable[[], Backend]]:
+def _makers(
+    generator_file: GeneratorFile, crops: Float32, scratch: Path, device: str
+) -> Iterator[Callable[[], Backend]]:
     kind = device.partition(":")[0]
     for name in BACKENDS:
         for precision in BACKENDS[name]().devices.get(kind, ()):
-            yield functools.partial(_backend, name, artifact, device, precision)
+            yield functools.partial(_backend, name, generator_file, device, precision)
     for precision in Compiled.devices[kind]:
-        yield lambda precision=precision: Compiled(artifact, device=device, threads=cores(), precision=precision)  # type: ignore[misc]
+        yield lambda precision=precision: Compiled(generator_file, device=device, threads=cores(), precision=precision)  # type: ignore[misc]
     if kind == "cpu":
-        file = functools.cache(lambda: quantised(artifact, crops, scratch))
+        file = functools.cache(lambda: quantised(generator_file, crops, scratch))
         for name in INT8:
             yield lambda name=name: _int8(name, file())  # type: ignore[misc]
 
 
-def _backend(name: str, artifact: GeneratorFile, device: str, precision: str) -> Backend:
-    return choose(name, device=device)[0](artifact, device=device, threads=cores(), precision=precision)
+def _backend(name: str, generator_file: GeneratorFile, device: str, precision: str) -> Backend:
+    return choose(name, device=device)[0](generator_file, device=device, threads=cores(), precision=precision)
 
 
-def _int8(name: str, artifact: GeneratorFile) -> Backend:
-    made = choose(name)[0](artifact, threads=cores(), precision="f32")
+def _int8(name: str, generator_file: GeneratorFile) -> Backend:
+    made = choose(name)[0](generator_file, threads=cores(), precision="f32")
     made.describe = f"{name}-cpu int8"
     return made
 

@@ -19,6 +19,7 @@ import numpy as np
 from dadfi_fast.bench.rows import Row, package, summarise
 from dadfi_fast.bench.synthetic import SyntheticPhotos
 from dadfi_fast.errors import BackendMissing, DadfiError
+from dadfi_fast.palette import COLOURS
 from dadfi_fast.protect.manifest import NAME
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ READING: Final = ("read", "decode")
 
 
 @dataclass(frozen=True)
-class Sample:
+class MemorySample:
     """One look at the run."""
 
     seconds: float  # since its process was started
@@ -51,7 +52,7 @@ class Wrong:
     why: str
 
 
-def watch(command: Sequence[str], out: Path, *, tick: Callable[[int], object] = lambda _: None) -> list[Sample]:
+def watch(command: Sequence[str], out: Path, *, tick: Callable[[int], object] = lambda _: None) -> list[MemorySample]:
     """Run ``command``, which protects into ``out``, to its end; what was seen of it meanwhile.
 
     Args:
@@ -66,7 +67,7 @@ def watch(command: Sequence[str], out: Path, *, tick: Callable[[int], object] = 
     if not Path("/proc/self/statm").exists():
         raise BackendMissing("cannot measure process memory: this system has no /proc. Use Linux.")
     start = time.perf_counter()
-    samples: list[Sample] = []
+    samples: list[MemorySample] = []
     rows = _Rows(out / NAME)
     with (
         tempfile.TemporaryFile("w+") as said,
@@ -75,7 +76,7 @@ def watch(command: Sequence[str], out: Path, *, tick: Callable[[int], object] = 
         while process.poll() is None:
             tick(rows.new())
             if (memory := _rss_mib(process.pid)) is not None:
-                samples.append(Sample(round(time.perf_counter() - start, 3), rows.count, memory))
+                samples.append(MemorySample(round(time.perf_counter() - start, 3), rows.count, memory))
             time.sleep(EVERY)
         seconds = round(time.perf_counter() - start, 3)
         tick(rows.new())
@@ -84,37 +85,37 @@ def watch(command: Sequence[str], out: Path, *, tick: Callable[[int], object] = 
             raise DadfiError(f"protect ended with exit code {process.returncode}: {said.read().strip()[-500:]}")
     # What the process has while it ends is not its memory at work.
     working = [sample for sample in samples if sample.rows < rows.count] or samples[:1]
-    return [*working, *(Sample(seconds, rows.count, each.rss_mib) for each in working[-1:])]
+    return [*working, *(MemorySample(seconds, rows.count, each.rss_mib) for each in working[-1:])]
 
 
-def protect_command(made: SyntheticPhotos, out: Path, *options: str) -> list[str]:
+def protect_command(photos: SyntheticPhotos, out: Path, *options: str) -> list[str]:
     """``dadfi-fast protect`` on what was made, in this Python; each photo is a face where none is found in it."""
     fixed = ("--no-face", "whole", "--check", "0", "--quiet", "--json")
-    return [sys.executable, "-m", "dadfi_fast.cli", "protect", str(made.folder), "--out", str(out), *fixed, *options]
+    return [sys.executable, "-m", "dadfi_fast.cli", "protect", str(photos.folder), "--out", str(out), *fixed, *options]
 
 
-def wrong(made: SyntheticPhotos, out: Path) -> list[Wrong]:
+def wrong(photos: SyntheticPhotos, out: Path) -> list[Wrong]:
     """Everything that is not as it must be.
 
     A photo: one row, written, its target there with the hash that the row names. A damaged file: one row, failed where
     it was read or decoded, no target. Nothing else lies in ``out``.
     """
-    expected = dict(made.names())
-    found: list[Wrong] = []
+    expected = dict(photos.names())
+    faults: list[Wrong] = []
     seen: set[str] = set()
     with (out / NAME).open(encoding="utf-8") as file:
         for row in map(json.loads, file):
             name = row["source"]
             if name in seen or name not in expected:
-                found.append(Wrong(name, "a second row" if name in seen else "a row about a file that was not made"))
+                faults.append(Wrong(name, "a second row" if name in seen else "a row about a file that was not made"))
                 continue
             seen.add(name)
             if why := _fault(row, expected[name], out):
-                found.append(Wrong(name, why))
-    found += [Wrong(name, "no row") for name in expected.keys() - seen]
+                faults.append(Wrong(name, why))
+    faults += [Wrong(name, "no row") for name in expected.keys() - seen]
     there = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} - {NAME}
     strange = there - {name for name, damage in expected.items() if damage is None}
-    return [*found, *(Wrong(name, "a file that must not be there") for name in sorted(strange))]
+    return [*faults, *(Wrong(name, "a file that must not be there") for name in sorted(strange))]
 
 
 def _fault(row: Mapping[str, Any], damage: str | None, out: Path) -> str | None:
@@ -130,12 +131,12 @@ def _fault(row: Mapping[str, Any], damage: str | None, out: Path) -> str | None:
     return None if same else "its target has another hash"
 
 
-def row_of(made: SyntheticPhotos, samples: Sequence[Sample], faults: Sequence[Wrong], *, provider: str) -> Row:
+def row_of(photos: SyntheticPhotos, samples: Sequence[MemorySample], faults: Sequence[Wrong], *, provider: str) -> Row:
     """The run as a row: the spread of its rate over `PARTS` parts, and its memory."""
     facts = {
-        "photos": made.count,
-        "damaged": made.damaged,
-        "side": made.size,
+        "photos": photos.count,
+        "damaged": photos.damaged,
+        "side": photos.size,
         "seconds": samples[-1].seconds,
         "start_up_seconds": start_up(samples),
         "wrong_rows": len(faults),
@@ -146,12 +147,12 @@ def row_of(made: SyntheticPhotos, samples: Sequence[Sample], faults: Sequence[Wr
     return summarise("scale", provider, rates(samples), unit="images/s", driver=driver, config=facts)
 
 
-def start_up(samples: Sequence[Sample]) -> float:
+def start_up(samples: Sequence[MemorySample]) -> float:
     """Seconds from the start of the process to the first row, as near as the looks at it tell."""
     return next((sample.seconds for sample in samples if sample.rows), samples[-1].seconds)
 
 
-def memory(samples: Sequence[Sample]) -> dict[str, float]:
+def memory(samples: Sequence[MemorySample]) -> dict[str, float]:
     """MiB at the most; at a tenth of the rows and at the end; and how they grow after the first fifth.
 
     The growth is the slope of the straight line through the samples (least squares), in MiB for 10,000 rows.
@@ -170,16 +171,16 @@ def memory(samples: Sequence[Sample]) -> dict[str, float]:
     }
 
 
-def rates(samples: Sequence[Sample]) -> list[float]:
+def rates(samples: Sequence[MemorySample]) -> list[float]:
     """Rows a second in parts of the run with as many samples each, from the first row on."""
     working = [sample for sample in samples if sample.rows]
     ends = np.unique(np.linspace(0, len(working) - 1, min(PARTS, len(working) - 1) + 1).astype(int))
     pairs = [(working[a], working[b]) for a, b in pairwise(ends)]
-    found = [(b.rows - a.rows) / (b.seconds - a.seconds) for a, b in pairs]
-    return found or [samples[-1].rows / samples[-1].seconds]
+    speeds = [(b.rows - a.rows) / (b.seconds - a.seconds) for a, b in pairs]
+    return speeds or [samples[-1].rows / samples[-1].seconds]
 
 
-def thinned(samples: Sequence[Sample]) -> list[Sample]:
+def thinned(samples: Sequence[MemorySample]) -> list[MemorySample]:
     """At most `POINTS` of them, the first and the last included."""
     return [samples[n] for n in np.unique(np.linspace(0, len(samples) - 1, POINTS).astype(int))]
 
@@ -189,10 +190,10 @@ def draw(row: Mapping[str, Any], figure: Figure) -> None:
     facts = row["config"]
     minutes = [sample["seconds"] / 60 for sample in facts["samples"]]
     axes = figure.subplots()
-    axes.plot(minutes, [sample["rss_mib"] for sample in facts["samples"]], color="#1f5fa8")
+    axes.plot(minutes, [sample["rss_mib"] for sample in facts["samples"]], color=COLOURS[0])
     axes.set(xlabel="minutes", ylabel="memory of the process, MiB", ylim=(0, 1.25 * facts["rss_mib_peak"]))
     beside = axes.twinx()
-    beside.plot(minutes, [sample["rows"] / 1000 for sample in facts["samples"]], color="#b3541e", linestyle="--")
+    beside.plot(minutes, [sample["rows"] / 1000 for sample in facts["samples"]], color=COLOURS[1], linestyle="--")
     beside.set(ylabel="thousand files done (dashed)", ylim=(0, None))
     grows = f"{facts['growth_mib_per_10000']:+.2f} MiB for 10,000 files after the first fifth"
     axes.set_title(f"{facts['photos']:,} files, {facts['damaged']:,} damaged: {grows}", fontsize=10)

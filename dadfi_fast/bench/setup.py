@@ -32,4 +32,4 @@ class BenchSetup:
     @property
     def facts(self) -> Facts:
         """What the manifest says of a run."""
-        return Facts(self.config.fingerprint, self.attack.backend.artifact.sha256, self.provider)
+        return Facts(self.config.fingerprint, self.attack.backend.generator_file.sha256, self.provider)

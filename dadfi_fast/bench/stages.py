@@ -50,14 +50,14 @@ class Specimen:
 
 def specimens(photos: Photos, bench_setup: BenchSetup) -> list[Specimen]:
     """As many of the photos as `HELD` allows, at least one."""
-    found: list[Specimen] = []
+    chosen: list[Specimen] = []
     pixels = 0
     for path in photos.files:
-        found.append(_specimen(path, bench_setup))
-        pixels += found[-1].photo.pixels.size // 3
+        chosen.append(_specimen(path, bench_setup))
+        pixels += chosen[-1].photo.pixels.size // 3
         if pixels > HELD:
             break
-    return found
+    return chosen
 
 
 def cases(every: Sequence[Specimen], bench_setup: BenchSetup, threads: Pools) -> list[Case]:

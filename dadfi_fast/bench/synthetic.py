@@ -68,7 +68,7 @@ def make(
         NothingToDo: there is no picture in ``source``.
         UsageError: ``folder`` is there already.
     """
-    made = SyntheticPhotos(folder, count, round(count * damaged), size, seed)
+    photos = SyntheticPhotos(folder, count, round(count * damaged), size, seed)
     try:
         folder.mkdir(parents=True)
     except FileExistsError as error:
@@ -83,9 +83,9 @@ def make(
         (folder / name).write_bytes(data if damage is None else DAMAGES[damage](data))
 
     with ThreadPoolExecutor(threads, "dadfi-make") as pool:
-        for _ in pool.map(write, made.names()):
+        for _ in pool.map(write, photos.names()):
             pass
-    return made
+    return photos
 
 
 def _reduced(pixels: UInt8, most: int) -> UInt8:

@@ -33,7 +33,7 @@ class Throughput:
     """Everything set up, nothing timed yet."""
 
     cases: tuple[Case, ...]
-    backends: generator.Contestants
+    backends: generator.ComparedBackends
     crops: Float32  # [B, 3, S, S], those of the photos
 
     def run(self, *, repeats: int, tick: Callable[[], object] = lambda: None) -> list[Row]:
@@ -108,7 +108,7 @@ class Throughput:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
+class ThroughputSetup:
     """What a benchmark runs on."""
 
     photos: Path  # a folder of pictures; they are repeated to ``count``
@@ -119,7 +119,7 @@ class Setup:
 
 
 @contextmanager
-def prepare(setup: Setup, scratch: Path) -> Iterator[Throughput]:
+def prepare(setup: ThroughputSetup, scratch: Path) -> Iterator[Throughput]:
     """Set up the cases; what they write to disk goes to the folder ``scratch``.
 
     Raises:
@@ -128,7 +128,7 @@ def prepare(setup: Setup, scratch: Path) -> Iterator[Throughput]:
     """
     tune_malloc()  # as in a run of protect
     parts, (device, _), (detector, _) = setup.parts, setup.parts.chosen_device, setup.parts.chosen_detector
-    backends = generator.contestants(parts.generator_file, name=parts.chosen_backend[0].name, device=device)
+    backends = generator.compared_backends(parts.generator_file, name=parts.chosen_backend[0].name, device=device)
     material = gather(setup.photos, scratch / "in", count=setup.count)
     # every photo is to cost the whole way, also one without a face
     config = ProtectConfig(

@@ -49,7 +49,7 @@ def cases(
 
     Args:
         photos: what is protected in each round.
-        rig: the generator, the detector, and the config with the number of threads and a folder to write to.
+        bench_setup: the generator, the detector, and the config with the number of threads and a folder to write to.
         stack: ends the workers.
         processes: so many share the threads.
         ray: False leaves it out.
@@ -65,17 +65,17 @@ def cases(
         "verify": config.verify,
     }
 
-    def alone(here: ProtectConfig) -> Summary:
-        return protect(here, detector=bench_setup.detector, attack=bench_setup.attack, facts=bench_setup.facts)
+    def alone(config: ProtectConfig) -> Summary:
+        return protect(config, detector=bench_setup.detector, attack=bench_setup.attack, facts=bench_setup.facts)
 
     made = [_case(LOCAL, bench_setup.driver, _at(config, "local"), alone, facts)]
     here = _at(each, "processes")
     made.append(_shared(f"{processes} processes", bench_setup, here, Processes([here] * processes, make), stack, facts))
     if ray and importlib.util.find_spec("ray") is not None:
         here = _at(each, "ray")
-        crew = Ray(here, make, count=processes)
+        pool = Ray(here, make, count=processes)
         made.append(
-            _shared(f"{processes} actors of Ray", bench_setup, here, crew, stack, {**facts, "ray": package("ray")})
+            _shared(f"{processes} actors of Ray", bench_setup, here, pool, stack, {**facts, "ray": package("ray")})
         )
     return made
 
@@ -104,16 +104,16 @@ def _shared(
     provider: str,
     bench_setup: BenchSetup,
     config: ProtectConfig,
-    crew: WorkerPool,
+    pool: WorkerPool,
     stack: ExitStack,
     facts: dict[str, object],
 ) -> Case:
-    stack.enter_context(closing(crew))
-    seconds = _started(crew, config.folder)
-    meter = Meter(compute=crew.size * crew.threads, disk=crew.size * DISK_THREADS, generators=crew.size)
+    stack.enter_context(closing(pool))
+    seconds = _started(pool, config.folder)
+    meter = Meter(compute=pool.size * pool.threads, disk=pool.size * DISK_THREADS, generators=pool.size)
 
-    def together(here: ProtectConfig) -> Summary:
-        return protect_distributed(crew, here, facts=bench_setup.facts, meter=meter)
+    def together(config: ProtectConfig) -> Summary:
+        return protect_distributed(pool, config, facts=bench_setup.facts, meter=meter)
 
     return _case(provider, bench_setup.driver, config, together, {**facts, "start_seconds": round(seconds, 2)})
 
@@ -132,17 +132,17 @@ def _case(
     return Case(CASE, provider, driver, work, config=dict(facts), tidy=lambda: shutil.rmtree(config.folder))
 
 
-def _started(crew: WorkerPool, out: Path) -> float:
+def _started(pool: WorkerPool, out: Path) -> float:
     """Seconds until all workers are ready; they are told of a run that has begun in ``out``."""
     out.mkdir(parents=True)
     (out / NAME).touch()
     start = time.perf_counter()
-    crew.start()
-    while len(crew.idle) < crew.size:
-        for event in crew.events(0.2):
+    pool.start()
+    while len(pool.idle) < pool.size:
+        for event in pool.events(0.2):
             if not isinstance(event, WorkerReady):
                 raise DadfiError(f"a worker did not start: {event}")
-            crew.idle.add(event.worker)
+            pool.idle.add(event.worker)
     seconds = time.perf_counter() - start
     shutil.rmtree(out)
     return seconds
@@ -156,8 +156,8 @@ def _at(config: ProtectConfig, name: str) -> ProtectConfig:
 def _recipe(bench_setup: BenchSetup) -> GeneratorContextFactory:
     backend = bench_setup.attack.backend
     return GeneratorContextFactory(
-        generator=str(backend.artifact.onnx),
-        sha256=backend.artifact.sha256,
+        generator=str(backend.generator_file.onnx),
+        sha256=backend.generator_file.sha256,
         backend=backend.name,
         detector=bench_setup.detector.name,
         detector_model=None,

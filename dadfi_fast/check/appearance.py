@@ -58,11 +58,11 @@ class Appearance:
     def sentence(self) -> str:
         """The figures in words; empty where nothing was measured and nobody asked."""
         if self.photos:
-            found = self.to_dict()
+            row = self.to_dict()
             return (
-                f"the change looks like JPEG of quality {found['jpeg_equivalent']:g}, by the lower of SSIMULACRA2 and "
-                f"FLIP (median of {len(self.photos)} photos, the worst {found['jpeg_equivalent_worst']}; SSIMULACRA2 "
-                f"{found['ssimulacra2']:.1f}, FLIP {found['flip']:.3f})"
+                f"the change looks like JPEG of quality {row['jpeg_equivalent']:g}, by the lower of SSIMULACRA2 and "
+                f"FLIP (median of {len(self.photos)} photos, the worst {row['jpeg_equivalent_worst']}; SSIMULACRA2 "
+                f"{row['ssimulacra2']:.1f}, FLIP {row['flip']:.3f})"
             )
         return "" if self.reason == NOT_ASKED else f"visibility was not measured: {self.reason}"
 

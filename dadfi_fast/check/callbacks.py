@@ -6,11 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from dadfi_fast.check.distances import Float64
 from dadfi_fast.check.preprocess import Crop
 from dadfi_fast.check.runner import Key
 from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
-from dadfi_fast.types import Float32
+from dadfi_fast.types import Float32, Float64
 
 
 class Callback(ABC):

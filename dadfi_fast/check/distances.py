@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dadfi_fast.check.preprocess import Crop
 from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 from dadfi_fast.metrics.defence import edit_mask, mask_distance, pixel_distance
-from dadfi_fast.types import Float32
+from dadfi_fast.types import Float32, Float64
 
-Float64: TypeAlias = NDArray[np.float64]
 #: Shown the fakes of a batch as they are made: the model, the number of the edit, the fakes of the originals and those
 #: of the protected pictures, both [F, 3, S, S], and their d_mask [F].
 See: TypeAlias = Callable[[DeepfakeModel, int, Float32, Float32, Float64], object]
@@ -37,8 +35,8 @@ class Distances:
 
     def face(self, i: int) -> Distances:
         """Those of face ``i`` alone."""
-        here = slice(i, i + 1)
-        return Distances(self.pix[here], self.mask[here], self.original[here], self.null[here])
+        row = slice(i, i + 1)
+        return Distances(self.pix[row], self.mask[row], self.original[row], self.null[row])
 
 
 def measure(
@@ -57,13 +55,13 @@ def measure(
         see: called for every model and edit with the fakes, which are not kept otherwise.
     """
     seen = _stack([crop.original for crop in crops], classifier.image_size)
-    found = {}
+    distances = {}
     for model in models:
         x = _stack([crop.original for crop in crops], model.image_size)
         x_adv = _stack([crop.protected for crop in crops], model.image_size)
         labels = classifier.labels(seen, model.attributes, unknown_as=0)
-        found[model.name] = _distances(model, x, x_adv, labels, see)
-    return found
+        distances[model.name] = _distances(model, x, x_adv, labels, see)
+    return distances
 
 
 def _distances(model: DeepfakeModel, x: Float32, x_adv: Float32, labels: Float32, see: See | None) -> Distances:

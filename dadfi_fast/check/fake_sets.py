@@ -10,13 +10,12 @@ import numpy as np
 
 from dadfi_fast.check.callbacks import Callback
 from dadfi_fast.check.conditions import WRITTEN
-from dadfi_fast.check.distances import Float64
 from dadfi_fast.check.inception import Inception
 from dadfi_fast.check.preprocess import Crop
 from dadfi_fast.check.runner import Key
 from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
 from dadfi_fast.metrics.frechet import frechet_distance
-from dadfi_fast.types import LEVELS, Float32, UInt8
+from dadfi_fast.types import LEVELS, Float32, Float64, UInt8
 
 #: The two sets, in parts.
 _Sets: TypeAlias = tuple[list[Float32], list[Float32]]
@@ -47,10 +46,10 @@ class FakeSets(Callback):
     def fakes(self, model: DeepfakeModel, edit: int, fakes: Float32, broken: Float32, d_mask: Float64) -> None:
         for condition in self._conditions if self._network else ():
             room = self._count - self.n(model.name, condition)
-            here = [i for i, name in enumerate(self._batch) if name == condition][:room]
-            if here:
+            indices = [i for i, name in enumerate(self._batch) if name == condition][:room]
+            if indices:
                 for part, pictures in zip(self._kept[model.name, condition], (fakes, broken), strict=True):
-                    part.append(self._network(levels(pictures[here])))  # type: ignore[misc]
+                    part.append(self._network(levels(pictures[indices])))  # type: ignore[misc]
 
     def n(self, model: str, condition: str = WRITTEN.name) -> int:
         """Fakes in each of the two sets of a model."""

@@ -15,12 +15,11 @@ from PIL import Image
 
 from dadfi_fast.check.callbacks import Callback
 from dadfi_fast.check.conditions import WRITTEN
-from dadfi_fast.check.distances import Float64
 from dadfi_fast.check.pairs import Pair
 from dadfi_fast.check.preprocess import Crop
 from dadfi_fast.check.runner import Key
 from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
-from dadfi_fast.types import LEVELS, Float32, UInt8
+from dadfi_fast.types import LEVELS, Float32, Float64, UInt8
 
 #: Bytes that all pictures of a page may have, as base64 with the markup around them.
 BUDGET: Final = 18_000_000

@@ -14,7 +14,7 @@ import numpy as np
 from dadfi_fast.check.appearance import Appearance, FaceAppearance, look
 from dadfi_fast.check.callbacks import Callback, show
 from dadfi_fast.check.conditions import WRITTEN, Condition
-from dadfi_fast.check.distances import Distances, Float64, See, measure
+from dadfi_fast.check.distances import Distances, See, measure
 from dadfi_fast.check.fake_sets import FakeSets
 from dadfi_fast.check.file_result import FileResult
 from dadfi_fast.check.inception import Inception
@@ -26,6 +26,7 @@ from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 from dadfi_fast.errors import DadfiError, NothingToDo
 from dadfi_fast.files import json_safe
 from dadfi_fast.metrics.defence import SUCCESS, Scores, score, success
+from dadfi_fast.types import Float64
 
 #: Why a Frechet distance is null, and what is said of one.
 NO_FID: Final = "not asked for; check --fid N measures it, with N fakes in each of the two sets"
@@ -113,9 +114,9 @@ class CheckResult:
 
     def fid_sentence(self) -> str:
         """The Frechet distances of the files as written, in words; empty where none was asked for."""
-        found = [(model, *self.fid(model)) for model in self.models] if self.fakes else []
-        shown = [f"{model} {distance:.4g} (n = {n})" for model, distance, n in found if distance is not None]
-        if not found:
+        distances = [(model, *self.fid(model)) for model in self.models] if self.fakes else []
+        shown = [f"{model} {distance:.4g} (n = {n})" for model, distance, n in distances if distance is not None]
+        if not distances:
             return ""
         figures = ", ".join(shown) or TOO_FEW
         return f"Frechet inception distance (FID) of the fakes: {figures}; compare only with figures of the same n"
@@ -222,15 +223,15 @@ def check_files(
     sizes = {classifier.image_size, *(model.image_size for model in models), *(watch.size for watch in watchers)}
     see: See | None = functools.partial(show, watchers) if watchers else None
     find = detector or _default_detector()
-    inspection = Runner(find, list(every.values()), sizes)
-    for batch in inspection.batches(drawn, tick=tick):
+    runner = Runner(find, list(every.values()), sizes)
+    for batch in runner.batches(drawn, tick=tick):
         for watch in watchers:
             watch.crops(batch)
-        found = measure([crop for _, crop in batch], models=models, classifier=classifier, see=see)
-        inspection.enter([key for key, _ in batch], found)
-    samples, failures = inspection.samples(), tuple(inspection.failures)
+        distances = measure([crop for _, crop in batch], models=models, classifier=classifier, see=see)
+        runner.enter([key for key, _ in batch], distances)
+    samples, failures = runner.samples(), tuple(runner.failures)
     if not samples:
-        raise DadfiError(f"none of the {len(drawn)} files could be compared; the first: {failures[0][1]}")
+        raise DadfiError(f"none of the {len(drawn)} files could be compared. The first error: {failures[0][1]}")
     seen = look([sample.pair for sample in samples], find, count=visibility)
     names = tuple(model.name for model in models)
     adversaries = {name: condition.adversary for name, condition in every.items()}

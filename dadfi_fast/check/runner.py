@@ -44,10 +44,10 @@ class Runner:
         while batch := list(islice(crops, BATCH)):
             yield batch
 
-    def enter(self, keys: Sequence[Key], found: Mapping[str, Distances]) -> None:
+    def enter(self, keys: Sequence[Key], distances: Mapping[str, Distances]) -> None:
         """Note what the models (by name) made of a batch; face i belongs to key i."""
         for i, key in enumerate(keys):
-            self._parts[key].append({model: each.face(i) for model, each in found.items()})
+            self._parts[key].append({model: each.face(i) for model, each in distances.items()})
 
     def samples(self) -> tuple[FileResult, ...]:
         """One for each pair that could be compared, in the order in which they came."""

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from dadfi_fast.check.callbacks import Callback
 from dadfi_fast.check.conditions import WRITTEN
-from dadfi_fast.check.distances import Float64
 from dadfi_fast.check.preprocess import Crop
 from dadfi_fast.check.runner import Key
 from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
-from dadfi_fast.types import LEVELS, Float32
+from dadfi_fast.types import LEVELS, Float32, Float64
 
 #: RGB to Y, Cb, Cr without offsets (ITU-R BT.601, as JPEG has it).
 YCC: Final = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)

@@ -80,11 +80,11 @@ class Block(nn.Module):
         self.downsample = nn.Sequential(*shortcut) if source != width else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        h, found = x, []
+        h, heatmaps = x, []
         for i in (1, 2, 3):
             h = self.get_submodule(f"conv{i}")(F.relu(self.get_submodule(f"bn{i}")(h)))
-            found.append(h)
-        out: Tensor = torch.cat(found, dim=1) + self.downsample(x)
+            heatmaps.append(h)
+        out: Tensor = torch.cat(heatmaps, dim=1) + self.downsample(x)
         return out
 
 

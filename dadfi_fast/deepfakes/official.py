@@ -96,12 +96,16 @@ def read_official(path: Path, wishes: Wishes = NO_WISHES) -> Official:
     published = KNOWN.get(digest)
     if published and wishes.image_size not in (None, published):
         raise UsageError(f"{weights} has the published size of {published} px. Remove --image-size.")
-    found = _read(files, replace(wishes, image_size=published or wishes.image_size))
-    if wishes.references and found.family != "stargan2":
-        raise UsageError(f"{path} is a model of family {found.family}, which takes no --reference")
-    notes = found.notes if published else (f"{weights.name} is not a published file whose hash is known", *found.notes)
-    found.module.eval()
-    return replace(found, sha256=digest, size=size, files=files, known=published is not None, notes=notes)
+    official = _read(files, replace(wishes, image_size=published or wishes.image_size))
+    if wishes.references and official.family != "stargan2":
+        raise UsageError(f"{path} is a model of family {official.family}, which takes no --reference")
+    notes = (
+        official.notes
+        if published
+        else (f"{weights.name} is not a published file whose hash is known", *official.notes)
+    )
+    official.module.eval()
+    return replace(official, sha256=digest, size=size, files=files, known=published is not None, notes=notes)
 
 
 def _files(path: Path) -> tuple[Path, ...]:
@@ -217,11 +221,11 @@ def _styles(
     table = []
     for number, domain in enumerate(domains):
         codes = torch.randn(STYLES, mapping.latent_dim, generator=rng)
-        found = [("latent", mapping(code[None], torch.tensor([number]))) for code in codes]
+        styles = [("latent", mapping(code[None], torch.tensor([number]))) for code in codes]
         for picture in references[number] if references else ():
-            found.append(("reference", encoder(_square(picture, image_size), torch.tensor([number]))))
+            styles.append(("reference", encoder(_square(picture, image_size), torch.tensor([number]))))
         for guide in ("latent", "reference"):
-            own = [style for kind, style in found if kind == guide]
+            own = [style for kind, style in styles if kind == guide]
             table += [(f"{domain} {guide} {i}", domain, style) for i, style in enumerate(own, start=1)]
     return table
 

@@ -87,11 +87,11 @@ class AttributeModel:
         if unknown and unknown_as is None:
             raise WeightsError(f"{self.card.file} does not know {', '.join(unknown)}. Available: {self.attributes}")
         logits = self._run({"image": _ready(images)})
-        found = np.full((len(images), len(names)), unknown_as or 0, np.float32)
+        predicted = np.full((len(images), len(names)), unknown_as or 0, np.float32)
         for column, name in enumerate(names):
             if name in self.attributes:
-                found[:, column] = logits[:, self.attributes.index(name)] > 0
-        return found
+                predicted[:, column] = logits[:, self.attributes.index(name)] > 0
+        return predicted
 
 
 def _ready(array: Float32) -> Float32:

@@ -95,11 +95,11 @@ def load_official(state: Mapping[str, Tensor]) -> Generator:
 
     Running statistics (``running_mean``, ``running_var``, ``num_batches_tracked``) are dropped: see `Generator`.
     """
-    kept = without_statistics(state)
-    first = kept["main.0.weight"]
-    blocks = sum(k.endswith(".main.0.weight") for k in kept)
+    weights = without_statistics(state)
+    first = weights["main.0.weight"]
+    blocks = sum(k.endswith(".main.0.weight") for k in weights)
     generator = Generator(conv_dim=first.shape[0], c_dim=first.shape[1] - 3, repeat_num=blocks)
-    generator.load_state_dict(kept)
+    generator.load_state_dict(weights)
     return generator
 
 

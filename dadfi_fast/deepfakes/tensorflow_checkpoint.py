@@ -40,7 +40,9 @@ def read_variables(prefix: Path) -> dict[str, NDArray[Any]]:
         tensorflow: Any = importlib.import_module("tensorflow")
     except ImportError as error:
         install = "pip install tensorflow-cpu (on macOS: tensorflow); once the model is added, it is no longer needed"
-        raise BackendMissing(f"{prefix} is a TensorFlow checkpoint, which TensorFlow reads. Run: {install}") from error
+        raise BackendMissing(
+            f"cannot read {prefix} without TensorFlow: it is a TensorFlow checkpoint. Run: {install}"
+        ) from error
     try:
         reader = tensorflow.train.load_checkpoint(str(prefix))
         names = [n for n in reader.get_variable_to_shape_map() if n.startswith(SCOPES) and not n.endswith(SLOTS)]

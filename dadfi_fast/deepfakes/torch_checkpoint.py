@@ -78,8 +78,8 @@ def _look_into_zip(path: Path) -> None:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    found = CULPRIT.search(str(error))
-    what = next(filter(None, found.groups())) if found else _called(path)
+    match = CULPRIT.search(str(error))
+    what = next(filter(None, match.groups())) if match else _called(path)
     if what:
         fix = "Get a file that contains only the state dict"
         return f"{path} is refused: it holds more than tensors, and loading it would call {what}. {fix}."

@@ -13,7 +13,7 @@ import numpy as np
 
 from dadfi_fast.attacks.base import Attack, Calls
 from dadfi_fast.attacks.cmua import Watermark
-from dadfi_fast.attacks.moma import Moma, Stage
+from dadfi_fast.attacks.moma import Moma, MomaStage
 from dadfi_fast.attacks.registry import AttackInputs
 from dadfi_fast.errors import DiskError
 from dadfi_fast.evaluate.experiment import Setup
@@ -68,11 +68,11 @@ def _save(path: Path, attack: Attack) -> None:
 
 
 def _load(path: Path, means: AttackInputs) -> Attack:
-    with np.load(path, allow_pickle=False) as kept:
-        if "pattern" in kept:
-            attack: Attack = Watermark(means.budget, kept["pattern"])
+    with np.load(path, allow_pickle=False) as arrays:
+        if "pattern" in arrays:
+            attack: Attack = Watermark(means.budget, arrays["pattern"])
         else:
-            first, second, third = (Stage(**stage) for stage in json.loads(str(kept["genome"])))
+            first, second, third = (MomaStage(**stage) for stage in json.loads(str(arrays["genome"])))
             attack = Moma(means.targets, means.budget, (first, second, third), seed=means.seed)
-        attack.spent = Calls(*(int(count) for count in kept["spent"]))
+        attack.spent = Calls(*(int(count) for count in arrays["spent"]))
     return attack

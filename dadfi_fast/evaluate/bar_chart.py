@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from dadfi_fast.palette import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Inches: of a bar, of all that is above and below the bars, of a panel, and of a character of a label.
 BAR, REST, PANEL, CHARACTER = 0.24, 1.2, 2.4, 0.075
-COLOURS: Final = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,12 @@ def bars(
     colours = [COLOURS[names.index(group) % len(COLOURS)] for group in groups]
     width = PANEL * len(panels) + CHARACTER * max(map(len, labels))
     figure.set_size_inches(width, BAR * len(labels) + REST)
-    places = range(len(labels))
+    rows = range(len(labels))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, panel in zip(axes, panels, strict=True):
-        axis.barh(places, [_drawn(value) for value in panel.values], color=colours, height=0.7)
+        axis.barh(rows, [_drawn(value) for value in panel.values], color=colours, height=0.7)
         if panel.controls:
-            axis.plot(panel.controls, places, "|", color="black", markersize=11, markeredgewidth=2)
+            axis.plot(panel.controls, rows, "|", color="black", markersize=11, markeredgewidth=2)
         axis.set_title(panel.title, fontsize="medium")
         if panel.log:
             axis.set_xscale("log")
@@ -54,7 +55,7 @@ def bars(
             axis.set_xlim(0, panel.limit)
         axis.grid(axis="x", alpha=0.3)
         axis.set_axisbelow(True)
-    axes[0].set_yticks(places, labels)
+    axes[0].set_yticks(rows, labels)
     axes[0].invert_yaxis()
     handles: list[object] = [Patch(color=colours[groups.index(name)], label=name) for name in names]
     if any(panel.controls for panel in panels):

@@ -367,8 +367,8 @@ def draw(figure: Figure, rows: Sequence[Row]) -> None:
                 if any((r["made"], r["bound"], r["model"]) == (made, bound, name) for r in here) else np.nan
                 for name in models
             ]  # fmt: skip
-            places = [trained[name] for name in models] if over_steps else range(len(models))
-            axis.plot(places, means, "o-" if over_steps else "o", label=f"{made}, {bound}")
+            xs = [trained[name] for name in models] if over_steps else range(len(models))
+            axis.plot(xs, means, "o-" if over_steps else "o", label=f"{made}, {bound}")
         axis.axhline(SUCCESS, color="grey", linewidth=0.8, linestyle="--")
         axis.set_yscale("log")
         axis.set_title(adversary, fontsize="medium")

@@ -50,13 +50,13 @@ def words(rows: Sequence[Row], cards: Mapping[str, Card]) -> str:
 def _lines(rows: Sequence[Row], rivals: Sequence[Row], cards: Mapping[str, Card]) -> Iterator[str]:
     rival = _means(rivals)
     for method in dict.fromkeys(row["method"] for row in rows if row["generator"]):
-        here = [row for row in rows if row["method"] == method]
-        own, models = _means(here), [row["model"] for row in here if row[BETTER] == "yes"]
+        of_method = [row for row in rows if row["method"] == method]
+        own, models = _means(of_method), [row["model"] for row in of_method if row[BETTER] == "yes"]
         shown = (("broken after JPEG 75", SUCCESS, ".3f"), ("FLIP", SEEN, ".4f"), ("PSNR", "psnr", ".1f"))
         figures = [f"{name} {own[key]:{form}} (cmua {rival[key]:{form}})" for name, key, form in shown]
         yield (
-            f"- **{method}: {'yes' if _better(own, rival) else 'no'}**, by the means over {len(here)} models: "
-            f"{', '.join(figures)}. Model by model on {len(models)} of {len(here)}"
+            f"- **{method}: {'yes' if _better(own, rival) else 'no'}**, by the means over {len(of_method)} models: "
+            f"{', '.join(figures)}. Model by model on {len(models)} of {len(of_method)}"
             f"{': ' + ', '.join(models) if models else ''}. {_data(rivals[0], cards.get(method))}"
         )
 

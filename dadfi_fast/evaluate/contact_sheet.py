@@ -63,8 +63,8 @@ def _wrapped(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, widt
 
 
 def _mark(
-    draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont
+    draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont
 ) -> None:
-    box = draw.textbbox((place[0] + 2, place[1] + 1), text, font=font)
-    draw.rectangle((place[0], place[1], box[2] + 2, box[3] + 2), fill="white")
-    draw.text((place[0] + 2, place[1] + 1), text, fill="black", font=font)
+    box = draw.textbbox((corner[0] + 2, corner[1] + 1), text, font=font)
+    draw.rectangle((corner[0], corner[1], box[2] + 2, box[3] + 2), fill="white")
+    draw.text((corner[0] + 2, corner[1] + 1), text, fill="black", font=font)

@@ -96,13 +96,13 @@ def edit_accuracy(
     NaN where no picture counts, or the attribute is none of the judge's or of the model's labels.
     """
     assert model.image_size == pixels.shape[-1], (model.image_size, pixels.shape)
-    found = [Hits()] * len(model.edit_names)
+    hits_by_edit = [Hits()] * len(model.edit_names)
     for start in range(0, len(pixels), batch):
         x, own = scaled(pixels[start : start + batch]), labels[start : start + batch]
         for i, (edit, aim) in enumerate(zip(model.edits(own), model.wanted(own), strict=True)):
             if aim[0] in model.attributes:
-                found[i] += hits(judge, model.fake(x, edit), aim, own[:, model.attributes.index(aim[0])])
-    return {name: round(each.share, 4) for name, each in zip(model.edit_names, found, strict=True)}
+                hits_by_edit[i] += hits(judge, model.fake(x, edit), aim, own[:, model.attributes.index(aim[0])])
+    return {name: round(each.share, 4) for name, each in zip(model.edit_names, hits_by_edit, strict=True)}
 
 
 def scaled(pixels: UInt8) -> Float32:

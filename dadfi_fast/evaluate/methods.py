@@ -67,16 +67,16 @@ def generators(setup: Setup) -> list[Method]:
         WeightsError: a file is missing, or not that of its card.
         BackendMissing: the backend cannot run here.
     """
-    found = []
+    methods = []
     for label, name in map(_parted, setup.generators):
         parts = Assembly(generator=name, backend=setup.backend, device=setup.device)
         attack = parts.attack(setup.strength, threads=cores())
         card = read_card(parts.generator_file.onnx.with_suffix(".md"))
-        found.append(Method(label or parts.generator_file.name, attack, card, attack.backend.describe))
-    name, count = Counter(method.name for method in found).most_common(1)[0]
+        methods.append(Method(label or parts.generator_file.name, attack, card, attack.backend.describe))
+    name, count = Counter(method.name for method in methods).most_common(1)[0]
     if count > 1:
         raise UsageError(f"{count} generators are named {name!r}. Give each a label: --generator LABEL={name}")
-    return found
+    return methods
 
 
 def _parted(entry: str) -> tuple[str, str]:

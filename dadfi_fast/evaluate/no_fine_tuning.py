@@ -53,8 +53,8 @@ def answer(rows: Sequence[Row]) -> str:
     known = [row for row in rows if row.get(WEIGHT) is not None]
     lines, ways = [], []
     for model in dict.fromkeys(row["model"] for row in known):
-        here = [row for row in known if row["model"] == model]
-        sides = [[row["d_pix"] for row in here if (row[WEIGHT] > 0) is tuned] for tuned in (True, False)]
+        of_model = [row for row in known if row["model"] == model]
+        sides = [[row["d_pix"] for row in of_model if (row[WEIGHT] > 0) is tuned] for tuned in (True, False)]
         if all(sides):
             tuned, plain = map(np.mean, sides)
             ways.append(bool(tuned > plain))

@@ -16,10 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dadfi_fast.check.fake_sets import levels
 from dadfi_fast.check.inception import Inception
@@ -33,12 +32,11 @@ from dadfi_fast.evaluate.experiment import Result, Row, Setup
 from dadfi_fast.evaluate.sampled_arrays import SampledArrays
 from dadfi_fast.metrics.defence import edit_mask
 from dadfi_fast.metrics.frechet import frechet_distance
-from dadfi_fast.types import LEVELS, Float32, UInt8
+from dadfi_fast.types import LEVELS, Float32, Float64, UInt8
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Float64: TypeAlias = NDArray[np.float64]
 
 BATCH: Final = 50
 #: Pictures on a contact sheet.
@@ -83,10 +81,10 @@ def run(setup: Setup) -> Result:
     reals = Reals(pictures, network, count=min(setup.fid, len(pictures) // 2))
     rows: list[Row] = []
     for model in models:
-        found = measure(model, judge, pictures, reals, tick=setup.progress.tick)
+        measured = measure(model, judge, pictures, reals, tick=setup.progress.tick)
         facts = {"models": {model.name: model.card.sha256}, "judge": {judge.card.name: judge.card.sha256}}
         rows += [
-            each.row(model, reals) | facts | {"generator": None} | pictures.facts() | setup.facts() for each in found
+            each.row(model, reals) | facts | {"generator": None} | pictures.facts() | setup.facts() for each in measured
         ]
     sheets = {model.name: contact_sheet(model, pictures) for model in models}
     return Result("plausibility", rows, COLUMNS, TEXT, partial(_draw, rows=rows), sheets=sheets)
@@ -178,12 +176,12 @@ def measure(
 ) -> list[Found]:
     """Run every picture through every edit of ``model``; ``tick`` is called with the number of fakes made."""
     pixels, labels = pictures.at(model.image_size), pictures.labels(model.attributes)
-    found = [Found(name, aim[0]) for name, aim in zip(model.edit_names, model.wanted(labels[:1]), strict=True)]
-    own = pictures.labels([each.attribute for each in found])
+    by_edit = [Found(name, aim[0]) for name, aim in zip(model.edit_names, model.wanted(labels[:1]), strict=True)]
+    own = pictures.labels([each.attribute for each in by_edit])
     for start in range(0, len(pictures), BATCH):
         part = slice(start, start + BATCH)
         x, edits = scaled(pixels[part]), model.edits(labels[part])
-        for i, (each, aim) in enumerate(zip(found, model.wanted(labels[part]), strict=True)):
+        for i, (each, aim) in enumerate(zip(by_edit, model.wanted(labels[part]), strict=True)):
             fake = model.fake(x, edits[i])
             each.hits += hits(judge, fake, aim, own[part, i])
             each.before += hits(judge, x, aim, own[part, i])
@@ -192,7 +190,7 @@ def measure(
             each.changed.append(changed)
             each.features.extend(reals.features(fake, start))
             tick(len(x))
-    return found
+    return by_edit
 
 
 def contact_sheet(model: DeepfakeModel, pictures: SampledArrays, *, count: int = ON_SHEET) -> UInt8:

@@ -114,12 +114,12 @@ class Protocol:
             count: of the first so many only; of all where None.
             size: S.
         """
-        found = []
+        batches = []
         for path in sorted((originals or self.originals).folder.iterdir())[:count]:
             pixels = read(path)
             faces = self.detector(pixels) or [whole(*pixels.shape[:2])]
-            found.append(crops(pixels, squares(faces[:1]), size=size))
-        return np.concatenate(found)
+            batches.append(crops(pixels, squares(faces[:1]), size=size))
+        return np.concatenate(batches)
 
     def labels(self, pictures: Float32, columns: Sequence[str]) -> Float32:
         """Which of the attributes ``columns`` the classifier sees in ``pictures`` [N, 3, S, S]: [N, A]."""

@@ -44,9 +44,9 @@ def measured(experiment: str, units: Sequence[Unit], setup: Setup, *, pictures: 
     keys = [fingerprint([experiment, unit.name, unit.facts]) for unit in units]
     path = setup.out / FOLDER / f"{experiment}.jsonl" if setup.out else None
     known = _read(path) if path and not setup.fresh else {}
-    if kept := [unit.name for unit, key in zip(units, keys, strict=True) if key in known]:
-        setup.progress.note(f"{experiment}: finished before, taken from {path}: {', '.join(kept)}")
-    left = len(units) - len(kept)
+    if reused := [unit.name for unit, key in zip(units, keys, strict=True) if key in known]:
+        setup.progress.note(f"{experiment}: finished before, taken from {path}: {', '.join(reused)}")
+    left = len(units) - len(reused)
     setup.progress.plan(2 * pictures * left)
     number = 0
     for unit, key in zip(units, keys, strict=True):
@@ -74,14 +74,14 @@ def fingerprint(facts: object) -> str:
 
 def _read(path: Path) -> dict[str, list[Row]]:
     """The rows by key; a line that a killed run left unfinished is none."""
-    found = {}
+    entries = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
             entry = json.loads(line)
-            found[entry["key"]] = list(entry["rows"])
+            entries[entry["key"]] = list(entry["rows"])
         except (ValueError, KeyError, TypeError):
             continue
-    return found
+    return entries
 
 
 def _append(path: Path, entry: Mapping[str, Any]) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tarfile
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
@@ -15,7 +14,7 @@ import numpy as np
 from dadfi_fast.errors import DataError
 from dadfi_fast.evaluate.experiment import Setup
 from dadfi_fast.evaluate.sampled_arrays import archives, splits
-from dadfi_fast.files import sha256
+from dadfi_fast.files import open_members, sha256
 from dadfi_fast.training.data import SUFFIXES
 
 #: A picture: the archive or folder that it lies in, and its name there.
@@ -31,12 +30,12 @@ class SampledFiles:
 
     def __init__(self, setup: Setup, folder: Path) -> None:
         self._setup, self.folder = setup, folder
-        places = [(source, name) for source in setup.sources for name in _names(source)]
-        if not places:
+        members = [(source, name) for source in setup.sources for name in _names(source)]
+        if not members:
             where = ", ".join(map(str, setup.sources))
             raise DataError(f"no image found in {where}. Pass tar archives or folders of images.")
-        chosen = np.random.default_rng(setup.seed).permutation(len(places))[: setup.sample]
-        drawn = [places[i] for i in sorted(chosen)]
+        chosen = np.random.default_rng(setup.seed).permutation(len(members))[: setup.sample]
+        drawn = [members[i] for i in sorted(chosen)]
         self._names = [PurePosixPath(name).name for _, name in drawn]
         _lay_out(drawn, folder)
 
@@ -60,33 +59,15 @@ class SampledFiles:
 
 def _names(source: Path) -> list[str]:
     """The pictures in an archive or a folder, in name order."""
-    if source.is_dir():
-        found = [path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()]
-    elif source.is_file() and tarfile.is_tarfile(source):
-        with tarfile.open(source) as tar:
-            found = [member.name for member in tar.getmembers() if member.isfile()]
-    else:
-        raise DataError(f"{source} is neither a folder nor a tar archive. Pass one of these with --data.")
-    return sorted(name for name in found if name.lower().endswith(SUFFIXES))
+    with open_members(source, SUFFIXES) as (names, _):
+        return names
 
 
-def _lay_out(places: Sequence[Member], folder: Path) -> None:
+def _lay_out(members: Sequence[Member], folder: Path) -> None:
     """Copy the pictures; a number before each name keeps apart what has one name in two sources."""
     folder.mkdir(parents=True)
-    for number, (path, name) in enumerate(_opened(places)):
-        target = folder / f"{number:05}-{PurePosixPath(name).name}"
-        with target.open("wb") as file:
-            shutil.copyfileobj(path, file)
-
-
-def _opened(places: Sequence[Member]) -> Iterator[tuple[Any, str]]:
-    for source in dict.fromkeys(source for source, _ in places):
-        names = [name for each, name in places if each == source]
-        if source.is_dir():
-            for name in names:
-                with (source / name).open("rb") as file:
-                    yield file, name
-            continue
-        with tarfile.open(source) as tar:
-            for name in names:
-                yield tar.extractfile(name), name
+    numbered = enumerate(members)
+    for source, group in itertools.groupby(numbered, key=lambda item: item[1][0]):
+        with open_members(source, SUFFIXES) as (_, read):
+            for number, (_, name) in group:
+                (folder / f"{number:05}-{PurePosixPath(name).name}").write_bytes(read(name))

@@ -46,9 +46,9 @@ def visibility_after(condition: Condition, pairs: Sequence[Pair]) -> dict[str, f
     Raises:
         BackendMissing: FLIP is not installed.
     """
-    found = [_compared(*condition.treat(read(pair.original), read(pair.protected))) for pair in pairs]
-    means = {key: _mean(each[key] for each in found) for key in ("psnr", "ssim", "flip")}
-    return means | {"linf": max(each["linf"] for each in found)}
+    compared = [_compared(*condition.treat(read(pair.original), read(pair.protected))) for pair in pairs]
+    means = {key: _mean(each[key] for each in compared) for key in ("psnr", "ssim", "flip")}
+    return means | {"linf": max(each["linf"] for each in compared)}
 
 
 def _compared(one: UInt8, other: UInt8) -> dict[str, float]:

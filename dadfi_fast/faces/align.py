@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -20,6 +21,8 @@ from dadfi_fast.types import LEVELS, Face, Float32, UInt8
 MARGIN = 1.6
 #: Width of the feathered edge as a share of the crop's side.
 FEATHER = 0.03
+#: Rows and columns in the photo, then within the square.
+Slices: TypeAlias = tuple[slice, slice, slice, slice]  # type: ignore[explicit-any]  # those of a slice's bounds
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Square:
     y0: int
     side: int
 
-    def inside(self, height: int, width: int) -> tuple[slice, slice, slice, slice]:
+    def inside(self, height: int, width: int) -> Slices:
         """The part that lies in a photo of this size: its rows and columns there, then within the square.
 
         All four are empty where none does.
@@ -38,8 +41,8 @@ class Square:
         x0, y0 = min(max(self.x0, 0), width), min(max(self.y0, 0), height)
         x1 = max(x0, min(self.x0 + self.side, width))
         y1 = max(y0, min(self.y0 + self.side, height))
-        here = slice(y0, y1), slice(x0, x1)
-        return *here, slice(y0 - self.y0, y1 - self.y0), slice(x0 - self.x0, x1 - self.x0)
+        in_photo = slice(y0, y1), slice(x0, x1)
+        return *in_photo, slice(y0 - self.y0, y1 - self.y0), slice(x0 - self.x0, x1 - self.x0)
 
 
 def square(face: Face, *, margin: float = MARGIN) -> Square:

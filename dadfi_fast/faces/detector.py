@@ -73,15 +73,15 @@ class Detector(ABC):
         """The same for a picture of this size that lies elsewhere: ``small(width, height)`` is a copy of it, shrunk."""
         if min(height, width) < SMALLEST:
             return []
-        found: list[Face] = []
+        faces: list[Face] = []
         longer = max(height, width)
         for side, portrait in PASSES:
-            found = distinct(found + self._at(height, width, small, min(side, longer)))
-            if side >= longer or (found and _smallest(found) >= portrait * longer):
+            faces = distinct(faces + self._at(height, width, small, min(side, longer)))
+            if side >= longer or (faces and _smallest(faces) >= portrait * longer):
                 break
-        if side >= FINE * longer or not self._wants_small(found, longer):
-            return found
-        return self._finer(height, width, small, found, side)
+        if side >= FINE * longer or not self._wants_small(faces, longer):
+            return faces
+        return self._finer(height, width, small, faces, side)
 
     def faces_from(self, faces: Sequence[Face], height: int, width: int) -> int | None:
         """The size in pixels from which on faces were looked for in a picture in which ``faces`` were found.
@@ -100,18 +100,18 @@ class Detector(ABC):
         return self.small_faces == "always"
 
     def _finer(
-        self, height: int, width: int, small: Callable[[int, int], UInt8], found: list[Face], side: int
+        self, height: int, width: int, small: Callable[[int, int], UInt8], faces: list[Face], side: int
     ) -> list[Face]:
         """What a copy of `FINE` of the size shows beside what is found: whole, or in tiles."""
         longer = max(height, width)
         target = math.ceil(FINE * longer)
         if target <= WHOLE:
-            return distinct(found + self._at(height, width, small, target))
+            return distinct(faces + self._at(height, width, small, target))
         if side < WHOLE:
-            found = distinct(found + self._at(height, width, small, WHOLE))
+            faces = distinct(faces + self._at(height, width, small, WHOLE))
         overlap = math.ceil(_PLAY * SURE * target / WHOLE)
-        tiled = [each for each in self._in_tiles(height, width, small, overlap) if not _is_part(each, found)]
-        return distinct(found + tiled)
+        tiled = [each for each in self._in_tiles(height, width, small, overlap) if not _is_part(each, faces)]
+        return distinct(faces + tiled)
 
     def _in_tiles(self, height: int, width: int, small: Callable[[int, int], UInt8], overlap: int) -> Iterator[Face]:
         """The faces in the tiles of a copy; those that are too large for the overlap may be parts, and are left out."""
@@ -160,11 +160,11 @@ def _smallest(faces: Sequence[Face]) -> float:
 
 def distinct(faces: Sequence[Face]) -> list[Face]:
     """The best of every set of boxes that overlap, best first."""
-    kept: list[Face] = []
+    unique: list[Face] = []
     for face in sorted(faces, key=lambda f: f.score, reverse=True):
-        if all(_overlap(face, other) <= SAME for other in kept):
-            kept.append(face)
-    return kept
+        if all(_overlap(face, other) <= SAME for other in unique):
+            unique.append(face)
+    return unique
 
 
 def _overlap(a: Face, b: Face) -> float:
@@ -209,8 +209,8 @@ def choose_detector(
         raise UsageError(f"--detector-model is for --detector yunet; {chosen} takes no file")
     if (why := kind.missing(model)) is not None:
         raise BackendMissing(f"detector {chosen} cannot run: {why}")
-    made: Callable[..., Detector] = kind
-    detector = made(model) if chosen == "yunet" else made()
+    make: Callable[..., Detector] = kind  # type: ignore[explicit-any]  # only one takes a file
+    detector = make(model) if chosen == "yunet" else make()
     detector.small_faces = small_faces
     reason = "named by the user" if name != "auto" else "its file is given" if model else "comes with the installation"
     runner = getattr(detector, "runner", None)

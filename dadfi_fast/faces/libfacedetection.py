@@ -88,12 +88,12 @@ def by_openvino() -> Callable[[UInt8], list[Face]] | None:
 def by_library() -> Callable[[UInt8], list[Face]]:
     """The network, run by the library."""
     with _one_thread():
-        found = direct() or through_the_package()
+        library = direct() or through_the_package()
         # The first call reads the weights, which must not happen in two threads at once.
-        found(np.zeros((32, 32, 3), np.uint8))
+        library(np.zeros((32, 32, 3), np.uint8))
 
     def find(pixels: UInt8) -> list[Face]:
-        rows = ((score / 100, x, y, w, h) for score, x, y, w, h in found(pixels))
+        rows = ((score / 100, x, y, w, h) for score, x, y, w, h in library(pixels))
         return [Face(x, y, x + w, y + h, score) for score, x, y, w, h in rows if score >= CONFIDENCE]
 
     return find
@@ -123,8 +123,8 @@ def direct() -> Find | None:
         function(results.ctypes.data, bgr.ctypes.data, width, height, 3 * width)
         count = int(results[:4].view(np.int32)[0])
         rows = results[4 : 4 + 2 * _NUMBERS * count].view(np.int16).reshape(count, _NUMBERS)
-        found: list[list[int]] = rows[:, :5].tolist()
-        return found
+        boxes: list[list[int]] = rows[:, :5].tolist()
+        return boxes
 
     return find
 

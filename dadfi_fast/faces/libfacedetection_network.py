@@ -65,8 +65,8 @@ def weights_in(library: Path) -> Weights | None:
     expected = [(*_FIRST, False, True, True)]
     for inputs, outputs, rectified in PAIRS:
         expected += [(inputs, outputs, False, True, False), (outputs, outputs, True, False, rectified)]
-    found = [(each.inputs, each.outputs, each.by_channel, each.by_pixel, each.rectified) for each in layers]
-    if found != expected:
+    shapes = [(each.inputs, each.outputs, each.by_channel, each.by_pixel, each.rectified) for each in layers]
+    if shapes != expected:
         return None
     first = _numbers(layers[0].weights, 16, 32)[:, :27].reshape(16, 3, 3, 3).transpose(0, 3, 1, 2)
     pairs = tuple(_pair(layers[n], layers[n + 1]) for n in range(1, len(layers), 2))
@@ -86,8 +86,8 @@ def _pair(by_pixel: _Layer, by_channel: _Layer) -> Pair:
 
 def _numbers(pointer: Any, *shape: int) -> Float32:
     """A copy: the library's memory is not for others to hold."""
-    found: Float32 = np.ctypeslib.as_array(pointer, shape).copy()
-    return found
+    numbers: Float32 = np.ctypeslib.as_array(pointer, shape).copy()
+    return numbers
 
 
 def network(weights: Weights) -> Any:
@@ -123,8 +123,8 @@ class _Layers:
     def first(self, picture: Any) -> Any:
         """Half the size."""
         kernel, bias = self._weights.first
-        made = self._op.convolution(picture, kernel, [2, 2], [1, 1], [1, 1], [1, 1])
-        return self._op.relu(self._op.add(made, bias.reshape(1, -1, 1, 1)))
+        convolved = self._op.convolution(picture, kernel, [2, 2], [1, 1], [1, 1], [1, 1])
+        return self._op.relu(self._op.add(convolved, bias.reshape(1, -1, 1, 1)))
 
     def pair(self, number: int, tensor: Any) -> Any:
         """One pair of the backbone or the neck."""
@@ -164,6 +164,6 @@ class _Layers:
     def _run(self, pair: Pair, tensor: Any) -> Any:
         mix, mixed, kernel, bias = pair
         op = self._op
-        made = op.add(op.convolution(tensor, mix, [1, 1], [0, 0], [0, 0], [1, 1]), mixed.reshape(1, -1, 1, 1))
-        made = op.group_convolution(made, kernel, [1, 1], [1, 1], [1, 1], [1, 1])
-        return op.add(made, bias.reshape(1, -1, 1, 1))
+        mixed_tensor = op.add(op.convolution(tensor, mix, [1, 1], [0, 0], [0, 0], [1, 1]), mixed.reshape(1, -1, 1, 1))
+        mixed_tensor = op.group_convolution(mixed_tensor, kernel, [1, 1], [1, 1], [1, 1], [1, 1])
+        return op.add(mixed_tensor, bias.reshape(1, -1, 1, 1))

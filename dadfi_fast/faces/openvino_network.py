@@ -49,8 +49,8 @@ class OpenVinoNetwork:
         rows = _decoded(request.get_output_tensor().data[0], *shape)
         if len(rows) < 2:
             return rows
-        kept = cv2.dnn.NMSBoxes(rows[:, :4].tolist(), rows[:, 4].tolist(), CONFIDENCE, SAME)
-        return rows[np.asarray(kept, dtype=np.intp).ravel()]
+        chosen = cv2.dnn.NMSBoxes(rows[:, :4].tolist(), rows[:, 4].tolist(), CONFIDENCE, SAME)
+        return rows[np.asarray(chosen, dtype=np.intp).ravel()]
 
 
 def _decoded(cells: Float32, height: int, width: int) -> Float32:
@@ -64,9 +64,9 @@ def _decoded(cells: Float32, height: int, width: int) -> Float32:
     for stride in STRIDES:
         across = width // stride
         end = start + across * (height // stride)
-        found = np.flatnonzero(cells[start:end, 0] >= CONFIDENCE)
-        row, column = np.divmod(found, across)
-        score, x, y, w, h = cells[start:end][found].T
+        indices = np.flatnonzero(cells[start:end, 0] >= CONFIDENCE)
+        row, column = np.divmod(indices, across)
+        score, x, y, w, h = cells[start:end][indices].T
         size = np.exp([w, h]) * stride
         corner = np.stack([column + x, row + y]) * stride - size / 2
         parts.append(np.vstack([corner, size, score]).T)
@@ -80,11 +80,11 @@ def _from_pixels(model: Any) -> Any:
     from openvino import Layout, Type
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
-    made = PrePostProcessor(model)
-    tensor = made.input().tensor()
+    processor = PrePostProcessor(model)
+    tensor = processor.input().tensor()
     tensor.set_element_type(Type.u8).set_layout(Layout("NHWC")).set_color_format(ColorFormat.RGB)
-    made.input().preprocess().convert_element_type(Type.f32).convert_color(ColorFormat.BGR)
-    made.input().model().set_layout(Layout("NCHW"))
-    built = made.build()
+    processor.input().preprocess().convert_element_type(Type.f32).convert_color(ColorFormat.BGR)
+    processor.input().model().set_layout(Layout("NCHW"))
+    built = processor.build()
     built.reshape([1, -1, -1, 3])
     return built

@@ -55,7 +55,7 @@ class YuNet(Detector):
     def missing(cls, model: Path | None) -> str | None:
         if model is None:
             return (
-                "it needs its file; pass --detector-model face_detection_yunet_2023mar.onnx"
+                "it needs its model file; pass --detector-model face_detection_yunet_2023mar.onnx"
                 " (from https://github.com/opencv/opencv_zoo, folder models/face_detection_yunet)"
             )
         return None if model.is_file() else f"--detector-model {model} does not exist"
@@ -76,8 +76,8 @@ class _OpenCV:
         if not hasattr(self._local, "network"):
             self._local.network = cv2.FaceDetectorYN.create(self._model, "", size, CONFIDENCE, SAME)
         self._local.network.setInputSize(size)
-        found: Float32 | None = self._local.network.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
-        return np.empty((0, 15), np.float32) if found is None else found
+        rows: Float32 | None = self._local.network.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
+        return np.empty((0, 15), np.float32) if rows is None else rows
 
 
 def _cells(model: Any) -> Any:

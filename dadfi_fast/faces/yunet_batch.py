@@ -81,11 +81,11 @@ class YuNetBatch:
 
         batch = torch.zeros((len(pictures), 3, side, side), device=self.device)
         scales = []
-        for place, picture in zip(batch, pictures, strict=True):
+        for slot, picture in zip(batch, pictures, strict=True):
             height, width = picture.shape[:2]
             scale = min(1.0, side / max(height, width))
             small_height, small_width = (max(SMALLEST, round(n * scale)) for n in (height, width))
-            place[:, :small_height, :small_width] = shrink(picture, small_width, small_height).flip(0)  # to BGR
+            slot[:, :small_height, :small_width] = shrink(picture, small_width, small_height).flip(0)  # to BGR
             scales.append((width / small_width, height / small_height, width, height))
         rows, of_picture = decoded(self._heads(batch), side)
         rows_by_picture = [rows[of_picture == n] for n in range(len(pictures))]
@@ -167,17 +167,19 @@ def _any_size(model: Path) -> bytes:
     """The file with batch, height and width left open; what reshapes within it takes any of them already."""
     import onnx
 
-    made = onnx.load(str(model))
-    (taken,) = (each for each in made.graph.input if each.name not in {known.name for known in made.graph.initializer})
+    network = onnx.load(str(model))
+    (taken,) = (
+        each for each in network.graph.input if each.name not in {known.name for known in network.graph.initializer}
+    )
     for dimension, name in zip(taken.type.tensor_type.shape.dim, ("batch", "", "height", "width"), strict=True):
         if name:
             dimension.dim_param = name
-    for out in made.graph.output:
+    for out in network.graph.output:
         out.type.tensor_type.ClearField("shape")
-    del made.graph.value_info[:]
-    if {f"{head}_{stride}" for head in _HEADS for stride in STRIDES} - {out.name for out in made.graph.output}:
+    del network.graph.value_info[:]
+    if {f"{head}_{stride}" for head in _HEADS for stride in STRIDES} - {out.name for out in network.graph.output}:
         raise UsageError(f"{model} does not have the outputs of YuNet")
-    data: bytes = made.SerializeToString()
+    data: bytes = network.SerializeToString()
     return data
 
 

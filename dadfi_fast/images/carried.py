@@ -50,7 +50,7 @@ def _without(metadata: Metadata, *names: str) -> Metadata:
     lost = [_NAMES[name] for name in names if getattr(metadata, name)]
     if "photoshop" in names and metadata.photoshop and not iptc.iptc_of(metadata.photoshop):
         lost.remove("IPTC")  # Photoshop's other resources are about its own file
-    note = (f"left out {', '.join(lost)}: this format has no place for it",) if lost else ()
+    note = (f"left out {', '.join(lost)}: this format cannot hold it",) if lost else ()
     empty: dict[str, Any] = {name: () if name == "texts" else None for name in names}
     return replace(metadata, notes=metadata.notes + note, **empty)
 
@@ -85,7 +85,7 @@ def _profile(colour: dict[bytes, bytes], given: bytes | None, *, grey: bool) -> 
         primaries, transfer = struct.unpack_from(">BB", colour[b"cICP"])
         if transfer in icc.HDR:
             name = icc.HDR[transfer]
-            raise PhotoError(f"its colours are those of HDR ({name}), which only PNG keeps; pass --format keep")
+            raise PhotoError(f"HDR colours ({name}) can only be kept in a PNG. Pass --format keep.")
         return icc.from_numbers(primaries, transfer, grey=grey)
     if given is not None or b"sRGB" in colour:
         return given

@@ -33,8 +33,8 @@ def check_lengths(data: bytes) -> None:
         length, name = struct.unpack_from(">I4s", data, at)
         if length > len(data) - at + _BEYOND:
             raise PhotoError(
-                f"cannot read the PNG: its chunk {name.decode('latin-1')!r} claims {length} bytes, and the file has"
-                f" {len(data)}. It is damaged"
+                f"the PNG is damaged: its chunk {name.decode('latin-1')!r} claims {length} bytes, but the file has"
+                f" {len(data)}"
             )
         if name == b"IEND":
             return

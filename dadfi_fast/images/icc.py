@@ -10,6 +10,8 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
+from dadfi_fast.types import Float64
+
 #: x and y of white, red, green and blue.
 Primaries: TypeAlias = tuple[float, float, float, float, float, float, float, float]
 _D65: Final = (0.3127, 0.3290)
@@ -75,7 +77,7 @@ def profile(primaries: Primaries, curve: tuple[float, ...], name: str, *, grey: 
     return _file(tags, b"GRAY" if grey else b"RGB ")
 
 
-def _adapted(primaries: Primaries) -> tuple[np.ndarray, np.ndarray]:
+def _adapted(primaries: Primaries) -> tuple[Float64, Float64]:
     """RGB to XYZ as seen under D50, and the matrix that adapts to that."""
     points = np.array(primaries).reshape(4, 2)
     if not (points[:, 1] > 0).all():
@@ -92,11 +94,11 @@ def _fixed(value: float) -> bytes:
     return struct.pack(">i", round(float(value) * 65536))
 
 
-def _xyz(values: np.ndarray) -> bytes:
+def _xyz(values: Float64) -> bytes:
     return b"XYZ \0\0\0\0" + b"".join(_fixed(n) for n in values)
 
 
-def _array(values: np.ndarray) -> bytes:
+def _array(values: Float64) -> bytes:
     return b"sf32\0\0\0\0" + b"".join(_fixed(n) for n in values.ravel())
 
 
@@ -113,12 +115,12 @@ def _text(words: str) -> bytes:
 def _file(tags: dict[bytes, bytes], space: bytes) -> bytes:
     table, body = struct.pack(">I", len(tags)), b""
     first = 128 + 4 + 12 * len(tags)
-    places: dict[bytes, int] = {}
+    offsets: dict[bytes, int] = {}
     for name, data in tags.items():
-        if data not in places:
-            places[data] = first + len(body)
+        if data not in offsets:
+            offsets[data] = first + len(body)
             body += data + b"\0" * (-len(data) % 4)
-        table += struct.pack(">4sII", name, places[data], len(data))
+        table += struct.pack(">4sII", name, offsets[data], len(data))
     size = first + len(body)
     header = struct.pack(">I4sI4s4s4s", size, b"\0\0\0\0", 0x04300000, b"mntr", space, b"XYZ ")
     header += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(4 * 7)

@@ -244,7 +244,7 @@ def header(data: bytes) -> tuple[int, int, int, int]:
         raise PhotoError("the PNG is damaged: it does not begin with its header")
     width, height, bits, kind = struct.unpack_from(">IIBB", data, 16)
     if not (width and height) or bits not in (1, 2, 4, 8, 16) or kind not in (0, 2, 3, 4, 6):
-        raise PhotoError("the PNG is damaged: its header makes no sense")
+        raise PhotoError("the PNG is damaged: its header is invalid")
     return width, height, bits, kind
 
 

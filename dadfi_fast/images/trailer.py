@@ -33,7 +33,7 @@ class Trailer:
     """What stands behind the picture of a JPEG file."""
 
     data: bytes
-    place: int  # where it began in the file
+    offset: int  # where it began in the file
     index: Segment | None  # the multi-picture index, where the file has one
 
     @property
@@ -74,11 +74,11 @@ class Trailer:
         before = self.index.start + 4 + len(INDEX)
         try:
             for number, at in enumerate(block.entries()):
-                place = block.read(at + 8)
+                offset = block.read(at + 8)
                 if number == 0:
                     block.write(at + 4, size)
-                elif before + place >= self.place:
-                    block.write(at + 8, size + before + place - self.place - header)
+                elif before + offset >= self.offset:
+                    block.write(at + 8, size + before + offset - self.offset - header)
         except struct.error:
             return self.index.payload
         return bytes(block.data)

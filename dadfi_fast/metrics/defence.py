@@ -14,9 +14,8 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dadfi_fast.types import Float32
+from dadfi_fast.types import Float32, Float64
 
-Float64: TypeAlias = NDArray[np.float64]
 Bool: TypeAlias = NDArray[np.bool_]
 
 #: A fake counts as broken above this mean squared difference (19.0 dB between the two fakes).

@@ -63,9 +63,9 @@ def ssimulacra2(original: Tensor, changed: Tensor) -> Tensor:
         if min(pair[0].shape[-2:]) < 8:
             break
         terms.append(_structure(*map(_xyb, pair)))
-    found = torch.stack(terms)  # [scales, 6, B, 3]
-    weights = _weights().to(found)[: found[:, :, 0].numel()].view(3, len(terms), 6)
-    raw = torch.einsum("skbc,csk->b", found, weights) * 0.9562382616834844
+    stacked = torch.stack(terms)  # [scales, 6, B, 3]
+    weights = _weights().to(stacked)[: stacked[:, :, 0].numel()].view(3, len(terms), 6)
+    raw = torch.einsum("skbc,csk->b", stacked, weights) * 0.9562382616834844
     raw = 2.326765642916932 * raw - 0.020884521182843837 * raw**2 + 6.248496625763138e-05 * raw**3
     return 100 - 10 * (raw.clamp(min=0) + _TINY).pow(0.6276336467831387)
 

@@ -6,14 +6,9 @@ The estimate falls as the sets grow, so a figure goes with its n, and figures of
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
-from numpy.typing import NDArray
 
-from dadfi_fast.types import Float32
-
-Float64: TypeAlias = NDArray[np.float64]
+from dadfi_fast.types import Float32, Float64
 
 
 def frechet_distance(

@@ -9,11 +9,9 @@ from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from dadfi_fast.types import UInt8
+from dadfi_fast.types import Float64, UInt8
 
-Float64: TypeAlias = NDArray[np.float64]
 _Mean: TypeAlias = Callable[[Float64], Float64]
 
 #: Window of SSIM: 11 x 11 Gaussian, sigma 1.5 (Wang et al., IEEE TIP 2004).

@@ -90,8 +90,8 @@ def instance_norm_residual_gradients(
     Returns:
         Those of ``x`` (its dtype, `layout_of` it), ``weight`` [C] and ``bias`` [C].
     """
-    found = gradients(grad, x, weight, bias, relu=relu, eps=eps)
-    return found[0].contiguous(memory_format=layout_of(x)), found[1], found[2]
+    results = gradients(grad, x, weight, bias, relu=relu, eps=eps)
+    return results[0].contiguous(memory_format=layout_of(x)), results[1], results[2]
 
 
 @instance_norm_residual_gradients.register_fake

@@ -55,9 +55,9 @@ def bare(model: bytes) -> bytes:
         BackendMissing: the package onnx is not installed.
     """
     read = _onnx().load_from_string(model)
-    kept = [each for each in read.functions if each.domain != DOMAIN]
+    functions = [each for each in read.functions if each.domain != DOMAIN]
     del read.functions[:]
-    read.functions.extend(kept)
+    read.functions.extend(functions)
     return bytes(read.SerializeToString())
 
 

@@ -18,7 +18,7 @@ from dadfi_fast.protect.results import Failed
 from dadfi_fast.types import Float32
 
 #: Batches under way where a pool works on them: one is copied to or from a GPU while the other is worked on there, each
-#: in memory and on a stream of its own (`backends.lane.Lane`).
+#: in memory and on a stream of its own (`backends.cuda_graph.GraphRunner`).
 AHEAD: Final = 2
 #: Bytes of files that may wait for a batch to fill.
 _FILES: Final = 64 << 20

@@ -9,20 +9,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from itertools import combinations
-from typing import Final, TypeAlias
+from typing import Final
 
 import cv2
 import numpy as np
 
-from dadfi_fast.faces.align import Square, to_photo
+from dadfi_fast.faces.align import Slices, Square, to_photo
 from dadfi_fast.types import LEVELS, Budget, Face, Float32, Photo, Protected, UInt8, UInt16
 
 #: The fixed-point value for no change.
 ZERO: Final = 128
 #: Bytes of a photo processed at once, so that they fit into the CPU caches: 0.8 of the time at 2500 pixels.
 _STRIP: Final = 1 << 18
-#: Rows and columns in the photo, then within the square.
-Place: TypeAlias = tuple[slice, slice, slice, slice]  # type: ignore[explicit-any]  # those of a slice's bounds
 
 
 def blend(photo: Photo, faces: Sequence[Face], where: Sequence[Square], deltas: Float32, budget: Budget) -> Protected:
@@ -38,15 +36,15 @@ def blend(photo: Photo, faces: Sequence[Face], where: Sequence[Square], deltas: 
     """
     pixels = photo.pixels
     height, width = pixels.shape[:2]
-    places = [each.inside(height, width) for each in where]
+    slices = [each.inside(height, width) for each in where]
     if photo.encoding.mode in ("L", "LA", "I;16"):
         deltas = np.broadcast_to(deltas.mean(axis=1, keepdims=True), deltas.shape)
     enlarged = (_enlarged(_fixed(delta, budget), each.side) for each, delta in zip(where, deltas, strict=True))
-    parts = (each[place[2], place[3]] for each, place in zip(enlarged, places, strict=True))
-    regions = [pixels[place[0], place[1]] for place in places]
+    parts = (each[inside[2], inside[3]] for each, inside in zip(enlarged, slices, strict=True))
+    regions = [pixels[inside[0], inside[1]] for inside in slices]
     crowded = any(_overlap(a, b) for a, b in combinations(where, 2))
     linf = (_add_crowded if crowded else _add)(regions, parts, budget)
-    return Protected(photo, pixels, tuple(faces), linf, _deepen(photo, places))
+    return Protected(photo, pixels, tuple(faces), linf, _deepen(photo, slices))
 
 
 def limit(budget: Budget) -> int:
@@ -140,12 +138,12 @@ def _within(changed: UInt8, old: UInt8, levels: int) -> UInt8:
     return np.clip(changed, low, high)
 
 
-def _deepen(photo: Photo, places: Sequence[Place]) -> UInt16 | None:
+def _deepen(photo: Photo, slices: Sequence[Slices]) -> UInt16 | None:
     """The 16-bit pixels: the upper byte is that of the 8-bit pixels, the lower stays, so both change by the same."""
     deep = photo.deep
     if deep is None:
         return None
-    for rows, columns, _, _ in places:
+    for rows, columns, _, _ in slices:
         region = deep[rows, columns]
         region &= 0xFF
         region |= photo.pixels[rows, columns].astype(np.uint16) << 8

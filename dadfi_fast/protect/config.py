@@ -47,12 +47,12 @@ class ProtectConfig:
     detector: str = "libfacedetection"  # which one was chosen; the object itself is handed to `protect`
     small_faces: str = option(
         "auto", section=CHANGED, choices=SMALL_FACES,
-        help="Look for faces from 40 px on, in tiles where the photo is large. auto: not beside faces that take 35 % "
-        "of the photo's longer side.",
+        help="Look for faces down to 40 px, searching large photos in tiles. auto: unless every face takes up at least "
+        "35 % of the photo's longer side.",
     )  # fmt: skip
     no_face: str = option(
         "copy", section=CHANGED, choices=NO_FACE,
-        help="What to do with photos without a face: copy their bytes, skip them, or protect the whole picture.",
+        help="What to do with photos without a face: copy their bytes, skip them, or protect the whole image.",
     )  # fmt: skip
     format: str = option("keep", section=WRITTEN, choices=FORMATS, help="File format of the results.")
     quality: int | None = option(
@@ -73,8 +73,8 @@ class ProtectConfig:
     )  # fmt: skip
     trailer: str = option(
         "drop", section=WRITTEN, choices=TRAILER,
-        help="What to do with data that phones append to a JPEG (the video of a motion photo, depth maps, further "
-        "pictures). It shows the unprotected face.",
+        help="What to do with data that phones append to a JPEG (the video of a motion photo, depth maps, more "
+        "images). It shows the unprotected face.",
     )  # fmt: skip
     times: bool = option(
         True, section=WRITTEN, help="Give each result the modification time and the permissions of its source."
@@ -82,20 +82,20 @@ class ProtectConfig:
     mark: bool = option(
         True,
         section=WRITTEN,
-        help="Mark results as protected in their metadata (XMP), so that no run protects them twice.",
+        help="Mark results as protected in their metadata (XMP), so that they are not protected twice.",
     )
     again: bool = option(
         False, section=CHANGED,
-        help="Protect photos again that are marked as protected, and try those again at which runs have died.",
+        help="Also protect photos that are already marked as protected, and retry photos that crashed earlier runs.",
     )  # fmt: skip
     on_exists: str = option(
-        "skip", section=WRITTEN, choices=ON_EXISTS, help="What to do if a file of that name already exists."
+        "skip", section=WRITTEN, choices=ON_EXISTS, help="What to do if the output file already exists."
     )
-    max_pixels: int = option(200_000_000, section=RUN, metavar="N", help="Refuse pictures with more pixels.")
+    max_pixels: int = option(200_000_000, section=RUN, metavar="N", help="Refuse images with more pixels.")
     max_memory: int | None = option(
         None, section=RUN, metavar="SIZE", shown="auto", form="size",
-        help="Memory for photos being processed, such as 4G or 500M; a photo that needs more fails. auto: half of what "
-        "is free at the start.",
+        help="Memory limit for photos in progress, such as 4G or 500M; a photo that needs more fails. auto: half of "
+        "the free memory at startup.",
     )  # fmt: skip
     verify: float = option(
         0.05, section=REPORTED, metavar="SHARE", shown="5%", form="percentage",

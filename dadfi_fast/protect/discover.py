@@ -74,8 +74,8 @@ class Originals:
             original = self._folders.get(_identity(folder))
         if original is not None:
             raise DiskError(
-                f"cannot write to {folder}: it is {original}, which holds photos to be protected (a link or a mount)."
-                " Name another --out; inputs are never written to"
+                f"cannot write to {folder}: through a link or a mount it is {original}, which holds photos to protect."
+                " Choose another --out; inputs are never modified."
             )
 
     @cached_property
@@ -182,15 +182,15 @@ def _refuse_overlap(root: Root, out: AnyPath) -> None:
 
 def _refuse_same(root: Root, out: AnyPath) -> None:
     """The same by device and inode: a mount has another path than what it shows."""
-    here = None if isinstance(out, RemotePath) else _identity(out)
-    if here is None:
+    identity = None if isinstance(out, RemotePath) else _identity(out)
+    if identity is None:
         return
     folders = {root.folder} if root.files is None else {file.parent for file in root.files}
     for folder in folders:
         resolved = folder.resolve()
-        if isinstance(resolved, Path) and here in map(_identity, (resolved, *resolved.parents)):
+        if isinstance(resolved, Path) and identity in map(_identity, (resolved, *resolved.parents)):
             raise UsageError(
-                f"--out {out} is {folder} or a folder above it, by another path, and inputs are never modified."
+                f"--out {out} is {folder}, or a folder above it, under another path, and inputs are never modified."
                 " Choose another --out."
             )
 
@@ -204,10 +204,10 @@ class _Kept:
     def enter(self, folder: os.DirEntry[str], way: frozenset[tuple[int, int]]) -> tuple[int, int] | None:
         if _is_junk_folder(folder.name) or (folder.is_symlink() and self.is_link_into_out(Path(folder.path))):
             return None
-        here = _identity(folder.path)
+        identity = _identity(folder.path)
         # The output folder is looked up now: the run may have made it after the walk began.
         out = None if isinstance(self._out, RemotePath) else _identity(self._out)
-        return None if here is None or here in way or here == out else here
+        return None if identity is None or identity in way or identity == out else identity
 
     def is_link_into_out(self, path: Path) -> bool:
         """Whether a path of the inputs is a link to what lies in the output folder."""

@@ -139,9 +139,9 @@ class Manifest:
     def _set_aside(self, lines: Sequence[Line]) -> None:
         if not lines:
             return
-        place = self.path.with_name(SET_ASIDE)
-        with disk_errors(place):
-            descriptor = _own(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        path = self.path.with_name(SET_ASIDE)
+        with disk_errors(path):
+            descriptor = _own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             with os.fdopen(descriptor, "ab") as file:
                 for line in lines:
                     self._file.seek(line.offset)
@@ -149,8 +149,10 @@ class Manifest:
                         file.write(self._file.read(min(1 << 20, line.length - start)))
                 file.flush()
                 os.fsync(descriptor)
-        lines_are = "1 line of the manifest is" if len(lines) == 1 else f"{len(lines)} lines of the manifest are"
-        self.note = f"{lines_are} not ours, and now in {place}. Their photos are looked at again"
+        count = "1 line" if len(lines) == 1 else f"{len(lines)} lines"
+        self.note = (
+            f"moved {count} that dadfi-fast did not write from the manifest to {path}; their photos are processed again"
+        )
 
     def find(self, source: str) -> Row | None:
         """The last row of an earlier run about ``source``."""
@@ -313,13 +315,13 @@ def is_result(row: Row, out: AnyPath) -> bool:
     path = out / row["target"]
     try:
         if isinstance(path, RemotePath):
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
         else:
             with os.fdopen(open_regular(path), "rb") as file:
-                found = sha256_of(file)
+                digest = sha256_of(file)
     except OSError:
         return False
-    return found == str(row["sha256_target"])
+    return digest == str(row["sha256_target"])
 
 
 def _lock(descriptor: int, out: Path) -> None:

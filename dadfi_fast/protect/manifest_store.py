@@ -65,9 +65,9 @@ class StoreShard:
         """
         if not self._rows:
             return
-        place = self._out / SHARDS / f"{self._name}-{self._group:06}.jsonl"
-        with storage_errors(place, to="write"):
-            place.store.system.pipe_file(place.key, b"".join(map(_line, self._rows)))
+        path = self._out / SHARDS / f"{self._name}-{self._group:06}.jsonl"
+        with storage_errors(path, to="write"):
+            path.store.system.pipe_file(path.key, b"".join(map(_line, self._rows)))
         self._rows, self._group = [], self._group + 1
 
     def rollback(self) -> None:

@@ -46,5 +46,5 @@ def option(default: Any = dataclasses.MISSING, **facts: Any) -> Any:
 
 def option_of(field: dataclasses.Field[Any]) -> Option | None:
     """The option that a field is; None if it is none."""
-    found = field.metadata.get(_KEY)
-    return found if isinstance(found, Option) else None
+    facts = field.metadata.get(_KEY)
+    return facts if isinstance(facts, Option) else None

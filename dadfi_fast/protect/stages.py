@@ -225,7 +225,9 @@ class Stages:
     def _placeless(self, data: bytes) -> None:
         """See, on the bytes that are to be written, that ``--strip-gps`` has done what it says."""
         if self.config.strip_gps and strip.still_names_place(data):
-            raise PhotoError("its metadata still say where it was taken; nothing is written. Please report this file")
+            raise PhotoError(
+                "its metadata still states where it was taken, so nothing was written. Please report this file."
+            )
 
     def _copy(self, job: PhotoJob) -> None:
         """A photo without a face: its own bytes, unless its format changes or a place has to go."""
@@ -238,7 +240,7 @@ class Stages:
             data = None
         elif self.config.strip_gps:
             trailer = find_trailer(job.data) if form == "JPEG" else None
-            bare = job.data if trailer is None else job.data[: trailer.place]
+            bare = job.data if trailer is None else job.data[: trailer.offset]
             data = strip.without_place(bare, form, decoder.metadata)
             said, job.behind = tuple(_left_behind(job)), 0
         if data is None:

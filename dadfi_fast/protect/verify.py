@@ -46,7 +46,7 @@ def measure(entry: Entry, source: bytes, written: bytes, *, max_pixels: int) -> 
     try:
         after = _read(written, max_pixels)
     except Exception as error:
-        raise PhotoError(f"what was written cannot be read again: {error}") from error
+        raise PhotoError(f"the written file cannot be read back: {error}") from error
     best: tuple[UInt8, UInt8, float] | None = None
     # Each of the two has kinds of TIFF that it reads wrongly; what both read otherwise is another picture.
     for reader in (_read, _by_opencv):
@@ -59,9 +59,9 @@ def measure(entry: Entry, source: bytes, written: bytes, *, max_pixels: int) -> 
         return None
     before, after, psnr = best
     if before.shape != after.shape:
-        raise PhotoError(f"what was written is {after.shape[1]}x{after.shape[0]} pixels, not what the source has")
+        raise PhotoError(f"the written file is {after.shape[1]}x{after.shape[0]} pixels, unlike its source")
     if psnr < DIFFERENT:
-        raise PhotoError(f"what was written is another picture ({psnr:.1f} dB apart); please report this file")
+        raise PhotoError(f"the written file shows a different image (PSNR {psnr:.1f} dB). Please report this file.")
     same = cv2.norm(before, after, cv2.NORM_INF)
     return Quality(round(same), None if same == 0 or not math.isfinite(psnr) else round(psnr, 2))
 
@@ -83,10 +83,10 @@ def _tried(reader: Callable[[bytes, int], UInt8], data: bytes, max_pixels: int) 
 
 def _by_opencv(data: bytes, max_pixels: int) -> UInt8:
     """TIFF, and JPEGs with damaged metadata, which Pillow refuses."""
-    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data[:1] in b"\xffIM" else None
-    if found is None:
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data[:1] in b"\xffIM" else None
+    if decoded is None:
         raise PhotoError("not for OpenCV")
-    return cv2.cvtColor(found, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
 def _read(data: bytes, max_pixels: int) -> UInt8:
@@ -98,12 +98,12 @@ def _read(data: bytes, max_pixels: int) -> UInt8:
             raise UnsafePhoto(f"{image.width}x{image.height} pixels are more than --max-pixels {max_pixels}")
         turn = _orientation(image)
         if image.format in ("JPEG", "MPO") and image.mode != "CMYK" and turn == 1:
-            found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-            if found is not None:
-                return cv2.cvtColor(found, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+            if pixels is not None:
+                return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
         _turn_to_photo(image)
-        found = _eight(image)  # Pillow turns a TIFF when it loads it, and no other format
-        return found if image.format == "TIFF" else _turned(found, turn)
+        pixels = _eight(image)  # Pillow turns a TIFF when it loads it, and no other format
+        return pixels if image.format == "TIFF" else _turned(pixels, turn)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -34,7 +34,7 @@ class Lease:
     """
 
     def __init__(self, out: RemotePath) -> None:
-        self._place = out / NAME
+        self._path = out / NAME
         self._refuse(out)
         self._beat()
         self._over = threading.Event()
@@ -46,23 +46,23 @@ class Lease:
         self._over.set()
         self._thread.join()
         with suppress(Exception):  # else the next run waits a minute
-            self._place.store.system.rm_file(self._place.key)
+            self._path.store.system.rm_file(self._path.key)
 
     def _refuse(self, out: RemotePath) -> None:
-        with storage_errors(self._place, to="read"):
-            if not self._place.store.system.exists(self._place.key):
+        with storage_errors(self._path, to="read"):
+            if not self._path.store.system.exists(self._path.key):
                 return
-            found = json.loads(self._place.read_bytes())
-        if (silent := time.time() - float(found["beat"])) < DEAD and not _is_dead(found):
+            holder = json.loads(self._path.read_bytes())
+        if (silent := time.time() - float(holder["beat"])) < DEAD and not _is_dead(holder):
             raise UsageError(
-                f"another run is writing to {out}: process {found['process']} on {found['host']}. Wait for it, or"
+                f"another run is writing to {out}: process {holder['process']} on {holder['host']}. Wait for it, or"
                 f" choose another --out. If it was killed, wait {DEAD - silent:.0f} s."
             )
 
     def _beat(self) -> None:
         sign = {"host": socket.gethostname(), "process": os.getpid(), "beat": time.time()}
-        with storage_errors(self._place, to="write"):
-            self._place.store.system.pipe_file(self._place.key, json.dumps(sign).encode())
+        with storage_errors(self._path, to="write"):
+            self._path.store.system.pipe_file(self._path.key, json.dumps(sign).encode())
 
     def _live(self) -> None:
         while not self._over.wait(BEAT):
@@ -70,12 +70,12 @@ class Lease:
                 self._beat()
 
 
-def _is_dead(found: dict[str, Any]) -> bool:
+def _is_dead(holder: dict[str, Any]) -> bool:
     """Whether the process ran on this machine and is no more; False where that cannot be said."""
-    if found["host"] != socket.gethostname() or os.name == "nt":
+    if holder["host"] != socket.gethostname() or os.name == "nt":
         return False
     try:
-        os.kill(int(found["process"]), 0)
+        os.kill(int(holder["process"]), 0)
     except ProcessLookupError:
         return True
     except OSError:

@@ -59,9 +59,9 @@ def _glob(pattern: RemotePath, is_junk: Callable[[str], bool]) -> tuple[RemotePa
     while glob.has_magic(head.key):
         head = head.parent
     with storage_errors(pattern, to="list"):
-        found: dict[str, Any] = pattern.store.system.glob(pattern.key, detail=True)
+        matches: dict[str, Any] = pattern.store.system.glob(pattern.key, detail=True)
     below = len(head.key.rstrip("/")) + 1
-    infos = (found[key] for key in sorted(found, key=lambda key: key.split("/")) if found[key]["type"] == "file")
+    infos = (matches[key] for key in sorted(matches, key=lambda key: key.split("/")) if matches[key]["type"] == "file")
     files = tuple(_filed(head, info, str(info["name"])[below:]) for info in infos)
     files = tuple(file for file in files if not is_junk(file.name))
     if not files:

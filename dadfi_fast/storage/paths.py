@@ -67,10 +67,10 @@ class CachedFilesystem:
     def list(self, folder: str) -> list[dict[str, Any]]:
         """What fsspec says of everything in a folder; nothing where there is no such folder."""
         try:
-            found: list[dict[str, Any]] = self.system.ls(folder, detail=True)
+            entries: list[dict[str, Any]] = self.system.ls(folder, detail=True)
         except FileNotFoundError:
             return []
-        return found
+        return entries
 
 
 @dataclass(frozen=True)
@@ -178,8 +178,8 @@ def parse_path(text: str) -> AnyPath:
     Raises:
         UsageError: the scheme is not known, or its package is not installed; the message says how to fix it.
     """
-    scheme, found, rest = text.partition("://")
-    if not found:
+    scheme, separator, rest = text.partition("://")
+    if not separator:
         return Path(text)
     if scheme in ("file", "local"):
         from urllib.request import url2pathname  # loads what speaks HTTP, 20 ms, for a URL that few give
@@ -204,7 +204,8 @@ def parse_url(url: str) -> RemotePath:
     try:
         system, key = url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
-        raise UsageError(f"{scheme}:// needs a package. Run: {_INSTALL.get(scheme, error)}") from error
+        fix = f". Run: {_INSTALL[scheme]}" if scheme in _INSTALL else f": {error}"
+        raise UsageError(f"{scheme}:// needs another package{fix}") from error
     except ValueError as error:
         raise UsageError(
             f"{url}: {error}; supported are s3://, gs://, file:// and the other schemes of fsspec"
@@ -241,16 +242,16 @@ def first_bytes(file: AnyPath, n: int) -> bytes:
 
 
 def _again(url: str, size: int | None, mtime_ns: int) -> RemotePath:
-    made = parse_url(url)
-    return RemotePath(made.url, made.key, _shared(made), size, mtime_ns)
+    remote = parse_url(url)
+    return RemotePath(remote.url, remote.key, _shared(remote), size, mtime_ns)
 
 
 _FILESYSTEMS: Final[dict[int, CachedFilesystem]] = {}
 
 
-def _shared(made: RemotePath) -> CachedFilesystem:
+def _shared(remote: RemotePath) -> CachedFilesystem:
     """One `CachedFilesystem` a file system and process: fsspec gives the same file system for the same options."""
-    return _FILESYSTEMS.setdefault(id(made.store.system), made.store)
+    return _FILESYSTEMS.setdefault(id(remote.store.system), remote.store)
 
 
 def _name(key: str) -> str:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from dadfi_fast.attacks.memetic import search
-from dadfi_fast.attacks.moma import Genome, Moma, Stage
+from dadfi_fast.attacks.moma import Genome, Moma, MomaStage
 from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.types import Budget, Float32
 
-OFF = Stage("i-fgsm", "masked", 1, 0)
+OFF = MomaStage("i-fgsm", "masked", 1, 0)
 
 
 def tilt(delta: Float32) -> float:
@@ -19,8 +19,8 @@ def tilt(delta: Float32) -> float:
     ("genome", "steps"),
     [
         ((OFF, OFF, OFF), 0),
-        ((Stage("i-fgsm", "masked", 8, 2), OFF, OFF), 2),
-        ((Stage("pgd", "pixel", 8, 3), OFF, Stage("mi-fgsm", "absolute", 8, 4)), 7),
+        ((MomaStage("i-fgsm", "masked", 8, 2), OFF, OFF), 2),
+        ((MomaStage("pgd", "pixel", 8, 3), OFF, MomaStage("mi-fgsm", "absolute", 8, 4)), 7),
     ],
 )
 def test_each_step_costs_a_gradient_of_each_model(
@@ -36,21 +36,21 @@ def test_each_step_costs_a_gradient_of_each_model(
 def test_every_attacker_reaches_the_bound_that_its_stage_has(
     attacker: str, strong: Target, crops: Float32, labels: Float32
 ) -> None:
-    delta = Moma([strong], Budget(0.08), (Stage(attacker, "masked", 4, 6), OFF, OFF)).aim(labels)(crops)
+    delta = Moma([strong], Budget(0.08), (MomaStage(attacker, "masked", 4, 6), OFF, OFF)).aim(labels)(crops)
     assert np.abs(delta).max() == pytest.approx(0.04, rel=1e-5)
     assert tilt(delta) > 0.06
 
 
 def test_a_stage_begins_where_the_last_one_ended(strong: Target, crops: Float32, labels: Float32) -> None:
-    first = Stage("i-fgsm", "masked", 8, 4)
+    first = MomaStage("i-fgsm", "masked", 8, 4)
     one = Moma([strong], Budget(), (first, OFF, OFF), edits=None).aim(labels)(crops)
-    then = Moma([strong], Budget(), (first, Stage("i-fgsm", "masked", 4, 1), OFF), edits=None).aim(labels)(crops)
+    then = Moma([strong], Budget(), (first, MomaStage("i-fgsm", "masked", 4, 1), OFF), edits=None).aim(labels)(crops)
     cut = np.clip(one, -0.025, 0.025)
     assert np.array_equal(np.sign(cut), np.sign(then)) and np.abs(then).max() <= 0.025 + 1e-7
 
 
 def test_words() -> None:
-    assert str(Stage("pgd", "pixel", 3, 5)) == "pgd(pixel, 3/8, 5)"
+    assert str(MomaStage("pgd", "pixel", 3, 5)) == "pgd(pixel, 3/8, 5)"
 
 
 def test_the_search_finds_what_breaks_the_model_and_what_is_cheap(

@@ -20,8 +20,13 @@ def lay_out(folder: Path, **facts: object) -> str:
 
 
 def test_a_file_with_its_card(tmp_path: Path) -> None:
-    artifact = load_generator_file(lay_out(tmp_path))
-    assert (artifact.name, artifact.lim, artifact.preset, artifact.safetensors) == ("g", 0.05, "s", None)
+    generator_file = load_generator_file(lay_out(tmp_path))
+    assert (generator_file.name, generator_file.lim, generator_file.preset, generator_file.safetensors) == (
+        "g",
+        0.05,
+        "s",
+        None,
+    )
     (tmp_path / "g.safetensors").touch()
     assert load_generator_file(str(tmp_path / "g.onnx")).safetensors == tmp_path / "g.safetensors"
 

@@ -33,29 +33,29 @@ def backend(generator: GeneratorFile) -> Torch:
 
 def test_a_lane_is_warm_before_its_first_batch() -> None:
     forward = Counting()
-    lane = GraphRunner(forward, (1, 3, 16, 16), "cpu", graph=True)
+    runner = GraphRunner(forward, (1, 3, 16, 16), "cpu", graph=True)
     assert forward.calls == WARM_UP
     crops = np.full((1, 3, 16, 16), 3, np.float32)
-    assert np.array_equal(lane(crops), 2 * crops)
+    assert np.array_equal(runner(crops), 2 * crops)
 
 
 def test_what_a_lane_put_out_is_the_callers() -> None:
-    lane = GraphRunner(Counting(), (1, 3, 16, 16), "cpu", graph=True)
-    first = lane(np.ones((1, 3, 16, 16), np.float32))
-    lane(np.zeros((1, 3, 16, 16), np.float32))
+    runner = GraphRunner(Counting(), (1, 3, 16, 16), "cpu", graph=True)
+    first = runner(np.ones((1, 3, 16, 16), np.float32))
+    runner(np.zeros((1, 3, 16, 16), np.float32))
     assert first.min() == 2
 
 
 def test_launch_runs_on_what_lies_in_the_lane() -> None:
-    lane = GraphRunner(Counting(), (1, 3, 16, 16), "cpu", graph=True)
-    lane.crops.fill_(0.5)
-    assert lane.launch() is lane.delta
-    assert torch.equal(lane.delta, torch.ones(1, 3, 16, 16))
+    runner = GraphRunner(Counting(), (1, 3, 16, 16), "cpu", graph=True)
+    runner.crops.fill_(0.5)
+    assert runner.launch() is runner.delta
+    assert torch.equal(runner.delta, torch.ones(1, 3, 16, 16))
 
 
 def test_a_lane_of_a_generator_agrees_with_the_backend(backend: Torch, pictures: Float32) -> None:
-    lane = backend.lane(pictures.shape)
-    assert np.array_equal(np.clip(lane(pictures), -backend.lim, backend.lim), backend(pictures))
+    runner = backend.graph_runner(pictures.shape)
+    assert np.array_equal(np.clip(runner(pictures), -backend.lim, backend.lim), backend(pictures))
 
 
 def test_resident_crops_are_read_where_they_lie(backend: Torch, pictures: Float32) -> None:
@@ -87,15 +87,15 @@ def test_resident_crops_must_lie_on_the_device(backend: Torch, pictures: Float32
 
 
 def test_threads_do_not_share_a_lane(backend: Torch, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a GPU `run` takes lanes; two callers at once have two, and the third call finds them again."""
-    lanes: list[tuple[int, ...]] = []
+    """On a GPU `run` takes runners; two callers at once have two, and the third call finds them again."""
+    runners: list[tuple[int, ...]] = []
     both = threading.Barrier(2, timeout=20)
 
-    def lane(shape: tuple[int, ...]) -> object:
-        lanes.append(shape)
+    def runner(shape: tuple[int, ...]) -> object:
+        runners.append(shape)
         return lambda crops: (both.wait(), crops)[1]
 
-    monkeypatch.setattr(backend, "lane", lane)
+    monkeypatch.setattr(backend, "graph_runner", runner)
     backend.device = "cuda"
     crops = np.zeros((1, 3, 16, 16), np.float32)
     for _ in range(2):
@@ -104,7 +104,7 @@ def test_threads_do_not_share_a_lane(backend: Torch, monkeypatch: pytest.MonkeyP
             thread.start()
         for thread in threads:
             thread.join()
-    assert lanes == [crops.shape] * 2
+    assert runners == [crops.shape] * 2
 
 
 @pytest.mark.gpu
@@ -119,11 +119,11 @@ class TestOnAGpu:
 
     def test_a_graph_is_captured_and_replayed(self, generator: GeneratorFile, pictures: Float32) -> None:
         there = Torch(generator, device="cuda")
-        lane = there.lane(pictures.shape)
-        lane.crops.copy_(torch.from_numpy(pictures))
-        once = lane.launch().clone()
-        lane.crops.zero_()
-        assert not torch.equal(lane.launch(), once)
+        runner = there.graph_runner(pictures.shape)
+        runner.crops.copy_(torch.from_numpy(pictures))
+        once = runner.launch().clone()
+        runner.crops.zero_()
+        assert not torch.equal(runner.launch(), once)
 
     def test_resident_crops(self, generator: GeneratorFile, pictures: Float32) -> None:
         there = Torch(generator, device="cuda")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dadfi_fast.bench import scale
-from dadfi_fast.bench.scale import Sample, memory, protect_command, rates, start_up, thinned, watch, wrong
+from dadfi_fast.bench.scale import MemorySample, memory, protect_command, rates, start_up, thinned, watch, wrong
 from dadfi_fast.bench.synthetic import DAMAGES, SyntheticPhotos, make
 from dadfi_fast.errors import DadfiError
 from dadfi_fast.protect.manifest import NAME
@@ -73,25 +73,25 @@ def test_whatever_is_wrong_is_found(
 
 
 #: A run of 100 s that writes 10 rows a second from the tenth second on.
-STEADY = [Sample(float(t), max(0, 10 * (t - 10)), 100.0) for t in range(0, 111)]
+STEADY = [MemorySample(float(t), max(0, 10 * (t - 10)), 100.0) for t in range(0, 111)]
 
 
 def test_rates_and_start_up() -> None:
     assert start_up(STEADY) == 11.0
     assert rates(STEADY) == pytest.approx([10.0] * scale.PARTS)
-    assert rates([Sample(1.0, 0, 9.0), Sample(4.0, 20, 9.0)]) == [5.0]  # too short for parts
+    assert rates([MemorySample(1.0, 0, 9.0), MemorySample(4.0, 20, 9.0)]) == [5.0]  # too short for parts
 
 
 @pytest.mark.parametrize("growth", [0.0, 2.5, -1.0])
 def test_growth_of_memory(growth: float) -> None:
-    samples = [Sample(each.seconds, each.rows * 100, 100 + growth * each.rows * 100 / 10_000) for each in STEADY]
-    found = memory([Sample(0.0, 0, 50.0), *samples])
+    samples = [MemorySample(each.seconds, each.rows * 100, 100 + growth * each.rows * 100 / 10_000) for each in STEADY]
+    found = memory([MemorySample(0.0, 0, 50.0), *samples])
     assert found["growth_mib_per_10000"] == pytest.approx(growth)
     assert found["rss_mib_end"] == pytest.approx(100 + 10 * growth) and found["rss_mib_peak"] >= 100
 
 
 def test_a_start_is_no_growth() -> None:
-    warm = [Sample(each.seconds, each.rows, min(100.0, 20 + each.rows)) for each in STEADY]
+    warm = [MemorySample(each.seconds, each.rows, min(100.0, 20 + each.rows)) for each in STEADY]
     assert memory(warm)["growth_mib_per_10000"] == pytest.approx(0)
 
 

@@ -12,8 +12,8 @@ import pytest
 from dadfi_fast.backends.base import Backend
 from dadfi_fast.backends.generator_file import GeneratorFile
 from dadfi_fast.bench import generator, stages, worker_pools
-from dadfi_fast.bench.generator import Contestants, contestants, largest_difference
-from dadfi_fast.bench.throughput import Setup, Throughput, prepare
+from dadfi_fast.bench.generator import ComparedBackends, compared_backends, largest_difference
+from dadfi_fast.bench.throughput import Throughput, ThroughputSetup, prepare
 from dadfi_fast.bench.timing import Case
 from dadfi_fast.errors import BackendMissing
 from dadfi_fast.protect.assembly import Assembly
@@ -33,19 +33,19 @@ class Constant(Backend):
         return np.full_like(crops, self.value)
 
 
-def constant(artifact: GeneratorFile, name: str, value: float) -> Constant:
-    made = Constant(artifact)
+def constant(generator_file: GeneratorFile, name: str, value: float) -> Constant:
+    made = Constant(generator_file)
     made.name, made.describe, made.value = name, f"{name}-cpu", value  # type: ignore[misc, attr-defined]
     return made
 
 
 @pytest.fixture
-def setup(folder: Path, toy_generator: GeneratorFile) -> Setup:
+def setup(folder: Path, toy_generator: GeneratorFile) -> ThroughputSetup:
     parts = Assembly(generator=toy_generator, device="cpu", detector="none")
-    return Setup(photos=folder, parts=parts, count=4, workers=1)
+    return ThroughputSetup(photos=folder, parts=parts, count=4, workers=1)
 
 
-def test_every_case_has_its_row(setup: Setup, tmp_path: Path) -> None:
+def test_every_case_has_its_row(setup: ThroughputSetup, tmp_path: Path) -> None:
     ticks: list[None] = []
     with prepare(setup, tmp_path / "scratch") as bench:
         rows = bench.run(repeats=2, tick=lambda: ticks.append(None))
@@ -73,7 +73,7 @@ def test_every_case_has_its_row(setup: Setup, tmp_path: Path) -> None:
 def test_engines_are_compared_with_one_process(toy_generator: GeneratorFile) -> None:
     ours = constant(toy_generator, "ours", 0.0)
     cases = [Case(worker_pools.CASE, name, "", lambda: 1) for name in (worker_pools.LOCAL, "2 processes")]
-    bench = Throughput(tuple(cases), Contestants(ours, (), ()), np.zeros((1, 3, 32, 32), np.float32))
+    bench = Throughput(tuple(cases), ComparedBackends(ours, (), ()), np.zeros((1, 3, 32, 32), np.float32))
     rates = {(worker_pools.CASE, worker_pools.LOCAL): [10.0, 5.0], (worker_pools.CASE, "2 processes"): [8.0, 4.0]}
     (row,) = bench._engines(rates)
     assert (row.provider, row.p50) == ("2 processes / one process", pytest.approx(0.8))
@@ -81,7 +81,7 @@ def test_engines_are_compared_with_one_process(toy_generator: GeneratorFile) -> 
 
 @pytest.mark.slow
 def test_engines_are_timed_where_they_are_asked_for(
-    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setup: ThroughputSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "ray" else spec(name, *more))
     with prepare(
@@ -94,14 +94,14 @@ def test_engines_are_timed_where_they_are_asked_for(
 def test_overlap_is_the_time_of_a_run_against_that_of_its_stages(toy_generator: GeneratorFile) -> None:
     ours = constant(toy_generator, "ours", 0.0)
     cases = [Case(name, "x", "", lambda: 1) for name in ("disk", "stage decode", "stage encode")]
-    bench = Throughput(tuple(cases), Contestants(ours, (), ()), np.zeros((1, 3, 32, 32), np.float32))
+    bench = Throughput(tuple(cases), ComparedBackends(ours, (), ()), np.zeros((1, 3, 32, 32), np.float32))
     rates = {("disk", "x"): [10.0, 5.0], ("stage decode", "x"): [20.0, 20.0], ("stage encode", "x"): [25.0, 12.5]}
     total, slowest = bench._overlap(cases[0], rates)
     assert total.p50 == pytest.approx((0.1 / 0.09 + 0.2 / 0.13) / 2)
     assert slowest.p50 == pytest.approx((0.1 / 0.05 + 0.2 / 0.08) / 2)
 
 
-def test_what_was_written_in_the_rounds_is_removed_but_the_input_is_not(setup: Setup, tmp_path: Path) -> None:
+def test_what_was_written_in_the_rounds_is_removed_but_the_input_is_not(setup: ThroughputSetup, tmp_path: Path) -> None:
     with prepare(setup, tmp_path / "scratch") as bench:
         bench.run(repeats=1)
     out = tmp_path / "scratch" / "out"
@@ -109,7 +109,7 @@ def test_what_was_written_in_the_rounds_is_removed_but_the_input_is_not(setup: S
     assert len(list((tmp_path / "scratch" / "in").iterdir())) == 4
 
 
-def test_runs_on_disk_protect_every_photo(setup: Setup, tmp_path: Path) -> None:
+def test_runs_on_disk_protect_every_photo(setup: ThroughputSetup, tmp_path: Path) -> None:
     with prepare(setup, tmp_path / "scratch") as bench:
         found = {
             case.name: case.work() for case in bench.cases if case.name in ("disk", "memory", "cmua", "pillow", "copy")
@@ -119,14 +119,16 @@ def test_runs_on_disk_protect_every_photo(setup: Setup, tmp_path: Path) -> None:
     assert written == [f"{number:05}" for number in range(4)]
 
 
-def test_a_large_photo_is_enough_for_the_stages(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_photo_is_enough_for_the_stages(
+    setup: ThroughputSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stages, "HELD", 1)
     with prepare(setup, tmp_path / "scratch") as bench:
         assert next(case for case in bench.cases if case.name == "stage blend").work() == 1
 
 
 def test_the_generator_is_timed_on_every_backend_that_is_there(toy_generator: GeneratorFile) -> None:
-    found = contestants(toy_generator, name="onnxruntime")
+    found = compared_backends(toy_generator, name="onnxruntime")
     assert found.chosen.name == "onnxruntime"
     assert [each.name for each in found.others] == ["openvino"]
     assert found.torch is None
@@ -141,7 +143,7 @@ def test_the_generator_is_timed_on_every_backend_that_is_there(toy_generator: Ge
 
 
 def test_a_backend_that_is_named_and_missing_is_an_error(
-    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setup: ThroughputSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dadfi_fast.backends.onnxruntime import OnnxRuntime
 
@@ -159,7 +161,7 @@ def test_backends_are_compared_with_torch(toy_generator: GeneratorFile) -> None:
     assert largest_difference(ours, torch, crops) == pytest.approx(0.02 * 127.5, rel=1e-5)
     cases = [Case(generator.case_name(n), each.describe, "", lambda: 1) for n in (1, 8) for each in (ours, torch)]
     controls = [Case(name, "x", "", lambda: 1) for name in ("disk", "pillow", "cmua", "memory", "copy", "stage decode")]
-    bench = Throughput((*cases, *controls), Contestants(ours, (torch,), ()), crops)
+    bench = Throughput((*cases, *controls), ComparedBackends(ours, (torch,), ()), crops)
     ratios = [row for row in bench.run(repeats=1) if row.case.endswith("/ torch")]
     assert [row.case for row in ratios] == ["generator batch 1 / torch", "generator batch 8 / torch"]
     assert ratios[0].provider == "ours-cpu / torch-cpu"

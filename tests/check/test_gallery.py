@@ -77,8 +77,8 @@ def test_the_best_protected_lose_their_pictures_first(put: Put, check: Check) ->
 def test_of_a_crowd_the_least_protected_faces_are_kept(put: Put, check: Check) -> None:
     gallery, pair = Gallery(SMALL), put("a")
     faces = [Face(8, 8, 24 - i * 0.4, 24 - i * 0.4, 0.9) for i in range(20)]  # more than a batch
-    verdict = check([pair], watchers=[gallery], find=lambda pixels: faces)
-    every = np.concatenate([d.mask for d in verdict.samples[0].looks["written"].distances.values()], axis=1).min(axis=1)
+    checked = check([pair], watchers=[gallery], find=lambda pixels: faces)
+    every = np.concatenate([d.mask for d in checked.samples[0].looks["written"].distances.values()], axis=1).min(axis=1)
     kept = gallery.of(pair)
     assert [shots.weakest for shots in kept] == pytest.approx(sorted(every)[:FACES])
     assert all(every[shots.number - 1] == pytest.approx(shots.weakest) for shots in kept)

@@ -175,7 +175,7 @@ def test_k_of_k_for_every_model_and_condition(found: Page) -> None:
     table, conditions, edits = (table.text for table in found.all("table"))
     assert "fragile 5 edits30 of 35 (85.7%)5 of 6" in table  # seven faces; bare.jpg is not protected
     assert "sturdy 5 edits0 of 35 (0.0%)0 of 6" in table
-    assert "the file as it lies on diskA130 of 35" in conditions
+    assert "the file as writtenA130 of 35" in conditions
     assert "crops 0.9 times as wideA2" in conditions
     assert "JPEG of quality 75" in conditions
     assert "control: noise of 0.05 instead of protection" in conditions
@@ -238,7 +238,7 @@ def test_what_was_not_tested_is_said(found: Page) -> None:
     for words in (
         "Diffusion editors",
         "face swaps",
-        "next version",
+        "other versions",
         "unused-model: stargan",
         "screenshots",
         "stgan-sac",
@@ -362,7 +362,7 @@ def test_a_page_can_be_made_of_pictures_without_a_single_edit(
     made = parsed(page(verdict, gallery, traces, Setting(models[:1], classifier, "none", "")))
     assert "there is no manifest" in made.all("dl")[-1].text
     assert "1 edits changed nothing" in cards(made)[0].text
-    assert ["--also margin:0.9,1.1" in p.text for p in made.all("p") if "not tried: " in p.text] == [False, True]
+    assert ["--also margin:0.9,1.1" in p.text for p in made.all("p") if "not tested. " in p.text] == [False, True]
     assert [e.text for e in made.all("span", "none")] == ["the edit changed nothing"]
 
 
@@ -378,7 +378,7 @@ def test_a_long_list_ends(
     text = page(verdict, gallery, traces, Setting(models[:1], classifier, "none", ""))
     assert text.count("<article") == 6
     assert "4 photos, stronger than these, are in the figures and not listed." in text
-    assert "Its pictures were left out to keep the page small." in text
+    assert "Its images were left out to keep the page small." in text
     assert len(text) < 60_000 + 60_000
 
 
@@ -436,7 +436,7 @@ def shown(browser: Any) -> list[str]:
 @pytest.mark.parametrize("width", [1200, 360])
 def test_it_renders_quietly_and_asks_for_nothing(browser: Any, file: Path, width: int) -> None:
     browser.open(file, width=width)
-    assert browser.run("return document.title") == "dadfi-fast: what became of the fakes"
+    assert browser.run("return document.title") == "dadfi-fast: check report"
     wait = "const done = arguments[0]; Promise.all([...document.images].map(i => i.decode())).then(() => done(1), done)"
     assert browser.run_async(wait) == 1  # every picture decodes
     assert browser.run("return document.documentElement.scrollWidth <= innerWidth")

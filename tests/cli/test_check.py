@@ -97,7 +97,7 @@ def test_quiet_says_nothing_on_stderr(folders: tuple[Path, Path]) -> None:
 def test_check_min(folders: tuple[Path, Path], options: list[str], code: int) -> None:
     result = check(folders, *options)
     assert result.exit_code == code
-    assert ("of the files, below --check-min" in result.stderr) == (code == 4)
+    assert ("against every model, below --check-min" in result.stderr) == (code == 4)
     assert "SR_mask" in result.stdout  # the figures are there all the same
 
 

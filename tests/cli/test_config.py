@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import Result
 
-from dadfi_fast.cli.protect import command as protect
+from dadfi_fast.cli.protect.command import command as protect
 
 Command = Callable[..., Result]
 

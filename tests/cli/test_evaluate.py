@@ -91,8 +91,8 @@ def test_the_same_again_measures_nothing(run: Run, tmp_path: Path) -> None:
     first, again = run(*words), run(*words)
     assert first.exit_code == again.exit_code == 0 and first.stdout == again.stdout
     assert "finished before" not in first.stderr and "generator-s, null and noise" in again.stderr
-    assert "8 pictures in" in first.stderr and "0 pictures in" in again.stderr
-    assert "8 pictures in" in run(*words, "--fresh").stderr
+    assert "8 images in" in first.stderr and "0 images in" in again.stderr
+    assert "8 images in" in run(*words, "--fresh").stderr
 
 
 def test_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from dadfi_fast.cli.field_options import fields_as_options, sections_of, take
-from dadfi_fast.cli.protect import Request
-from dadfi_fast.cli.protect import command as protect
+from dadfi_fast.cli.protect.command import Request
+from dadfi_fast.cli.protect.command import command as protect
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.option import RUN, SECTIONS, WRITTEN, option, option_of
 

@@ -91,9 +91,9 @@ def test_train_writes_a_generator_that_a_backend_runs(trained: tuple[Result, Pat
     result, out = trained
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(out / "generator-s.onnx")
-    artifact = load_generator_file(str(out / "generator-s.onnx"))
+    generator_file = load_generator_file(str(out / "generator-s.onnx"))
     crops = np.random.default_rng(0).uniform(-1, 1, (1, 3, 32, 32)).astype(np.float32)
-    deltas = [choose(name)[0](artifact, precision="f32")(crops) for name in ("torch", "openvino")]
+    deltas = [choose(name)[0](generator_file, precision="f32")(crops) for name in ("torch", "openvino")]
     np.testing.assert_allclose(deltas[0], deltas[1], atol=1e-4)
     facts = read_card(out / "generator-s.md").extra
     assert facts["steps"] == 2 and facts["seed"] == 0

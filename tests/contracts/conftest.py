@@ -17,7 +17,7 @@ from dadfi_fast.models.generator import Generator
 
 
 @pytest.fixture(scope="session")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> GeneratorFile:
+def generator_file(tmp_path_factory: pytest.TempPathFactory) -> GeneratorFile:
     """Preset s with random weights whose perturbation uses the whole range."""
     folder: Path = tmp_path_factory.mktemp("generator")
     torch.manual_seed(3)

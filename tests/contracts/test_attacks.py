@@ -16,7 +16,7 @@ from dadfi_fast.attacks.base import Attack, Calls
 from dadfi_fast.attacks.cmua import Watermark
 from dadfi_fast.attacks.distortion import masked_distortion
 from dadfi_fast.attacks.generator import GeneratorAttack
-from dadfi_fast.attacks.moma import Moma, Stage
+from dadfi_fast.attacks.moma import Moma, MomaStage
 from dadfi_fast.attacks.nes import NES
 from dadfi_fast.attacks.noise import Noise
 from dadfi_fast.attacks.registry import ATTACKS, AttackInputs, make
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 SIZE = 32
 LABELS = np.eye(5, dtype=np.float32)[:2]
 PATTERN = np.random.default_rng(7).normal(0, 1, (3, 48, 48)).astype(np.float32)  # far beyond any budget
-STAGES = (Stage("pgd", "pixel", 8, 3), Stage("mi-fgsm", "absolute", 4, 0), Stage("i-fgsm", "masked", 8, 3))
+STAGES = (MomaStage("pgd", "pixel", 8, 3), MomaStage("mi-fgsm", "absolute", 4, 0), MomaStage("i-fgsm", "masked", 8, 3))
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,9 @@ def disturbed(targets: list[Target], x: Float32, delta: Float32) -> float:
 
 
 @pytest.fixture
-def means(targets: list[Target], artifact: GeneratorFile) -> Callable[..., AttackInputs]:
+def means(targets: list[Target], generator_file: GeneratorFile) -> Callable[..., AttackInputs]:
     """What a case is made from, at a strength."""
-    backend = Torch(artifact)
+    backend = Torch(generator_file)
 
     def made(case: Case, eps: float = 0.05) -> AttackInputs:
         generators = dict.fromkeys(("initiative", "mse", "dadfi"), backend)
@@ -187,7 +187,7 @@ def test_says_that_pictures_are_missing(targets: list[Target]) -> None:
         make("cmua", AttackInputs(Budget(), targets))
 
 
-def test_strength_scales_the_perturbation(artifact: GeneratorFile) -> None:
+def test_strength_scales_the_perturbation(generator_file: GeneratorFile) -> None:
     x = crops()
-    weak, trained = (GeneratorAttack(Torch(artifact), Budget(eps))(x) for eps in (0.02, artifact.lim))
-    np.testing.assert_allclose(weak, trained * 0.02 / artifact.lim, atol=1e-7)
+    weak, trained = (GeneratorAttack(Torch(generator_file), Budget(eps))(x) for eps in (0.02, generator_file.lim))
+    np.testing.assert_allclose(weak, trained * 0.02 / generator_file.lim, atol=1e-7)

@@ -21,10 +21,10 @@ CASES = [
 ]
 
 
-def make(name: str, artifact: GeneratorFile, precision: str) -> Backend:
+def make(name: str, generator_file: GeneratorFile, precision: str) -> Backend:
     backend = BACKENDS[name]()
     assert backend.missing() is None  # the extra `test` brings them all: one that is not compared is a fault
-    return backend(artifact, threads=2, precision=precision)
+    return backend(generator_file, threads=2, precision=precision)
 
 
 def crops(*shape: int, seed: int = 0) -> Float32:
@@ -44,46 +44,50 @@ class TestContract:
         ids=str,
     )
     def test_agrees_with_torch(
-        self, name: str, precision: str, levels: float, shape: tuple[int, ...], artifact: GeneratorFile
+        self, name: str, precision: str, levels: float, shape: tuple[int, ...], generator_file: GeneratorFile
     ) -> None:
         x = crops(*shape)
-        delta = make(name, artifact, precision)(x)
-        truth = make("torch", artifact, "f32")(x)
+        delta = make(name, generator_file, precision)(x)
+        truth = make("torch", generator_file, "f32")(x)
         assert delta.shape == x.shape and delta.dtype == np.float32
-        assert np.abs(truth).max() > 0.5 * artifact.lim  # the comparison is not of zeros
+        assert np.abs(truth).max() > 0.5 * generator_file.lim  # the comparison is not of zeros
         assert np.abs(delta - truth).max() * LEVELS <= levels
 
-    def test_keeps_the_bound(self, name: str, precision: str, levels: float, artifact: GeneratorFile) -> None:
+    def test_keeps_the_bound(self, name: str, precision: str, levels: float, generator_file: GeneratorFile) -> None:
         x = np.sign(crops(2, 3, 32, 32))  # the hardest contrast that a picture can have
-        assert np.abs(make(name, artifact, precision)(x)).max() <= artifact.lim
+        assert np.abs(make(name, generator_file, precision)(x)).max() <= generator_file.lim
 
     def test_one_picture_does_not_touch_another(
-        self, name: str, precision: str, levels: float, artifact: GeneratorFile
+        self, name: str, precision: str, levels: float, generator_file: GeneratorFile
     ) -> None:
-        backend, x = make(name, artifact, precision), crops(3, 3, 32, 32)
+        backend, x = make(name, generator_file, precision), crops(3, 3, 32, 32)
         together, alone = backend(x), backend(x[1:2])
         assert np.abs(together[1:2] - alone).max() * LEVELS <= max(levels, 0.01)
 
-    def test_results_are_the_callers(self, name: str, precision: str, levels: float, artifact: GeneratorFile) -> None:
-        backend = make(name, artifact, precision)
+    def test_results_are_the_callers(
+        self, name: str, precision: str, levels: float, generator_file: GeneratorFile
+    ) -> None:
+        backend = make(name, generator_file, precision)
         first = backend(crops(1, 3, 32, 32, seed=1))
         kept = first.copy()
         backend(crops(1, 3, 32, 32, seed=2))
         assert np.array_equal(first, kept)
 
-    def test_describes_itself(self, name: str, precision: str, levels: float, artifact: GeneratorFile) -> None:
-        assert make(name, artifact, precision).describe == f"{name}-cpu {precision}"
+    def test_describes_itself(self, name: str, precision: str, levels: float, generator_file: GeneratorFile) -> None:
+        assert make(name, generator_file, precision).describe == f"{name}-cpu {precision}"
 
     def test_refuses_a_device_that_it_has_not(
-        self, name: str, precision: str, levels: float, artifact: GeneratorFile
+        self, name: str, precision: str, levels: float, generator_file: GeneratorFile
     ) -> None:
-        make(name, artifact, precision)
+        make(name, generator_file, precision)
         with pytest.raises(UsageError, match="runs on"):
-            BACKENDS[name]()(artifact, device="tpu")
+            BACKENDS[name]()(generator_file, device="tpu")
 
-    def test_refuses_what_is_no_crop(self, name: str, precision: str, levels: float, artifact: GeneratorFile) -> None:
+    def test_refuses_what_is_no_crop(
+        self, name: str, precision: str, levels: float, generator_file: GeneratorFile
+    ) -> None:
         with pytest.raises(AssertionError, match="float32"):
-            make(name, artifact, precision)(crops(1, 3, 32, 32).astype(np.float64))
+            make(name, generator_file, precision)(crops(1, 3, 32, 32).astype(np.float64))
 
 
 def test_every_backend_is_in_the_table() -> None:

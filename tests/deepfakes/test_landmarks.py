@@ -121,7 +121,7 @@ def spot(landmark: int, row: int, column: int = 60) -> torch.Tensor:
     return heat
 
 
-def places(mask: torch.Tensor) -> Iterator[tuple[int, int]]:
+def positions(mask: torch.Tensor) -> Iterator[tuple[int, int]]:
     yield from ((int(row), int(column)) for row, column in mask[0, 0].nonzero())
 
 
@@ -130,19 +130,19 @@ def test_heat_of_a_landmark_goes_where_the_official_code_puts_it(
     landmark: int, coarse: int | None, fine: int | None
 ) -> None:
     for mask, row in zip(masks_of(spot(landmark, 100)), (coarse, fine), strict=True):
-        assert list(places(mask)) == ([] if row is None else [(row, 60)])
+        assert list(positions(mask)) == ([] if row is None else [(row, 60)])
         assert row is None or mask.max() == pytest.approx(1, abs=1e-4)  # the hottest pixel counts as 1
 
 
 @pytest.mark.parametrize("landmark", [60, 75])
 def test_eyes_count_twice(landmark: int) -> None:
     for mask in masks_of(spot(landmark, 100)):
-        assert list(places(mask)) == [(108, 60), (124, 60)]
+        assert list(positions(mask)) == [(108, 60), (124, 60)]
 
 
 def test_what_leaves_on_one_side_comes_in_on_the_other() -> None:
     coarse, fine = masks_of(spot(55, 3))
-    assert list(places(coarse)) == list(places(fine)) == [(251, 60)]
+    assert list(positions(coarse)) == list(positions(fine)) == [(251, 60)]
 
 
 # Half of the peak, raised to the official powers.

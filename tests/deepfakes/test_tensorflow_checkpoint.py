@@ -100,9 +100,9 @@ def conv(x: Array, v: dict[str, Array], name: str, stride: int = 1) -> Array:
     size, out = kernel.shape[0], -(-x.shape[1] // stride)
     pad = max((out - 1) * stride + size - x.shape[1], 0)
     x = np.pad(x, ((0, 0), (pad // 2, pad - pad // 2), (pad // 2, pad - pad // 2), (0, 0)))
-    places = [(i, j) for i in range(size) for j in range(size)]
-    cut = [x[:, i : i + out * stride : stride, j : j + out * stride : stride][:, :out, :out] for i, j in places]
-    return finish(sum(part @ kernel[i, j] for part, (i, j) in zip(cut, places, strict=True)), v, name)
+    positions = [(i, j) for i in range(size) for j in range(size)]
+    cut = [x[:, i : i + out * stride : stride, j : j + out * stride : stride][:, :out, :out] for i, j in positions]
+    return finish(sum(part @ kernel[i, j] for part, (i, j) in zip(cut, positions, strict=True)), v, name)
 
 
 def dconv(x: Array, v: dict[str, Array], name: str) -> Array:

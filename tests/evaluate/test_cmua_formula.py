@@ -56,11 +56,11 @@ def by_the_release(original: Float32, clean: Float32, broken: Float32) -> bool:
         [sum(abs(float(clean[0, c, i, j]) - float(original[0, c, i, j])) for c in range(3)) > 0.5 for j in range(4)]
         for i in range(4)
     ]
-    places = [(i, j) for i in range(4) for j in range(4) if changed[i][j]]
-    if not places:
+    positions = [(i, j) for i in range(4) for j in range(4) if changed[i][j]]
+    if not positions:
         return False
-    total = sum((float(broken[0, c, i, j]) - float(clean[0, c, i, j])) ** 2 for c in range(3) for i, j in places)
-    return total / (3 * len(places)) > 0.05
+    total = sum((float(broken[0, c, i, j]) - float(clean[0, c, i, j])) ** 2 for c in range(3) for i, j in positions)
+    return total / (3 * len(positions)) > 0.05
 
 
 def test_the_masked_distance_is_the_formula() -> None:

@@ -170,7 +170,7 @@ def test_an_engine_is_built_from_the_fused_file(
     monkeypatch.setattr(build, "build", compiled)
     monkeypatch.setattr(cuda, "gpu", lambda device="cuda": cuda.Gpu("NVIDIA H100", (9, 0), "13.0"))
     written = export("tensorrt", str(released.onnx), folder=tmp_path, fused=True)
-    assert written.artifact.onnx == tmp_path / "toy-fused.onnx" and written.backends == ("tensorrt",)
+    assert written.generator_file.onnx == tmp_path / "toy-fused.onnx" and written.backends == ("tensorrt",)
     assert node.used(built[0]) and is_float16(onnx.load_from_string(built[0]))
     facts = json.loads(written.files[0].with_suffix(".json").read_text())
-    assert facts["kernels"] == source_digest() and facts["generator"] == written.artifact.sha256
+    assert facts["kernels"] == source_digest() and facts["generator"] == written.generator_file.sha256

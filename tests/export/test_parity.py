@@ -36,8 +36,8 @@ class Constant(Backend):
         return np.full_like(crops, self.value)
 
 
-def constant(artifact: GeneratorFile, levels: float, precision: str = "f32") -> Constant:
-    made = Constant(artifact, precision=precision)
+def constant(generator_file: GeneratorFile, levels: float, precision: str = "f32") -> Constant:
+    made = Constant(generator_file, precision=precision)
     made.value = levels / LEVELS
     return made
 

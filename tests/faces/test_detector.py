@@ -303,12 +303,12 @@ def test_what_may_have_been_missed_is_known(
 
 
 @pytest.mark.parametrize("name", REAL)
-@pytest.mark.parametrize("place", [(30, 40), (2480, 1800), (3700, 2700)])
-def test_a_face_of_forty_pixels_in_a_large_photo(name: str, examples: Path, place: tuple[int, int]) -> None:
+@pytest.mark.parametrize("position", [(30, 40), (2480, 1800), (3700, 2700)])
+def test_a_face_of_forty_pixels_in_a_large_photo(name: str, examples: Path, position: tuple[int, int]) -> None:
     portrait = Image.open(examples / "portrait.jpg").convert("RGB")
     (face,) = real(name)(np.asarray(portrait))
     scale = 40 / max(face.width, face.height)
     photo = Image.new("RGB", (4000, 3000), (120, 130, 140))
-    photo.paste(portrait.resize((round(portrait.width * scale), round(portrait.height * scale))), place)
+    photo.paste(portrait.resize((round(portrait.width * scale), round(portrait.height * scale))), position)
     (found,) = real(name)(np.asarray(photo))
-    assert abs(found.x0 - place[0] - face.x0 * scale) < 20 and 25 < max(found.width, found.height) < 60
+    assert abs(found.x0 - position[0] - face.x0 * scale) < 20 and 25 < max(found.width, found.height) < 60

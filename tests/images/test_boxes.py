@@ -64,7 +64,7 @@ def test_numbers_of_colours_become_a_profile(encoded: Make, form: str) -> None:
 
 @pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
 def test_hdr_is_refused(encoded: Make, transfer: int, name: str) -> None:
-    with pytest.raises(PhotoError, match=rf"HDR picture \({name}\).*export it as SDR first"):
+    with pytest.raises(PhotoError, match=rf"HDR image \({name}\).*Export it as SDR first"):
         open_picture(signalled(encoded("AVIF", size=(64, 64)), 9, transfer), max_pixels=10**6)
 
 

@@ -28,11 +28,11 @@ WHOLE = Metadata(
     [
         ("JPEG", None),
         ("PNG", None),
-        ("TIFF", "left out comments: this format has no place for it"),
-        ("WEBP", "left out IPTC, comments: this format has no place for it"),
-        ("AVIF", "left out IPTC, comments: this format has no place for it"),
-        ("HEIF", "left out IPTC, comments: this format has no place for it"),
-        ("BMP", "left out EXIF, XMP, the ICC profile, IPTC, comments: this format has no place for it"),
+        ("TIFF", "left out comments: this format cannot hold it"),
+        ("WEBP", "left out IPTC, comments: this format cannot hold it"),
+        ("AVIF", "left out IPTC, comments: this format cannot hold it"),
+        ("HEIF", "left out IPTC, comments: this format cannot hold it"),
+        ("BMP", "left out EXIF, XMP, the ICC profile, IPTC, comments: this format cannot hold it"),
     ],
 )
 def test_what_has_no_place_is_named(target: str, note: str | None) -> None:
@@ -111,7 +111,7 @@ def test_a_profile_that_is_given_counts_more_than_gamma() -> None:
 def test_hdr_stays_in_png_and_is_refused_elsewhere(transfer: int, name: str) -> None:
     metadata = Metadata(colour=((b"cICP", bytes((9, transfer, 0, 1))),))
     assert carried(metadata, "PNG") == metadata
-    with pytest.raises(PhotoError, match=rf"HDR \({name}\), which only PNG keeps; pass --format keep"):
+    with pytest.raises(PhotoError, match=rf"HDR colours \({name}\) can only be kept in a PNG. Pass --format keep"):
         carried(metadata, "JPEG")
 
 

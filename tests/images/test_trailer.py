@@ -44,10 +44,10 @@ def pictures(first: bytes, *others: bytes, order: str = "<") -> bytes:
     length = 2 + len(INDEX) + len(lead) + 16 * count
     at = 20  # behind SOI and JFIF
     base, size = at + 4 + len(INDEX), len(first) + 2 + length
-    table, place = struct.pack(order + "IIIHH", 0x20030000, size, 0, 0, 0), size - base
+    table, offset = struct.pack(order + "IIIHH", 0x20030000, size, 0, 0, 0), size - base
     for other in others:
-        table += struct.pack(order + "IIIHH", 0, len(other), place, 0, 0)
-        place += len(other)
+        table += struct.pack(order + "IIIHH", 0, len(other), offset, 0, 0)
+        offset += len(other)
     segment = struct.pack(">BBH", 0xFF, APP2, length) + INDEX + lead + table
     return first[:at] + segment + first[at:] + b"".join(others)
 
@@ -83,7 +83,7 @@ def test_a_film_behind_further_pictures(encoded: Make) -> None:
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}], ids=str)
 def test_the_end_is_that_of_the_last_scan(encoded: Make, options: dict[str, Any]) -> None:
     picture = encoded(size=(80, 90), **options)
-    assert found(picture + b"more").place == len(picture)
+    assert found(picture + b"more").offset == len(picture)
 
 
 @pytest.mark.parametrize("padding", [b"", b"\0" * 9, b"\0" * 500, b"\xff" * 70, b"\r\n"])
@@ -97,7 +97,7 @@ def test_an_end_within_a_table_is_none(encoded: Make) -> None:
     scan = picture.rindex(b"\xff\xda")
     comment = struct.pack(">BBH", 0xFF, 0xFE, 6) + b"\xff\xd9\xff\xd9"
     data = picture[:scan] + comment + picture[scan:]
-    assert found(data + FILM).place == len(data)
+    assert found(data + FILM).offset == len(data)
 
 
 def test_an_index_that_promises_too_much_is_not_believed(encoded: Make) -> None:

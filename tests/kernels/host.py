@@ -41,7 +41,7 @@ def build(folder: Path) -> ctypes.CDLL:
     """Compile the kernels for this CPU; skips the test where that cannot be done."""
     compiler = shutil.which("g++")
     if compiler is None or sys.platform != "linux":
-        pytest.skip("the kernels run on a processor only where there are g++ and Linux's ucontext")
+        pytest.skip("the kernels run on a CPU only where there are g++ and Linux's ucontext")
     library = folder / "shim.so"
     flags = ["-std=c++17", "-O2", "-fPIC", "-shared", "-Wall", "-Werror", "-Wno-unknown-pragmas", "-U_FORTIFY_SOURCE"]
     stores = [f"-DSTORE_{dtype.upper()}" for dtype in SIZES]

@@ -64,15 +64,15 @@ def test_float64_agrees_with_finite_differences(relu: bool) -> None:
     x, weight, bias, _ = (t.double() for t in inputs((2, 3, 4, 5), torch.float32, torch.contiguous_format, seed=3))
     direction = torch.randn(2, 3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     given = [x, weight, bias]
-    for index, found in enumerate(truth(direction, x, weight, bias, relu)):
-        for place in range(0, found.numel(), 7):
+    for argument, found in enumerate(truth(direction, x, weight, bias, relu)):
+        for index in range(0, found.numel(), 7):
             step = torch.zeros_like(found)
-            step.view(-1)[place] = 1e-6
+            step.view(-1)[index] = 1e-6
             sums = []
             for sign in (1, -1):
-                moved = [t + sign * step if i == index else t for i, t in enumerate(given)]
+                moved = [t + sign * step if i == argument else t for i, t in enumerate(given)]
                 sums.append((reference(*moved, relu=relu) * direction).sum())
-            assert ((sums[0] - sums[1]) / 2e-6 - found.reshape(-1)[place]).abs() < 1e-6
+            assert ((sums[0] - sums[1]) / 2e-6 - found.reshape(-1)[index]).abs() < 1e-6
 
 
 @each_gpu

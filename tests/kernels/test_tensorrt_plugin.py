@@ -234,5 +234,5 @@ def test_without_nvrtc_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_tensorrt_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "missing", lambda: None)
     monkeypatch.setitem(__import__("sys").modules, "tensorrt", None)
-    with pytest.raises(BackendMissing, match=r"tensorrt does not load .* Run: pip install 'dadfi-fast\[tensorrt\]'"):
+    with pytest.raises(BackendMissing, match=r"cannot load tensorrt .* Run: pip install 'dadfi-fast\[tensorrt\]'"):
         tensorrt_plugin.register.__wrapped__()

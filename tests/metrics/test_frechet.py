@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dadfi_fast.metrics.frechet import Float64, frechet_distance
+from dadfi_fast.metrics.frechet import frechet_distance
+from dadfi_fast.types import Float64
 
 RNG = np.random.default_rng(5)
 

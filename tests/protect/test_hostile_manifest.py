@@ -168,15 +168,15 @@ def test_what_is_not_a_file_is_refused(
     kind: str, name: str, photos: Callable[..., Path], run: Run, tmp_path: Path
 ) -> None:
     photos({"a.jpg": None})
-    precious, place = tmp_path / "precious", tmp_path / "out" / name
+    precious, path = tmp_path / "precious", tmp_path / "out" / name
     precious.write_bytes(b"precious")
-    place.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True)
     if kind == "pipe":
-        os.mkfifo(place)
+        os.mkfifo(path)
     elif kind == "folder":
-        place.mkdir()
+        path.mkdir()
     else:
-        place.symlink_to(precious if kind == "link" else tmp_path / "nowhere")
+        path.symlink_to(precious if kind == "link" else tmp_path / "nowhere")
     with pytest.raises(UsageError):
         run()
     assert precious.read_bytes() == b"precious" and not (tmp_path / "nowhere").exists()

@@ -123,7 +123,7 @@ def test_a_place_that_is_left_fails_the_photo(
     monkeypatch.setattr(strip, "still_names_place", lambda data: True)
     photos({"a.jpg": jpegs["EXIF"]})
     _, rows = run(strip_gps=True)
-    assert "still say where it was taken" in rows["a.jpg"]["error"]["message"]
+    assert "still states where it was taken" in rows["a.jpg"]["error"]["message"]
     assert not (tmp_path / "out" / "a.jpg").exists()
 
 

@@ -44,7 +44,7 @@ def test_figures(smooth: Callable[[int, int], UInt8]) -> None:
 
 
 def test_another_picture_is_a_fault(smooth: Callable[[int, int], UInt8]) -> None:
-    with pytest.raises(PhotoError, match="another picture"):
+    with pytest.raises(PhotoError, match="a different image"):
         measure(ENTRY, png(smooth(20, 30)), png(255 - smooth(20, 30)), max_pixels=10**6)
     with pytest.raises(PhotoError, match="20x30 pixels"):
         measure(ENTRY, png(smooth(20, 30)), png(smooth(30, 20)), max_pixels=10**6)
@@ -63,7 +63,7 @@ def test_a_reader_of_its_own_finds_what_ours_gets_wrong(
     pixels = JpegDecoder._pixels
     monkeypatch.setattr(JpegDecoder, "_pixels", lambda *a, **o: np.ascontiguousarray(pixels(*a, **o)[::-1]))
     _, rows = run(verify=1.0)
-    assert "another picture" in rows["a.jpg"]["error"]["message"]
+    assert "a different image" in rows["a.jpg"]["error"]["message"]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

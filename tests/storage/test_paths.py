@@ -61,7 +61,7 @@ def test_a_url_is_a_place_in_a_store(memory: str) -> None:
     [
         ("s3://bucket/a", "s3fs", r"pip install 'dadfi-fast\[s3\]'"),
         ("gs://bucket/a", "gcsfs", r"pip install 'dadfi-fast\[gcs\]'"),
-        ("sftp://host/a", "paramiko", "sftp:// needs a package"),
+        ("sftp://host/a", "paramiko", "sftp:// needs another package: .*paramiko"),
         ("s3://bucket/a", "fsspec.core", r"pip install 'dadfi-fast\[s3\]'"),
         ("nowhere://a", None, "nowhere"),
         ("zip://a::s3://bucket/b.zip", None, "chain of file systems"),

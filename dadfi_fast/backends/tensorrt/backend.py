@@ -35,13 +35,13 @@ class TensorRT(OnDevice):
     flavour: ClassVar[build.Flavour] = build.TENSORRT
 
     def __init__(
-        self, artifact: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
+        self, generator_file: GeneratorFile, *, device: str = "cpu", threads: int | None = None, precision: str = "auto"
     ) -> None:
-        super().__init__(artifact, device=device, threads=threads, precision=precision)
+        super().__init__(generator_file, device=device, threads=threads, precision=precision)
         if (why := self.missing_on(device)) is not None:
             raise BackendMissing(f"backend {self.name} cannot run: {why}")
         with self._current():  # a build is for the current GPU
-            data, self._file = cache.obtain(self.flavour, artifact, precision=self.precision, device=device)
+            data, self._file = cache.obtain(self.flavour, generator_file, precision=self.precision, device=device)
             self._engine = build.deserialise(self.flavour, data)
             self._config = self._settings()
 
@@ -109,7 +109,7 @@ class TensorRTRTX(TensorRT):
     def _settings(self) -> Any:
         module, config = self._trt(), super()._settings()
         config.cuda_graph_strategy = module.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-        # A lane has one shape for good: better to compile for it at once than to begin with general kernels.
+        # A runner has one shape for good: better to compile for it at once than to begin with general kernels.
         config.dynamic_shapes_kernel_specialization_strategy = module.DynamicShapesKernelSpecializationStrategy.EAGER
         self.compiled = RuntimeCache(config, self._file, cuda.gpu(self.device))
         return config

@@ -63,7 +63,7 @@ class Flavour:
                 try:
                     return importlib.import_module(name)
                 except (ImportError, OSError) as error:
-                    raise BackendMissing(f"{name} does not load ({error}). Run: {self.install}") from error
+                    raise BackendMissing(f"cannot load {name} ({error}). Run: {self.install}") from error
         raise BackendMissing(f"{self.name} is not installed. Run: {self.install}")
 
 

@@ -30,7 +30,7 @@ _FIX: Final = f"set {VARIABLE} to a folder of your own"
 
 
 @dataclass(frozen=True)
-class Facts:
+class EngineFacts:
     """All that an engine depends on: another value is another engine."""
 
     runtime: str  # "tensorrt 11.4.1.7"
@@ -66,7 +66,7 @@ def folder() -> Path:
 
 def obtain(
     flavour: build.Flavour,
-    artifact: GeneratorFile,
+    generator_file: GeneratorFile,
     *,
     precision: str,
     profiles: tuple[build.Profile, ...] | None = None,
@@ -78,7 +78,7 @@ def obtain(
 
     Args:
         flavour: TensorRT or TensorRT for RTX.
-        artifact: the generator.
+        generator_file: the generator.
         precision: ``f16`` (statistics of the norms in float32) or ``f32``.
         profiles: the shapes it is to take; those of `build.profiles` for its crops if None.
         architecture: build for this one (``sm89``) instead of the GPU of ``device``; TensorRT for RTX only.
@@ -91,27 +91,27 @@ def obtain(
     """
     if where is None and folder().is_dir():
         require_private(folder())  # before the build, which takes its time
-    where, profiles = where or folder(), profiles or build.profiles(artifact.image_size)
-    model = artifact.onnx.read_bytes()
+    where, profiles = where or folder(), profiles or build.profiles(generator_file.image_size)
+    model = generator_file.onnx.read_bytes()
     model = to_float16(model) if precision == "f16" else model
     target, driver = _target(flavour, architecture, device)
     runtime, digest = build.version(flavour), hashlib.sha256(model).hexdigest()
     kernels: str = KERNELS["source"]()() if flavour.plugins and node.used(model) else ""
-    facts = Facts(runtime, target, driver, artifact.sha256, precision, digest, profiles, kernels)
-    if (found := find(facts, where=where)) is not None:
-        return found, where / f"{facts.key}{SUFFIX}"
+    facts = EngineFacts(runtime, target, driver, generator_file.sha256, precision, digest, profiles, kernels)
+    if (stored := find(facts, where=where)) is not None:
+        return stored, where / f"{facts.key}{SUFFIX}"
     timings = where / f"{slug(runtime, target, driver)}.timings"
     known = require_private(timings).read_bytes() if timings.is_file() else b""
-    made = build.build(
+    built = build.build(
         flavour, model, profiles=profiles, architecture=target if flavour.ahead_of_time else None, timings=known
     )
-    path = store(facts, made.engine, where=where)
-    if made.timings:
-        atomic_write(timings, made.timings, private=True)
-    return made.engine, path
+    path = store(facts, built.engine, where=where)
+    if built.timings:
+        atomic_write(timings, built.timings, private=True)
+    return built.engine, path
 
 
-def store(facts: Facts, engine: bytes, *, where: Path | None = None) -> Path:
+def store(facts: EngineFacts, engine: bytes, *, where: Path | None = None) -> Path:
     """Write an engine with its facts beside it (``NAME.engine``, ``NAME.json``), and say where.
 
     Args:
@@ -133,7 +133,7 @@ def store(facts: Facts, engine: bytes, *, where: Path | None = None) -> Path:
     return path
 
 
-def find(facts: Facts, *, where: Path | None = None) -> bytes | None:
+def find(facts: EngineFacts, *, where: Path | None = None) -> bytes | None:
     """The engine with exactly these facts; None if there is none, or if it is not the one that was written.
 
     Raises:
@@ -163,12 +163,12 @@ def require_private(path: Path) -> Path:
     if os.name == "nt":  # the user's own folders are his alone there, and the mode bits say nothing
         return real
     for each in (real, *real.parents):
-        found = each.stat()
-        if found.st_uid not in (0, os.getuid()):
+        status = each.stat()
+        if status.st_uid not in (0, os.getuid()):
             raise DadfiError(f"{each} belongs to another user, so the engine {path} is not loaded; {_FIX}")
-        shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         # In a sticky folder (/tmp) others may add files, but not rename or remove ours; what lies in it is looked at.
-        if shared and not (each != real and stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
+        if shared and not (each != real and stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX):
             how = f"chmod go-w {each}"
             raise DadfiError(f"others can write to {each}, so the engine {path} is not loaded. Run: {how}, or {_FIX}")
     return real

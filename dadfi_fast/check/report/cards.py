@@ -145,9 +145,9 @@ def _state(d_mask: float) -> tuple[str, str]:
 
 def _missing(shown: Sequence[Shots], look: FaceResult) -> Markup | None:
     if not shown:
-        return tag("p", "Its pictures were left out to keep the page small.", class_="small")
+        return tag("p", "Its images were left out to keep the page small.", class_="small")
     if len(shown) < look.faces:
-        return tag("p", f"Pictures of the {len(shown)} weakest of {look.faces} faces.", class_="small")
+        return tag("p", f"Images of the {len(shown)} least protected of {look.faces} faces.", class_="small")
     return None
 
 

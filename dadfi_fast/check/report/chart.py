@@ -9,9 +9,9 @@ from typing import Final
 import cv2
 import numpy as np
 
-from dadfi_fast.check.distances import Float64
 from dadfi_fast.check.report.markup import Markup, join, picture, tag
 from dadfi_fast.metrics.defence import SUCCESS
+from dadfi_fast.types import Float64
 
 #: Of a chart, in its own units; the plot lies within the margins.
 WIDTH, HEIGHT = 340, 170

@@ -44,8 +44,8 @@ def environment() -> Iterator[tuple[str, str]]:
             yield package, version(package)
         except PackageNotFoundError:
             continue
-    found = machine()
-    yield "machine", f"{found['processor']}, {found['cores']} cores, {found['system']}"
+    facts = machine()
+    yield "machine", f"{facts['processor']}, {facts['cores']} cores, {facts['system']}"
 
 
 def describe(card: Card) -> str:

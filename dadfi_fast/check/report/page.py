@@ -30,11 +30,11 @@ UNKNOWN: Final = "not known: there is no manifest beside the files"
 LINES: Final = 200
 
 
-def page(verdict: CheckResult, gallery: Gallery, traces: Visibility, setting: Setting) -> str:
+def page(result: CheckResult, gallery: Gallery, traces: Visibility, setting: Setting) -> str:
     """The whole page, as HTML."""
     style, script = _file("style.css"), _file("script.js")
     edits = {model.name: model.edit_names for model in setting.models}
-    worst = verdict.worst()
+    worst = result.worst()
     return Template(_file("template.html")).substitute(
         style=style,
         script=script,
@@ -42,21 +42,21 @@ def page(verdict: CheckResult, gallery: Gallery, traces: Visibility, setting: Se
         script_hash=_hash(script),
         threshold=SUCCESS,
         gain=GAIN,
-        verdict=_verdict(verdict, edits),
-        models=_models(verdict, edits),
-        conditions=_conditions(verdict),
-        distances=_distances(verdict),
-        edits=_edits(verdict, edits),
-        visibility=_visibility(verdict),
+        result=_outcome(result, edits),
+        models=_models(result, edits),
+        conditions=_conditions(result),
+        distances=_distances(result),
+        edits=_edits(result, edits),
+        visibility=_visibility(result),
         traces=_traces(traces, setting),
-        untested=_untested(verdict, setting),
+        untested=_untested(result, setting),
         options=join(tag("option", model, value=i) for i, model in enumerate(edits)),
         photos=join(
-            card(sample, i, gallery, edits, verdict.appearance.photos.get(sample.pair))
+            card(sample, i, gallery, edits, result.appearance.photos.get(sample.pair))
             for i, sample in enumerate(worst[:LISTED])
         ),
         unlisted=_unlisted(len(worst)),
-        made=_made(verdict, setting),
+        made=_made(result, setting),
     )
 
 
@@ -69,18 +69,18 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _verdict(verdict: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup:
-    n = len(verdict.samples)
-    safe = sum(sample.looks[WRITTEN.name].protected for sample in verdict.samples)
-    drawn = "" if verdict.n_pairs == n + len(verdict.failures) else f", drawn from {verdict.n_pairs}"
-    lines = [_beaten(model, verdict.beaten(model), n) for model in verdict.models]
+def _outcome(result: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup:
+    n = len(result.samples)
+    safe = sum(sample.looks[WRITTEN.name].protected for sample in result.samples)
+    drawn = "" if result.n_pairs == n + len(result.failures) else f", drawn from {result.n_pairs}"
+    lines = [_beaten(model, result.beaten(model), n) for model in result.models]
     tried = ", ".join(f"{model} ({len(names)} edits)" for model, names in edits.items())
     words = f"{n} photos were checked{drawn}. Every face in them, as the adversary A1 crops it, went through: {tried}."
     every = (
         f"In {safe} of {n} photos every fake by all of these models is broken: "
-        "the figure to count on where nobody knows which model will be used."
+        "the figure that counts if the model that will be used is unknown."
     )
-    more = tag("p", every) if len(verdict.models) > 1 else None
+    more = tag("p", every) if len(result.models) > 1 else None
     return join([tag("ul", lines, class_="lead"), tag("p", words), more])
 
 
@@ -89,7 +89,7 @@ def _beaten(model: str, count: int, n: int) -> Markup:
     return tag("li", f"{model}: every fake broken in {count} of {n} photos", class_=colour)
 
 
-def _models(verdict: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup:
+def _models(result: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup:
     heads = (
         "model",
         "fakes broken",
@@ -98,32 +98,32 @@ def _models(verdict: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup:
         "mean d_pix",
         "edits that changed nothing",
     )
-    return _table("Success by model", heads, (_model(verdict, model, len(edits[model])) for model in verdict.models))
+    return _table("Success by model", heads, (_model(result, model, len(edits[model])) for model in result.models))
 
 
-def _model(verdict: CheckResult, model: str, n_edits: int) -> list[Content]:
-    scores, mask = verdict.scores(model), verdict.distances(model).mask
+def _model(result: CheckResult, model: str, n_edits: int) -> list[Content]:
+    scores, mask = result.scores(model), result.distances(model).mask
     counts = Counts(mask.size, int(success(mask).sum()), scores.n_empty)
     return [
         [model, tag("small", f" {n_edits} edits")],
         _share(counts.broken, counts.total),
-        f"{verdict.beaten(model)} of {len(verdict.samples)}",
+        f"{result.beaten(model)} of {len(result.samples)}",
         _number(scores.d_mask),
         _number(scores.d_pix),
         str(scores.n_empty),
     ]
 
 
-def _conditions(verdict: CheckResult) -> Markup:
-    heads = ("what was tried", "adversary", *verdict.models, "photos with every fake broken")
-    rows = ([_tried(name), verdict.adversaries[name], *_row(verdict, name)] for name in verdict.conditions)
+def _conditions(result: CheckResult) -> Markup:
+    heads = ("condition", "adversary", *result.models, "photos with every fake broken")
+    rows = ([_tried(name), result.adversaries[name], *_row(result, name)] for name in result.conditions)
     hints = [
         tag("p", hint)
         for hint, missing in (
-            ("Compression was not tried: check --also jpeg:90,75 adds it.", len(verdict.conditions) == 1),
+            ("Compression was not tested. Add it with check --also jpeg:90,75.", len(result.conditions) == 1),
             (
-                "Other crops were not tried: check --also margin:0.9,1.1 adds them.",
-                "A2" not in verdict.adversaries.values(),
+                "Other crops were not tested. Add them with check --also margin:0.9,1.1.",
+                "A2" not in result.adversaries.values(),
             ),
         )
         if missing
@@ -131,18 +131,18 @@ def _conditions(verdict: CheckResult) -> Markup:
     return join([_table("Success under other conditions", heads, rows), hints])
 
 
-def _row(verdict: CheckResult, condition: str) -> Iterator[Content]:
-    for model in verdict.models:
-        mask = verdict.distances(model, condition).mask
+def _row(result: CheckResult, condition: str) -> Iterator[Content]:
+    for model in result.models:
+        mask = result.distances(model, condition).mask
         yield _share(int(success(mask).sum()), mask.size)
-    safe = sum(sample.looks[condition].protected for sample in verdict.samples)
-    yield _share(safe, len(verdict.samples))
+    safe = sum(sample.looks[condition].protected for sample in result.samples)
+    yield _share(safe, len(result.samples))
 
 
 def _tried(condition: str) -> str:
     kind, _, value = condition.partition(":")
     words = {
-        "written": "the file as it lies on disk",
+        "written": "the file as written",
         "jpeg": f"JPEG of quality {value}",
         "resize": f"resized by {value}",
         "blur": f"blurred, window of {value} pixels",
@@ -152,10 +152,10 @@ def _tried(condition: str) -> str:
     return words.get(kind, condition)
 
 
-def _distances(verdict: CheckResult) -> Markup:
+def _distances(result: CheckResult) -> Markup:
     figures = []
-    for i, model in enumerate(verdict.models):
-        mask = verdict.distances(model).mask
+    for i, model in enumerate(result.models):
+        mask = result.distances(model).mask
         values = mask[~np.isnan(mask)]
         above = int(success(values).sum())
         about = f"Distances of the {values.size} fakes by {model}: {above} are above the threshold of {SUCCESS}."
@@ -164,10 +164,10 @@ def _distances(verdict: CheckResult) -> Markup:
     return join(figures)
 
 
-def _edits(verdict: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup:
+def _edits(result: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup:
     def rows() -> Iterator[list[Content]]:
-        for model in verdict.models:
-            mask = verdict.distances(model).mask
+        for model in result.models:
+            mask = result.distances(model).mask
             for i, edit in enumerate(edits[model]):
                 column = mask[:, i]
                 yield [plain(edit), model, _share(int(success(column).sum()), column.size), str(np.isnan(column).sum())]
@@ -175,13 +175,13 @@ def _edits(verdict: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup:
     return _table("Success by edit", ("edit", "model", "fakes broken", "edits that changed nothing"), rows())
 
 
-def _visibility(verdict: CheckResult) -> Markup:
+def _visibility(result: CheckResult) -> Markup:
     """How visible the change is, in words: the JPEG equivalent, or why there is none, and PSNR."""
-    seen, psnrs = verdict.appearance, verdict.psnrs()
+    seen, psnrs = result.appearance, result.psnrs()
     said = seen.sentence() or f"visibility was not measured: {seen.reason}"
     meaning = (
         "This is the quality (4:2:0) at which a JPEG of the original, cut to the face at the photo's own size, scores "
-        "as the protected photo does; of a photo with several faces, the worst one."
+        "the same as the protected photo; of a photo with several faces, the worst one counts."
     )
     mean = f"PSNR of whole photos is {np.mean(psnrs):.1f} dB, the mean of {len(psnrs)}." if psnrs else None
     psnr = mean or "No photo was changed."
@@ -209,16 +209,16 @@ def _traces(traces: Visibility, setting: Setting) -> Markup:
     )
 
 
-def _untested(verdict: CheckResult, setting: Setting) -> Markup:
-    absent = [sample for sample in verdict.samples if not sample.looks[WRITTEN.name].found]
-    undrawn = verdict.n_pairs - len(verdict.samples) - len(verdict.failures)
+def _untested(result: CheckResult, setting: Setting) -> Markup:
+    absent = [sample for sample in result.samples if not sample.looks[WRITTEN.name].found]
+    undrawn = result.n_pairs - len(result.samples) - len(result.failures)
     seen = {card.family for card in (*setting.others, *(model.card for model in setting.models))}
     lists: list[Content] = [
         _list(
             "Families of models that are known and of which none is installed", [f for f in FAMILIES if f not in seen]
         ),
         _list("Models that are installed and were not run", [describe(card) for card in setting.others]),
-        _list("Files that could not be compared", [[name(pair.name), f": {why}"] for pair, why in verdict.failures]),
+        _list("Files that could not be compared", [[name(pair.name), f": {why}"] for pair, why in result.failures]),
         _list("Checked photos in which no face was found", [name(sample.pair.name) for sample in absent]),
         _list(
             "Files that were not protected, and so not checked",
@@ -235,14 +235,14 @@ def _unlisted(count: int) -> Markup:
     return tag("p", f"{count - LISTED} photos, stronger than these, are in the figures and not listed.")
 
 
-def _made(verdict: CheckResult, setting: Setting) -> Markup:
+def _made(result: CheckResult, setting: Setting) -> Markup:
     lines: list[tuple[str, Content]] = [
         *((f"model {i + 1}", describe(model.card)) for i, model in enumerate(setting.models)),
         ("attributes by", describe(setting.classifier.card)),
         ("faces found by", setting.detector),
         *(("protected with", maker) for maker in (setting.scope.makers or (UNKNOWN,))[:LINES]),
         ("command", tag("code", setting.command)),
-        ("seed of the sample", str(verdict.seed)),
+        ("seed of the sample", str(result.seed)),
         *environment(),
     ]
     return tag("dl", [[tag("dt", label), tag("dd", value)] for label, value in lines])

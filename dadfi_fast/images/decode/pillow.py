@@ -43,7 +43,7 @@ class PillowDecoder(Decoder):
         signals = boxes.read_signals(data) if form in _MEDIA else boxes.Signals()
         if signals.nclx is not None and signals.nclx[1] in icc.HDR:
             raise PhotoError(
-                f"this is an HDR picture ({icc.HDR[signals.nclx[1]]}), which would turn flat; export it as SDR first"
+                f"an HDR image ({icc.HDR[signals.nclx[1]]}) would lose its contrast in 8 bits. Export it as SDR first."
             )
         self._image = image = _open(data, form)
         self.width, self.height = image.size

@@ -124,9 +124,9 @@ class _File:
             return
         self._values -= count if count > _FEW else 0
         size = count * _SIZES[kind]
-        place = inline if size <= room else self._one("Q" if self._big else "I", inline)
-        if place + size <= len(self.data):
-            tags.setdefault(tag, struct.unpack_from(f"{self.order}{count}{_WHOLE[kind]}", self.data, place))
+        offset = inline if size <= room else self._one("Q" if self._big else "I", inline)
+        if offset + size <= len(self.data):
+            tags.setdefault(tag, struct.unpack_from(f"{self.order}{count}{_WHOLE[kind]}", self.data, offset))
 
 
 def read_layout(data: bytes) -> Layout:
@@ -149,7 +149,7 @@ def read_layout(data: bytes) -> Layout:
     if not chain or not chain[page].get(_WIDTH):
         raise PhotoError("the TIFF is damaged: it holds no picture")
     if any(_area(tags) > _area(chain[page]) for tags in below):
-        raise PhotoError("its first picture is a preview of a larger one; export the photo as JPEG or TIFF first")
+        raise PhotoError("its first image is a preview of a larger one. Export the photo as JPEG or TIFF first.")
     return Layout(file.order, page, max(1, len(photos)), chain[page], found[page][0])
 
 
@@ -196,7 +196,7 @@ def samples(layout: Layout) -> tuple[int, int | None]:
     colours = 3 if layout.one(_PHOTOMETRIC) == _RGB else 1
     count = layout.one(_SAMPLES)
     if count < colours or count > 64:
-        raise PhotoError(f"the TIFF is damaged: {count} samples a pixel cannot be")
+        raise PhotoError(f"the TIFF is damaged: {count} samples per pixel are not possible")
     extra = layout.get(_EXTRA)
     if not extra and count == colours + 1:
         return colours, colours
@@ -300,7 +300,7 @@ def _unpacked(
     except Exception as error:  # libtiff's faults come as whatever Pillow makes of them
         raise PhotoError(f"the TIFF is damaged: {error}") from error
     if found.shape != shape:
-        raise PhotoError("the TIFF is damaged: its pixels are not as many as it says")
+        raise PhotoError("the TIFF is damaged: it does not have as many pixels as its header states")
     return found
 
 

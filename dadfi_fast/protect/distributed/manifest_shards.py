@@ -101,7 +101,7 @@ def open_manifest(out: AnyPath, facts: Facts, *, read_only: bool = False) -> Man
 def _require_own(out: Path) -> None:
     """The folder of the shards is ours: no link."""
     if (out / FOLDER).is_symlink():
-        raise UsageError(f"{out / FOLDER} is a link, which no run of dadfi-fast makes: remove it")
+        raise UsageError(f"{out / FOLDER} is a link, which dadfi-fast never creates. Remove it.")
 
 
 class _Preview(Manifest):

@@ -130,9 +130,9 @@ class Ray(WorkerPool):
     def __init__(
         self, config: ProtectConfig, factory: ContextFactory, *, address: str | None = None, count: int | None = None
     ):
-        for place in (*config.sources, str(config.out)):
-            if place.startswith("memory://"):
-                raise UsageError(f"{place} is in the memory of one process. Ray workers need files or an object store.")
+        for path in (*config.sources, str(config.out)):
+            if path.startswith("memory://"):
+                raise UsageError(f"{path} is in the memory of one process. Ray workers need files or an object store.")
         self._ours = not _is_connected()
         self._ray = connect(address)
         found = capacity(self._ray.nodes(), device=config.device, workers=config.workers, count=count)

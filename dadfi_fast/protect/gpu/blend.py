@@ -34,18 +34,18 @@ def blend(
     """
     import torch
 
-    made, most = pixels.clone(), limit(budget)
+    blended, most = pixels.clone(), limit(budget)
     if grey:
         deltas = deltas.mean(dim=1, keepdim=True).expand_as(deltas)
     largest = torch.zeros((), dtype=torch.int16, device=pixels.device)
     for square, delta in zip(where, deltas, strict=True):
         rows, columns, inner_rows, inner_columns = square.inside(*pixels.shape[:2])
         before = pixels[rows, columns].to(torch.int16)
-        added = (made[rows, columns] + to_photo(delta, square.side)[inner_rows, inner_columns]).round()
+        added = (blended[rows, columns] + to_photo(delta, square.side)[inner_rows, inner_columns]).round()
         within = added.clamp(0, 255).to(torch.int16).clamp(before - most, before + most)
-        made[rows, columns] = within.to(torch.uint8)
+        blended[rows, columns] = within.to(torch.uint8)
     for square in where:
         rows, columns, _, _ = square.inside(*pixels.shape[:2])
-        change = (made[rows, columns].to(torch.int16) - pixels[rows, columns].to(torch.int16)).abs()
+        change = (blended[rows, columns].to(torch.int16) - pixels[rows, columns].to(torch.int16)).abs()
         largest = torch.maximum(largest, change.max())
-    return made, largest
+    return blended, largest

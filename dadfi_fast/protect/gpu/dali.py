@@ -45,7 +45,7 @@ _HARDWARE: Final = 0.9
 def missing(device: str = "cpu") -> str | None:
     """Why DALI cannot run on ``device``, and how to fix it; None if it can. Loads no framework."""
     if importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.dali") is None:
-        return "NVIDIA DALI is not installed (it exists for Linux); run: pip install 'dadfi-fast[dali]'"
+        return "NVIDIA DALI is not installed (Linux only); run: pip install 'dadfi-fast[dali]'"
     return None if device == "cpu" else cuda.missing(device)
 
 
@@ -111,10 +111,10 @@ class Dali:
             return self._collected()
         except Exception:  # DALI's own are of many kinds; one file is to blame: each on its own
             self._pipeline = self._built()  # one that has failed is of no more use
-        found = [self._alone(file) for file in files]
+        decoded = [self._alone(file) for file in files]
         for each in self._waiting:  # these were lost with it
             self._schedule(each)
-        return found
+        return decoded
 
     def _alone(self, file: bytes) -> Picture | None:
         try:
@@ -129,10 +129,10 @@ class Dali:
         self._pipeline.schedule_run()
 
     def _collected(self) -> list[Picture | None]:
-        (made,) = self._pipeline.share_outputs()
+        (images,) = self._pipeline.share_outputs()
         try:
             # With DALI's dynamic executor what is handed out lives as long as somebody holds it, without a copy.
-            each = (made[place] for place in range(len(made)))
+            each = (images[index] for index in range(len(images)))
             return [np.asarray(one) for one in each] if self.device == "cpu" else list(each)
         finally:
             self._pipeline.release_outputs()
@@ -152,14 +152,14 @@ class Dali:
         more: dict[str, Any] = {} if on_cpu else {"jpeg_fancy_upsampling": True, "hw_decoder_load": _HARDWARE}
         with pipeline:
             files = fn.external_source(name="files", device="cpu", no_copy=False)
-            made = fn.decoders.image(
+            images = fn.decoders.image(
                 files,
                 device="cpu" if on_cpu else "mixed",
                 output_type=types.RGB,
                 adjust_orientation=False,
                 **more,
             )
-            pipeline.set_outputs(made)
+            pipeline.set_outputs(images)
         pipeline.build()
         # Its first call runs as many batches as the queue is deep: tiny ones, which get the decoder ready as well.
         for _ in range(AHEAD):

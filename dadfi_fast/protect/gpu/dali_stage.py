@@ -73,10 +73,10 @@ def decoded(
 
     def finished(group: Group) -> tuple[Group, dict[int, Picture], float]:
         start = time.perf_counter()
-        made = zip(group.photos, dali.finish() if group.photos else [], strict=True)
+        pairs = zip(group.photos, dali.finish() if group.photos else [], strict=True)
         pictures = {
             index: picture
-            for index, picture in made
+            for index, picture in pairs
             if picture is not None and _header_matches(picture, require(group.jobs[index].decoder))
         }
         return group, pictures, time.perf_counter() - start

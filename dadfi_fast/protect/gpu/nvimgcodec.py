@@ -26,11 +26,11 @@ _SAMPLING: Final = {name: f"CSS_{name.replace(':', '')}" for name in ("4:4:4", "
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class EncodeRequest:
     """A photo to be encoded."""
 
     pixels: Tensor  # [H, W, 3] uint8 RGB, contiguous, on the encoder's device
-    how: JpegSettings
+    settings: JpegSettings
 
 
 def missing(device: str = "cpu") -> str | None:
@@ -40,12 +40,16 @@ def missing(device: str = "cpu") -> str | None:
     return None if device == "cpu" else cuda.missing(device)
 
 
-def takes(how: JpegSettings) -> bool:
+def takes(settings: JpegSettings) -> bool:
     """The rule: baseline, with the tables of a quality from 1 to 100. All others are for the CPU's codec.
 
     nvImageCodec takes a quality and no tables; and a progressive file is written by Pillow, scan by scan as it was.
     """
-    return how.quality is not None and not how.progressive and (how.grey or how.subsampling in _SAMPLING)
+    return (
+        settings.quality is not None
+        and not settings.progressive
+        and (settings.grey or settings.subsampling in _SAMPLING)
+    )
 
 
 class NvImageCodec:
@@ -75,7 +79,7 @@ class NvImageCodec:
             backends=None if device == "cpu" else on_card,
         )
 
-    def __call__(self, jobs: Sequence[Job]) -> list[bytes | None]:
+    def __call__(self, requests: Sequence[EncodeRequest]) -> list[bytes | None]:
         """The JPEG streams, without metadata; None for a photo that is left to the CPU's codec.
 
         That is one that `takes` excludes, that nvImageCodec refuses, or that comes out with other tables, sampling or
@@ -83,28 +87,28 @@ class NvImageCodec:
         and a like size (within a factor of two), so that buffers on the card are made for one size at a time.
         """
         classes: dict[Any, list[int]] = defaultdict(list)
-        for place, job in enumerate(jobs):
-            if takes(job.how):
-                classes[_class(job)].append(place)
-        found: list[bytes | None] = [None] * len(jobs)
-        for places in classes.values():
-            for place, stream in zip(places, self._encoded([jobs[n] for n in places]), strict=True):
-                found[place] = stream if stream is not None and _settings_match(stream, jobs[place]) else None
-        return found
+        for index, request in enumerate(requests):
+            if takes(request.settings):
+                classes[_class(request)].append(index)
+        streams: list[bytes | None] = [None] * len(requests)
+        for indices in classes.values():
+            for index, stream in zip(indices, self._encoded([requests[n] for n in indices]), strict=True):
+                streams[index] = stream if stream is not None and _settings_match(stream, requests[index]) else None
+        return streams
 
-    def _encoded(self, jobs: Sequence[Job]) -> list[bytes | None]:
-        how = jobs[0].how
-        colours = [job.pixels[..., :1].contiguous() if how.grey else job.pixels for job in jobs]
+    def _encoded(self, requests: Sequence[EncodeRequest]) -> list[bytes | None]:
+        settings = requests[0].settings
+        colours = [request.pixels[..., :1].contiguous() if settings.grey else request.pixels for request in requests]
         arrays = [each.numpy() if self._device == "cpu" else each for each in colours]
-        streams = self._encoder.encode(arrays, "jpeg", params=self._parameters(how), cuda_stream=self._stream())
+        streams = self._encoder.encode(arrays, "jpeg", params=self._parameters(settings), cuda_stream=self._stream())
         return [None if stream is None else bytes(memoryview(stream)) for stream in streams]
 
-    def _parameters(self, how: JpegSettings) -> Any:
+    def _parameters(self, settings: JpegSettings) -> Any:
         library = self._library
-        sampling = "CSS_GRAY" if how.grey else _SAMPLING[how.subsampling]
+        sampling = "CSS_GRAY" if settings.grey else _SAMPLING[settings.subsampling]
         return library.EncodeParams(
             quality_type=library.QualityType.QUALITY,
-            quality_value=how.quality,
+            quality_value=settings.quality,
             chroma_subsampling=getattr(library.ChromaSubsampling, sampling),
             jpeg_encode_params=library.JpegEncodeParams(progressive=False, optimized_huffman=False),
         )
@@ -116,17 +120,26 @@ class NvImageCodec:
         return stream_handle(self._device)
 
 
-def _class(job: Job) -> tuple[int | None, str, bool, int]:
-    how = job.how
-    return how.quality, how.subsampling, how.grey, (job.pixels.shape[0] * job.pixels.shape[1]).bit_length()
+def _class(request: EncodeRequest) -> tuple[int | None, str, bool, int]:
+    settings = request.settings
+    return (
+        settings.quality,
+        settings.subsampling,
+        settings.grey,
+        (request.pixels.shape[0] * request.pixels.shape[1]).bit_length(),
+    )
 
 
-def _settings_match(stream: bytes, job: Job) -> bool:
+def _settings_match(stream: bytes, request: EncodeRequest) -> bool:
     """Whether the stream has the tables, sampling and size that were asked for."""
     try:
         header = read_header(stream)
     except PhotoError:
         return False
-    sampling = len(header.sampling) == 1 if job.how.grey else header.subsampling == job.how.subsampling
-    size = (header.height, header.width) == tuple(job.pixels.shape[:2])
-    return size and sampling and not header.progressive and header.tables == job.how.tables[: len(header.tables)]
+    sampling = (
+        len(header.sampling) == 1 if request.settings.grey else header.subsampling == request.settings.subsampling
+    )
+    size = (header.height, header.width) == tuple(request.pixels.shape[:2])
+    return (
+        size and sampling and not header.progressive and header.tables == request.settings.tables[: len(header.tables)]
+    )

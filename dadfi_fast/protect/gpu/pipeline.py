@@ -26,7 +26,7 @@ from dadfi_fast.protect.crop import squares
 from dadfi_fast.protect.gpu.blend import blend
 from dadfi_fast.protect.gpu.dali import Dali, Picture
 from dadfi_fast.protect.gpu.dali_stage import decoded, is_for_dali
-from dadfi_fast.protect.gpu.nvimgcodec import Job, NvImageCodec
+from dadfi_fast.protect.gpu.nvimgcodec import EncodeRequest, NvImageCodec
 from dadfi_fast.protect.job import PhotoJob, require
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.results import Failed
@@ -134,15 +134,15 @@ class GpuPipeline:
 
         size, eps = self._stages.config.crops_a_batch, self._attack.budget.eps
         filled = torch.cat([crops, crops[-1:].expand(-len(crops) % size, -1, -1, -1)]).contiguous()
-        made = torch.cat([self._backend.resident(part) for part in filled.split(size)])
-        return (made[: len(crops)] * float(self._attack.scale)).clamp(-eps, eps)
+        deltas = torch.cat([self._backend.resident(part) for part in filled.split(size)])
+        return (deltas[: len(crops)] * float(self._attack.scale)).clamp(-eps, eps)
 
     def _streams(self, jobs: Sequence[PhotoJob], pixels: Sequence[Tensor]) -> list[bytes | None]:
         config = self._stages.config
         if target_format("JPEG", config.format) != "JPEG":
             return [None] * len(jobs)
         settings = (jpeg_settings(encoding(job, config), config.quality) for job in jobs)
-        return self._codec([Job(each, how) for each, how in zip(pixels, settings, strict=True)])
+        return self._codec([EncodeRequest(each, how) for each, how in zip(pixels, settings, strict=True)])
 
     def _faceless(self, job: PhotoJob, pixels: Tensor) -> None:
         """With pixels only where another format asks for them: else its own bytes are copied."""
@@ -153,8 +153,8 @@ class GpuPipeline:
     def _photo(self, job: PhotoJob, pixels: Tensor, fetched: bool) -> Photo:
         decoder = require(job.decoder)
         metadata = cleaned(decoder.metadata, strip_gps=self._stages.config.strip_gps)
-        here: UInt8 = pixels.cpu().numpy() if fetched else _NO_PIXELS
-        return Photo(Path(job.entry.name), here, decoder.encoding, metadata)
+        on_cpu: UInt8 = pixels.cpu().numpy() if fetched else _NO_PIXELS
+        return Photo(Path(job.entry.name), on_cpu, decoder.encoding, metadata)
 
 
 def fits(job: PhotoJob) -> bool:

@@ -67,9 +67,9 @@ def test_a_context_is_made_once_for_a_shape(backend: OnTheProcessor, monkeypatch
 
 def test_a_lane_and_resident_crops(backend: OnTheProcessor) -> None:
     x = crops(2, 3, 32, 32)
-    lane = backend.lane(x.shape)
-    lane.crops.copy_(torch.from_numpy(x))
-    assert np.array_equal(lane.launch().numpy(), lane(x))
+    runner = backend.graph_runner(x.shape)
+    runner.crops.copy_(torch.from_numpy(x))
+    assert np.array_equal(runner.launch().numpy(), runner(x))
     assert np.array_equal(backend.resident(x).numpy(), backend(x))
 
 

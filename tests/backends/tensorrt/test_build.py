@@ -93,7 +93,7 @@ class TestMissing:
     def test_libraries_that_do_not_load(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
         flavour = build.Flavour("x", ("no_such_module_",), (1, 0), "pip install x", ahead_of_time=False)
-        assert "does not load" in str(flavour.missing())
+        assert "cannot load" in str(flavour.missing())
 
 
 @pytest.mark.extras("tensorrt-rtx")

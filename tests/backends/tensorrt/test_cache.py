@@ -13,7 +13,7 @@ from dadfi_fast.errors import BackendMissing, DadfiError, DiskError
 from dadfi_fast.export.fused import fuse
 
 GPU = cuda.Gpu("NVIDIA H100 80GB HBM3", (9, 0), "13.0")
-FACTS = cache.Facts("tensorrt 11.4.1", "NVIDIA X sm90", "13.0", "a" * 64, "f16", "b" * 64, build.PROFILES)
+FACTS = cache.EngineFacts("tensorrt 11.4.1", "NVIDIA X sm90", "13.0", "a" * 64, "f16", "b" * 64, build.PROFILES)
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows keeps no mode bits")
 
 
@@ -68,11 +68,11 @@ def test_what_is_not_what_was_written_is_not_loaded(harm: str) -> None:
 @pytest.mark.parametrize("mode", [0o020, 0o002], ids=["group", "others"])
 def test_nothing_is_loaded_from_where_others_can_write(tmp_path: Path, what: str, mode: int) -> None:
     folder = tmp_path / "above" / "engines"
-    path = cache.store(FACTS, b"engine", where=folder)
+    engine = cache.store(FACTS, b"engine", where=folder)
     assert cache.find(FACTS, where=folder) == b"engine"
-    place = {"file": path, "folder": folder, "above": folder.parent}[what]
-    place.chmod(place.stat().st_mode | mode)
-    with pytest.raises(DadfiError, match=f"others can write to {place}, .* chmod go-w"):
+    path = {"file": engine, "folder": folder, "above": folder.parent}[what]
+    path.chmod(path.stat().st_mode | mode)
+    with pytest.raises(DadfiError, match=f"others can write to {path}, .* chmod go-w"):
         cache.find(FACTS, where=folder)
 
 

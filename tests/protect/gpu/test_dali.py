@@ -52,7 +52,7 @@ def test_a_damaged_picture_costs_itself_alone(encoded: Make, bad: set[int], shar
     dali.begin(batch)
     dali.begin(files)  # under way while the other one fails
     first, second = dali.finish(), dali.finish()
-    assert {place for place, pixels in enumerate(first) if pixels is None} == bad
+    assert {index for index, pixels in enumerate(first) if pixels is None} == bad
     for made in (first, second):
         for file, pixels in zip(files, made, strict=True):
             assert pixels is None or np.array_equal(pixels, plain(file))

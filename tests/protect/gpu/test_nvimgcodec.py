@@ -15,7 +15,7 @@ from dadfi_fast.errors import BackendMissing
 from dadfi_fast.images.encode import JpegSettings, jpeg_settings
 from dadfi_fast.images.jpeg import read_header
 from dadfi_fast.protect.gpu import nvimgcodec
-from dadfi_fast.protect.gpu.nvimgcodec import Job, NvImageCodec, takes
+from dadfi_fast.protect.gpu.nvimgcodec import EncodeRequest, NvImageCodec, takes
 from dadfi_fast.types import Encoding, UInt8
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -56,7 +56,7 @@ def codec() -> NvImageCodec:
 def test_tables_and_sampling_are_kept(codec: NvImageCodec, smooth: Smooth, quality: int, sampling: str | None) -> None:
     how = settings("RGB" if sampling else "L", quality, subsampling=sampling)
     pixels = smooth(61, 83) if sampling else np.repeat(smooth(61, 83)[..., :1], 3, axis=2)
-    (stream,) = codec([Job(torch.from_numpy(pixels), how)])
+    (stream,) = codec([EncodeRequest(torch.from_numpy(pixels), how)])
     assert stream is not None
     header = read_header(stream)
     assert header.tables == how.tables[: len(header.tables)] and header.subsampling == sampling
@@ -79,7 +79,7 @@ def test_a_batch_of_all_sorts(codec: NvImageCodec, smooth: Smooth) -> None:
         settings(quality=90, progressive=True),
         settings("L", quality=90),
     ]
-    jobs = [Job(torch.from_numpy(smooth(20 + 31 * n, 50)), hows[n % 4]) for n in range(12)]
+    jobs = [EncodeRequest(torch.from_numpy(smooth(20 + 31 * n, 50)), hows[n % 4]) for n in range(12)]
     streams = codec(jobs)
     assert [stream is None for stream in streams] == [False, False, True, False] * 3
     for job, stream in zip(jobs, streams, strict=True):
@@ -101,7 +101,7 @@ def test_photos_go_by_settings_and_size(codec: NvImageCodec, smooth: Smooth, mon
 
     monkeypatch.setattr(codec, "_encoded", told)
     sizes = [(70, 90), (75, 90), (70, 80), (260, 90), (270, 90), (71, 90)]
-    codec([Job(torch.from_numpy(smooth(side, 64)), settings(quality=quality)) for side, quality in sizes])
+    codec([EncodeRequest(torch.from_numpy(smooth(side, 64)), settings(quality=quality)) for side, quality in sizes])
     assert calls == [[(70, 90), (75, 90), (71, 90)], [(70, 80)], [(260, 90), (270, 90)]]
 
 
@@ -110,7 +110,7 @@ def test_photos_go_by_settings_and_size(codec: NvImageCodec, smooth: Smooth, mon
 def test_a_stream_that_is_not_as_asked_is_not_taken(
     codec: NvImageCodec, smooth: Smooth, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    job = Job(torch.from_numpy(smooth(40, 50)), settings(quality=90, subsampling="4:2:0"))
+    job = EncodeRequest(torch.from_numpy(smooth(40, 50)), settings(quality=90, subsampling="4:2:0"))
     others = {
         "tables": replace(job, how=settings(quality=91, subsampling="4:2:0")),
         "sampling": replace(job, how=settings(quality=90, subsampling="4:4:4")),
@@ -142,7 +142,7 @@ def test_a_device_that_is_not_there() -> None:
 def test_the_card_keeps_tables_and_sampling(smooth: Smooth) -> None:
     """Has never run. Streams with other tables would come back as None, and be written by the CPU."""
     jobs = [
-        Job(torch.from_numpy(smooth(300 + n, 401)).cuda(), settings(quality=q, subsampling=s))
+        EncodeRequest(torch.from_numpy(smooth(300 + n, 401)).cuda(), settings(quality=q, subsampling=s))
         for n, (q, s) in enumerate(((75, "4:2:0"), (92, "4:2:2"), (100, "4:4:4")))
     ]
     assert None not in NvImageCodec(device="cuda")(jobs)

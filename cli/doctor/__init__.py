@@ -1,0 +1,1 @@
+"""``dadfi-fast doctor``: `command` prints what the other files find out."""

@@ -1,0 +1,1 @@
+"""``dadfi-fast models``: `command` lists and verifies; `add` and `train` have a file each."""

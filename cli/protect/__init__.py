@@ -1,0 +1,1 @@
+"""``dadfi-fast protect``: `command` has its options, `run` one call of it."""
