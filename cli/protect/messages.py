@@ -74,8 +74,8 @@ def show(summary: Summary, *, verbose: bool) -> None:
         )
     if summary.weakened:
         console.message(
-            f"{summary.weakened} results have small faces and subsampled colour, which loses most of their"
-            " protection; pass --chroma auto to keep it (files grow by about a quarter)"
+            f"{summary.weakened} results have subsampled colour, which takes much of the protection from faces of their"
+            " size; pass --chroma auto to keep it (files grow by about a quarter)"
         )
     for note in summary.notes:
         console.message(note)

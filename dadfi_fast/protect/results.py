@@ -64,7 +64,7 @@ class Written:
     measured: Quality | None = None
     notes: tuple[str, ...] = ()  # remarks for the manifest, such as "only frame 1 of 12"
     faces_from: int | None = None  # pixels; smaller faces may have been missed
-    weakened: bool = False  # whether subsampled colour loses most of the perturbation of a small face
+    weakened: bool = False  # whether subsampled colour loses much of the perturbation of a small face
 
 
 @dataclass(frozen=True)

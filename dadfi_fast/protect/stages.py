@@ -272,7 +272,7 @@ def encoding(job: PhotoJob, config: ProtectConfig) -> Encoding:
 
 
 def is_weakened(job: PhotoJob, target: str, config: ProtectConfig) -> bool:
-    """Whether the result's subsampled colour loses most of the perturbation of a face."""
+    """Whether the result's subsampled colour loses much of the perturbation of a face."""
     subsampled = encoding(job, config).subsampling not in (None, "4:4:4")
     return target in ("JPEG", "HEIF") and subsampled and _has_small_crops(job)
 

@@ -27,7 +27,7 @@ class Summary:
     other: int = 0  # files that are no pictures; counted among the skipped as well
     already: int = 0  # photos that carry the mark of a protected one; counted among the skipped as well
     changed: int = 0  # results of other settings or of another file; counted among the skipped as well
-    weakened: int = 0  # results whose subsampled colour loses most of the perturbation of a small face
+    weakened: int = 0  # results whose subsampled colour loses much of the perturbation of a small face
     faces: int = 0
     linf: int = 0  # the largest, in levels
     interrupted: bool = False
