@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import csv
 import io
-import tarfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from dadfi_fast.device import cores
 from dadfi_fast.errors import DataError
+from dadfi_fast.files import open_members
 from dadfi_fast.training.device import sent
 from dadfi_fast.types import UInt8
 
@@ -115,22 +115,9 @@ def read_attributes(path: Path, columns: Sequence[str]) -> dict[str, list[float]
 
 def _members(sources: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
     for source in sources:
-        if source.is_dir():
-            for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES):
-                yield path.name, path.read_bytes()
-        elif source.is_file() and tarfile.is_tarfile(source):
-            yield from _tar_members(source)
-        else:
-            raise DataError(f"{source} is neither a folder nor a tar archive. Pass one of these with --data.")
-
-
-def _tar_members(source: Path) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(source) as tar:
-        wanted = [m for m in tar.getmembers() if m.isfile() and m.name.lower().endswith(SUFFIXES)]
-        for member in sorted(wanted, key=lambda m: m.name):
-            file = tar.extractfile(member)
-            if file is not None:
-                yield Path(member.name).name, file.read()
+        with open_members(source, SUFFIXES) as (names, read):
+            for name in names:
+                yield PurePosixPath(name).name, read(name)
 
 
 def _decode(name: str, data: bytes, image_size: int) -> UInt8:
