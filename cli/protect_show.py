@@ -72,6 +72,11 @@ def show(summary: Summary, *, verbose: bool) -> None:
             f"{summary.changed} results were written with other settings or from another file, and stay as they are;"
             " pass --on-exists overwrite to write them again"
         )
+    if summary.doubtful:
+        console.message(
+            f"{summary.doubtful} results have metadata that cannot be read, such as encrypted maker notes: a preview of"
+            " the original may be left in them. Their rows in the manifest say so"
+        )
     for note in summary.notes:
         console.message(note)
     if not summary.written:

@@ -35,7 +35,7 @@ class JpegDecoder(Decoder):
             raise PhotoError(
                 f"a JPEG with {header.precision} bits per sample is not supported. Convert it to 8 bits or PNG."
             )
-        self._data = data
+        self._data, self._header = data, header
         self._grey = len(header.sampling) == 1
         self.width, self.height, self.metadata = header.width, header.height, header.metadata
         self.encoding = Encoding(
@@ -48,36 +48,51 @@ class JpegDecoder(Decoder):
 
     def decode(self) -> Raster:
         """The pixels. What the codec finds wrong in the metadata or in padding is no fault; lost pixels are."""
-        try:
-            pixels = self._pixels(self._data)
-        except ValueError as error:
-            pixels = self._mended(error)
+        pixels = strict_pixels(self._data, "GRAY" if self._grey else "RGB", self._header)
         return Raster(np.repeat(pixels, 3, axis=2) if self._grey else pixels)
 
-    def _pixels(self, data: bytes, *, strict: bool = True) -> UInt8:
-        pixels: UInt8 = simplejpeg.decode_jpeg(data, "GRAY" if self._grey else "RGB", fastdct=False, strict=strict)
-        return pixels
 
-    def _mended(self, error: ValueError) -> UInt8:
-        """The pixels once all is mended that is not about them. The codec tells its first complaint alone, so it is
-        asked again."""
-        try:
-            data = mended(self._data, progressive=self.encoding.progressive)
-        except PhotoError:
-            raise PhotoError(f"the JPEG is damaged: {error}") from error
-        try:
-            return self._pixels(data)
-        except ValueError as left:
-            stray = _STRAY.search(str(left))
-            if stray is None or not _is_padding(data, int(stray[1])):
-                raise PhotoError(f"the JPEG is damaged: {left}") from left
-            return self._leniently(data)
+def strict_pixels(data: bytes, colours: str, header: JpegHeader) -> UInt8:
+    """[H, W, channels] of a JPEG file, in the ``colours`` GRAY, RGB or CMYK; CMYK as stored.
 
-    def _leniently(self, data: bytes) -> UInt8:
-        try:
-            return self._pixels(data, strict=False)
-        except ValueError as error:
-            raise PhotoError(f"the JPEG is damaged: {error}") from error
+    Raises:
+        PhotoError: pixels are lost.
+    """
+    if header.arithmetic and not ends(data):
+        raise PhotoError("the JPEG is damaged: it is cut off")
+    try:
+        return _pixels(data, colours)
+    except ValueError as error:
+        return _mended(data, colours, header, error)
+
+
+def _pixels(data: bytes, colours: str, *, strict: bool = True) -> UInt8:
+    pixels: UInt8 = simplejpeg.decode_jpeg(data, colours, fastdct=False, strict=strict)
+    return pixels
+
+
+def _mended(data: bytes, colours: str, header: JpegHeader, error: ValueError) -> UInt8:
+    """The pixels once all is mended that is not about them. The codec tells its first complaint alone, so it is asked
+    again."""
+    try:
+        data = mended(data, progressive=header.progressive)
+    except PhotoError:
+        raise PhotoError(f"the JPEG is damaged: {error}") from error
+    try:
+        return _pixels(data, colours)
+    except ValueError as left:
+        stray = _STRAY.search(str(left))
+        if stray is None or not _is_padding(data, int(stray[1])):
+            raise PhotoError(f"the JPEG is damaged: {left}") from left
+    try:
+        return _pixels(data, colours, strict=False)
+    except ValueError as left:
+        raise PhotoError(f"the JPEG is damaged: {left}") from left
+
+
+def ends(data: bytes) -> bool:
+    """Whether the picture has an end."""
+    return _end(data, list(segments(data))[-1].end) > 0
 
 
 def _is_padding(data: bytes, count: int) -> bool:
@@ -90,7 +105,7 @@ def _is_padding(data: bytes, count: int) -> bool:
         return True
     body = data[:-2]
     run = len(body) - len(body.rstrip(body[-1:]))
-    return run - count <= _AHEAD
+    return abs(run - count) <= _AHEAD
 
 
 def mended(data: bytes, *, progressive: bool) -> bytes:
