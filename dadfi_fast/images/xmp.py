@@ -48,8 +48,8 @@ _FOLLOWS: Final = (
 )
 #: One of these stands in every packet that says so, by namespace, usual prefix or name.
 _FOLLOWS_WORDS: Final = (
-    b"ontainer",
-    b"ain-map",
+    b"Container",
+    b"gain-map",
     b"hdrgm",
     b"HDRGainMap",
     b"pixeldatainfo",
