@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,25 @@ ODD: Final = base64.b64decode(
     "ADADASEAAhIBAxEB/8QAFQABAQAAAAAAAAAAAAAAAAAABAb/xAAXEAADAQAAAAAAAAAAAAAAAAAAAwRh/8QAGQEAAwEBAQAAAAAAAAAAAAAAAg"
     "MFBAcG/8QAFhEBAQEAAAAAAAAAAAAAAAAAAQAD/9oADAMBAAIRAxEAPwCEXHglceHpxgGlYbyVx4JXHg8YRq+G8lceCVx4OGEaxhvDXHglceGQ"
     "YRucYbyVx4JXHg8YBrGG8lceClx4PGEavhvCXHglceGQYRuc4byVx4JXHg4YRq+G8lceCVx4PGAaxhvf/9k="
+)
+#: The same with `-progressive`.
+ODD_SCANS: Final = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAMCAgMCAgMDAwMEAwMEBQgFBQQEBQoHBwYIDAoMDAsKCwsNDhIQDQ4RDgsLEBYQERMUFRUVDA8XGBYUGB"
+    "IUFRT/2wBDAQMEBAUEBQkFBQkUDQsNFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBT/wgARCAAwADADASEA"
+    "AhIBAxEB/8QAFgABAQEAAAAAAAAAAAAAAAAABAMG/8QAGQEAAgMBAAAAAAAAAAAAAAAAAwUBAgYE/9oADAMBAAIQAxAAAAHHX0FVqLlhoi5asyo5ow"
+    "t0FqzugsNC35q4RFyw0RctWf8A/8QAFhAAAwAAAAAAAAAAAAAAAAAAAAED/9oACAEBAAEFAlIUhSFIURRFIUhSFIUhSFIURSFIUhSP/8QAFREBAQAA"
+    "AAAAAAAAAAAAAAAAAwD/2gAIAQMBAT8BNI0jSNI0jSNI0jS//8QAFhEBAQEAAAAAAAAAAAAAAAAAAQAQ/9oACAECAQE/ASIjCIiI0jCL/8QAFBABAA"
+    "AAAAAAAAAAAAAAAAAAQP/aAAgBAQAGPwIX/8QAFRABAQAAAAAAAAAAAAAAAAAAAGH/2gAIAQEAAT8hmmmmkkmmmmmmmkmmmm//2gAMAwEAAgADAAAA"
+    "EFsSSfFMX//EABQRAQAAAAAAAAAAAAAAAAAAADD/2gAIAQMBAT8QEAAD/8QAFREBAQAAAAAAAAAAAAAAAAAAAQD/2gAIAQIBAT8QUpShlKUpShhlKG"
+    "Ur/8QAFBABAAAAAAAAAAAAAAAAAAAAQP/aAAgBAQABPxAW2wCW2yCW3//Z"
+)
+ARITHMETIC_SCANS: Final = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAMCAgMCAgMDAwMEAwMEBQgFBQQEBQoHBwYIDAoMDAsKCwsNDhIQDQ4RDgsLEBYQERMUFRUVDA8XGBYUGB"
+    "IUFRT/2wBDAQMEBAUEBQkFBQkUDQsNFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBT/ygARCAAwADADASIA"
+    "AhEBAxEB/8wABgAQARD/2gAMAwEAAhADEAAAAf8AlEf33z+FBKxZLzy5yAGwILVTIaZDDbj1RfN8OAwpsBbWwCOw3MD/zAAEEAX/2gAIAQEAAQUCEq"
+    "HNR4JJ1TMgmU4qGwFBJTD/zAAEEQX/2gAIAQMBAT8BGnQ2Wk7o/8wABBEF/9oACAECAQE/AQ6LKhjc/8wABBAF/9oACAEBAAY/ArD/zAAEEAX/2gAI"
+    "AQEAAT8hvHD/2gAMAwEAAgADAAAAEKtFszU40Wj/zAAEEQX/2gAIAQMBAT8Qef/MAAQRBf/aAAgBAgEBPxB49v/MAAQQBf/aAAgBAQABPxCmMd4Js/"
+    "HP2BFpif2qpSWAKZz/2Q=="
 )
 WIDE: Final = (0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
 
@@ -75,6 +95,19 @@ def test_what_is_cut_off_is_refused(whole: bytes, cut: float) -> None:
     assert np.abs(raster(whole).pixels.astype(int) - gradient()).mean() < 30
     with pytest.raises(PhotoError, match="damaged"):
         raster(whole[: int(len(whole) * cut)])
+
+
+@pytest.mark.parametrize("whole", [ODD_SCANS, ARITHMETIC_SCANS], ids=["odd sampling", "arithmetic"])
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"], ids=["no end", "an end"])
+def test_a_cut_between_scans_is_refused(whole: bytes, end: bytes) -> None:
+    assert np.abs(raster(whole).pixels.astype(int) - gradient()).mean() < 30
+    for start in [found.start() for found in re.finditer(rb"\xff\xda", whole)][1:]:
+        with pytest.raises(PhotoError, match="cut off"):
+            raster(whole[:start] + end)
+
+
+def test_cmyk_is_read_as_others_read_it() -> None:
+    assert np.array_equal(raster(cmyk()).pixels, np.asarray(Image.open(io.BytesIO(cmyk())).convert("RGB")))
 
 
 def test_a_damaged_cmyk_is_refused() -> None:
