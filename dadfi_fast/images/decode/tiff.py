@@ -128,11 +128,11 @@ class _File:
         else:
             count, size, at = self._one("H", directory), 12, directory + 2
         word, room = ("Q", 8) if self._big else ("I", 4)
-        for place in range(at, at + size * count, size):
-            tag, kind = struct.unpack_from(self.order + "HH", self.data, place)
+        for entry in range(at, at + size * count, size):
+            tag, kind = struct.unpack_from(self.order + "HH", self.data, entry)
             if tag == wanted:
-                length = self._one(word, place + 4) * _SIZES.get(kind, 1)
-                start = place + 4 + room if length <= room else self._one(word, place + 4 + room)
+                length = self._one(word, entry + 4) * _SIZES.get(kind, 1)
+                start = entry + 4 + room if length <= room else self._one(word, entry + 4 + room)
                 return self.data[start : start + length]
         return None
 
@@ -225,7 +225,7 @@ def is_plain(layout: Layout) -> bool:
         return True
     known = compression in _LOSSLESS or compression in _PILLOWS
     if photometric == _YCBCR and compression not in _JPEGS:
-        raise PhotoError("a TIFF with YCbCr that is not compressed as JPEG is not supported; convert it to RGB")
+        raise PhotoError("a TIFF with YCbCr that is not compressed as JPEG is not supported. Convert it to RGB.")
     if max(bits) <= 8 and kinds <= {1, 4} and photometric not in (8, 9, 10) and known:
         return False
     what = [f"{'/'.join(map(str, sorted(bits)))} bits a sample"]
