@@ -77,6 +77,11 @@ def show(summary: Summary, *, verbose: bool) -> None:
             f"{summary.weakened} results have subsampled colour, which takes much of the protection from faces of their"
             " size; pass --chroma auto to keep it (files grow by about a quarter)"
         )
+    if summary.doubtful:
+        console.message(
+            f"{summary.doubtful} results have metadata that cannot be read, such as encrypted maker notes: a preview of"
+            " the original may be left in them. Their rows in the manifest say so"
+        )
     for note in summary.notes:
         console.message(note)
     if not summary.written:

@@ -13,6 +13,7 @@ from typing import Final
 #: Boxes that are looked at in a file; there are a few dozen.
 _MOST: Final = 4096
 _META_HEAD: Final = 4  # version and flags
+_HEAD: Final = 128  # bytes, in which all brands are
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,62 @@ def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple
             return
         yield name, start + head, start + size
         start += size
+
+
+#: Boxes that hold a picture and what belongs to it: at the top, and in ``meta``.
+_OF_PICTURE: Final = frozenset((b"ftyp", b"meta", b"mdat", b"free", b"skip", b"moov"))
+_OF_META: Final = frozenset((b"hdlr", b"pitm", b"iloc", b"iinf", b"iprp", b"iref", b"idat", b"grpl", b"dinf", b"free"))
+#: Brands of sequences, whose frames ``moov`` lists.
+_SEQUENCES: Final = frozenset((b"avis", b"msf1", b"hevc", b"hevx"))
+
+
+def without_strangers(data: bytes) -> bytes:
+    """An AVIF or HEIC with zeros over everything that is not its picture or said of it: films, boxes of makers.
+
+    Nothing moves: such a box becomes one that is free.
+    """
+    found = bytearray(data)
+    known = _OF_PICTURE if brands(data[:_HEAD]) & _SEQUENCES else _OF_PICTURE - {b"moov"}
+    last = 0
+    for name, start, end in boxes(data):
+        _free(found, name, start, end, known)
+        if name == b"meta":
+            for inner, at, stop in boxes(data, start + _META_HEAD, end):
+                _free(found, inner, at, stop, _OF_META)
+        last = end
+    found[last:] = bytes(len(found) - last)
+    return bytes(found)
+
+
+def _free(found: bytearray, name: bytes, start: int, end: int, known: frozenset[bytes]) -> None:
+    if name not in known or name in (b"free", b"skip"):
+        head = start - 16 if found[start - 12 : start - 8] == name else start - 8
+        found[head + 4 : head + 8] = b"free"
+        found[start:end] = bytes(end - start)
+
+
+def metadata_items(data: bytes) -> int:
+    """How many items of EXIF, or else of XMP, an AVIF or HEIC has, whichever are more."""
+    for name, start, end in boxes(data):
+        if name == b"meta":
+            inner = {name: (a, b) for name, a, b in boxes(data, start + _META_HEAD, end)}
+            a, b = inner.get(b"iinf", (0, 0))
+            kinds = [_item_kind(data[at:stop]) for at, stop in _items(data, a, b)]
+            return max((kinds.count(b"Exif"), kinds.count(b"mime")))
+    return 0
+
+
+def _items(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    if end - start < 8:
+        return
+    first = start + (6 if data[start] == 0 else 8)  # version, flags, and a count of 16 or 32 bits
+    yield from ((at, stop) for name, at, stop in boxes(data, first, end) if name == b"infe")
+
+
+def _item_kind(entry: bytes) -> bytes:
+    """``Exif``, ``mime``, ``av01`` and so on, of an entry of version 2 or 3."""
+    at = 8 if entry[:1] == b"\2" else 10
+    return entry[at : at + 4]
 
 
 def brands(head: bytes) -> frozenset[bytes]:
@@ -127,3 +184,13 @@ def jpeg2000_bits(data: bytes) -> int:
         return 8
     (count,) = struct.unpack_from(">H", data, at + 40)
     return max((8, *((n & 0x7F) + 1 for n in data[at + 42 : at + 42 + 3 * count : 3])))
+
+
+def jpeg2000_icc(data: bytes) -> bytes | None:
+    """The ICC profile in the header of a JP2 file (15444-1, I.5.3.3); None where it has none."""
+    for name, start, end in boxes(data):
+        if name == b"jp2h":
+            for inner, at, stop in boxes(data, start, end):
+                if inner == b"colr" and data[at : at + 1] in (b"\2", b"\3"):
+                    return data[at + 3 : stop]
+    return None

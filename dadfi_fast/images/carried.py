@@ -37,7 +37,9 @@ def carried(metadata: Metadata, target: str, *, grey: bool = False) -> Metadata:
     if target == "TIFF":
         return _without(found, "texts")
     if target == "BMP":
-        return _without(found, "exif", "xmp", "icc", "photoshop", "texts")
+        return _without(
+            found, "exif", "xmp", "photoshop", "texts", *(() if (found.icc or b"")[16:20] == b"RGB " else ("icc",))
+        )
     if (found.icc or b"")[16:20] == b"GRAY" and target in _THREE_CHANNELS:
         found = _without(found, "icc")
     return _without(found, "photoshop", "texts")
@@ -97,7 +99,4 @@ def _measured(colour: dict[bytes, bytes], *, grey: bool) -> bytes | None:
     where = icc.SRGB
     if b"cHRM" in colour:
         where = tuple(n / _CHRM_UNIT for n in struct.unpack(">8I", colour[b"cHRM"]))
-    near = max(abs(a - b) for a, b in zip(where, icc.SRGB, strict=True)) < 0.002
-    if abs(gamma * 2.2 - 1) < 0.02 and near:
-        return None  # sRGB, as good as it can be said in this way
-    return icc.profile(where, (1 / gamma,), f"gamma {1 / gamma:.2f}", grey=grey)
+    return icc.measured(where, 1 / gamma, grey=grey)

@@ -124,10 +124,10 @@ def _tiff(protected: Protected, _quality: int | None) -> bytes:
 
 
 def _bmp(protected: Protected, _quality: int | None) -> bytes:
-    dpi = protected.photo.metadata.dpi
-    if protected.photo.alpha is None:
-        return _saved(_image(protected), "BMP", **({"dpi": dpi} if dpi else {}))
-    return bmp.with_alpha(protected.pixels, _eight(protected.photo.alpha), dpi)
+    metadata, alpha = protected.photo.metadata, protected.photo.alpha
+    if alpha is None and metadata.icc is None:
+        return _saved(_image(protected), "BMP", **({"dpi": metadata.dpi} if metadata.dpi else {}))
+    return bmp.write(protected.pixels, None if alpha is None else _eight(alpha), metadata.dpi, metadata.icc)
 
 
 def _webp(protected: Protected, quality: int | None) -> bytes:

@@ -7,11 +7,11 @@ well, so nothing may move. Source: Exif 2.32 (CIPA DC-008), section 4.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from dadfi_fast.images import previews
 from dadfi_fast.images.guard import is_sane_exif
@@ -21,6 +21,9 @@ ORIENTATION: Final = 0x0112
 GPS: Final = 0x8825
 EXIF_IFD: Final = 0x8769
 SUB_IFDS: Final = 0x014A
+_INTEROP: Final = 0xA005
+_MAKER_NOTE: Final = 0x927C
+_TIFF: Final = (b"II*\0", b"MM\0*")
 #: Offsets and lengths of a picture that a directory holds: a JPEG, strips, tiles.
 _PICTURES: Final = ((0x0201, 0x0202), (0x0111, 0x0117), (0x0144, 0x0145))
 #: XMP and Photoshop's resources have places of their own; copies of them in EXIF would escape what is done there.
@@ -28,17 +31,24 @@ _FOREIGN: Final = (0x02BC, 0x8649)
 _IPTC: Final = 0x83BB
 #: Bytes a value of each EXIF type takes.
 _SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+#: How `struct` calls whole numbers of one byte and of two; all others have four.
+_KINDS: Final = {1: "B", 3: "H", 6: "B"}
 #: Directories that are followed, and strips of a preview.
 _MOST: Final = 16
 _STRIPS: Final = 4096
+_HEADER: Final = 8
+#: Bytes from which on a value that nobody can read may be a picture in which a face can be seen: 64 x 64 in grey.
+_PICTURE: Final = 4096
+#: Where the directory of a maker note may begin; names of makers stand before it.
+_NAMED: Final = range(0, 34, 2)
+_MOST_ENTRIES: Final = 512
 
 
-@dataclass(frozen=True)
-class _Field:
+class _Field(NamedTuple):
     at: int  # where the entry stands
     tag: int
     kind: int
-    count: int
+    values: int
 
 
 class _InsaneError(ValueError):
@@ -67,24 +77,31 @@ class _Block:
         struct.pack_into(self.order + kind, self.data, at, value)
 
     def fields(self, directory: int) -> Iterator[_Field]:
-        for number in range(self.read("H", directory)):
-            at = directory + 2 + 12 * number
-            yield _Field(at, self.read("H", at), self.read("H", at + 2), self.read("I", at + 4))
+        for at, (tag, kind, count) in self._entries(directory):
+            yield _Field(at, tag, kind, count)
+
+    def _entries(self, directory: int) -> Iterator[tuple[int, tuple[int, int, int]]]:
+        count, at = self.read("H", directory), directory + 2
+        body = bytes(self.data[at : at + 12 * count])
+        entries = struct.iter_unpack(self.order + "HHI4x", body[: len(body) // 12 * 12])
+        yield from zip(range(at, at + 12 * count, 12), entries, strict=False)
+        if len(body) < 12 * count:
+            raise struct.error("the directory breaks off")
 
     def find(self, directory: int, tag: int) -> _Field | None:
         """The entry of a tag; None where there is none before the directory ends or breaks off."""
         with suppress(struct.error):
-            return next((field for field in self.fields(directory) if field.tag == tag), None)
+            return next((_Field(at, *entry) for at, entry in self._entries(directory) if entry[0] == tag), None)
         return None
 
     def number(self, directory: int, tag: int) -> int | None:
         field = self.find(directory, tag)
-        return None if field is None else self.read("H" if field.kind == 3 else "I", field.at + 8)
+        return None if field is None else self.read(_KINDS.get(field.kind, "I"), field.at + 8)
 
     def numbers(self, field: _Field) -> list[int]:
         """The values of a field of 16 or 32 bits each."""
         kind, size = ("H", 2) if field.kind == 3 else ("I", 4)
-        count = min(field.count, _STRIPS)
+        count = min(field.values, _STRIPS)
         at = field.at + 8 if count * size <= 4 else self.read("I", field.at + 8)
         return [self.read(kind, at + size * n) for n in range(count)]
 
@@ -97,7 +114,7 @@ class _Block:
         self.data[start : start + length] = bytes(length)
 
     def blank_value(self, field: _Field) -> None:
-        size = field.count * _SIZES.get(field.kind, 1)
+        size = field.values * _SIZES.get(field.kind, 1)
         if size > 4:
             self.blank(self.read("I", field.at + 8), size)
 
@@ -118,6 +135,8 @@ class _Block:
             if first is None or second is None:
                 continue
             for start, length in zip(self.numbers(first), self.numbers(second), strict=False):
+                if start < _HEADER:  # numbers that mean something else
+                    continue
                 self.blank(start, length)
                 if length and start + length >= len(self.data):
                     tail = min(tail, start)
@@ -149,16 +168,14 @@ def stated_orientation(exif: bytes | None) -> int | None:
 
 
 def has_gps(exif: bytes | None) -> bool:
-    """Whether a block says where the photo was taken, or is one in which that is not looked up."""
+    """Whether a block says where the photo was taken, or may do so: unreadable, or with a copy of XMP or IPTC."""
     if not exif:
         return False
     try:
         block = _Block(exif)
-        return any(block.find(at, GPS) is not None for at in _directories(block))
-    except _InsaneError:
-        return True
+        return any(block.find(at, tag) is not None for at in _all_directories(block) for tag in (GPS, *_FOREIGN, _IPTC))
     except (ValueError, struct.error):
-        return False
+        return any(exif)
 
 
 def cleaned(exif: bytes | None, *, strip_gps: bool = False) -> bytes | None:
@@ -172,12 +189,13 @@ def cleaned(exif: bytes | None, *, strip_gps: bool = False) -> bytes | None:
     try:
         block = _Block(exif)
         _reset_orientation(block)
+        if strip_gps:  # first: what previews' directories point to is not to be found once they are gone
+            _drop_gps(block)
         _drop_previews(block)
         _drop_fields(block, _FOREIGN)
-        if strip_gps:
-            _drop_gps(block)
     except (ValueError, struct.error):
         return None
+    _blank_nested(block.data)
     previews.blank(block.data)
     return bytes(block.data)
 
@@ -190,6 +208,98 @@ def without_gps(exif: bytes) -> bytes:
     except (ValueError, struct.error):
         return b""
     return bytes(block.data)
+
+
+def unread(exif: bytes | None) -> tuple[str, ...]:
+    """What in a `cleaned` block nobody can read and is large enough for a picture of a face, for people.
+
+    These are values of bytes that are no text, and maker notes that are encrypted or of an unknown make: what a maker
+    note says in a directory as EXIF has them, in small values, counts as read.
+    """
+    if not exif or len(exif) < _PICTURE:
+        return ()
+    found = []
+    with suppress(ValueError, struct.error):
+        block = _Block(exif)
+        for directory in _directories(block):
+            for field in list(block.fields(directory)):
+                size = field.values * _SIZES.get(field.kind, 1)
+                if size < _PICTURE:
+                    continue
+                start = block.read("I", field.at + 8)
+                value = bytes(block.data[start : start + size])
+                if field.tag == _MAKER_NOTE:
+                    found += ["maker notes"] if _unread_note(block, start, value) >= _PICTURE else []
+                elif previews.is_opaque(value):
+                    found.append("EXIF")
+    return tuple(dict.fromkeys(found))
+
+
+def _unread_note(block: _Block, start: int, note: bytes) -> int:
+    """How many bytes of a maker note, zeros not counted, belong to no small value of a directory in it."""
+    left = full = len(note) - note.count(0)
+    for at, order in itertools.product(_NAMED, "<>"):
+        if left < _PICTURE:
+            break
+        left = min(left, full - _read_note(block, start, note, at, order))
+    return left
+
+
+def _read_note(block: _Block, start: int, note: bytes, at: int, order: str) -> int:
+    """Bytes that a directory at ``at`` of a maker note explains, if there is one: its table, and its small values."""
+    if at + 2 > len(note):
+        return 0
+    count = int.from_bytes(note[at : at + 2], "little" if order == "<" else "big")
+    if not 1 <= count <= _MOST_ENTRIES or at + 2 + 12 * count > len(note):
+        return 0
+    table = note[at + 2 : at + 2 + 12 * count]
+    entries = list(struct.iter_unpack(order + "HHII", table))
+    if any(kind not in _SIZES for _, kind, _, _ in entries):
+        return 0
+    explained = len(table) - table.count(0)
+    for _, kind, number, place in entries:
+        size = number * _SIZES[kind]
+        # Places count from the beginning of the block, of the note, or of a header that the note has.
+        bases = (0, start, start + at, start + at - _HEADER) if 4 < size < _PICTURE else ()
+        for first in (base + place for base in bases):
+            if start <= first and first + size <= start + len(note):
+                explained += size - block.data.count(0, first, first + size)
+                break
+    return explained
+
+
+def _blank_nested(data: bytearray) -> None:
+    """Zeros over pictures of TIFF files within the block: maker notes hold some, and directories of that form."""
+    for header in _TIFF:
+        at = data.find(header, _HEADER)
+        for _ in range(_MOST):
+            if at < 0:
+                break
+            with suppress(ValueError, struct.error):
+                inner = _Block(bytes(data[at:]))
+                for directory in _all_directories(inner):
+                    with suppress(struct.error):
+                        inner.blank_pictures(directory)
+                data[at:] = inner.data
+            at = data.find(header, at + 1)
+
+
+def _all_directories(block: _Block) -> list[int]:
+    """Every directory that can be reached: the chain, those below EXIF's two, previews'."""
+    found: dict[int, None] = {}
+    waiting = [block.first]
+    while waiting and len(found) < _MOST:
+        directory = waiting.pop(0)
+        if not directory or directory in found:
+            continue
+        with suppress(struct.error):
+            block.read("H", directory)
+            found[directory] = None
+            for tag in (EXIF_IFD, _INTEROP, SUB_IFDS):
+                field = block.find(directory, tag)
+                waiting += [] if field is None else block.numbers(field)[:_MOST]
+            waiting.append(block.read("I", block.link(directory)))
+    return list(found)
 
 
 def _directories(block: _Block) -> Iterator[int]:
@@ -211,13 +321,20 @@ def _reset_orientation(block: _Block) -> None:
     for directory in list(_directories(block)):
         field = block.find(directory, ORIENTATION)
         if field is not None:
-            block.write("H" if field.kind == 3 else "I", field.at + 8, 1)
+            block.write(_KINDS.get(field.kind, "I"), field.at + 8, 1)
 
 
 def _drop_previews(block: _Block) -> None:
-    """Every directory behind IFD0 and below it, with its pictures; and what IFD0 itself says that it has."""
+    """Every directory behind IFD0 and below it, with its pictures; and what IFD0 and EXIF's say that they have."""
+    inner = block.number(block.first, EXIF_IFD)
+    for directory in (block.first, inner or 0, block.number(inner, _INTEROP) or 0 if inner else 0):
+        with suppress(struct.error):
+            if directory:
+                block.blank_pictures(directory)
     with suppress(struct.error):
-        block.blank_pictures(block.first)
+        if inner and (behind := block.read("I", block.link(inner))):
+            block.write("I", block.link(inner), 0)
+            _blank_preview(block, behind)
     below = block.find(block.first, SUB_IFDS)
     if below is not None:
         for directory in block.numbers(below)[:_MOST]:
@@ -245,19 +362,31 @@ def _blank_preview(block: _Block, directory: int) -> int:
     return following
 
 
-def _drop_fields(block: _Block, tags: tuple[int, ...]) -> None:
-    """Entries of IFD0, with their values."""
-    present = {field.tag for field in block.fields(block.first)}
+def _drop_fields(block: _Block, tags: tuple[int, ...], directory: int | None = None) -> None:
+    """Entries of a directory (IFD0), with their values."""
+    directory = block.first if directory is None else directory
+    present = {field.tag for field in block.fields(directory)}
     for tag in present.intersection(tags):
-        while (field := block.find(block.first, tag)) is not None:
+        while (field := block.find(directory, tag)) is not None:
             block.blank_value(field)
-            block.drop(block.first, field)
+            block.drop(directory, field)
 
 
 def _drop_gps(block: _Block) -> None:
-    for directory in list(_directories(block)):
+    for directory in _all_directories(block):
         while (field := block.find(directory, GPS)) is not None:
             with suppress(struct.error):  # it points to nowhere
-                block.blank_directory(block.read("I", field.at + 8))
+                _blank_chain(block, block.read("I", field.at + 8))
             block.drop(directory, field)
-    _drop_fields(block, (*_FOREIGN, _IPTC))
+        with suppress(struct.error):  # it breaks off
+            _drop_fields(block, (*_FOREIGN, _IPTC), directory)
+
+
+def _blank_chain(block: _Block, directory: int) -> None:
+    """Zeros over a directory, and over those that it links to."""
+    for _ in range(_MOST):
+        if not directory:
+            return
+        following = block.read("I", block.link(directory))
+        block.blank_directory(directory)
+        directory = following

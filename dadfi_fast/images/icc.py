@@ -37,6 +37,8 @@ _TRANSFERS: Final[dict[int, tuple[float, ...]]] = {
 }  # fmt: skip
 #: Transfer functions of HDR: no profile of a matrix and a curve stands for these.
 HDR: Final = {16: "PQ", 18: "HLG"}
+#: Up to which a primary, and a gamma in proportion, are those of sRGB.
+_NEAR, _NEAR_GAMMA = 0.002, 0.02
 _BRADFORD: Final = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _D50: Final = np.array([0.9642, 1.0, 0.8249])
 
@@ -55,6 +57,19 @@ def from_numbers(primaries: int, transfer: int, *, grey: bool = False) -> bytes 
         return None
     where, curve = _NAMED.get(primaries, SRGB), _TRANSFERS.get(transfer, _SRGB_CURVE)
     return profile(where, curve, f"H.273 {primaries}/{transfer}", grey=grey)
+
+
+def measured(primaries: Primaries, gamma: float | None, *, grey: bool = False) -> bytes | None:
+    """The profile for primaries and a gamma that a file states (sRGB's curve where it is None); None for sRGB.
+
+    Raises:
+        ValueError: a primary without luminance.
+    """
+    near = max(abs(a - b) for a, b in zip(primaries, SRGB, strict=True)) < _NEAR
+    if near and (gamma is None or abs(gamma / 2.2 - 1) < _NEAR_GAMMA):
+        return None  # sRGB, as good as it can be said in this way
+    curve = _SRGB_CURVE if gamma is None else (gamma,)
+    return profile(primaries, curve, "stated primaries" if gamma is None else f"gamma {gamma:.2f}", grey=grey)
 
 
 def profile(primaries: Primaries, curve: tuple[float, ...], name: str, *, grey: bool = False) -> bytes:

@@ -18,6 +18,8 @@ _IPTC: Final = 0x0404
 _DIGEST: Final = 0x0425  # of the IPTC records: wrong once they change
 #: Thumbnails; EXIF and XMP, which have places of their own and would escape what is done there.
 _DROPPED: Final = (0x0409, 0x040C, 0x0422, 0x0423, 0x0424)
+#: An ICC profile; paths.
+_KNOWN: Final = (0x040F, *range(2000, 3000))
 #: Record 2: content location, city, sublocation, province, country; and the picture in record 2 (object preview).
 _PLACES: Final = frozenset((2, n) for n in (26, 27, 90, 92, 95, 100, 101))
 _PREVIEW: Final = frozenset((2, n) for n in (200, 201, 202))
@@ -67,10 +69,31 @@ def resources_of(iptc: bytes | None) -> bytes | None:
 
 
 def has_place(photoshop: bytes | None) -> bool:
-    """Whether the IPTC records name a place, or a copy of EXIF or XMP may."""
-    if any(number in _DROPPED[2:] for number, _, _ in _resources(photoshop or b"")):
-        return True
-    return any(name in _PLACES for name, _ in _records(iptc_of(photoshop) or b""))
+    """Whether the IPTC records name a place, or may do so: they cannot be read, or there is a copy of EXIF or XMP."""
+    rest = photoshop or b""
+    for number, head, data in _resources(rest):
+        if number in _DROPPED[2:] or (number == _IPTC and _is_placed(data)):
+            return True
+        rest = rest[len(head) + 4 + len(data) + len(data) % 2 :]
+    return any(rest)
+
+
+def _is_placed(iptc: bytes) -> bool:
+    found = list(_records(iptc))
+    return any(name in _PLACES for name, _ in found) or any(iptc[sum(len(entry) for _, entry in found) :])
+
+
+def unread(photoshop: bytes | None) -> bool:
+    """Whether a resource or a record is large enough for a picture, and is nothing that is known."""
+    for number, _, data in _resources(photoshop or b""):
+        values = [entry for _, entry in _records(data)] if number == _IPTC else [] if number in _KNOWN else [data]
+        if any(previews.is_opaque(value) for value in values):
+            return True
+    return False
+
+
+def _is_picture(entry: bytes) -> bool:
+    return previews.is_picture_as_text(entry) or any(previews.pictures(entry))
 
 
 def cleaned(photoshop: bytes | None, *, strip_gps: bool = False) -> bytes | None:
@@ -79,10 +102,10 @@ def cleaned(photoshop: bytes | None, *, strip_gps: bool = False) -> bytes | None
     kept = []
     changed = False
     for number, head, data in _resources(photoshop or b""):
-        if number in _DROPPED or any(previews.pictures(data)):
+        if number in _DROPPED or (number != _IPTC and _is_picture(data)):
             continue
         if number == _IPTC:
-            left = b"".join(entry for name, entry in _records(data) if name not in gone)
+            left = b"".join(entry for name, entry in _records(data) if name not in gone and not _is_picture(entry))
             changed, data = changed or left != data, left
             if not data:
                 continue

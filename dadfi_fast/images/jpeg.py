@@ -28,9 +28,17 @@ SOI, SOS, EOI, DQT, COM = 0xD8, 0xDA, 0xD9, 0xDB, 0xFE
 APP0, APP1, APP2, APP13, APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
 _FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # SOFn: all but DHT, JPG, DAC
 _PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_ARITHMETIC: Final = frozenset({0xC9, 0xCA, 0xCB, *range(0xCD, 0xD0)})
+_LOSSLESS: Final = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 _BARE: Final = frozenset({0x01, *range(0xD0, 0xD8)})  # no length follows
 #: The first byte of a marker that may follow bytes that belong to nothing.
 _MARKER: Final = re.compile(rb"\xff(?=[^\x00\xff])")
+#: A marker within the scans that is neither a stuffed byte, nor a restart, nor a fill byte.
+_IN_SCANS: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+#: How segments begin that name no place, or are looked into by others.
+_KNOWN: Final[dict[int, tuple[bytes, ...]]] = {
+    APP0: (JFIF, b"JFXX\0"), APP2: (ICC,), APP13: (iptc.PREFIX,), APP14: (ADOBE,),
+}  # fmt: skip
 #: So many such bytes may stand between two segments.
 _JUNK: Final = 1 << 16
 #: A GUID, the length of the whole packet, and the place of this part in it.
@@ -71,6 +79,7 @@ class JpegHeader:
     tables: tuple[tuple[int, ...], ...]  # quantisation, one a component that has its own, row by row
     progressive: bool
     metadata: Metadata
+    arithmetic: bool = False  # coding, of which the codec does not notice where it breaks off
 
     @property
     def subsampling(self) -> str | None:
@@ -133,6 +142,8 @@ def _header(data: bytes) -> JpegHeader:
         marker, payload = segment.marker, segment.payload
         if marker in _FRAMES:
             frame = segment
+            if marker in _LOSSLESS:
+                raise PhotoError("a lossless JPEG is not supported. Convert it to PNG.")
         elif marker == DQT:
             tables.update(_tables(payload))
         elif marker == COM or APP0 <= marker <= APP0 + 15:
@@ -154,9 +165,11 @@ class _Said:
 
     def note(self, marker: int, payload: bytes) -> None:
         """Remember the first segment of EXIF, of XMP and of JFIF, and all parts of what may have several."""
-        for name, of, prefix in (("exif", APP1, EXIF), ("xmp", APP1, XMP), ("jfif", APP0, JFIF)):
+        for name, of, prefix in (("exif", APP1, EXIF[:5]), ("xmp", APP1, XMP), ("jfif", APP0, JFIF)):
             if marker == of and payload.startswith(prefix):
-                self._first.setdefault(name, payload[len(prefix) :])
+                if name != "jfif" and name in self._first:
+                    self._say(f"left out a second {name.upper()} segment")
+                self._first.setdefault(name, payload[len(EXIF if name == "exif" else prefix) :])
         if marker == APP2 and payload.startswith(ICC) and len(payload) >= len(ICC) + 2:
             self._profile.append((payload[len(ICC)], payload[len(ICC) + 1], payload[len(ICC) + 2 :]))
         elif marker == APP13 and payload.startswith(iptc.PREFIX):
@@ -211,7 +224,8 @@ def _framed(frame: Segment, tables: dict[int, tuple[int, ...]], metadata: Metada
     used = dict.fromkeys(c[2] for c in components)
     sampling = tuple((c[1] >> 4, c[1] & 15) for c in components)
     progressive = frame.marker in _PROGRESSIVE
-    return JpegHeader(width, height, precision, sampling, tuple(tables[n] for n in used), progressive, metadata)
+    kept, arithmetic = tuple(tables[n] for n in used), frame.marker in _ARITHMETIC
+    return JpegHeader(width, height, precision, sampling, kept, progressive, metadata, arithmetic)
 
 
 def _tables(payload: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
@@ -278,29 +292,49 @@ def _segment(marker: int, prefix: bytes, payload: bytes) -> bytes:
 
 
 def without_gps(data: bytes) -> bytes:
-    """A JPEG file with all places taken out of its metadata; every other byte, and so the picture, as it was."""
+    """A JPEG file with all places taken out of its metadata; every other byte, and so the picture, as it was.
+
+    Segments of programs that are not known here go as a whole, as do those between and behind the scans.
+    """
     found = list(segments(data))
     changes = {s.start: changed for s in found if (changed := _placeless(s)) is not None}
-    changes |= _extended(found)
+    if extended := _extended(found):
+        changes |= extended | _unextended(found, changes)
     changes |= _photoshop(found)
     parts, kept = [], 0
-    for segment in found:
-        if segment.start in changes:
-            parts += [data[kept : segment.start], changes[segment.start]]
+    for segment in (*found, *_between_scans(data, found[-1].end)):
+        if segment.start in changes or segment.start > found[-1].start:
+            parts += [data[kept : segment.start], changes.get(segment.start, b"")]
             kept = segment.end
     return b"".join((*parts, data[kept:]))
 
 
+def _between_scans(data: bytes, at: int) -> Iterator[Segment]:
+    """The segments behind the first scan that are not about pixels."""
+    while (found := _IN_SCANS.search(data, at)) and data[found.start() + 1] != EOI:
+        start, at = found.start(), found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+        marker = data[start + 1]
+        if marker == COM or APP0 <= marker <= APP0 + 15:
+            yield Segment(marker, data[start + 4 : at], start, at)
+
+
 def _placeless(segment: Segment) -> bytes | None:
     """What a segment becomes without its place; None where it has none."""
-    payload = segment.payload
-    if segment.marker != APP1:
+    payload, marker = segment.payload, segment.marker
+    if not APP0 <= marker <= APP0 + 15 or payload.startswith(_KNOWN.get(marker, ())):
         return None
-    if payload.startswith(EXIF) and exif.has_gps(payload[len(EXIF) :]):
-        return _segment(APP1, EXIF, exif.without_gps(payload[len(EXIF) :]))
-    if payload.startswith(XMP) and xmp.has_gps(payload[len(XMP) :]):
-        return _segment(APP1, XMP, xmp.without_gps(payload[len(XMP) :]))
-    return None
+    if marker != APP1:
+        return b""
+    if payload.startswith(EXIF[:5]):
+        block = payload[len(EXIF) :]
+        if not exif.has_gps(block):
+            return None
+        left = exif.without_gps(block)
+        return _segment(APP1, EXIF, left) if left else b""
+    if payload.startswith(XMP):
+        packet = payload[len(XMP) :]
+        return _segment(APP1, XMP, xmp.without_gps(packet)) if xmp.has_gps(packet) else None
+    return None if payload.startswith(EXTENDED_XMP) else b""
 
 
 def _is_extended(segment: Segment) -> bool:
@@ -314,6 +348,13 @@ def _extended(found: list[Segment]) -> dict[int, bytes]:
     if not parts or not xmp.has_gps(b"".join(s.payload[_EXTENDED_HEAD:] for s in ordered)):
         return {}
     return dict.fromkeys((s.start for s in parts), b"")
+
+
+def _unextended(found: list[Segment], changes: dict[int, bytes]) -> dict[int, bytes]:
+    """The packets that point to extended XMP, without that."""
+    packets = [s for s in found if s.marker == APP1 and s.payload.startswith(XMP)]
+    now = {s.start: changes.get(s.start, b"")[4:] or s.payload for s in packets}
+    return {at: _segment(APP1, XMP, xmp.without_note(packet[len(XMP) :])) for at, packet in now.items()}
 
 
 def _photoshop(found: list[Segment]) -> dict[int, bytes]:

@@ -29,8 +29,12 @@ _XMP: Final = "XML:com.adobe.xmp"
 _RAW: Final = re.compile(r"Raw profile type (\w+)", re.IGNORECASE)
 #: Bytes that the compressed texts and profiles of a file may unfold to, together.
 _ROOM: Final = 32 << 20
-#: A text that is called after a place, as ImageMagick calls copies of EXIF.
-_PLACE: Final = re.compile(r"GPS|latitude|longitude|^location|iptc|8bim", re.IGNORECASE)
+#: A text that is called after what holds a place.
+_PLACE: Final = re.compile(r"iptc|8bim", re.IGNORECASE)
+#: Chunks that name no place, with those that make an animation.
+_PLACELESS: Final = frozenset(
+    (*_PIXELS, *COLOUR, b"iCCP", b"sBIT", b"bKGD", b"hIST", b"pHYs", b"sPLT", b"tIME", b"acTL", b"fcTL", b"fdAT")
+)
 #: Names that ImageMagick gives to what stands elsewhere in the file.
 _COPIES: Final = re.compile(r"^(exif|date|png):", re.IGNORECASE)
 
@@ -146,7 +150,7 @@ def _note_text(key: str, value: str, found: _Found) -> None:
 
 def _note_profile(kind: str, data: bytes, found: _Found) -> None:
     """A profile in hexadecimal; a chunk of its own counts more than such a text."""
-    if kind in ("exif", "app1") and data.startswith(exif.PREFIX):
+    if data.startswith((exif.PREFIX, b"II*\0", b"MM\0*")):
         found.exif = found.exif or data.removeprefix(exif.PREFIX)
     elif kind in ("xmp", "app1"):
         found.xmp = found.xmp or data.removeprefix(b"http://ns.adobe.com/xap/1.0/\0")
@@ -191,9 +195,9 @@ def _placeless(chunk: Chunk) -> bytes | None:
     """What a chunk becomes without its place; None where it has none."""
     payload = bytes(chunk.payload)
     if chunk.name == b"eXIf":
-        return _chunk(b"eXIf", exif.without_gps(payload)) if exif.has_gps(payload) else None
+        return _block(exif.without_gps(payload)) if exif.has_gps(payload) else None
     if chunk.name not in _TEXTS:
-        return None
+        return None if chunk.name in _PLACELESS else b""
     found = _Found()
     try:
         key, value = _text(chunk.name, payload, found)
@@ -201,12 +205,22 @@ def _placeless(chunk: Chunk) -> bytes | None:
     except (ValueError, struct.error, zlib.error, IndexError):
         return b""
     if exif.has_gps(found.exif):
-        return _chunk(b"eXIf", exif.without_gps(found.exif or b""))
+        return _block(exif.without_gps(found.exif or b""))
     if xmp.has_gps(found.xmp):
         return _packet(xmp.without_gps(found.xmp or b""))
     if iptc.has_place(found.photoshop):
         return b"".join(_profiles(iptc.without_place(found.photoshop or b"")))
-    return b"" if found.texts and _PLACE.search(key) else None
+    if found.texts:
+        return b"" if _names_place(key) else None
+    return None if found.icc or found.exif or found.xmp or found.photoshop else b""
+
+
+def _block(block: bytes) -> bytes:
+    return _chunk(b"eXIf", block) if block else b""
+
+
+def _names_place(key: str) -> bool:
+    return _PLACE.search(key) is not None or xmp.is_place(key)
 
 
 def kept_texts(texts: Sequence[tuple[str, str]], *, strip_gps: bool) -> tuple[tuple[str, str], ...]:
@@ -214,7 +228,7 @@ def kept_texts(texts: Sequence[tuple[str, str]], *, strip_gps: bool) -> tuple[tu
     return tuple(
         (key, value)
         for key, value in texts
-        if not is_picture_as_text(value.encode()) and not (strip_gps and _PLACE.search(key)) and not _COPIES.match(key)
+        if not is_picture_as_text(value.encode()) and not (strip_gps and _names_place(key)) and not _COPIES.match(key)
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dadfi_fast.images import exif, iptc, jpeg, png, xmp
-from dadfi_fast.images.decode import HEAD, open_picture, recognise
+from dadfi_fast.images import boxes, exif, iptc, jpeg, png, webp, xmp
+from dadfi_fast.images.decode import HEAD, open_picture, recognise, tiff
 from dadfi_fast.types import Metadata
+
+_REWRITTEN = {"JPEG": jpeg.without_gps, "PNG": png.without_gps, "WEBP": webp.without_gps}
 
 
 def without_place(data: bytes, form: str, metadata: Metadata) -> bytes | None:
@@ -15,10 +17,14 @@ def without_place(data: bytes, form: str, metadata: Metadata) -> bytes | None:
         form: Pillow's name of its format.
         metadata: what it says, as stored.
     """
-    if form in ("JPEG", "PNG"):
-        found = (jpeg if form == "JPEG" else png).without_gps(data)
+    if form in _REWRITTEN:
+        found = _REWRITTEN[form](data)
         return data if found == data else found
-    return _in_place(data, metadata) if names_place(metadata) else data
+    if form == "TIFF":
+        return None if names_place(metadata) or tiff.may_name_place(data) else data
+    if form in ("AVIF", "HEIF"):
+        return _in_place(data, metadata)
+    return None if names_place(metadata) else data
 
 
 def names_place(metadata: Metadata) -> bool:
@@ -32,26 +38,25 @@ def still_names_place(data: bytes) -> bool:
     if form is None:
         return False
     metadata = open_picture(data, max_pixels=1 << 62, animated="first").metadata
-    if form in ("JPEG", "PNG"):
-        return without_place(data, form, metadata) is not data
-    return names_place(metadata)
+    return names_place(metadata) or without_place(data, form, metadata) is not data
 
 
 def _in_place(data: bytes, metadata: Metadata) -> bytes | None:
-    """Blocks of the same length in place of those in the file, so that no offset in it changes."""
-    if iptc.has_place(metadata.photoshop):
+    """Blocks of the same length in place of those in an AVIF or HEIC, so that no offset in it changes."""
+    if boxes.metadata_items(data) > 1:
         return None
+    found = boxes.without_strangers(data)
     for block, changed in _changes(metadata):
-        if len(changed) != len(block) or data.count(block) != 1:
+        if found.count(block) != 1:
             return None
-        data = data.replace(block, changed)
-    return data
+        found = found.replace(block, changed)
+    return data if found == data else found
 
 
 def _changes(metadata: Metadata) -> list[tuple[bytes, bytes]]:
     found = []
     if metadata.exif and exif.has_gps(metadata.exif):
-        found.append((metadata.exif, exif.without_gps(metadata.exif)))
+        found.append((metadata.exif, exif.without_gps(metadata.exif).ljust(len(metadata.exif), b"\0")))
     if metadata.xmp and xmp.has_gps(metadata.xmp):
         found.append((metadata.xmp, xmp.without_gps(metadata.xmp, same_length=True)))
     return found

@@ -113,11 +113,12 @@ class _Index:
         return next((field for field in fields if self.read(field, "H") == tag), None)
 
 
-def find_trailer(data: bytes) -> Trailer | None:
+def find_trailer(data: bytes, *, thorough: bool = False) -> Trailer | None:
     """What stands behind the picture in a JPEG file; None where nothing does, or only padding.
 
     Searching the compressed pixels for their end would take a millisecond a megabyte. A file that ends as a picture
-    does and names nothing that follows, neither in an index nor in its XMP, is taken for the picture alone.
+    does and names nothing that follows, neither in an index nor in its XMP, is taken for the picture alone, unless the
+    search is to be ``thorough``.
     """
     try:
         header = list(segments(data))
@@ -125,7 +126,7 @@ def find_trailer(data: bytes) -> Trailer | None:
         return None
     index = next((s for s in header if s.marker == APP2 and s.payload.startswith(INDEX)), None)
     named = index is not None or any(_names_more(s) for s in header)
-    if not named and data[-64:].rstrip(_PADDING).endswith(b"\xff\xd9"):
+    if not (named or thorough) and data[-64:].rstrip(_PADDING).endswith(b"\xff\xd9"):
         return None
     end, _ = end_of_scans(data, header[-1].end)
     if not end or not data[end:].strip(_PADDING):

@@ -46,9 +46,25 @@ _FOLLOWS: Final = (
     "http://ns.apple.com/HDRGainMap/1.0/",
     "http://ns.apple.com/pixeldatainfo/1.0/",
 )
+#: One of these stands in every packet that says so, by namespace, usual prefix or name.
+_FOLLOWS_WORDS: Final = (
+    b"Container",
+    b"gain-map",
+    b"hdrgm",
+    b"HDRGainMap",
+    b"pixeldatainfo",
+    b"MotionPhoto",
+    b"MicroVideo",
+)
 _MOTION: Final = re.compile(r"MotionPhoto|MicroVideo")
 #: Names of properties that say where a photo was taken, in whatever namespace (EXIF, IPTC, Photoshop, drones).
-_PLACE: Final = re.compile(r"GPS|latitude|longitude|^(sub-?)?location|^city$|^(province-?)?state$|^country", re.I)
+_PLACE: Final = re.compile(
+    r"GPS|latitude|longt?itude|^(lat|lon|long|lng|coverage|coordinates?|locality|county|address|landmark|worldregion)$"
+    r"|^(sub-?)?location|^city|^(province-?)?state$|^province|^country",
+    re.IGNORECASE,
+)
+#: Height of a list of texts.
+_LIST: Final = 2
 #: Elements that hold properties and are none.
 _FRAME: Final = frozenset({"xmpmeta", "xapmeta", "RDF", "Description"})
 _ATTRIBUTE: Final = re.compile(rb"""\s+([^\s=<>"'/]+)\s*=\s*("[^"]*"|'[^']*')""")
@@ -73,6 +89,7 @@ class _Property:
     value_start: int  # of an element: its content
     value_end: int
     of_photo: bool  # it stands in a description of the photo itself, not in a structure below
+    height: int = 0  # elements below each other within it: 2 in a list of texts
 
 
 @dataclass
@@ -85,7 +102,7 @@ class _Open:
     inner: int  # where its content begins
     spaces: dict[str, str]
     of_photo: bool
-    leaf: bool = True
+    height: int = 0
 
 
 @dataclass
@@ -112,8 +129,6 @@ class _Reader:
 
     def _begin(self, at: int, name: str, attributes: list[str]) -> None:
         above = self._stack[-1] if self._stack else None
-        if above is not None:
-            above.leaf = False
         spaces = above.spaces if above is not None else _USUAL
         declared = {k[6:]: v for k, v in zip(attributes[::2], attributes[1::2], strict=True) if k[:6] == "xmlns:"}
         if declared:
@@ -144,8 +159,10 @@ class _Reader:
         end = one.inner if empty else self.packet.index(b">", at) + 1
         if one.name not in _FRAME:
             inner = (one.inner, one.inner if empty else at)
-            self.found.append(_Property(one.space, one.name, one.start, end, *inner, one.of_photo))
-        if not self._stack:
+            self.found.append(_Property(one.space, one.name, one.start, end, *inner, one.of_photo, one.height))
+        if self._stack:
+            self._stack[-1].height = max(self._stack[-1].height, one.height + 1)
+        else:
             self.closed = end
 
 
@@ -200,9 +217,14 @@ def _is_picture(text: bytes, each: _Property) -> bool:
     if each.space.startswith(_PICTURES) or (each.space, each.name) == (_XAP, "Thumbnails"):
         return True
     # What points to extended XMP goes as well: that is where phones keep pictures, and it is not carried over.
-    if (each.space, each.name) == (_NOTE, "HasExtendedXMP"):
+    if _is_note(text, each):
         return True
-    return is_picture_as_text(text[each.value_start : each.value_end])
+    # Lists of texts may hold one in pieces; what is higher would be looked at once for every level.
+    return each.height <= _LIST and is_picture_as_text(text[each.value_start : each.value_end])
+
+
+def _is_note(_text: bytes, each: _Property) -> bool:
+    return (each.space, each.name) == (_NOTE, "HasExtendedXMP")
 
 
 def _is_trailer(_text: bytes, each: _Property) -> bool:
@@ -211,8 +233,13 @@ def _is_trailer(_text: bytes, each: _Property) -> bool:
     )
 
 
+def is_place(name: str) -> bool:
+    """Whether a property or a text of this name says where a photo was taken."""
+    return _PLACE.search(name.rpartition(":")[2]) is not None
+
+
 def _is_place(_text: bytes, each: _Property) -> bool:
-    return _PLACE.search(each.name) is not None and each.space != _RDF
+    return is_place(each.name) and each.space != _RDF
 
 
 def _orientation(text: bytes, properties: list[_Property]) -> Iterator[_Property]:
@@ -258,9 +285,15 @@ def without_gps(xmp: bytes, *, same_length: bool = False) -> bytes:
     return found.ljust(len(xmp)) if same_length else found
 
 
+def without_note(xmp: bytes) -> bytes:
+    """The packet without what points to extended XMP."""
+    found = _without(xmp, _is_note)
+    return xmp if found is None else found
+
+
 def without_trailer(xmp: bytes | None) -> bytes | None:
     """The packet without what it says of films, maps and further pictures that stood behind the photo."""
-    return _without(xmp, _is_trailer) if xmp else xmp
+    return _without(xmp, _is_trailer) if xmp and any(word in xmp for word in _FOLLOWS_WORDS) else xmp
 
 
 def has_gps(xmp: bytes | None) -> bool:

@@ -23,7 +23,8 @@ FORMATS: Final = ("keep", "jpeg", "png", "webp", "tiff")
 ON_EXISTS: Final = ("skip", "overwrite", "rename", "fail")
 ANIMATED: Final = ("refuse", "first")
 TRAILER: Final = ("drop", "keep")
-#: Side in photo pixels of a face crop below which subsampled colour loses much of the perturbation (measurements.md).
+#: Side in photo pixels of a face crop below which subsampled colour loses much of the perturbation
+#: (docs/measurements.md).
 SMALL_CROP: Final = 640
 #: ``auto``: all of it where a face is so small that half the resolution of colour would not hold its perturbation.
 CHROMA: Final = ("keep", "auto", "full")

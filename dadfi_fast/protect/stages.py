@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
+import cv2
+
 from dadfi_fast.attacks.base import Attack
 from dadfi_fast.errors import DiskError, PhotoError, UnsafePhoto
 from dadfi_fast.faces.align import whole
@@ -46,6 +48,10 @@ from dadfi_fast.types import Encoding, Metadata, Photo, Protected
 Stage: TypeAlias = Callable[[PhotoJob], PhotoJob]
 #: The manifest's ``reason`` for photos without a face.
 _NO_FACE: Final = "no face found"
+#: What a row says of a result that shows what its source shows.
+_LOST: Final = "the compression of this JPEG leaves nothing of the protection; pass --quality 90"
+#: First number of the luma table from which on that may be so (quality 33 and below).
+_COARSE: Final = 24
 #: A file may take so many bytes a pixel of `--max-pixels`: four channels of 16 bits, uncompressed.
 _BYTES_A_PIXEL = 8
 #: Of larger files, bytes behind the picture are looked for, which takes a millisecond a megabyte.
@@ -197,11 +203,21 @@ class Stages:
         self._placeless(data)
         linf, least = require(job.linf), self._faces_from(job)
         said = (*_left_behind(job), *output.notes(require(job.decoder).frames))
+        said += (_LOST,) if self._is_lost(job, data) else ()
         job.behind = 0
         weakened = is_weakened(job, self._target(require(job.photo)), config)
         job.settle(
             Written(entry, entry.target, job.faces, linf, job.sha256, digest, measured, said, least, weakened), data
         )
+
+    def _is_lost(self, job: PhotoJob, data: bytes) -> bool:
+        """Whether a JPEG of low quality shows what its source shows, to one level: its compression undid the change."""
+        photo = require(job.photo)
+        tables = photo.encoding.quantization
+        if tables is None or tables[0][0] < _COARSE or self._target(photo) != "JPEG" or self.config.quality:
+            return False
+        after = decode(open_picture(data, max_pixels=self.config.max_pixels), Path(job.entry.name))
+        return after.pixels.shape == photo.pixels.shape and cv2.norm(after.pixels, photo.pixels, cv2.NORM_INF) <= 1
 
     def _faces_from(self, job: PhotoJob) -> int | None:
         decoder, faces = require(job.decoder), job.faces
@@ -236,19 +252,22 @@ class Stages:
         data: bytes | None = job.data
         trailer: Trailer | None = None
         said: tuple[str, ...] = ()
+        behind = job.behind
         if self._target(photo) != form:
             data = None
         elif self.config.strip_gps:
-            trailer = find_trailer(job.data) if form == "JPEG" else None
+            trailer = find_trailer(job.data, thorough=True) if form == "JPEG" else None
             bare = job.data if trailer is None else job.data[: trailer.offset]
             data = strip.without_place(bare, form, decoder.metadata)
             said, job.behind = tuple(_left_behind(job)), 0
         if data is None:
             data, changed = self._unchanged(photo, decoder.frames)
             said, job.behind = (*said, *_left_behind(job), *changed), 0
+        elif decoder.frames > 1:
+            said = (*said, f"{decoder.frames - 1} further frames or pages were not searched for faces")
         if data is not job.data:
             self._placeless(data)
-        same = data is job.data and not any(said)
+        same = data is job.data and job.behind == behind
         digest = job.sha256 if same else hashlib.sha256(data).hexdigest()
         said = (*notes(1, trailer, kept=False), *said)
         least = self._faces_from(job)

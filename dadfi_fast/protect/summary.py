@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from dadfi_fast.images.decode import MAY_BE_LEFT
 from dadfi_fast.images.tag import ALREADY
 from dadfi_fast.protect.meter import Stage, bottleneck
 from dadfi_fast.protect.results import Copied, Done, Failed, Outcome, Skipped, Written
@@ -30,6 +31,7 @@ class Summary:
     weakened: int = 0  # results whose subsampled colour loses much of the perturbation of a small face
     faces: int = 0
     linf: int = 0  # the largest, in levels
+    doubtful: int = 0  # results that may hold a preview of the original in metadata that nobody can read
     interrupted: bool = False
     failures: list[tuple[str, str]] = field(default_factory=list)  # the first `SHOWN`: source, "stage: message"
     started: float = field(default_factory=time.monotonic)
@@ -44,6 +46,7 @@ class Summary:
             self.weakened += outcome.weakened
             self.faces += len(outcome.faces)
             self.linf = max(self.linf, outcome.linf)
+            self.doubtful += any(note.startswith(MAY_BE_LEFT) for note in outcome.notes)
         elif isinstance(outcome, Copied):
             self.copied += 1
         elif isinstance(outcome, Skipped):
@@ -61,6 +64,7 @@ class Summary:
         """Add the counts of a later run; the stages are those of the later one."""
         for name in (
             "written", "copied", "skipped", "failed", "done", "other", "already", "changed", "weakened", "faces",
+            "doubtful",
         ):  # fmt: skip
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.linf, self.interrupted = max(self.linf, other.linf), other.interrupted
@@ -83,7 +87,7 @@ class Summary:
         """The summary as ``--json`` prints it."""
         names = (
             "written", "copied", "skipped", "failed", "done", "other", "already", "changed", "weakened", "faces",
-            "linf", "interrupted",
+            "linf", "doubtful", "interrupted",
         )  # fmt: skip
         return {
             "total": self.total,

@@ -32,7 +32,7 @@ WHOLE = Metadata(
         ("WEBP", "left out IPTC, comments: this format cannot hold it"),
         ("AVIF", "left out IPTC, comments: this format cannot hold it"),
         ("HEIF", "left out IPTC, comments: this format cannot hold it"),
-        ("BMP", "left out EXIF, XMP, the ICC profile, IPTC, comments: this format cannot hold it"),
+        ("BMP", "left out EXIF, XMP, IPTC, comments: this format cannot hold it"),
     ],
 )
 def test_what_has_no_place_is_named(target: str, note: str | None) -> None:
@@ -40,6 +40,11 @@ def test_what_has_no_place_is_named(target: str, note: str | None) -> None:
     assert found.notes == (() if note is None else (note,))
     for name, words in (("exif", "EXIF"), ("xmp", "XMP"), ("icc", "ICC"), ("photoshop", "IPTC"), ("texts", "comments")):
         assert bool(getattr(found, name)) is (words not in (note or ""))
+
+
+def test_a_bmp_has_room_for_profiles_of_colour_alone() -> None:
+    grey = Metadata(icc=icc.profile(icc.SRGB, (2.2,), "grey", grey=True))
+    assert carried(grey, "BMP").icc is None and "the ICC profile" in carried(grey, "BMP").notes[0]
 
 
 @pytest.mark.parametrize(

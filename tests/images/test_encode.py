@@ -179,10 +179,10 @@ def test_what_a_codec_refuses_is_told(encoded: Make) -> None:
 
 
 def test_a_bmp_keeps_alpha_and_resolution(smooth: Callable[[int, int], UInt8]) -> None:
-    from dadfi_fast.images.bmp import with_alpha
+    from dadfi_fast.images import bmp
 
     fade = np.tile(np.arange(31, dtype=np.uint8) * 8, (20, 1))
-    data = with_alpha(smooth(20, 31), fade, (300.0, 150.0))
+    data = bmp.write(smooth(20, 31), fade, (300.0, 150.0), None)
     for each in (data, again(data)):
         image = Image.open(io.BytesIO(each))
         assert image.mode == "RGBA" and image.info["dpi"] == pytest.approx((300, 150), abs=0.1)

@@ -74,8 +74,13 @@ def test_no_sensible_orientation_is_upright(exif_block: Block, turn: int | None)
 @pytest.mark.parametrize("damaged", [b"", b"no tiff", b"II*\0", b"II*\0\xff\xff\xff\xff", b"II*\0\x08\0\0\0\x05\0"])
 def test_damaged_blocks_are_left_out(damaged: bytes) -> None:
     assert exif.orientation(damaged) == 1
-    assert not exif.has_gps(damaged)
     assert exif.cleaned(damaged, strip_gps=True) is None
+
+
+@pytest.mark.parametrize("damaged", [b"no tiff", b"II*\0", b"II*\0\xff\xff\xff\xff"])
+def test_what_nobody_can_read_may_name_a_place(damaged: bytes) -> None:
+    assert exif.has_gps(damaged) and exif.without_gps(damaged) == b""
+    assert not exif.has_gps(b"") and not exif.has_gps(bytes(20))
 
 
 @given(noise=st.binary(max_size=200), at=st.integers(0, 200))

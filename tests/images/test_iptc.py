@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 from collections.abc import Callable
@@ -66,7 +67,30 @@ def test_the_preview_in_iptc_goes() -> None:
     "photoshop", [None, b"", b"nonsense", resource(0x0404, RECORDS)[:-3], b"8BIM\4\4\0\0\xff\xff\xff\xff"]
 )
 def test_what_makes_no_sense_is_nothing(photoshop: bytes | None) -> None:
-    assert iptc.cleaned(photoshop) is None and not iptc.has_place(photoshop)
+    assert iptc.cleaned(photoshop) is None and iptc.has_place(photoshop) == bool(photoshop)
+
+
+@pytest.mark.parametrize(
+    ("whole", "why"),
+    [
+        (resource(0x0404, record(5, b"t")) + resource(0x0404, RECORDS), "a second resource of records"),
+        (resource(0x03ED, b"1234") + b"\0" + resource(0x0404, RECORDS), "resources that are out of step"),
+        (resource(0x0404, record(5, b"t") + b"\0" + RECORDS), "records that are out of step"),
+    ],
+)
+def test_a_place_behind_what_is_looked_at_first_goes(whole: bytes, why: str) -> None:
+    assert iptc.has_place(whole), why
+    assert b"Sampletown" in whole and b"Sampletown" not in iptc.without_place(whole)
+    assert not iptc.has_place(iptc.without_place(whole))
+
+
+def test_pictures_in_records_go_and_large_unknown_ones_are_named(encoded: Callable[..., bytes]) -> None:
+    caption = record(120, base64.b64encode(encoded(size=(24, 24))))
+    assert iptc.cleaned(resource(0x0404, caption + record(5, b"t"))) == resource(0x0404, record(5, b"t"))
+    raw = bytes(range(1, 256)) * 20
+    assert iptc.unread(resource(0x0404, record(230, raw))) and iptc.unread(resource(0x1234, raw))
+    assert not iptc.unread(resource(0x0404, record(120, b"a caption " * 900)))
+    assert not iptc.unread(resource(0x040F, raw)), "an ICC profile"
 
 
 def test_records_without_resources() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dadfi_fast.images import previews
+from dadfi_fast.images import heif, previews
 
 Make = Callable[..., bytes]
 
@@ -39,9 +40,36 @@ def test_several_and_a_png(encoded: Make) -> None:
     assert bytes(block).replace(b"\0", b"") == b"1234"
 
 
+@pytest.mark.parametrize("form", ["WEBP", "GIF", "BMP", "HEIF", "AVIF", "JPEG2000"])
+def test_other_formats_are_blanked(encoded: Make, form: str) -> None:
+    heif.register()
+    preview = encoded(form, mode="P" if form == "GIF" else "RGB", size=(64, 64))
+    block = bytearray(b"maker notes" + preview + b"behind it")
+    previews.blank(block)
+    assert block.startswith(b"maker notes") and not any(block[11 : 11 + len(preview)])
+    assert block.endswith(b"behind it") and len(block) == len(preview) + 20
+
+
+def test_text_that_is_a_picture_is_blanked(encoded: Make) -> None:
+    text = base64.b64encode(encoded(size=(64, 64)))
+    block = bytearray(b"ASCII\0\0\0data:image/jpeg;base64," + text + b"\0\xffend")
+    previews.blank(block)
+    assert bytes(block).strip(b"\0") == b"ASCII\0\0\0data:image/jpeg;base64," + bytes(len(text) + 1) + b"\xffend"
+
+
 @pytest.mark.parametrize(
     "block",
-    [b"", b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\x00\x04ab" * 3, b"\xd8\xff\xdb" + bytes(90), bytes(range(256)) * 9],
+    [
+        b"",
+        b"GIF8",
+        b"FIFF....WEBPVP8 ",
+        b"\0\0\0\x08ftypqt  ",
+        b"BM" + bytes(30),
+        b"\xff\xd8\xff",
+        b"\xff\xd8\xff\xe0\x00\x04ab" * 3,
+        b"\xd8\xff\xdb" + bytes(90),
+        bytes(range(256)) * 9,
+    ],
 )
 def test_what_only_looks_like_one_stays(block: bytes) -> None:
     changed = bytearray(block)
@@ -62,6 +90,52 @@ def test_pictures_as_text(encoded: Make, form: str, before: bytes) -> None:
     text = base64.encodebytes(encoded(form, mode="P" if form == "GIF" else "RGB", size=(24, 24)))
     assert previews.is_picture_as_text(before + text)
     assert not previews.is_picture_as_text(before + text[:100])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda raw: base64.urlsafe_b64encode(raw),
+        lambda raw: base64.b64encode(b"hd" + raw),
+        lambda raw: b"".join(
+            b"<rdf:li>%s</rdf:li>" % raw.hex().encode()[n : n + 90] for n in range(0, 2 * len(raw), 90)
+        ),
+        lambda raw: b" ".join(b"%02X" % n for n in raw),
+    ],
+    ids=["for addresses", "with something before it", "a list of pieces", "bytes with spaces"],
+)
+def test_much_of_anything_as_text(change: Callable[[bytes], bytes]) -> None:
+    raw = np.random.default_rng(0).bytes(1500)
+    assert previews.is_picture_as_text(change(raw))
+    assert not previews.is_picture_as_text(change(raw[:200]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a caption without any full stop " * 200,
+        "x" * 40_000,
+        "0 1 2 3 4 5 6 7 8 9 " * 300,
+        "Donaudampfschifffahrt\n" * 99,
+    ],
+)
+def test_ordinary_text_is_none(text: str) -> None:
+    assert not previews.is_picture_as_text(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("value", "opaque"),
+    [
+        (bytes(range(1, 256)) * 20, True),
+        (bytes(range(1, 256)) * 10, False),
+        (bytes(90_000), False),
+        (b"a caption, " * 900, False),
+        ("ein Text, länger".encode("utf-16-le") * 900, False),
+        ("写真の説明".encode() * 900, False),
+    ],
+)
+def test_opaque(value: bytes, opaque: bool) -> None:
+    assert previews.is_opaque(value) == opaque
 
 
 def test_a_jpeg_in_hexadecimal(encoded: Make) -> None:

@@ -117,6 +117,20 @@ def test_what_stands_behind_a_picture_is_never_in_memory(
         assert (f"dropped trailing data ({behind / 1e6:.1f} MB)" in (row["reason"] or "")) != whole
 
 
+def test_a_copied_animation_keeps_what_stands_behind_it(
+    photos: Callable[..., Path], run: Run, nobody: Detector
+) -> None:
+    buffer = io.BytesIO()
+    frames = [Image.new("RGB", (64, 48), colour) for colour in ("navy", "gold")]
+    frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:])
+    whole = buffer.getvalue() + bytes(17 << 20) + b"x"
+    folder = photos({"a.webp": whole})
+    _, rows = run(detector=nobody, animated="first")
+    target = folder.parent / "out" / rows["a.webp"]["target"]
+    assert target.read_bytes() == whole and sha256(target) == rows["a.webp"]["sha256_target"]
+    assert "1 further frames" in rows["a.webp"]["reason"]
+
+
 def test_a_file_that_changes_while_its_end_is_copied_fails(
     photos: Callable[..., Path], run: Run, encoded: Callable[..., bytes], tmp_path: Path
 ) -> None:

@@ -54,14 +54,14 @@ def test_a_reader_of_its_own_finds_what_ours_gets_wrong(
     photos: Callable[..., Path], run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both sides used to be read by the decoder that made the file, so that nothing it did looked wrong."""
-    from dadfi_fast.images.decode.simplejpeg import JpegDecoder
+    from dadfi_fast.images.decode import simplejpeg
 
     buffer = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(buffer, "JPEG", quality=95)
     photos({"a.jpg": buffer.getvalue()})
-    pixels = JpegDecoder._pixels
-    monkeypatch.setattr(JpegDecoder, "_pixels", lambda *a, **o: np.ascontiguousarray(pixels(*a, **o)[::-1]))
+    pixels = simplejpeg._decoded
+    monkeypatch.setattr(simplejpeg, "_decoded", lambda *a, **o: np.ascontiguousarray(pixels(*a, **o)[::-1]))
     _, rows = run(verify=1.0)
     assert "a different image" in rows["a.jpg"]["error"]["message"]
 

@@ -37,6 +37,8 @@ _AVIF: Final = frozenset((b"avif", b"avis"))
 _HEIF: Final = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 #: Bytes that `recognise` needs.
 HEAD: Final = 128
+#: What is said where something in the metadata cannot be read and is large enough for a picture of a face.
+MAY_BE_LEFT: Final = "a preview may be left in"
 #: Most and fewest pixels an inch that are believed.
 _RESOLUTION: Final = (0.1, 65535.0)
 
@@ -142,8 +144,10 @@ def cleaned(raw_metadata: Metadata, *, strip_gps: bool, converted: bool = False)
     )
     notes += [f"left out a damaged {name}" for name, before, after in lost if before and after is None]
     notes += ["left out an impossible resolution"] if dpi != raw_metadata.dpi else []
-    blocks = (block, packet, resources, profile)
-    notes += ["a preview may be left in the metadata"] if any(any(previews.pictures(b)) for b in blocks if b) else []
+    blocks = (packet, resources, profile)  # what EXIF holds has just been blanked
+    left = ["the metadata"] if any(any(previews.pictures(b)) for b in blocks if b) else []
+    left += [*exif.unread(block), *(["IPTC or Photoshop's resources"] if iptc.unread(resources) else [])]
+    notes += [f"{MAY_BE_LEFT} {' and '.join(left)}"] if left else []
     return Metadata(
         exif=block,
         icc=None if converted else profile,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -12,16 +13,16 @@ import numpy as np
 from PIL import Image, ImageCms, features
 
 from dadfi_fast.errors import PhotoError
-from dadfi_fast.images import boxes, exif, heif, icc, iptc
+from dadfi_fast.images import bmp, boxes, exif, heif, icc, iptc
 from dadfi_fast.images.decode import tiff
 from dadfi_fast.images.decode.base import Decoder, Raster
-from dadfi_fast.images.decode.simplejpeg import intact, mended
+from dadfi_fast.images.decode.simplejpeg import intact, mended, require_end
 from dadfi_fast.images.jpeg import JpegHeader, with_metadata
 from dadfi_fast.types import Encoding, Metadata, UInt8
 
 T = TypeVar("T")
 #: TIFF tags that are about the photo; the others are about how that file stores it.
-_ABOUT: Final = (270, 271, 272, 274, 305, 306, 315, 316, 33432, 18246)
+_ABOUT: Final = (269, 270, 271, 272, 274, 285, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096))
 _DIRECTORIES: Final = (34665, 34853)  # EXIF, GPS
 _XMP: Final = 700
 _ICC: Final = 34675
@@ -34,6 +35,10 @@ _SAMPLING: Final = {420: "4:2:0", 422: "4:2:2", 444: "4:4:4"}
 #: Pillow's modes of JPEG 2000 -> ours where it has more than 8 bits.
 _DEEP: Final = {"I;16": "I;16", "L": "I;16", "RGB": "RGB;16", "RGBA": "RGB;16"}
 _MEDIA: Final = ("AVIF", "HEIF")
+_GIF_ICC: Final = b"\x21\xff\x0bICCRGBG1012"
+#: What TIFF says of colours without a profile: the curve, white, and the primaries.
+_CURVE, _WHITE, _PRIMARIES, _PHOTOMETRIC = 301, 318, 319, 262
+_SHORTEST: Final = 256
 
 
 class PillowDecoder(Decoder):
@@ -57,6 +62,8 @@ class PillowDecoder(Decoder):
         if form in _MEDIA:
             # Grey stays that in a HEIC, and becomes three channels in an AVIF.
             self.metadata = _signalled(self.metadata, signals, grey=form == "HEIF" and self._mode.startswith("L"))
+        elif form in ("BMP", "GIF"):
+            self.metadata = replace(self.metadata, icc=bmp.read_profile(data) if form == "BMP" else _gif_icc(data))
         elif form == "JPEG2000":
             self.metadata = _jpeg2000(self.metadata, data)
             self._bits = boxes.jpeg2000_bits(data)
@@ -99,10 +106,11 @@ class OddJpegDecoder(Decoder):
     def decode(self) -> Raster:
         """The pixels, once more without what is not about them where that stands in the way.
 
-        Pillow passes over what the codec complains about, so of CMYK the codec is asked first.
+        Pillow passes over what the codec complains about, so CMYK is left to the codec, and others need an end.
         """
         if len(self._header.sampling) == 4:
             return self._cmyk()
+        require_end(self._data, self._header)
         try:
             return self._inner.decode()
         except PhotoError as error:
@@ -112,8 +120,10 @@ class OddJpegDecoder(Decoder):
                 raise error from None
 
     def _cmyk(self) -> Raster:
-        _, data = intact(self._data, "CMYK", progressive=self._header.progressive)
-        return (self._inner if data is self._data else self._again(data)).decode()
+        """As sRGB. Photoshop began to store the reverse, and everybody followed."""
+        stored = Image.fromarray(255 - intact(self._data, "CMYK", self._header), "CMYK")
+        stored.info["icc_profile"] = self._header.metadata.icc
+        return Raster(np.array(_from_cmyk(stored)), converted=True)
 
     def _opened(self) -> PillowDecoder:
         try:
@@ -122,11 +132,8 @@ class OddJpegDecoder(Decoder):
             return self._mended()
 
     def _mended(self) -> PillowDecoder:
-        return self._again(mended(self._data, progressive=self._header.progressive))
-
-    def _again(self, bare: bytes) -> PillowDecoder:
-        metadata = Metadata(icc=self._header.metadata.icc)  # CMYK is converted by it
-        return PillowDecoder(with_metadata(bare, metadata), "JPEG")
+        bare = mended(self._data, progressive=self._header.progressive)
+        return PillowDecoder(with_metadata(bare, Metadata(icc=self._header.metadata.icc)), "JPEG")
 
 
 class TiffDecoder(Decoder):
@@ -274,7 +281,10 @@ def _tiff_metadata(data: bytes, layout: tiff.Layout, notes: tuple[str, ...] = ()
             said.append("left out damaged metadata")
             return None
 
-    found = Metadata(read(_tiff_exif), read(_tiff_icc), read(_tiff_xmp), read(_tiff_dpi), read(_photoshop))
+    def photoshop(tags: Image.Exif) -> bytes | None:
+        return _photoshop(tags, tiff.raw_value(data, layout, _IPTC))
+
+    found = Metadata(read(_tiff_exif), read(_tiff_icc), read(_tiff_xmp), read(_tiff_dpi), read(photoshop))
     return replace(found, notes=tuple(dict.fromkeys(said)))
 
 
@@ -291,7 +301,21 @@ def _tiff_exif(found: Image.Exif) -> bytes | None:
 
 
 def _tiff_icc(tags: Image.Exif) -> bytes | None:
-    return _bytes(tags.get(_ICC))
+    """The profile, or one for the primaries that the file states."""
+    if _ICC in tags or _PRIMARIES not in tags or tags.get(_PHOTOMETRIC) != tiff.RGB:
+        return _bytes(tags.get(_ICC))
+    white = tags.get(_WHITE) or icc.SRGB[:2]
+    where = tuple(float(n) for n in (*white, *tags[_PRIMARIES]))
+    return icc.measured(where, _gamma(tags.get(_CURVE))) if len(where) == len(icc.SRGB) else None  # type: ignore[arg-type]
+
+
+def _gamma(curve: Any) -> float | None:
+    """Of a table for one channel or for three, by its middle; None where there is none."""
+    if not isinstance(curve, tuple) or len(curve) < _SHORTEST:
+        return None
+    size = len(curve) if len(curve) & (len(curve) - 1) == 0 else len(curve) // 3
+    at, value = (size // 2) / (size - 1), curve[size // 2] / 65535
+    return math.log(value) / math.log(at) if 0 < value < 1 else None
 
 
 def _tiff_xmp(tags: Image.Exif) -> bytes | None:
@@ -304,23 +328,22 @@ def _tiff_dpi(tags: Image.Exif) -> tuple[float, float] | None:
     return (float(x) * unit, float(y) * unit) if unit and x and y else None
 
 
-def _photoshop(tags: Image.Exif) -> bytes | None:
-    """Photoshop's resources; IPTC has a tag of its own, which counts where they have none."""
-    resources, records = (_bytes(tags.get(tag)) for tag in (_PHOTOSHOP, _IPTC))
+def _photoshop(tags: Image.Exif, records: bytes | None) -> bytes | None:
+    """Photoshop's resources; IPTC has a tag of its own, which counts where they have none.
+
+    Programs call IPTC numbers of 32 bits, of which Pillow takes one, so ``records`` are its bytes.
+    """
+    resources = _bytes(tags.get(_PHOTOSHOP))
     if resources and iptc.iptc_of(resources):
         return resources
     return iptc.resources_of(records) or resources
 
 
 def _bytes(value: Any) -> bytes | None:
-    """The value of a tag of bytes; programs call IPTC a list of 32-bit numbers, too, and XMP a text."""
+    """The value of a tag of bytes; programs call XMP a text, too."""
     if isinstance(value, str):
         return value.encode("latin-1", "replace")
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, tuple) and value and all(isinstance(n, int) for n in value):
-        return b"".join(n.to_bytes(4, "little") for n in value)
-    return None
+    return value if isinstance(value, bytes) else None
 
 
 def _signalled(metadata: Metadata, signals: boxes.Signals, *, grey: bool) -> Metadata:
@@ -337,4 +360,17 @@ def _jpeg2000(metadata: Metadata, data: bytes) -> Metadata:
         exif=metadata.exif or (found["exif"].removeprefix(exif.PREFIX) if "exif" in found else None),
         xmp=metadata.xmp or found.get("xmp"),
         photoshop=metadata.photoshop or iptc.resources_of(found.get("iptc")),
+        icc=metadata.icc or boxes.jpeg2000_icc(data),
     )
+
+
+def _gif_icc(data: bytes) -> bytes | None:
+    """The profile of a GIF, in blocks of up to 255 bytes (ICC.1:2022, B.6)."""
+    at = data.find(_GIF_ICC) + len(_GIF_ICC)
+    if at < len(_GIF_ICC):
+        return None
+    parts = []
+    while at < len(data) and data[at]:
+        parts.append(data[at + 1 : at + 1 + data[at]])
+        at += 1 + data[at]
+    return b"".join(parts) or None

@@ -34,7 +34,7 @@ class JpegDecoder(Decoder):
             raise PhotoError(
                 f"a JPEG with {header.precision} bits per sample is not supported. Convert it to 8 bits or PNG."
             )
-        self._data = data
+        self._data, self._header = data, header
         self._grey = len(header.sampling) == 1
         self.width, self.height, self.metadata = header.width, header.height, header.metadata
         self.encoding = Encoding(
@@ -47,33 +47,51 @@ class JpegDecoder(Decoder):
 
     def decode(self) -> Raster:
         """The pixels. What the codec finds wrong in the metadata or in padding is no fault; lost pixels are."""
-        pixels, _ = intact(self._data, "GRAY" if self._grey else "RGB", progressive=self.encoding.progressive)
+        pixels = intact(self._data, "GRAY" if self._grey else "RGB", self._header)
         return Raster(np.repeat(pixels, 3, axis=2) if self._grey else pixels)
 
 
-def intact(data: bytes, colours: str, *, progressive: bool) -> tuple[UInt8, bytes]:
-    """The pixels of a JPEG file, and the file as the codec reads it without a complaint, or with one that is about no
-    pixel. It tells its first complaint alone, so it is asked again once all is mended that is not about pixels.
+def intact(data: bytes, colours: str, header: JpegHeader) -> UInt8:
+    """The pixels of a JPEG file, [H, W, channels], where the codec has no complaint, or one that is about no pixel.
+
+    It tells its first complaint alone, so it is asked again once all is mended that is not about pixels.
 
     Args:
         data: the file.
-        colours: the codec's name of what the pixels are to be.
-        progressive: whether they are stored so.
+        colours: GRAY, RGB or CMYK, which comes as stored.
+        header: what the file says of itself.
 
     Raises:
         PhotoError: pixels, or their detail, are lost.
     """
+    if header.arithmetic:
+        require_end(data, header)
     try:
         pixels = _decoded(data, colours)
     except ValueError as error:
         try:
-            data = mended(data, progressive=progressive)
+            data = mended(data, progressive=header.progressive)
         except PhotoError:
             raise _damaged(error) from error
-        pixels, data = _without_complaint(data, colours)
-    if progressive and not _is_complete(data, list(segments(data))[-1]):
+        pixels = _without_complaint(data, colours)
+    _require_detail(data, header)
+    return pixels
+
+
+def require_end(data: bytes, header: JpegHeader) -> None:
+    """Refuse a file that was cut off, where the decoder would not notice: by its end, and by what its scans hold.
+
+    Raises:
+        PhotoError: it has no end, or too few scans.
+    """
+    if not _end(data, list(segments(data))[-1].end):
+        raise _damaged("it was cut off")
+    _require_detail(data, header)
+
+
+def _require_detail(data: bytes, header: JpegHeader) -> None:
+    if header.progressive and not _is_complete(data, list(segments(data))[-1]):
         raise _damaged("it was cut off between two scans, and detail is lost")
-    return pixels, data
 
 
 def _decoded(data: bytes, colours: str, *, strict: bool = True) -> UInt8:
@@ -85,22 +103,21 @@ def _damaged(reason: object) -> PhotoError:
     return PhotoError(f"the JPEG is damaged: {reason}")
 
 
-def _without_complaint(data: bytes, colours: str) -> tuple[UInt8, bytes]:
+def _without_complaint(data: bytes, colours: str) -> UInt8:
     """The pixels of a mended file, without what stands between the last of them and the end."""
     try:
-        return _decoded(data, colours), data
+        return _decoded(data, colours)
     except ValueError as error:
         stray = _STRAY.search(str(error))
         if stray is None:
             raise _damaged(error) from error
         count, marker = int(stray[1]), int(stray[2], 16)
         if marker == EOI:
-            bare = _without_padding(data, count)
             with suppress(ValueError):
-                return _decoded(bare, colours), bare
+                return _decoded(_without_padding(data, count), colours)
         elif count <= _PADDING and not 0xD0 <= marker <= 0xD7:  # between scans; a restart is where pixels are
             with suppress(ValueError):
-                return _decoded(data, colours, strict=False), data
+                return _decoded(data, colours, strict=False)
         raise _damaged(error) from error
 
 

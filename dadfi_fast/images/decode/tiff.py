@@ -44,12 +44,17 @@ _MOST: Final = 1000
 _ENTRIES: Final = 1 << 20
 _VALUES: Final = 1 << 22
 _FEW: Final = 256
+#: GPS, XMP, IPTC, Photoshop; and what GeoTIFF and GDAL say of a map.
+_PLACED: Final = frozenset({34853, 700, 33723, 34377, 34665})
+_MAPS: Final = frozenset({33550, 33922, 34264, 34735, 34736, 34737, 42112})
 _REDUCED: Final = 1 | 4  # a smaller copy, a mask
 #: Compressions that give back the very bytes: none, LZW, Deflate (two numbers), PackBits, LZMA, Zstandard.
 _LOSSLESS: Final = frozenset({1, 5, 8, 32946, 32773, 34925, 50000})
 #: CCITT's three for fax, and JPEG, old and new: Pillow has them for 8 bits and 1.
 _PILLOWS: Final = frozenset({2, 3, 4, 6, 7, 32771})
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, RGB = 0, 1, 2
+_YCBCR: Final = 6
+_JPEGS: Final = (6, 7)
 _NAMES: Final = {5: "CMYK", 6: "YCbCr", 8: "CIELab", 9: "ICCLab", 10: "ITULab", 3: "a palette", 4: "a mask"}
 
 
@@ -116,6 +121,21 @@ class _File:
             following = 0
         return tags, following
 
+    def raw_value(self, directory: int, wanted: int) -> bytes | None:
+        """The bytes of a tag's value, whatever their type is called."""
+        if self._big:
+            count, size, at = self._one("Q", directory), 20, directory + 8
+        else:
+            count, size, at = self._one("H", directory), 12, directory + 2
+        word, room = ("Q", 8) if self._big else ("I", 4)
+        for entry in range(at, at + size * count, size):
+            tag, kind = struct.unpack_from(self.order + "HH", self.data, entry)
+            if tag == wanted:
+                length = self._one(word, entry + 4) * _SIZES.get(kind, 1)
+                start = entry + 4 + room if length <= room else self._one(word, entry + 4 + room)
+                return self.data[start : start + length]
+        return None
+
     def _entry(self, at: int, tags: Tags) -> None:
         tag, kind = struct.unpack_from(self.order + "HH", self.data, at)
         count, inline, room = (self._one("Q", at + 4), at + 12, 8) if self._big else (self._one("I", at + 4), at + 8, 4)
@@ -153,6 +173,29 @@ def read_layout(data: bytes) -> Layout:
     return Layout(file.order, page, max(1, len(photos)), chain[page], found[page][0])
 
 
+def raw_value(data: bytes, layout: Layout, tag: int) -> bytes | None:
+    """The bytes of a tag of the photo; None where it has none.
+
+    Raises:
+        struct.error: the directory reaches beyond the file.
+    """
+    return _File(data).raw_value(layout.at, tag)
+
+
+def may_name_place(data: bytes) -> bool:
+    """Whether a directory beside the photo's own has tags that hold places, or any has those of maps (GeoTIFF)."""
+    try:
+        file = _File(data)
+        chain = [tags for _, tags in file.chain(file.first)]
+        below = [tags for each in chain for at in each.get(_SUB_IFDS, ())[:64] for tags in _tolerant(file, at)]
+    except (struct.error, OverflowError):
+        return True
+    photos = [tags for tags in chain if not _is_reduced(tags)] or chain
+    return any(
+        _MAPS.intersection(tags) or (tags is not photos[0] and _PLACED.intersection(tags)) for tags in (*chain, *below)
+    )
+
+
 def _tolerant(file: _File, at: int) -> list[Tags]:
     try:
         return [file.directory(at)[0]]
@@ -177,10 +220,12 @@ def is_plain(layout: Layout) -> bool:
     """
     bits, kinds = set(layout.get(_BITS)), set(layout.get(_FORMAT))
     photometric, compression = layout.one(_PHOTOMETRIC), layout.one(_COMPRESSION)
-    simple = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) and compression in _LOSSLESS
+    simple = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, RGB) and compression in _LOSSLESS
     if bits in ({8}, {16}) and kinds == {1} and simple and layout.one(_PREDICTOR) in (1, 2):
         return True
     known = compression in _LOSSLESS or compression in _PILLOWS
+    if photometric == _YCBCR and compression not in _JPEGS:
+        raise PhotoError("a TIFF with YCbCr that is not compressed as JPEG is not supported. Convert it to RGB.")
     if max(bits) <= 8 and kinds <= {1, 4} and photometric not in (8, 9, 10) and known:
         return False
     what = [f"{'/'.join(map(str, sorted(bits)))} bits a sample"]
@@ -193,7 +238,7 @@ def is_plain(layout: Layout) -> bool:
 
 def samples(layout: Layout) -> tuple[int, int | None]:
     """How many samples are colour, and which one is alpha: one that says so, or the one that no tag speaks of."""
-    colours = 3 if layout.one(_PHOTOMETRIC) == _RGB else 1
+    colours = 3 if layout.one(_PHOTOMETRIC) == RGB else 1
     count = layout.one(_SAMPLES)
     if count < colours or count > 64:
         raise PhotoError(f"the TIFF is damaged: {count} samples per pixel are not possible")
@@ -261,6 +306,7 @@ def _plane(data: bytes, layout: Layout, offsets: Sequence[int], counts: Sequence
     if len(offsets) < across * down:
         raise PhotoError("the TIFF is damaged: some of its strips or tiles are missing")
     tiled = _TILE_WIDTH in layout.tags
+    _require_bytes(len(data), layout, offsets[: across * down], block * channels * size, rows)
     shape = (down * rows if tiled else height, across * block * channels * size)
     found = _unpacked(data, layout, shape, (rows, block * channels * size) if tiled else (rows, 0), offsets, counts)
     values = found.view(kind).astype(kind.newbyteorder("="), copy=False)
@@ -268,6 +314,15 @@ def _plane(data: bytes, layout: Layout, offsets: Sequence[int], counts: Sequence
     if layout.one(_PREDICTOR) == 2:
         values = np.cumsum(values, axis=2, dtype=values.dtype)
     return values.reshape(shape[0], across * block, channels)[:height, :width]
+
+
+def _require_bytes(size: int, layout: Layout, offsets: Sequence[int], row: int, rows: int) -> None:
+    """See that strips or tiles of ``rows`` rows that are not compressed lie within the file, of ``size`` bytes."""
+    last = layout.one(_HEIGHT) - (len(offsets) - 1) * rows  # rows of the last strip; there is none below one
+    for number, at in enumerate(offsets if layout.one(_COMPRESSION) == 1 else ()):
+        strip = _TILE_WIDTH not in layout.tags and number == len(offsets) - 1
+        if at + row * (last if strip else rows) > size:
+            raise PhotoError("the TIFF is damaged: it is cut off")
 
 
 def _unpacked(
