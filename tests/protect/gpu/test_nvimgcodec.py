@@ -86,7 +86,7 @@ def test_a_batch_of_all_sorts(codec: NvImageCodec, smooth: Smooth) -> None:
         if stream is not None:
             header = read_header(stream)
             assert (header.height, header.width) == tuple(job.pixels.shape[:2])
-            assert header.tables == job.how.tables[: len(header.tables)]
+            assert header.tables == job.settings.tables[: len(header.tables)]
     assert codec([]) == []
 
 
@@ -96,7 +96,7 @@ def test_photos_go_by_settings_and_size(codec: NvImageCodec, smooth: Smooth, mon
     once = codec._encoded
 
     def told(jobs: Any) -> Any:
-        calls.append([(job.pixels.shape[0], job.how.quality) for job in jobs])
+        calls.append([(job.pixels.shape[0], job.settings.quality) for job in jobs])
         return once(jobs)
 
     monkeypatch.setattr(codec, "_encoded", told)
@@ -112,8 +112,8 @@ def test_a_stream_that_is_not_as_asked_is_not_taken(
 ) -> None:
     job = EncodeRequest(torch.from_numpy(smooth(40, 50)), settings(quality=90, subsampling="4:2:0"))
     others = {
-        "tables": replace(job, how=settings(quality=91, subsampling="4:2:0")),
-        "sampling": replace(job, how=settings(quality=90, subsampling="4:4:4")),
+        "tables": replace(job, settings=settings(quality=91, subsampling="4:2:0")),
+        "sampling": replace(job, settings=settings(quality=90, subsampling="4:4:4")),
         "size": replace(job, pixels=torch.from_numpy(smooth(40, 51))),
     }
     if change in others:
