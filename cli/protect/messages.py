@@ -62,6 +62,10 @@ def counts(summary: Summary) -> list[tuple[str, int]]:
     return [(name, n) for name, n in named if n] or [("nothing done", 0)]
 
 
+def _results(count: int) -> str:
+    return f"{count} result{'s' * (count != 1)}"
+
+
 def show(summary: Summary, *, verbose: bool) -> None:
     """The summary, on stdout; ``verbose``: with a table of the stages."""
     from dadfi_fast.protect.meter import bottleneck
@@ -74,13 +78,13 @@ def show(summary: Summary, *, verbose: bool) -> None:
         )
     if summary.weakened:
         console.message(
-            f"{summary.weakened} results have subsampled colour, which takes much of the protection from faces of their"
-            " size; pass --chroma auto to keep it (files grow by about a quarter)"
+            f"JPEG's subsampled colour removes much of the protection of small faces in {_results(summary.weakened)}."
+            " Pass --chroma auto to keep it (files grow by about a quarter)."
         )
     if summary.doubtful:
         console.message(
-            f"{summary.doubtful} results have metadata that cannot be read, such as encrypted maker notes: a preview of"
-            " the original may be left in them. Their rows in the manifest say so"
+            f"a preview of the original may be left in unreadable metadata, such as encrypted maker notes, of"
+            f" {_results(summary.doubtful)}. The manifest says which."
         )
     for note in summary.notes:
         console.message(note)

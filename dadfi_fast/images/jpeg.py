@@ -16,6 +16,7 @@ from typing import Final
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.images import exif, iptc, xmp
 from dadfi_fast.images.icc import is_profile
+from dadfi_fast.images.previews import MARKER_IN_SCANS
 from dadfi_fast.types import Metadata
 
 EXIF: Final = b"Exif\0\0"
@@ -33,8 +34,6 @@ _LOSSLESS: Final = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 _BARE: Final = frozenset({0x01, *range(0xD0, 0xD8)})  # no length follows
 #: The first byte of a marker that may follow bytes that belong to nothing.
 _MARKER: Final = re.compile(rb"\xff(?=[^\x00\xff])")
-#: A marker within the scans that is neither a stuffed byte, nor a restart, nor a fill byte.
-_IN_SCANS: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 #: How segments begin that name no place, or are looked into by others.
 _KNOWN: Final[dict[int, tuple[bytes, ...]]] = {
     APP0: (JFIF, b"JFXX\0"), APP2: (ICC,), APP13: (iptc.PREFIX,), APP14: (ADOBE,),
@@ -311,7 +310,7 @@ def without_gps(data: bytes) -> bytes:
 
 def _between_scans(data: bytes, at: int) -> Iterator[Segment]:
     """The segments behind the first scan that are not about pixels."""
-    while (found := _IN_SCANS.search(data, at)) and data[found.start() + 1] != EOI:
+    while (found := MARKER_IN_SCANS.search(data, at)) and data[found.start() + 1] != EOI:
         start, at = found.start(), found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
         marker = data[start + 1]
         if marker == COM or APP0 <= marker <= APP0 + 15:

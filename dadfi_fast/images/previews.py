@@ -24,8 +24,8 @@ _BMP: Final = re.compile(rb"BM....\0\0\0\0....[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0
 _BRANDS: Final = (b"hei", b"hev", b"avi", b"mif1", b"msf1", b"jp2 ", b"jpx ", b"jpm ", b"jxl ", b"jpeg", b"crx ")
 _LARGE: Final = (b"mdat", b"meta", b"jp2c", b"jxlc", b"jxlp")
 _BOXES: Final = 4096  # more has no preview
-#: A marker within the scans that is neither a stuffed byte, nor a restart, nor a fill byte.
-_MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+#: A marker of JPEG within the scans that is neither a stuffed byte, nor a restart, nor a fill byte.
+MARKER_IN_SCANS: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _TABLES: Final = frozenset({0xDB, 0xC4, *range(0xC0, 0xC4)})
 _SEGMENTS: Final = 64  # more stand before no preview's scan
 _SOS, _EOI = 0xDA, 0xD9
@@ -169,7 +169,7 @@ def _jpeg_end(block: bytes | bytearray, at: int) -> int:
 
 
 def _scans_end(block: bytes | bytearray, at: int) -> int:
-    while found := _MARKER.search(block, at):
+    while found := MARKER_IN_SCANS.search(block, at):
         if block[found.start() + 1] == _EOI:
             return found.end()
         at = found.end() + int.from_bytes(block[found.end() : found.end() + 2], "big")

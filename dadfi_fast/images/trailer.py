@@ -14,15 +14,13 @@ from typing import Final
 
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.images.jpeg import APP1, APP2, EOI, XMP, Segment, segments
-from dadfi_fast.images.previews import pictures
+from dadfi_fast.images.previews import MARKER_IN_SCANS, pictures
 
 INDEX: Final = b"MPF\0"
 _ENTRIES: Final = 0xB002
 _ENTRY: Final = 16  # bytes: attribute, size, place (4 each), two links (2 each)
 #: What may follow a picture without meaning anything.
 _PADDING: Final = b"\0\xff \t\r\n"
-#: A marker within the scans that is neither a stuffed byte, nor a restart, nor a fill byte.
-_MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 #: How XMP lists what follows: Google's container, and motion photos of before.
 _LISTS: Final = (b"Container:Directory", b"Camera:MotionPhoto", b"Camera:MicroVideo")
 _FILM: Final = re.compile(rb"ftyp(mp4|isom|iso\d|qt  |avc1|3gp|M4V|mmp4)")
@@ -145,7 +143,7 @@ def end_of_scans(data: bytes, at: int) -> tuple[int, int]:
 
     And where to go on looking once there is more of the file.
     """
-    while found := _MARKER.search(data, at):
+    while found := MARKER_IN_SCANS.search(data, at):
         marker = data[found.start() + 1]
         if marker == EOI:
             return found.end(), found.end()

@@ -13,13 +13,12 @@ import simplejpeg
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.images.decode.base import Decoder, Raster
 from dadfi_fast.images.jpeg import ADOBE, APP0, APP14, COM, EOI, JFIF, SOS, JpegHeader, Segment, segments
+from dadfi_fast.images.previews import MARKER_IN_SCANS
 from dadfi_fast.types import Encoding, UInt8
 
 _STRAY: Final = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 #: Stray bytes that are taken for padding, whatever they are.
 _PADDING: Final = 64
-#: A marker within the scans that is neither a stuffed byte, nor a restart, nor a fill byte.
-_MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 #: A JFIF segment of version 1.01 that says nothing more.
 _PLAIN_JFIF: Final = b"\xff\xe0\x00\x10JFIF\0\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 #: Spectral selection and approximation of a sequential scan.
@@ -166,7 +165,7 @@ def _scans(data: bytes, first: Segment) -> Iterator[bytes]:
     """The header of each scan."""
     yield first.payload
     at = first.end
-    while found := _MARKER.search(data, at):
+    while found := MARKER_IN_SCANS.search(data, at):
         if data[found.start() + 1] == EOI:
             return
         end = found.start() + 2 + int.from_bytes(data[found.end() : found.end() + 2], "big")
@@ -192,7 +191,7 @@ def _is_complete(data: bytes, first: Segment) -> bool:
 
 def _end(data: bytes, at: int) -> int:
     """Where the picture ends, EOI included; 0 where it never does."""
-    while found := _MARKER.search(data, at):
+    while found := MARKER_IN_SCANS.search(data, at):
         if data[found.start() + 1] == EOI:
             return found.end()
         at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")

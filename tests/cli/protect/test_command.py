@@ -388,7 +388,7 @@ def test_on_a_terminal(arguments: list[str], columns: int, no_color: str) -> Non
     assert any("3 photos, " in line for line in lines)
     assert any(line.startswith("slowest: ") and "decode" in line for line in lines)
     # with a reason, which is as long as it has to be
-    lengthy = ("detector: ", "--device auto is ", "results have subsampled colour")
+    lengthy = ("detector: ", "--device auto is ", "JPEG's subsampled colour")
     assert not [line for line in lines if len(line) > columns and not any(words in line for words in lengthy)]
     # stdout is a terminal, too: the head of the table is bold unless unwanted
     assert any(line.split() == ["files", "n"] for line in lines)
