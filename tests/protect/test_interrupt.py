@@ -172,7 +172,7 @@ def frames(count: int) -> bytes:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS)
 def test_the_command_ends_in_time(number: int, photos: Callable[..., Path], tmp_path: Path) -> None:
-    folder, out = photos({"a.jpg": None, "b.gif": frames(400_000), "c.jpg": None}), tmp_path / "out"
+    folder, out = photos({"a.jpg": None, "b.gif": frames(3_000_000), "c.jpg": None}), tmp_path / "out"
     command = [sys.executable, "-m", "dadfi_fast.cli", "protect", str(folder), "--out", str(out), "--detector", "none"]
     with subprocess.Popen([*command, "--check", "0", "--workers", "2"], stderr=subprocess.PIPE, text=True) as process:
         note = out / ".dadfi-under-way"

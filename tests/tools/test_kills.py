@@ -18,19 +18,21 @@ FILE = Path(__file__).parents[2] / "tools" / "kills.py"
 #: Calls the tool after a change to the code that it tries.
 SCRIPT = """
 import importlib.util, sys
-{change}
 spec = importlib.util.spec_from_file_location("kills", sys.argv.pop(1))
 kills = importlib.util.module_from_spec(spec)
 sys.modules["kills"] = kills
 spec.loader.exec_module(kills)
+{change}
 raise SystemExit(kills.main(sys.argv[1:]))
 """
-#: Rows are not flushed; files do not come; temporary files stay; nothing counts as done. With kills and cuts.
+#: Rows are not flushed, and the disk holds nothing that was not; files do not come; temporary files stay; nothing counts as done. With kills and cuts.
 CHANGES = {
     "files_without_row": (
-        "from dadfi_fast.protect.manifest import Manifest\nManifest.flush = lambda self: None",
+        "from dadfi_fast.protect.manifest import Manifest\nManifest.flush = lambda self: None\n"
+        "kills.Disk._content = lambda self, sure, written: sure\n"
+        "from dadfi_fast.protect import commit\ncommit.GROUP = 4",  # renames from early on
         0,
-        45,  # with fewer, what is lost may be nothing
+        10,
     ),
     "rows_without_file": (
         "from dadfi_fast.storage.disk import OutFolder\n"
