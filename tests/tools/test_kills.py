@@ -25,7 +25,8 @@ spec.loader.exec_module(kills)
 {change}
 raise SystemExit(kills.main(sys.argv[1:]))
 """
-#: Rows are not flushed, and the disk holds nothing that was not; files do not come; temporary files stay; nothing counts as done. With kills and cuts.
+#: Rows are not flushed, and the disk has nothing but what was; files do not come; temporary files stay; nothing counts
+#: as done. With kills and cuts.
 CHANGES = {
     "files_without_row": (
         "from dadfi_fast.protect.manifest import Manifest\nManifest.flush = lambda self: None\n"
