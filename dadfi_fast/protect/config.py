@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from dadfi_fast.device import available_memory, cores
 from dadfi_fast.errors import UsageError
@@ -16,6 +16,13 @@ from dadfi_fast.storage.paths import AnyPath
 
 #: The weakest and the strongest perturbation, on the [-1, 1] scale.
 STRENGTH: Final = (0.01, 0.1)
+#: The strength where nobody names one, and of faces whose fakes none of `SCALES` breaks.
+DEFAULT_STRENGTH: Final = 0.05
+#: A strength of its own for each face, which `dadfi_fast.protect.strength` chooses from `SCALES`.
+AUTO: Final = "auto"
+SCALES: Final = (0.03, 0.04, 0.05, 0.06)
+#: On the [-1, 1] scale, or `AUTO`.
+Strength: TypeAlias = float | Literal["auto"]
 #: Whether faces of 40 px are looked for where the coarse passes would not see them; ``auto``: in all but portraits.
 SMALL_FACES: Final = ("auto", "always", "never")
 NO_FACE: Final = ("copy", "skip", "whole")
@@ -42,9 +49,13 @@ class ProtectConfig:
 
     sources: tuple[str, ...]  # files, folders, globs; paths or URLs
     out: AnyPath = option(section=WRITTEN, metavar="DIR", help="Folder or URL to write the results to.")
-    strength: float = option(
-        0.05, section=CHANGED, help="Largest change of a pixel value on the [-1, 1] scale, from 0.01 to 0.1."
-    )
+    strength: Strength = option(
+        DEFAULT_STRENGTH, section=CHANGED,
+        help="Largest change of a pixel value on the [-1, 1] scale, from 0.01 to 0.1. auto: for each face the weakest "
+        f"of {', '.join(f'{scale:g}' for scale in SCALES)} that breaks the deepfake models the generator was trained "
+        "against and those added with models add; takes longer (docs/strength.md).",
+    )  # fmt: skip
+    judges: tuple[str, ...] = ()  # sha256 of the deepfake models by which ``auto`` chooses
     detector: str = "libfacedetection"  # which one was chosen; the object itself is handed to `protect`
     small_faces: str = option(
         "auto", section=CHANGED, choices=SMALL_FACES,
@@ -130,6 +141,8 @@ class ProtectConfig:
                 "--trailer keep and --strip-gps cannot be combined: phones also write the location into the video"
             )
         check_strength(self.strength)
+        if (self.strength == AUTO) != bool(self.judges):
+            raise UsageError("--strength auto needs deepfake models to choose by, and no other strength takes any")
         _between("--verify", self.verify, 0, 1)
         _between("--quality", 100 if self.quality is None else self.quality, 1, 100)
         least_one = (
@@ -153,13 +166,26 @@ class ProtectConfig:
         return self.max_memory or available_memory() // 2
 
     @property
+    def generated(self) -> float:
+        """The strength of what the generator puts out; ``auto`` scales it afterwards."""
+        return DEFAULT_STRENGTH if self.strength == AUTO else self.strength
+
+    @property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change when, and only when, the written files would be others."""
         names = ("strength", "detector", "no_face", "format", "quality", "strip_gps")
         facts = {name: getattr(self, name) for name in names}
         # Younger options count where they are used: a run with a new version goes on where an old one stopped.
-        younger = {"animated": "refuse", "trailer": "drop", "mark": True, "small_faces": "auto", "chroma": "keep"}
+        younger = {
+            "judges": (),
+            "animated": "refuse",
+            "trailer": "drop",
+            "mark": True,
+            "small_faces": "auto",
+            "chroma": "keep",
+        }
         facts |= {name: getattr(self, name) for name, usual in younger.items() if getattr(self, name) != usual}
+        facts |= {"scales": SCALES} if self.strength == AUTO else {}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -190,13 +216,14 @@ class ProtectConfig:
         return generator_threads(cores())
 
 
-def check_strength(strength: float) -> None:
+def check_strength(strength: Strength) -> None:
     """Refuse a strength that is out of range.
 
     Raises:
-        UsageError: it is not between the two of `STRENGTH`.
+        UsageError: it is neither `AUTO` nor between the two of `STRENGTH`.
     """
-    _between("--strength", strength, *STRENGTH)
+    if strength != AUTO:
+        _between("--strength", strength, *STRENGTH)
 
 
 def generator_threads(threads: int) -> int:

@@ -359,6 +359,7 @@ def row_of(outcome: Outcome, facts: Facts) -> Row:
         "reason": None,
         "stat": [entry.size, entry.mtime_ns],
         "faces_from": None,
+        "strength": None,
     }
     if entry.earlier is not None:  # which stays, unless there is a new one
         row |= {"target": entry.target, "sha256_target": entry.earlier}
@@ -367,7 +368,7 @@ def row_of(outcome: Outcome, facts: Facts) -> Row:
     if isinstance(outcome, Written):
         boxes = [[*(round(n, 1) for n in (f.x0, f.y0, f.x1, f.y1)), round(f.score, 3)] for f in outcome.faces]
         measured = outcome.measured
-        row |= {"faces": boxes, "linf": outcome.linf}
+        row |= {"faces": boxes, "linf": outcome.linf, "strength": outcome.strength}
         row["written"] = measured and {"linf": measured.linf, "psnr": measured.psnr}
         row["reason"] = "; ".join(outcome.notes) or None
     elif isinstance(outcome, Failed):
@@ -387,7 +388,8 @@ def outcome_of(row: Row, entry: Entry) -> Outcome:
         faces = tuple(Face(*box) for box in row["faces"])
         measured = row["written"] and Quality(row["written"]["linf"], row["written"].get("psnr"))
         notes = tuple(reason.split("; ")) if reason else ()
-        return Written(entry, row["target"], faces, row["linf"], *hashes, measured, notes)
+        strength = row.get("strength")
+        return Written(entry, row["target"], faces, row["linf"], *hashes, measured, notes, strength=strength)
     if row["status"] == "copied":
         return Copied(entry, row["target"], reason, *hashes)
     if row["status"] == "failed":

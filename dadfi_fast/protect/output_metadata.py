@@ -31,13 +31,16 @@ class OutputMetadata:
         return (*notes(frames, self.trailer, kept=self.kept), *self.metadata.notes)
 
 
-def output_metadata(data: bytes, photo: Photo, config: ProtectConfig, *, turned: bool = False) -> OutputMetadata:
+def output_metadata(
+    data: bytes, photo: Photo, config: ProtectConfig, *, strength: float, turned: bool = False
+) -> OutputMetadata:
     """For the file ``data`` of a ``photo``: the mark is in the metadata, and the trailer found.
 
     Args:
         data: the file.
         photo: what it holds.
         config: of the run.
+        strength: of the perturbation, for the mark.
         turned: the photo was turned upright: maps and further pictures behind it would lie across.
     """
     target = target_format(photo.encoding.format, config.format)
@@ -48,7 +51,7 @@ def output_metadata(data: bytes, photo: Photo, config: ProtectConfig, *, turned:
     # What the metadata say of a trailer stays true only where it follows.
     packet = metadata.xmp if kept else xmp.without_trailer(metadata.xmp)
     if config.mark:
-        packet = tag.tagged(packet, strength=config.strength, most=XMP_ROOM if target == "JPEG" else None)
+        packet = tag.tagged(packet, strength=strength, most=XMP_ROOM if target == "JPEG" else None)
     return OutputMetadata(replace(metadata, xmp=packet), trailer, kept)
 
 

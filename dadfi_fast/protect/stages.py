@@ -38,11 +38,12 @@ from dadfi_fast.protect.job import PhotoJob, Step, require
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.output_metadata import OutputMetadata, notes, output_metadata
 from dadfi_fast.protect.results import NO_PICTURE, Copied, Entry, Failed, Skipped, Written
+from dadfi_fast.protect.strength import Judges, unbroken
 from dadfi_fast.protect.under_way import UnderWay
 from dadfi_fast.protect.verify import is_drawn, measure
 from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.storage.object_store import OutStore
-from dadfi_fast.types import Encoding, Metadata, Photo, Protected
+from dadfi_fast.types import Budget, Encoding, Metadata, Photo, Protected, UInt8
 
 #: A stage, as the pipeline calls it: the job comes back with more of its slots filled, or with its outcome.
 Stage: TypeAlias = Callable[[PhotoJob], PhotoJob]
@@ -50,6 +51,8 @@ Stage: TypeAlias = Callable[[PhotoJob], PhotoJob]
 _NO_FACE: Final = "no face found"
 #: What a row says of a result that shows what its source shows.
 _LOST: Final = "the compression of this JPEG leaves nothing of the protection; pass --quality 90"
+#: Formats that change pixels.
+_LOSSY: Final = ("JPEG", "WEBP", "AVIF", "HEIF")
 #: First number of the luma table from which on that may be so (quality 33 and below).
 _COARSE: Final = 24
 #: A file may take so many bytes a pixel of `--max-pixels`: four channels of 16 bits, uncompressed.
@@ -105,7 +108,7 @@ def chain(*stages: Stage) -> Stage:
 
 
 class Stages:
-    """The stages of one run; ``under_way`` notes on what they work."""
+    """The stages of one run; ``under_way`` notes on what they work, ``judges`` choose the strength if there are any."""
 
     def __init__(
         self,
@@ -114,8 +117,9 @@ class Stages:
         attack: Attack,
         out: OutFolder | OutStore,
         under_way: UnderWay | None = None,
+        judges: Judges | None = None,
     ) -> None:
-        self.config, self.detector, self.out = config, detector, out
+        self.config, self.detector, self.out, self.judges = config, detector, out, judges
         self.under_way = under_way or UnderWay(None)
         self.budget, self.crop_size = attack.budget, attack.crop_size
 
@@ -173,11 +177,29 @@ class Stages:
         """The faces, cut out for the generator."""
         job.squares = squares(job.faces)
         job.crops = crops(require(job.photo).pixels, job.squares, size=self.crop_size)
+        if self.judges is None:
+            job.strengths = (self.budget.eps,) * len(job.faces)
+
+    def strength(self, job: PhotoJob) -> None:
+        """The strength of each face, for ``--strength auto``, and its perturbation scaled to it."""
+        photo = replace(require(job.photo), encoding=encoding(job, self.config))
+        chosen = require(self.judges).scale(
+            photo, job.faces, job.squares, require(job.deltas), base=self.budget.eps, stored=self._as_stored
+        )
+        job.deltas, job.strengths, job.unbroken = chosen.deltas, chosen.strengths, chosen.unbroken
+
+    def _as_stored(self, part: Protected) -> UInt8:
+        """The pixels of a part of a photo once it is written and read again."""
+        if self._target(part.photo) not in _LOSSY:
+            return part.pixels
+        data = encode(part, form=self.config.format, quality=self.config.quality)
+        return decode(open_picture(data, max_pixels=self.config.max_pixels), part.photo.source).pixels
 
     def encode(self, job: PhotoJob) -> None:
         """The protected photo as a file, with all that goes with it; a GPU may have blended and encoded it already."""
         turned = orientation(require(job.decoder).metadata) != 1
-        output = output_metadata(job.data, require(job.photo), self.config, turned=turned)
+        strength = self._strength(job)
+        output = output_metadata(job.data, require(job.photo), self.config, strength=strength, turned=turned)
         if job.encoded is not None:
             data = with_metadata(job.encoded, output.metadata)
         else:
@@ -190,9 +212,13 @@ class Stages:
         photo = replace(require(job.photo), metadata=metadata, encoding=encoding(job, self.config))
         if job.deltas is None:
             return Protected(photo, photo.pixels, job.faces, require(job.linf))
-        protected = blend(photo, job.faces, job.squares, job.deltas, self.budget)
+        protected = blend(photo, job.faces, job.squares, job.deltas, Budget(self._strength(job)))
         job.linf, job.deltas = protected.linf, None
         return protected
+
+    def _strength(self, job: PhotoJob) -> float:
+        """That of the strongest perturbation."""
+        return max(job.strengths, default=self.budget.eps)
 
     def _written(self, job: PhotoJob, data: bytes, output: OutputMetadata) -> None:
         """The file, with what the manifest is to say of it."""
@@ -204,10 +230,12 @@ class Stages:
         linf, least = require(job.linf), self._faces_from(job)
         said = (*_left_behind(job), *output.notes(require(job.decoder).frames))
         said += (_LOST,) if self._is_lost(job, data) else ()
+        said += (unbroken(job.unbroken, len(job.faces)),) if job.unbroken else ()
         job.behind = 0
-        weakened = is_weakened(job, self._target(require(job.photo)), config)
+        weakened, strength = is_weakened(job, self._target(require(job.photo)), config), self._strength(job)
+        hashes = job.sha256, digest
         job.settle(
-            Written(entry, entry.target, job.faces, linf, job.sha256, digest, measured, said, least, weakened), data
+            Written(entry, entry.target, job.faces, linf, *hashes, measured, said, least, weakened, strength), data
         )
 
     def _is_lost(self, job: PhotoJob, data: bytes) -> bool:
