@@ -23,8 +23,8 @@ def line(outcome: Outcome) -> str:
     name = outcome.entry.name
     if isinstance(outcome, Written):
         faces = f"{len(outcome.faces)} face{'s' * (len(outcome.faces) != 1)}"
-        strength = "" if outcome.strength is None else f" (strength {outcome.strength:g})"
-        facts = f"{faces}, {outcome.linf} levels{strength}"
+        strength = "" if outcome.strength is None else f", strength {outcome.strength:g}"
+        facts = f"{faces}{strength}, {outcome.linf} levels"
         return "; ".join((f"written {name} -> {outcome.target}: {facts}", *outcome.notes))
     if isinstance(outcome, Failed):
         return f"failed  {name}: {outcome.stage}: {outcome.error}"

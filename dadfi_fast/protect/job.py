@@ -34,7 +34,8 @@ class PhotoJob:
     squares: tuple[Square, ...] = ()  # [B], where the perturbation of each face goes
     crops: Float32 | None = None  # [B, 3, S, S] in [-1, 1]; until there are deltas
     deltas: Float32 | None = None  # [B, 3, S, S] on the same scale; until they are blended in
-    strengths: tuple[float, ...] = ()  # [B], of the deltas; none until they are chosen
+    unscaled: bool = False  # whether a strength for each of the deltas is still to be chosen
+    strengths: tuple[float, ...] = ()  # [B], where they were chosen
     unbroken: int = 0  # faces whose fakes no strength breaks
     linf: int | None = None  # largest change of a pixel in levels, once deltas are blended in
     encoded: bytes | None = None  # the file to be written; without an outcome, a GPU's JPEG stream without metadata
@@ -60,7 +61,7 @@ class PhotoJob:
         if self.linf is not None:
             return "encode"
         if self.deltas is not None:
-            return "encode" if self.strengths else "strength"
+            return "strength" if self.unscaled else "encode"
         return "crop" if self.crops is None else "perturb"
 
     @property

@@ -177,8 +177,7 @@ class Stages:
         """The faces, cut out for the generator."""
         job.squares = squares(job.faces)
         job.crops = crops(require(job.photo).pixels, job.squares, size=self.crop_size)
-        if self.judges is None:
-            job.strengths = (self.budget.eps,) * len(job.faces)
+        job.unscaled = self.judges is not None
 
     def strength(self, job: PhotoJob) -> None:
         """The strength of each face, for ``--strength auto``, and its perturbation scaled to it."""
@@ -187,6 +186,7 @@ class Stages:
             photo, job.faces, job.squares, require(job.deltas), base=self.budget.eps, stored=self._as_stored
         )
         job.deltas, job.strengths, job.unbroken = chosen.deltas, chosen.strengths, chosen.unbroken
+        job.unscaled = False
 
     def _as_stored(self, part: Protected) -> UInt8:
         """The pixels of a part of a photo once it is written and read again."""

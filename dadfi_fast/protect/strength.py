@@ -152,7 +152,7 @@ class Judges:
             stored: gives the pixels [H, W, 3] of a protected part of the photo as they are once written and read.
         """
         chosen = [
-            self._strength(_part(photo, face, square), delta, base, stored)
+            self._strength(part_of(photo, face, square), delta, base, stored)
             for face, square, delta in zip(faces, where, deltas, strict=True)
         ]
         strengths = tuple(strength or DEFAULT_STRENGTH for strength in chosen)
@@ -160,7 +160,7 @@ class Judges:
         scaled_deltas = np.stack([scaled(delta, strength, base=base) for delta, strength in pairs])
         return Scaled(scaled_deltas, strengths, chosen.count(None))
 
-    def _strength(self, part: _Part, delta: Float32, base: float, stored: Callable[[Protected], UInt8]) -> float | None:
+    def _strength(self, part: Part, delta: Float32, base: float, stored: Callable[[Protected], UInt8]) -> float | None:
         if not part.photo.pixels.size:  # a face beyond the photo
             return None
 
@@ -194,7 +194,7 @@ class Judges:
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class Part:
     """What surrounds a face, cut along JPEG's blocks: it is stored as it is within the whole photo."""
 
     photo: Photo  # unprotected
@@ -208,7 +208,8 @@ class _Part:
         return blend(photo, (self.face,), (self.where,), delta[None], budget)
 
 
-def _part(photo: Photo, face: Face, where: Square) -> _Part:
+def part_of(photo: Photo, face: Face, where: Square) -> Part:
+    """What surrounds ``face``, whose perturbation goes to ``where``."""
     seen = adversary_square(face)
     rows, columns, _, _ = seen.inside(*photo.pixels.shape[:2])
     top, left = rows.start // _GRID * _GRID, columns.start // _GRID * _GRID
@@ -216,4 +217,4 @@ def _part(photo: Photo, face: Face, where: Square) -> _Part:
     alpha = None if photo.alpha is None else photo.alpha[taken]
     part = replace(photo, pixels=photo.pixels[taken], alpha=alpha, deep=None, metadata=Metadata())
     moved = (replace(square, x0=square.x0 - left, y0=square.y0 - top) for square in (where, seen))
-    return _Part(part, face, *moved)
+    return Part(part, face, *moved)

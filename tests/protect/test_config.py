@@ -43,6 +43,7 @@ def test_out_of_range(options: dict[str, Any], words: str) -> None:
     ("options", "same"),
     [
         ({"strength": 0.04}, False),
+        ({"strength": "auto", "judges": ("a",)}, False),
         ({"detector": "yunet"}, False),
         ({"no_face": "skip"}, False),
         ({"format": "png"}, False),
@@ -61,6 +62,11 @@ def test_out_of_range(options: dict[str, Any], words: str) -> None:
 def test_fingerprint(options: dict[str, Any], same: bool) -> None:
     assert (config(**options).fingerprint == config().fingerprint) is same
     assert len(config().fingerprint) == 16
+
+
+def test_the_fingerprint_tells_the_models_apart_that_a_strength_is_chosen_by() -> None:
+    found = {config(strength="auto", judges=judges).fingerprint for judges in (("a",), ("b",), ("a", "b"))}
+    assert len(found) == 3
 
 
 def test_the_fingerprint_of_manifests_that_are_there() -> None:

@@ -239,7 +239,7 @@ def test_trailers_and_animations_are_told(protect: Command, folder: Path) -> Non
     (folder / "d.jpg").write_bytes(film)
     refused = protect("-v")
     assert refused.exit_code == 1 and "c.webp: read: the file has 2 frames or pages" in refused.stderr
-    assert "written d.jpg -> d.jpg: 1 face, 6 levels; dropped trailing video (0.0 MB)" in refused.stderr
+    assert "written d.jpg -> d.jpg: 1 face, strength 0.05, 6 levels; dropped trailing video (0.0 MB)" in refused.stderr
     result = protect("-v", "--animated", "first", "--trailer", "keep", "--out", folder.parent / "other")
     (line,) = [line for line in result.stderr.splitlines() if "c.webp" in line]
     assert result.exit_code == 0 and line.endswith(" levels; only frame 1 of 2")
