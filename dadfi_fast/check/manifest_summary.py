@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class ManifestSummary:
 
     left: tuple[Unprotected, ...] = ()  # in the order of the manifest
     makers: tuple[str, ...] = ()  # what protected: hash of the generator, fingerprint of the options, backend
+    strengths: tuple[tuple[float, int], ...] = ()  # of the protections, and how many rows name each; weakest first
 
 
 def read_manifest_summary(folder: Path) -> ManifestSummary:
@@ -36,6 +38,7 @@ def read_manifest_summary(folder: Path) -> ManifestSummary:
     path = folder / MANIFEST
     left: dict[str, Unprotected] = {}
     makers: dict[str, None] = {}
+    strengths: Counter[float] = Counter()
     for row in rows(path) if os.path.lexists(path) else ():
         source, status = str(row.get("source")), str(row.get("status"))
         left.pop(source, None)
@@ -43,7 +46,9 @@ def read_manifest_summary(folder: Path) -> ManifestSummary:
             left[source] = Unprotected(source, STATUS[status], _why(row))
         elif row.get("generator"):
             makers[_maker(row)] = None
-    return ManifestSummary(tuple(left.values()), tuple(makers))
+            if isinstance(strength := row.get("strength"), float):
+                strengths[strength] += 1
+    return ManifestSummary(tuple(left.values()), tuple(makers), tuple(sorted(strengths.items())))
 
 
 def _why(row: Mapping[str, Any]) -> str:

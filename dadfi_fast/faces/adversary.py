@@ -22,5 +22,11 @@ def adversary_square(face: Face, *, margin: float = 1.0) -> Square:
 
 def to_models(crop: UInt8, sizes: Iterable[int]) -> dict[int, Float32]:
     """A crop [side, side, 3] at each of ``sizes``, as models of that size see it: [3, size, size] in [-1, 1]."""
-    planes = np.ascontiguousarray(crop.transpose(2, 0, 1)).astype(np.float32) / np.float32(LEVELS) - np.float32(1)
-    return {size: np.clip(resize(planes, size), -1, 1) for size in sizes}
+    crops = {size: np.empty((3, size, size), np.float32) for size in sizes}
+    for channel in range(3):  # one after the other, as a crop may be as large as the photo
+        plane = crop[..., channel].astype(np.float32)
+        plane /= np.float32(LEVELS)
+        plane -= np.float32(1)
+        for size, planes in crops.items():
+            np.clip(resize(plane, size), -1, 1, out=planes[channel])
+    return crops
