@@ -198,7 +198,7 @@ class Stages:
     def encode(self, job: PhotoJob) -> None:
         """The protected photo as a file, with all that goes with it; a GPU may have blended and encoded it already."""
         turned = orientation(require(job.decoder).metadata) != 1
-        strength = self._strength(job)
+        strength = self._strongest(job)
         output = output_metadata(job.data, require(job.photo), self.config, strength=strength, turned=turned)
         if job.encoded is not None:
             data = with_metadata(job.encoded, output.metadata)
@@ -212,12 +212,12 @@ class Stages:
         photo = replace(require(job.photo), metadata=metadata, encoding=encoding(job, self.config))
         if job.deltas is None:
             return Protected(photo, photo.pixels, job.faces, require(job.linf))
-        protected = blend(photo, job.faces, job.squares, job.deltas, Budget(self._strength(job)))
+        protected = blend(photo, job.faces, job.squares, job.deltas, Budget(self._strongest(job)))
         job.linf, job.deltas = protected.linf, None
         return protected
 
-    def _strength(self, job: PhotoJob) -> float:
-        """That of the strongest perturbation."""
+    def _strongest(self, job: PhotoJob) -> float:
+        """Strength of the strongest perturbation."""
         return max(job.strengths, default=self.budget.eps)
 
     def _written(self, job: PhotoJob, data: bytes, output: OutputMetadata) -> None:
@@ -232,7 +232,7 @@ class Stages:
         said += (_LOST,) if self._is_lost(job, data) else ()
         said += (unbroken(job.unbroken, len(job.faces)),) if job.unbroken else ()
         job.behind = 0
-        weakened, strength = is_weakened(job, self._target(require(job.photo)), config), self._strength(job)
+        weakened, strength = is_weakened(job, self._target(require(job.photo)), config), self._strongest(job)
         hashes = job.sha256, digest
         job.settle(
             Written(entry, entry.target, job.faces, linf, *hashes, measured, said, least, weakened, strength), data
