@@ -234,8 +234,8 @@ def yunet(monkeypatch: pytest.MonkeyPatch, *, why: str | None) -> Detector:
 
 
 def test_what_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def said(device: str, backend: type[Backend], detector: Detector) -> str:
-        config = ProtectConfig(sources=("in",), out=Path("out"), decoder="dali", device=device)
+    def said(device: str, backend: type[Backend], detector: Detector, **options: Any) -> str:
+        config = ProtectConfig(sources=("in",), out=Path("out"), decoder="dali", device=device, **options)
         return stages.describe(config, backend, detector)
 
     assert said("cpu", Torch, Whole()) == "JPEGs decoded by dali on cpu"
@@ -245,6 +245,8 @@ def test_what_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said("cuda:1", Torch, Whole()) == f"{stay}cpu, as none runs on CPUs only"
     assert said("cuda:1", Torch, yunet(monkeypatch, why="it is not there")) == f"{stay}cpu, as it is not there"
     assert said("cuda:1", Torch, yunet(monkeypatch, why=None)) == f"{stay}cuda:1"
+    fetched = "JPEGs decoded by dali on cuda, and fetched, as --strength auto chooses on the CPU"
+    assert said("cuda", Torch, Whole(), strength="auto", judges=("a",)) == fetched
 
 
 @pytest.mark.parametrize("why", [None, "it is not there"])
