@@ -101,7 +101,7 @@ def test_a_folder(protect: Command, folder: Path) -> None:
     assert last.startswith("2 faces changed, by at most 6 of 255 levels; ") and last.split("slowest: ")[1] in STAGES
     assert "stage    photos  photos/s alone  thread load" in result.stdout
     assert "detector: none (named by the user)" in result.stderr and "toy on openvino-cpu" in result.stderr
-    assert "written sub/b.jpg -> sub/b.jpg: 1 face, 6 levels" in result.stderr
+    assert "written sub/b.jpg -> sub/b.jpg: 1 face, strength 0.05, 6 levels" in result.stderr
     before, after = (np.asarray(Image.open(folder.parent / part / "a.png")).astype(int) for part in ("in", "out"))
     assert np.abs(after - before).max() == 6
     again = protect("--quiet")
