@@ -58,9 +58,9 @@ class _InsaneError(ValueError):
 class _Block:
     """A mutable copy of an EXIF block without its prefix."""
 
-    def __init__(self, exif: bytes) -> None:
+    def __init__(self, exif: bytes, *, trusted: bool = False) -> None:
         self.data = bytearray(exif.removeprefix(PREFIX))
-        if not is_sane_exif(exif):
+        if not (trusted or is_sane_exif(exif)):
             raise _InsaneError("more than the block can hold")
         orders = {b"II*\0": "<", b"MM\0*": ">"}
         if bytes(self.data[:4]) not in orders:
@@ -80,6 +80,20 @@ class _Block:
         for at, (tag, kind, count) in self._entries(directory):
             yield _Field(at, tag, kind, count)
 
+    def tags(self, directory: int) -> list[int]:
+        """The tag of each entry."""
+        tags, whole = self._tags(directory)
+        if not whole:
+            raise struct.error("the directory breaks off")
+        return tags
+
+    def _tags(self, directory: int) -> tuple[list[int], bool]:
+        """The tag of each entry that is there, and whether none is missing."""
+        count, at = self.read("H", directory), directory + 2
+        body = bytes(self.data[at : at + 12 * count])
+        tags = [tag for (tag,) in struct.iter_unpack(self.order + "H10x", body[: len(body) // 12 * 12])]
+        return tags, len(body) == 12 * count
+
     def _entries(self, directory: int) -> Iterator[tuple[int, tuple[int, int, int]]]:
         count, at = self.read("H", directory), directory + 2
         body = bytes(self.data[at : at + 12 * count])
@@ -88,10 +102,22 @@ class _Block:
         if len(body) < 12 * count:
             raise struct.error("the directory breaks off")
 
+    def large_fields(self, directory: int) -> list[_Field]:
+        """The entries whose values have room for a picture."""
+        entries = list(self._entries(directory))
+        return [
+            _Field(at, tag, kind, count)
+            for at, (tag, kind, count) in entries
+            if count * _SIZES.get(kind, 1) >= _PICTURE
+        ]
+
     def find(self, directory: int, tag: int) -> _Field | None:
         """The entry of a tag; None where there is none before the directory ends or breaks off."""
         with suppress(struct.error):
-            return next((_Field(at, *entry) for at, entry in self._entries(directory) if entry[0] == tag), None)
+            tags, _ = self._tags(directory)
+            if tag in tags:
+                at = directory + 2 + 12 * tags.index(tag)
+                return _Field(at, *struct.unpack_from(self.order + "HHI", self.data, at))
         return None
 
     def number(self, directory: int, tag: int) -> int | None:
@@ -127,7 +153,7 @@ class _Block:
     def blank_pictures(self, directory: int) -> int:
         """Zeros over the pictures that a directory says it has; where one begins that reaches to the block's end."""
         tail = len(self.data)
-        present = {field.tag for field in self.fields(directory)}
+        present = {*self.tags(directory)}
         for starts, lengths in _PICTURES:
             if not present.issuperset((starts, lengths)):
                 continue
@@ -220,12 +246,10 @@ def unread(exif: bytes | None) -> tuple[str, ...]:
         return ()
     found = []
     with suppress(ValueError, struct.error):
-        block = _Block(exif)
+        block = _Block(exif, trusted=True)
         for directory in _directories(block):
-            for field in list(block.fields(directory)):
+            for field in block.large_fields(directory):
                 size = field.values * _SIZES.get(field.kind, 1)
-                if size < _PICTURE:
-                    continue
                 start = block.read("I", field.at + 8)
                 value = bytes(block.data[start : start + size])
                 if field.tag == _MAKER_NOTE:
@@ -237,7 +261,7 @@ def unread(exif: bytes | None) -> tuple[str, ...]:
 
 def _unread_note(block: _Block, start: int, note: bytes) -> int:
     """How many bytes of a maker note, zeros not counted, belong to no small value of a directory in it."""
-    left = full = len(note) - note.count(0)
+    left = full = previews.filled(note)
     for at, order in itertools.product(_NAMED, "<>"):
         if left < _PICTURE:
             break
@@ -256,14 +280,14 @@ def _read_note(block: _Block, start: int, note: bytes, at: int, order: str) -> i
     entries = list(struct.iter_unpack(order + "HHII", table))
     if any(kind not in _SIZES for _, kind, _, _ in entries):
         return 0
-    explained = len(table) - table.count(0)
+    explained = previews.filled(table)
     for _, kind, number, place in entries:
         size = number * _SIZES[kind]
         # Places count from the beginning of the block, of the note, or of a header that the note has.
         bases = (0, start, start + at, start + at - _HEADER) if 4 < size < _PICTURE else ()
         for first in (base + place for base in bases):
             if start <= first and first + size <= start + len(note):
-                explained += size - block.data.count(0, first, first + size)
+                explained += previews.filled(note[first - start : first - start + size])
                 break
     return explained
 
@@ -365,7 +389,7 @@ def _blank_preview(block: _Block, directory: int) -> int:
 def _drop_fields(block: _Block, tags: tuple[int, ...], directory: int | None = None) -> None:
     """Entries of a directory (IFD0), with their values."""
     directory = block.first if directory is None else directory
-    present = {field.tag for field in block.fields(directory)}
+    present = {*block.tags(directory)}
     for tag in present.intersection(tags):
         while (field := block.find(directory, tag)) is not None:
             block.blank_value(field)

@@ -11,7 +11,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.images import exif, iptc, xmp
@@ -57,8 +57,7 @@ _ROWS: Final = operator.itemgetter(*sorted(range(64), key=_ZIGZAG.__getitem__))
 _PARTS: Final = 255
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """A marker with its payload; ``start`` to ``end`` is where it stands in the file, marker included."""
 
     marker: int

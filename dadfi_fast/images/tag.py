@@ -40,7 +40,8 @@ def tagged(xmp: bytes | None, *, strength: float, most: int | None = None) -> by
     packet = xmp or _PACKET
     if b"\0" in packet[:2] or packet[:2] in (b"\xfe\xff", b"\xff\xfe"):
         return xmp
-    packet = _INSTRUCTION.sub(b"", _OURS.sub(b"", packet))
+    if NAMESPACE in packet:
+        packet = _INSTRUCTION.sub(b"", _OURS.sub(b"", packet))
     facts = b'dadfi:Protected="True" dadfi:Strength="%g"' % strength
     ends = list(_END.finditer(packet))
     if ends:

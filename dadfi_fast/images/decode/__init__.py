@@ -145,7 +145,8 @@ def cleaned(raw_metadata: Metadata, *, strip_gps: bool, converted: bool = False)
     notes += [f"left out a damaged {name}" for name, before, after in lost if before and after is None]
     notes += ["left out an impossible resolution"] if dpi != raw_metadata.dpi else []
     blocks = (packet, resources, profile)  # what EXIF holds has just been blanked
-    left = ["the metadata"] if any(any(previews.pictures(b)) for b in blocks if b) else []
+    # No picture does without zeros, and text does.
+    left = ["the metadata"] if any(any(previews.pictures(b)) for b in blocks if b and b"\0" in b) else []
     left += [*exif.unread(block), *(["IPTC or Photoshop's resources"] if iptc.unread(resources) else [])]
     notes += [f"{MAY_BE_LEFT} {' and '.join(left)}"] if left else []
     return Metadata(
