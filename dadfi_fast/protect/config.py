@@ -22,7 +22,6 @@ NO_FACE: Final = ("copy", "skip", "whole")
 FORMATS: Final = ("keep", "jpeg", "png", "webp", "tiff")
 ON_EXISTS: Final = ("skip", "overwrite", "rename", "fail")
 ANIMATED: Final = ("refuse", "first")
-TRAILER: Final = ("drop", "keep")
 #: Side in photo pixels of a face crop below which subsampled colour loses much of the perturbation
 #: (docs/measurements.md).
 SMALL_CROP: Final = 640
@@ -72,11 +71,6 @@ class ProtectConfig:
         "refuse", section=CHANGED, choices=ANIMATED,
         help="What to do with files of several frames or pages: refuse them, or protect and write only the first.",
     )  # fmt: skip
-    trailer: str = option(
-        "drop", section=WRITTEN, choices=TRAILER,
-        help="What to do with data that phones append to a JPEG (the video of a motion photo, depth maps, more "
-        "images). It shows the unprotected face.",
-    )  # fmt: skip
     times: bool = option(
         True, section=WRITTEN, help="Give each result the modification time and the permissions of its source."
     )
@@ -122,13 +116,8 @@ class ProtectConfig:
         _one_of("--format", self.format, FORMATS)
         _one_of("--on-exists", self.on_exists, ON_EXISTS)
         _one_of("--animated", self.animated, ANIMATED)
-        _one_of("--trailer", self.trailer, TRAILER)
         _one_of("--chroma", self.chroma, CHROMA)
         _one_of("--decoder", self.decoder, DECODERS[1:])
-        if self.strip_gps and self.trailer == "keep":
-            raise UsageError(
-                "--trailer keep and --strip-gps cannot be combined: phones also write the location into the video"
-            )
         check_strength(self.strength)
         _between("--verify", self.verify, 0, 1)
         _between("--quality", 100 if self.quality is None else self.quality, 1, 100)
@@ -158,7 +147,7 @@ class ProtectConfig:
         names = ("strength", "detector", "no_face", "format", "quality", "strip_gps")
         facts = {name: getattr(self, name) for name in names}
         # Younger options count where they are used: a run with a new version goes on where an old one stopped.
-        younger = {"animated": "refuse", "trailer": "drop", "mark": True, "small_faces": "auto", "chroma": "keep"}
+        younger = {"animated": "refuse", "mark": True, "small_faces": "auto", "chroma": "keep"}
         facts |= {name: getattr(self, name) for name, usual in younger.items() if getattr(self, name) != usual}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

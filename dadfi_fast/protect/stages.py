@@ -23,7 +23,7 @@ from dadfi_fast.faces.detector import Detector
 from dadfi_fast.faces.none import Whole
 from dadfi_fast.images import strip, tag
 from dadfi_fast.images.carried import carried
-from dadfi_fast.images.decode import HEAD, decode, open_picture, orientation, recognise
+from dadfi_fast.images.decode import HEAD, decode, open_picture, recognise
 from dadfi_fast.images.decode.base import Decoder
 from dadfi_fast.images.encode import encode, is_grey, target_format
 from dadfi_fast.images.ends import picture_end
@@ -147,7 +147,7 @@ class Stages:
     def _is_left_on_disk(self, entry: Entry) -> bool:
         """Whether what stands behind the picture stays on the disk: much of it may."""
         here = isinstance(entry.source, Path) and isinstance(self.out, OutFolder)
-        return here and entry.size > _LARGE and self.config.trailer != "keep"
+        return here and entry.size > _LARGE
 
     def decode(self, job: PhotoJob) -> None:
         """The pixels, upright."""
@@ -176,14 +176,13 @@ class Stages:
 
     def encode(self, job: PhotoJob) -> None:
         """The protected photo as a file, with all that goes with it; a GPU may have blended and encoded it already."""
-        turned = orientation(require(job.decoder).metadata) != 1
-        output = output_metadata(job.data, require(job.photo), self.config, turned=turned)
+        output = output_metadata(job.data, require(job.photo), self.config)
         if job.encoded is not None:
             data = with_metadata(job.encoded, output.metadata)
         else:
             protected = self._protected(job, output.metadata)
             data = encode(protected, form=self.config.format, quality=self.config.quality)
-        self._written(job, output.around(data), output)
+        self._written(job, data, output)
 
     def _protected(self, job: PhotoJob, metadata: Metadata) -> Protected:
         """The photo with its perturbations blended in."""
@@ -269,7 +268,7 @@ class Stages:
             self._placeless(data)
         same = data is job.data and job.behind == behind
         digest = job.sha256 if same else hashlib.sha256(data).hexdigest()
-        said = (*notes(1, trailer, kept=False), *said)
+        said = (*notes(1, trailer), *said)
         least = self._faces_from(job)
         job.settle(Copied(job.entry, job.entry.target, _NO_FACE, job.sha256, digest, said, least), data)
 
@@ -280,7 +279,7 @@ class Stages:
         data = encode(
             Protected(photo, photo.pixels, (), 0, photo.deep), form=self.config.format, quality=self.config.quality
         )
-        return data, (*notes(frames, None, kept=False), *metadata.notes)
+        return data, (*notes(frames, None), *metadata.notes)
 
 
 def encoding(job: PhotoJob, config: ProtectConfig) -> Encoding:
