@@ -16,7 +16,7 @@ from dadfi_fast.errors import PhotoError
 from dadfi_fast.images import bmp, boxes, exif, heif, icc, iptc
 from dadfi_fast.images.decode import tiff
 from dadfi_fast.images.decode.base import Decoder, Raster
-from dadfi_fast.images.decode.simplejpeg import intact, mended, require_end
+from dadfi_fast.images.decode.simplejpeg import intact, mended, require_end, require_scans, with_more_behind_scans
 from dadfi_fast.images.jpeg import JpegHeader, with_metadata
 from dadfi_fast.types import Encoding, Metadata, UInt8
 
@@ -111,6 +111,13 @@ class OddJpegDecoder(Decoder):
         if len(self._header.sampling) == 4:
             return self._cmyk()
         require_end(self._data, self._header)
+        raster = self._decoded()
+        if self._header.arithmetic:
+            more = PillowDecoder(with_more_behind_scans(self._data), "JPEG")
+            require_scans(raster.pixels, more.decode().pixels)
+        return raster
+
+    def _decoded(self) -> Raster:
         try:
             return self._inner.decode()
         except PhotoError as error:
