@@ -238,7 +238,7 @@ def unread(exif: bytes | None) -> tuple[str, ...]:
     """
     if not exif or len(exif) < _PICTURE:
         return ()
-    found = []
+    names = []
     with suppress(ValueError, struct.error):
         block = _Block(exif, trusted=True)
         for directory in _directories(block):
@@ -247,10 +247,10 @@ def unread(exif: bytes | None) -> tuple[str, ...]:
                 start = block.read("I", field.at + 8)
                 value = bytes(block.data[start : start + size])
                 if field.tag == _MAKER_NOTE:
-                    found += ["maker notes"] if maker_notes.unread(block.data, start, value) >= _PICTURE else []
+                    names += ["maker notes"] if maker_notes.unread(block.data, start, value) >= _PICTURE else []
                 elif previews.is_opaque(value):
-                    found.append("EXIF")
-    return tuple(dict.fromkeys(found))
+                    names.append("EXIF")
+    return tuple(dict.fromkeys(names))
 
 
 def _blank_noted(block: _Block) -> None:
@@ -280,20 +280,20 @@ def _blank_nested(data: bytearray) -> None:
 
 def _all_directories(block: _Block) -> list[int]:
     """Every directory that can be reached: the chain, those below EXIF's two, previews'."""
-    found: dict[int, None] = {}
+    directories: dict[int, None] = {}
     waiting = [block.first]
-    while waiting and len(found) < _MOST:
+    while waiting and len(directories) < _MOST:
         directory = waiting.pop(0)
-        if not directory or directory in found:
+        if not directory or directory in directories:
             continue
         with suppress(struct.error):
             block.read("H", directory)
-            found[directory] = None
+            directories[directory] = None
             for tag in (EXIF_IFD, _INTEROP, SUB_IFDS):
                 field = block.find(directory, tag)
                 waiting += [] if field is None else block.numbers(field)[:_MOST]
             waiting.append(block.read("I", block.link(directory)))
-    return list(found)
+    return list(directories)
 
 
 def _directories(block: _Block) -> Iterator[int]:

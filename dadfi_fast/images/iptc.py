@@ -81,8 +81,8 @@ def has_place(photoshop: bytes | None) -> bool:
 
 
 def _is_placed(iptc: bytes) -> bool:
-    found = list(_records(iptc))
-    return any(name in _PLACES for name, _ in found) or any(iptc[sum(len(entry) for _, entry in found) :])
+    records = list(_records(iptc))
+    return any(name in _PLACES for name, _ in records) or any(iptc[sum(len(entry) for _, entry in records) :])
 
 
 def unread(photoshop: bytes | None) -> bool:
@@ -103,7 +103,7 @@ def _is_picture(entry: bytes) -> bool:
 def cleaned(photoshop: bytes | None, *, strip_gps: bool = False) -> bytes | None:
     """The resources without pictures, and without places if asked for; None where nothing is left."""
     gone = _PREVIEW | (_PLACES if strip_gps else frozenset())
-    kept = []
+    resources = []
     changed = False
     for number, head, data in _resources(photoshop or b""):
         if number in _DROPPED or (number != _IPTC and _is_picture(data)):
@@ -113,8 +113,8 @@ def cleaned(photoshop: bytes | None, *, strip_gps: bool = False) -> bytes | None
             changed, data = changed or left != data, left
             if not data:
                 continue
-        kept.append((number, head, data))
-    return _joined((head, data) for number, head, data in kept if not (changed and number == _DIGEST)) or None
+        resources.append((number, head, data))
+    return _joined((head, data) for number, head, data in resources if not (changed and number == _DIGEST)) or None
 
 
 def without_place(photoshop: bytes) -> bytes:

@@ -66,13 +66,13 @@ def blank_previews(data: bytearray, start: int, size: int) -> None:
         size: bytes of the note.
     """
     end = min(len(data), start + size)
-    found = (_directory(data, start + at, order, end) for at, order in itertools.product(_NAMED, "<>"))
-    directory = next((each for each in found if each is not None), None)
+    directories = (_directory(data, start + at, order, end) for at, order in itertools.product(_NAMED, "<>"))
+    directory = next((each for each in directories if each is not None), None)
     if directory is None or _NAMING.isdisjoint(entry.tag for entry in directory.entries):
         return
     base = _base(data, directory, start, end)
-    for place, length in list(_previews(data, directory, base)):
-        for first in (base + place, place):  # Pentax's count from the beginning of the block, always
+    for offset, length in list(_previews(data, directory, base)):
+        for first in (base + offset, offset):  # Pentax's count from the beginning of the block, always
             apart = first + length <= directory.at or first >= directory.end
             if length >= ENOUGH and first >= _HEADER and first + length <= len(data) and apart:
                 data[first : first + length] = bytes(length)
@@ -126,7 +126,7 @@ def _base(data: bytearray, directory: _Directory, start: int, end: int) -> int:
     values = [(entry.value, entry.size) for entry in directory.entries if entry.size > 4]
 
     def inside(base: int) -> int:
-        return sum(directory.end <= base + place <= end - size for place, size in values)
+        return sum(directory.end <= base + offset <= end - size for offset, size in values)
 
     return max(_bases(directory, start), key=inside)
 

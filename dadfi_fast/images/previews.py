@@ -48,8 +48,8 @@ _RUN, _WORD, _PAIRS = b"a" * 150, b"a" * 60, b"hhs" * 400
 
 
 def _table(**letters: bytes) -> bytes:
-    places = {n: letter for letter, bytes_ in letters.items() for n in bytes_}
-    return bytes(ord(places[n]) if n in places else 0 for n in range(256))
+    letter_of = {n: letter for letter, bytes_ in letters.items() for n in bytes_}
+    return bytes(ord(letter_of[n]) if n in letter_of else 0 for n in range(256))
 
 
 _ALNUM: Final = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -100,18 +100,18 @@ def _begun_in_run(text: bytes | bytearray) -> Iterator[tuple[int, int]]:
     ):
         at = within.find(token)
         while at >= 0:
-            found = expression.match(within, at)
-            if found is not None:
-                yield found.span()
-            at = within.find(token, at + 1 if found is None else found.end())
+            match = expression.match(within, at)
+            if match is not None:
+                yield match.span()
+            at = within.find(token, at + 1 if match is None else match.end())
 
 
 def _endless(lines: bytes | bytearray) -> Iterator[tuple[int, int]]:
     """Where much of anything stands."""
     if _WORD in lines.translate(_TO_WORD):
-        yield from (found.span() for found in _LONG.finditer(lines) if len(set(found[0])) >= _KINDS)
+        yield from (match.span() for match in _LONG.finditer(lines) if len(set(match[0])) >= _KINDS)
     if _PAIRS in lines.translate(_TO_PAIRS):
-        yield from (found.span() for found in _SPACED.finditer(lines))
+        yield from (match.span() for match in _SPACED.finditer(lines))
 
 
 def filled(value: bytes) -> int:
@@ -136,11 +136,11 @@ def is_opaque(value: bytes) -> bool:
 def pictures(block: bytes | bytearray) -> Iterator[tuple[int, int]]:
     """Where each JPEG and PNG in ``block`` begins and ends; one without its end reaches to the end of the block."""
     at = 0
-    while found := _JPEG.search(block, at):
-        end = _jpeg_end(block, found.start() + 1) if found.start() else 0
+    while match := _JPEG.search(block, at):
+        end = _jpeg_end(block, match.start() + 1) if match.start() else 0
         if end:
-            yield found.start() - 1, end
-        at = end or found.start() + 1
+            yield match.start() - 1, end
+        at = end or match.start() + 1
     for start, kind in _others(block):
         end = min(len(block), _ENDS[kind](block, start))
         if end > start:
@@ -155,8 +155,8 @@ def _others(block: bytes | bytearray) -> Iterator[tuple[int, str]]:
             if at >= offset and _begins(block, at - offset, kind):
                 yield at - offset, kind
             at = block.find(token, at + 1)
-    for found in _BMP.finditer(block):
-        yield found.start(), "bmp"
+    for match in _BMP.finditer(block):
+        yield match.start(), "bmp"
 
 
 def _begins(block: bytes | bytearray, at: int, kind: str) -> bool:
@@ -173,10 +173,10 @@ def _begins(block: bytes | bytearray, at: int, kind: str) -> bool:
 
 def blank(block: bytearray) -> int:
     """Zeros over every picture in ``block``, as bytes or as text; nothing moves. The number of pictures."""
-    places = [*pictures(block), *_begun(block), *_endless(block)]
-    for start, end in places:
+    spans = [*pictures(block), *_begun(block), *_endless(block)]
+    for start, end in spans:
         block[start:end] = bytes(end - start)
-    return len(places)
+    return len(spans)
 
 
 def _jpeg_end(block: bytes | bytearray, at: int) -> int:
@@ -196,10 +196,10 @@ def _jpeg_end(block: bytes | bytearray, at: int) -> int:
 
 
 def _scans_end(block: bytes | bytearray, at: int) -> int:
-    while found := MARKER_IN_SCANS.search(block, at):
-        if block[found.start() + 1] == _EOI:
-            return found.end()
-        at = found.end() + int.from_bytes(block[found.end() : found.end() + 2], "big")
+    while match := MARKER_IN_SCANS.search(block, at):
+        if block[match.start() + 1] == _EOI:
+            return match.end()
+        at = match.end() + int.from_bytes(block[match.end() : match.end() + 2], "big")
     return len(block)
 
 

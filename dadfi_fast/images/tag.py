@@ -46,10 +46,10 @@ def tagged(xmp: bytes | None, *, strength: float, most: int | None = None) -> by
     ends = list(_END.finditer(packet))
     if ends:
         at, prefix = ends[-1].start(), ends[-1][1]
-        found = packet[:at] + _description(packet, prefix, facts) + packet[at:]
+        marked = packet[:at] + _description(packet, prefix, facts) + packet[at:]
     else:  # no RDF to put a property into: an instruction, which XML allows behind everything
-        found = packet + b"<?dadfi-fast " + NAMESPACE + b" " + facts + b"?>"
-    return found if most is None or len(found) <= most else xmp
+        marked = packet + b"<?dadfi-fast " + NAMESPACE + b" " + facts + b"?>"
+    return marked if most is None or len(marked) <= most else xmp
 
 
 def _description(packet: bytes, prefix: bytes, facts: bytes) -> bytes:

@@ -108,11 +108,11 @@ def end_of_scans(data: bytes, at: int) -> tuple[int, int]:
 
     And where to go on looking once there is more of the file.
     """
-    while found := MARKER_IN_SCANS.search(data, at):
-        marker = data[found.start() + 1]
+    while match := MARKER_IN_SCANS.search(data, at):
+        marker = data[match.start() + 1]
         if marker == EOI:
-            return found.end(), found.end()
-        if found.end() + 2 > len(data):
-            return 0, found.start()
-        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+            return match.end(), match.end()
+        if match.end() + 2 > len(data):
+            return 0, match.start()
+        at = match.end() + int.from_bytes(data[match.end() : match.end() + 2], "big")
     return 0, max(at, len(data) - 1)  # the last byte may be half a marker

@@ -119,7 +119,7 @@ class _Reader:
     """Walks a packet; properties are in the order in which they end."""
 
     packet: bytes
-    found: list[_Property] = field(default_factory=list)
+    properties: list[_Property] = field(default_factory=list)
     closed: int = 0  # where the outermost element ended
     _stack: list[_Open] = field(default_factory=list)
 
@@ -134,7 +134,7 @@ class _Reader:
         except expat.ExpatError:
             if not self.closed:  # else it is what follows the packet that is wrong
                 raise
-        return self.found
+        return self.properties
 
     def _begin(self, at: int, name: str, attributes: list[str]) -> None:
         above = self._stack[-1] if self._stack else None
@@ -142,11 +142,11 @@ class _Reader:
         declared = {k[6:]: v for k, v in zip(attributes[::2], attributes[1::2], strict=True) if k[:6] == "xmlns:"}
         if declared:
             spaces = spaces | declared
-        here = above is None or (above.of_photo and above.name in _FRAME)
-        if len(self._stack) >= _DEPTH or len(spaces) > _SPACES or len(self.found) > _PROPERTIES:
+        of_photo = above is None or (above.of_photo and above.name in _FRAME)
+        if len(self._stack) >= _DEPTH or len(spaces) > _SPACES or len(self.properties) > _PROPERTIES:
             raise ValueError("not a packet of any program")
-        inner = self._attributes(at, spaces, here)
-        self._stack.append(_Open(*_split(name, spaces), at, inner, spaces, here))
+        inner = self._attributes(at, spaces, of_photo)
+        self._stack.append(_Open(*_split(name, spaces), at, inner, spaces, of_photo))
 
     def _attributes(self, at: int, spaces: dict[str, str], here: bool) -> int:
         """The attributes of the tag at ``at``; where the tag ends."""
@@ -156,7 +156,7 @@ class _Reader:
             name = match[1].decode("utf-8", "replace")
             if not name.startswith("xmlns"):
                 space, local = _split(name, spaces)
-                self.found.append(
+                self.properties.append(
                     _Property(space, local, match.start(), match.end(), match.start(2) + 1, match.end(2) - 1, here)
                 )
             at = match.end()
@@ -168,7 +168,7 @@ class _Reader:
         end = one.inner if empty else self.packet.index(b">", at) + 1
         if one.name not in _FRAME:
             inner = (one.inner, one.inner if empty else at)
-            self.found.append(_Property(one.space, one.name, one.start, end, *inner, one.of_photo, one.height))
+            self.properties.append(_Property(one.space, one.name, one.start, end, *inner, one.of_photo, one.height))
         if self._stack:
             self._stack[-1].height = max(self._stack[-1].height, one.height + 1)
         else:
@@ -320,15 +320,15 @@ def without_gps(xmp: bytes, *, same_length: bool = False) -> bytes:
         xmp: the packet.
         same_length: spaces take the place of what goes, so that nothing behind the packet moves.
     """
-    found = _without(xmp, _is_place, same_length=same_length)
-    found = b"" if found is None else found
-    return found.ljust(len(xmp)) if same_length else found
+    stripped = _without(xmp, _is_place, same_length=same_length)
+    stripped = b"" if stripped is None else stripped
+    return stripped.ljust(len(xmp)) if same_length else stripped
 
 
 def without_note(xmp: bytes) -> bytes:
     """The packet without what points to extended XMP."""
-    found = _without(xmp, _is_note)
-    return xmp if found is None else found
+    stripped = _without(xmp, _is_note)
+    return xmp if stripped is None else stripped
 
 
 def without_trailer(xmp: bytes | None) -> bytes | None:

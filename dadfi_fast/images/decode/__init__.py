@@ -53,8 +53,8 @@ def recognise(head: bytes) -> str | None:
     if raw.is_raw(head):
         return "RAW"
     if head[4:8] == b"ftyp":
-        found = brands(head)
-        return "AVIF" if found & _AVIF else "HEIF" if found & _HEIF else None
+        kinds = brands(head)
+        return "AVIF" if kinds & _AVIF else "HEIF" if kinds & _HEIF else None
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
 
 

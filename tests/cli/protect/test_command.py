@@ -209,9 +209,9 @@ def test_interrupted(protect: Command, monkeypatch: pytest.MonkeyPatch) -> None:
 
     read = Stages.read
 
-    def interrupt(hops: Stages, entry: Any) -> Any:
+    def interrupt(stages: Stages, entry: Any) -> Any:
         os.kill(os.getpid(), signal.SIGINT)
-        return read(hops, entry)
+        return read(stages, entry)
 
     monkeypatch.setattr(Stages, "read", interrupt)
     result = protect("--workers", 1)
