@@ -129,7 +129,7 @@ class Stages:
                 job.settle(_no_picture(entry, head))
                 return
             if entry.size > _BYTES_A_PIXEL * self.config.max_pixels:
-                raise UnsafePhoto(f"{entry.size} bytes are more than an image of --max-pixels can have")
+                raise UnsafePhoto(f"{entry.size} bytes are more than an image within --max-pixels can have")
             data = b"" if self._is_left_on_disk(entry) else head + file.read()
         behind = 0
         if data:
@@ -330,9 +330,9 @@ def _rest_of(entry: Entry, data: bytes, sha256: str) -> Iterator[bytes]:
                 digest.update(block)
                 yield block
     except OSError as error:
-        raise PhotoError(f"cannot read what stands behind the picture: {error.strerror}") from error
+        raise PhotoError(f"cannot read the data behind the image: {error.strerror}") from error
     if digest.hexdigest() != sha256:
-        raise PhotoError("the file has changed while it was copied; run the same command again")
+        raise PhotoError("the file changed while it was being copied. Run the same command again.")
 
 
 def _left_behind(job: PhotoJob) -> Iterator[str]:

@@ -231,7 +231,7 @@ def _deep_jpeg2000(data: bytes, bits: int, width: int, height: int) -> Raster:
     """More than 8 bits a channel, spread to 16: Pillow has them for grey alone."""
     samples: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if samples is None or samples.dtype != np.uint16 or samples.shape[:2] != (height, width):
-        raise PhotoError("its codestream cannot be decoded")
+        raise PhotoError("cannot decode its codestream")
     if bits < 16:
         top = (1 << bits) - 1
         samples = ((samples.astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)

@@ -167,7 +167,7 @@ def read_layout(data: bytes) -> Layout:
     photos = [n for n, tags in enumerate(chain) if not _is_reduced(tags)]
     page = photos[0] if photos else 0
     if not chain or not chain[page].get(_WIDTH):
-        raise PhotoError("the TIFF is damaged: it holds no picture")
+        raise PhotoError("the TIFF is damaged: it holds no image")
     if any(_area(tags) > _area(chain[page]) for tags in below):
         raise PhotoError("its first image is a preview of a larger one. Export the photo as JPEG or TIFF first.")
     return Layout(file.order, page, max(1, len(photos)), chain[page], directories[page][0])
@@ -233,7 +233,9 @@ def is_plain(layout: Layout) -> bool:
     what += [f"{ {2: 'signed numbers', 3: 'floating point', 5: 'complex numbers', 6: 'complex numbers'}[k] }"
              for k in sorted(kinds) if k in (2, 3, 5, 6)]  # fmt: skip
     what += [f"compression {compression}"] if not known else []
-    raise PhotoError(f"a TIFF with {', '.join(what)} is not supported; convert it to RGB or grey of 8 or 16 bits")
+    raise PhotoError(
+        f"a TIFF with {', '.join(what)} is not supported. Convert it to RGB or greyscale with 8 or 16 bits."
+    )
 
 
 def samples(layout: Layout) -> tuple[int, int | None]:
@@ -285,7 +287,7 @@ def _stored(data: bytes, layout: Layout) -> Samples:
     offsets, counts = (layout.get(tag) for tag in ((_TILE_OFFSETS, _TILE_COUNTS) if tiled else (_OFFSETS, _COUNTS)))
     each = len(offsets) // planes
     if not each or len(counts) < len(offsets):
-        raise PhotoError("the TIFF is damaged: it does not say where its pixels are")
+        raise PhotoError("the TIFF is damaged: it does not state where its pixels are")
     pieces = [
         _plane(data, layout, offsets[n * each : (n + 1) * each], counts[n * each : (n + 1) * each], count // planes)
         for n in range(planes)
