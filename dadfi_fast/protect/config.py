@@ -29,7 +29,6 @@ NO_FACE: Final = ("copy", "skip", "whole")
 FORMATS: Final = ("keep", "jpeg", "png", "webp", "tiff")
 ON_EXISTS: Final = ("skip", "overwrite", "rename", "fail")
 ANIMATED: Final = ("refuse", "first")
-TRAILER: Final = ("drop", "keep")
 #: Side in photo pixels of a face crop below which subsampled colour loses much of the perturbation
 #: (docs/measurements.md).
 SMALL_CROP: Final = 640
@@ -83,11 +82,6 @@ class ProtectConfig:
         "refuse", section=CHANGED, choices=ANIMATED,
         help="What to do with files of several frames or pages: refuse them, or protect and write only the first.",
     )  # fmt: skip
-    trailer: str = option(
-        "drop", section=WRITTEN, choices=TRAILER,
-        help="What to do with data that phones append to a JPEG (the video of a motion photo, depth maps, more "
-        "images). It shows the unprotected face.",
-    )  # fmt: skip
     times: bool = option(
         True, section=WRITTEN, help="Give each result the modification time and the permissions of its source."
     )
@@ -133,13 +127,8 @@ class ProtectConfig:
         _one_of("--format", self.format, FORMATS)
         _one_of("--on-exists", self.on_exists, ON_EXISTS)
         _one_of("--animated", self.animated, ANIMATED)
-        _one_of("--trailer", self.trailer, TRAILER)
         _one_of("--chroma", self.chroma, CHROMA)
         _one_of("--decoder", self.decoder, DECODERS[1:])
-        if self.strip_gps and self.trailer == "keep":
-            raise UsageError(
-                "--trailer keep and --strip-gps cannot be combined: phones also write the location into the video"
-            )
         check_strength(self.strength)
         if (self.strength == AUTO) != bool(self.judges):
             raise UsageError("--strength auto needs deepfake models to choose by, and no other strength takes any")
@@ -176,14 +165,7 @@ class ProtectConfig:
         names = ("strength", "detector", "no_face", "format", "quality", "strip_gps")
         facts = {name: getattr(self, name) for name in names}
         # Younger options count where they are used: a run with a new version goes on where an old one stopped.
-        younger = {
-            "judges": (),
-            "animated": "refuse",
-            "trailer": "drop",
-            "mark": True,
-            "small_faces": "auto",
-            "chroma": "keep",
-        }
+        younger = {"judges": (), "animated": "refuse", "mark": True, "small_faces": "auto", "chroma": "keep"}
         facts |= {name: getattr(self, name) for name, usual in younger.items() if getattr(self, name) != usual}
         facts |= {"scales": SCALES} if self.strength == AUTO else {}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -298,7 +298,7 @@ def _own(path: Path, flags: int) -> int:
 
 
 def _foreign(path: Path) -> UsageError:
-    return UsageError(f"{path} is not a file of dadfi-fast: move it away, or name another --out")
+    return UsageError(f"{path} was not written by dadfi-fast. Move it away, or choose another --out.")
 
 
 def _key(source: str) -> int:

@@ -23,7 +23,7 @@ from dadfi_fast.faces.detector import Detector
 from dadfi_fast.faces.none import Whole
 from dadfi_fast.images import strip, tag
 from dadfi_fast.images.carried import carried
-from dadfi_fast.images.decode import HEAD, decode, open_picture, orientation, recognise
+from dadfi_fast.images.decode import HEAD, decode, open_picture, recognise
 from dadfi_fast.images.decode.base import Decoder
 from dadfi_fast.images.encode import encode, is_grey, target_format
 from dadfi_fast.images.ends import picture_end
@@ -133,7 +133,7 @@ class Stages:
                 job.settle(_no_picture(entry, head))
                 return
             if entry.size > _BYTES_A_PIXEL * self.config.max_pixels:
-                raise UnsafePhoto(f"{entry.size} bytes are more than an image of --max-pixels can have")
+                raise UnsafePhoto(f"{entry.size} bytes are more than an image within --max-pixels can have")
             data = b"" if self._is_left_on_disk(entry) else head + file.read()
         behind = 0
         if data:
@@ -151,7 +151,7 @@ class Stages:
     def _is_left_on_disk(self, entry: Entry) -> bool:
         """Whether what stands behind the picture stays on the disk: much of it may."""
         here = isinstance(entry.source, Path) and isinstance(self.out, OutFolder)
-        return here and entry.size > _LARGE and self.config.trailer != "keep"
+        return here and entry.size > _LARGE
 
     def decode(self, job: PhotoJob) -> None:
         """The pixels, upright."""
@@ -197,15 +197,13 @@ class Stages:
 
     def encode(self, job: PhotoJob) -> None:
         """The protected photo as a file, with all that goes with it; a GPU may have blended and encoded it already."""
-        turned = orientation(require(job.decoder).metadata) != 1
-        strength = self._strongest(job)
-        output = output_metadata(job.data, require(job.photo), self.config, strength=strength, turned=turned)
+        output = output_metadata(job.data, require(job.photo), self.config, strength=self._strongest(job))
         if job.encoded is not None:
             data = with_metadata(job.encoded, output.metadata)
         else:
             protected = self._protected(job, output.metadata)
             data = encode(protected, form=self.config.format, quality=self.config.quality)
-        self._written(job, output.around(data), output)
+        self._written(job, data, output)
 
     def _protected(self, job: PhotoJob, metadata: Metadata) -> Protected:
         """The photo with its perturbations blended in."""
@@ -297,7 +295,7 @@ class Stages:
             self._placeless(data)
         same = data is job.data and job.behind == behind
         digest = job.sha256 if same else hashlib.sha256(data).hexdigest()
-        said = (*notes(1, trailer, kept=False), *said)
+        said = (*notes(1, trailer), *said)
         least = self._faces_from(job)
         job.settle(Copied(job.entry, job.entry.target, _NO_FACE, job.sha256, digest, said, least), data)
 
@@ -308,7 +306,7 @@ class Stages:
         data = encode(
             Protected(photo, photo.pixels, (), 0, photo.deep), form=self.config.format, quality=self.config.quality
         )
-        return data, (*notes(frames, None, kept=False), *metadata.notes)
+        return data, (*notes(frames, None), *metadata.notes)
 
 
 def encoding(job: PhotoJob, config: ProtectConfig) -> Encoding:
@@ -359,9 +357,9 @@ def _rest_of(entry: Entry, data: bytes, sha256: str) -> Iterator[bytes]:
                 digest.update(block)
                 yield block
     except OSError as error:
-        raise PhotoError(f"cannot read what stands behind the picture: {error.strerror}") from error
+        raise PhotoError(f"cannot read the data behind the image: {error.strerror}") from error
     if digest.hexdigest() != sha256:
-        raise PhotoError("the file has changed while it was copied; run the same command again")
+        raise PhotoError("the file changed while it was being copied. Run the same command again.")
 
 
 def _left_behind(job: PhotoJob) -> Iterator[str]:

@@ -31,7 +31,6 @@ def config(**options: Any) -> ProtectConfig:
         ({"batch": 0}, "--batch 0"),
         ({"workers": -1}, "--workers -1"),
         ({"animated": "all"}, "unknown --animated all. Available: refuse, first"),
-        ({"trailer": "move"}, "unknown --trailer move. Available: drop, keep"),
     ],
 )
 def test_out_of_range(options: dict[str, Any], words: str) -> None:
@@ -50,7 +49,6 @@ def test_out_of_range(options: dict[str, Any], words: str) -> None:
         ({"quality": 90}, False),
         ({"strip_gps": True}, False),
         ({"animated": "first"}, False),
-        ({"trailer": "keep"}, False),
         ({"mark": False}, False),
         ({"again": True}, True),  # only asks for more files
         ({"verify": 1.0}, True),  # measures files, does not change them

@@ -86,7 +86,7 @@ def tree(encoded: Make, exif_block: Make) -> dict[str, bytes]:
 def test_a_run(photos: Any, run: Any, encoded: Make, exif_block: Make, resident: Any, tmp_path: Path) -> None:
     files = tree(encoded, exif_block)
     photos(files)
-    options = {"attack": resident, "detector": Whole(), "verify": 1.0, "trailer": "keep"}
+    options = {"attack": resident, "detector": Whole(), "verify": 1.0}
     _, expected = run(out=tmp_path / "cpu", **options)
     summary, rows = run(out=tmp_path / "dali", decoder="dali", **options)
     assert (summary.written, summary.failed) == (8, 1)
@@ -100,7 +100,7 @@ def test_a_run(photos: Any, run: Any, encoded: Make, exif_block: Make, resident:
         apart = np.abs(first.pixels.astype(int) - second.pixels)
         assert apart.mean() < 1.5, name  # another encoder's roundings
         assert rows[name]["linf"] <= 6 and rows[name]["written"]["psnr"] > 30
-    assert (tmp_path / "dali" / "i-film.jpg").read_bytes().endswith(files["i-film.jpg"][-500:])
+    assert b"ftyp" not in (tmp_path / "dali" / "i-film.jpg").read_bytes()
     assert read_header((tmp_path / "dali" / "g-tables.jpg").read_bytes()).tables[0] == (7,) * 64
 
 
