@@ -39,7 +39,7 @@ FACTORS: Final = (0.6, 0.8, 1.0, 1.2, 1.6)
 #: What happens to the written file; `WRITTEN` comes first.
 CONDITIONS: Final = tuple(map(parse, ("margin:0.9", "margin:1.1", "jpeg:75")))
 #: Photos whose visibility is measured, which takes far longer than asking the models.
-LOOKED_AT: Final = 6
+LOOKED_AT: Final = 4
 #: The visibility that methods are compared at, as a JPEG quality.
 EQUAL: Final = 75
 _SR_MASK: Final = {
