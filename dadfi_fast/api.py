@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dadfi_fast.attacks.base import Refiner
 from dadfi_fast.attacks.generator import GeneratorAttack
 from dadfi_fast.backends.generator_file import DEFAULT, GeneratorFile
 from dadfi_fast.device import cores
@@ -27,6 +28,7 @@ from dadfi_fast.protect.pipeline import protect
 from dadfi_fast.protect.results import Entry, Failed, Outcome
 from dadfi_fast.protect.summary import Summary
 from dadfi_fast.storage.paths import parse_path
+from dadfi_fast.training.refinement import Refinement, load_refiner, models_to_refine_against, need_packages
 from dadfi_fast.types import Encoding, Face, Photo, UInt8
 
 #: A file, folder, glob or URL.
@@ -42,6 +44,21 @@ class ProtectedImage:
     pixels: UInt8  # [H, W, 3] RGB
     faces: tuple[Face, ...]  # the faces that were found, best first; empty: the picture is unchanged
     linf: int  # largest change of a value, in levels of 0-255
+
+
+def refiner_of(config: ProtectConfig) -> Refiner | None:
+    """What refines perturbations in a run with ``config``; None where nothing does.
+
+    Raises:
+        DadfiError: as `dadfi_fast.training.refinement.load_refiner` does.
+    """
+    if not config.refine:
+        return None
+    refinement = Refinement(
+        steps=config.refine, look=config.refine_look, seed=config.seed, strength=config.strength,
+        device=config.device, models=config.refine_against,
+    )  # fmt: skip
+    return load_refiner(refinement)
 
 
 class Protector:
@@ -143,9 +160,14 @@ class Protector:
     def config(self, sources: Source | Iterable[Source], out: Source, **options: Any) -> ProtectConfig:
         """The configuration of a run with these parts; arguments and errors are those of `files`."""
         device, _ = self.parts.chosen_device
-        decoder, _ = choose_decoder(options.pop("decoder", "auto"), device=device)
+        decoder, _ = choose_decoder(options.pop("decoder", "cpu" if options.get("refine") else "auto"), device=device)
         if options.pop("small_faces", self.parts.small_faces) != self.parts.small_faces:
             raise UsageError("cannot change small_faces for one run. Pass it to Protector, which loads the detector.")
+        if options.get("refine"):
+            need_packages()
+            names = [name.strip() for name in (options.get("refine_models") or "").split(",") if name.strip()]
+            cards = models_to_refine_against(self.parts.generator_file, names)
+            options["refine_against"] = tuple((card.name, card.sha256) for card in cards)
         given = [sources] if isinstance(sources, str | os.PathLike) else sources
         return ProtectConfig(
             sources=tuple(os.fspath(source) for source in given),
@@ -169,6 +191,7 @@ class Protector:
         say: Callable[[str], object] = lambda _: None,
     ) -> Summary:
         """Run what `config` describes; arguments and errors are those of `dadfi_fast.protect.pipeline.protect`."""
+        self.attack.refiner = refiner_of(config)
         return protect(
             config,
             detector=self.parts.chosen_detector[0],

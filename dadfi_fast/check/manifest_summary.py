@@ -29,6 +29,7 @@ class ManifestSummary:
 
     left: tuple[Unprotected, ...] = ()  # in the order of the manifest
     makers: tuple[str, ...] = ()  # what protected: hash of the generator, fingerprint of the options, backend
+    refined: tuple[str, ...] = ()  # how perturbations were refined, and against which models
 
 
 def read_manifest_summary(folder: Path) -> ManifestSummary:
@@ -36,6 +37,7 @@ def read_manifest_summary(folder: Path) -> ManifestSummary:
     path = folder / MANIFEST
     left: dict[str, Unprotected] = {}
     makers: dict[str, None] = {}
+    refinements: dict[str, None] = {}
     for row in rows(path) if os.path.lexists(path) else ():
         source, status = str(row.get("source")), str(row.get("status"))
         left.pop(source, None)
@@ -43,7 +45,9 @@ def read_manifest_summary(folder: Path) -> ManifestSummary:
             left[source] = Unprotected(source, STATUS[status], _why(row))
         elif row.get("generator"):
             makers[_maker(row)] = None
-    return ManifestSummary(tuple(left.values()), tuple(makers))
+            if isinstance(row.get("refined"), dict):
+                refinements[refined(row["refined"])] = None
+    return ManifestSummary(tuple(left.values()), tuple(makers), tuple(refinements))
 
 
 def _why(row: Mapping[str, Any]) -> str:
@@ -52,4 +56,16 @@ def _why(row: Mapping[str, Any]) -> str:
 
 
 def _maker(row: Mapping[str, Any]) -> str:
-    return f"generator sha256 {row['generator']}, options {row.get('config')}, {row.get('backend')}"
+    facts = row.get("refined")
+    after = f"; {refined(facts)}" if isinstance(facts, dict) else ""
+    return f"generator sha256 {row['generator']}, options {row.get('config')}, {row.get('backend')}{after}"
+
+
+def refined(facts: Mapping[str, Any]) -> str:
+    """What a row's ``refined`` says, for people."""
+    models = facts.get("models")
+    names = ", ".join(f"{name} ({str(sha256)[:12]})" for name, sha256 in models.items()) if models else "unknown models"
+    return (
+        f"refined in {facts.get('steps')} white-box steps against {names}, to look like JPEG {facts.get('look')} at"
+        f" worst (seed {facts.get('seed')})"
+    )

@@ -30,6 +30,10 @@ SMALL_CROP: Final = 640
 CHROMA: Final = ("keep", "auto", "full")
 #: What ``--decoder`` takes. ``cpu`` is simplejpeg, Pillow and OpenCV, a photo a thread.
 DECODERS: Final = ("auto", "cpu", "dali")
+#: The JPEG qualities that ``--refine-look`` takes.
+LOOKS: Final = (20, 95)
+#: Face crops per call with --refine on a GPU.
+_REFINED_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,22 @@ class ProtectConfig:
     strength: float = option(
         0.05, section=CHANGED, help="Largest change of a pixel value on the [-1, 1] scale, from 0.01 to 0.1."
     )
+    refine: int = option(
+        0, section=CHANGED, metavar="N", low=0,
+        help="After the generator, improve the perturbation of each face by N white-box gradient steps against the "
+        "deepfake models. Slow: seconds to minutes per face on a CPU. Needs the extra train; 0: off.",
+    )  # fmt: skip
+    refine_look: int = option(
+        75, section=CHANGED, metavar="QUALITY", low=LOOKS[0], high=LOOKS[1],
+        help="With --refine: how visible the change may become, as a JPEG quality (4:2:0), by FLIP and SSIMULACRA2.",
+    )  # fmt: skip
+    refine_models: str | None = option(
+        None, section=CHANGED, metavar="NAME,...",
+        help="With --refine: the deepfake models to refine against.  [default: those that the generator was trained "
+        "against, and all that models add has added]",
+    )  # fmt: skip
+    seed: int = option(0, section=CHANGED, metavar="N", help="With --refine: the seed of what is drawn.")
+    refine_against: tuple[tuple[str, str], ...] = ()  # name and sha256 of the models that ``refine_models`` stands for
     detector: str = "libfacedetection"  # which one was chosen; the object itself is handed to `protect`
     small_faces: str = option(
         "auto", section=CHANGED, choices=SMALL_FACES,
@@ -130,6 +150,12 @@ class ProtectConfig:
                 "--trailer keep and --strip-gps cannot be combined: phones also write the location into the video"
             )
         check_strength(self.strength)
+        _between("--refine", self.refine, 0, float("inf"))
+        _between("--refine-look", self.refine_look, *LOOKS)
+        if self.refine and self.decoder == "dali":
+            raise UsageError("--refine and --decoder dali cannot be combined. Remove --decoder.")
+        if self.refine_models is not None and not self.refine:
+            raise UsageError("--refine-models needs --refine N")
         _between("--verify", self.verify, 0, 1)
         _between("--quality", 100 if self.quality is None else self.quality, 1, 100)
         least_one = (
@@ -160,11 +186,23 @@ class ProtectConfig:
         # Younger options count where they are used: a run with a new version goes on where an old one stopped.
         younger = {"animated": "refuse", "trailer": "drop", "mark": True, "small_faces": "auto", "chroma": "keep"}
         facts |= {name: getattr(self, name) for name, usual in younger.items() if getattr(self, name) != usual}
+        facts |= {"refined": self.refined} if self.refined else {}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
+    def refined(self) -> dict[str, int | dict[str, str]] | None:
+        """What the manifest says of ``--refine``: steps, look, seed, and the models' hashes; None where it is off."""
+        if not self.refine:
+            return None
+        return {
+            "steps": self.refine, "look": self.refine_look, "seed": self.seed, "models": dict(self.refine_against)
+        }  # fmt: skip
+
+    @property
     def crops_a_batch(self) -> int:
-        """On a CPU four cost no more than eight, and hold fewer photos in memory."""
+        """On a CPU four cost no more than eight, and hold fewer photos in memory; refining gains nothing from more."""
+        if self.refine:
+            return self.batch or (1 if self.device == "cpu" else _REFINED_AT_ONCE)
         return self.batch or 4
 
     @property

@@ -131,7 +131,8 @@ def work(
         DiskError: the output folder cannot be written to, or the disk is full; what is written is kept.
     """
     config = stages.config
-    with pools(compute=config.threads, disk=DISK_THREADS, generator=config.generator_calls, stop=stop) as threads:
+    calls, apart = config.generator_calls, attack.refiner is not None
+    with pools(compute=config.threads, disk=DISK_THREADS, generator=calls, apart=apart, stop=stop) as threads:
         staged = _staged(map(PhotoJob.of, items), stages, attack, threads, meter, stop)
         yield from committed(staged, journal=journal, out=stages.out, config=config, meter=meter)
 
@@ -168,7 +169,9 @@ def _staged(
         jobs, see, pool=compute, ahead=batch + 2 * workers, weight=_pixels_before("decode", config), heaviest=heaviest,
         stop=stop,
     )  # fmt: skip
-    jobs = perturb(jobs, attack, batch=batch, heaviest=heaviest, pool=threads.generator, meter=meter, stop=stop)
+    jobs = perturb(
+        jobs, attack, batch=batch, heaviest=heaviest, pool=threads.generator, meter=meter, stop=stop, view=stages.views
+    )
     jobs = prefetch(
         jobs, encode, pool=compute, ahead=batch + workers, weight=_pixels_before("encode", config), heaviest=heaviest,
         stop=stop, grace=_ENCODE_GRACE,

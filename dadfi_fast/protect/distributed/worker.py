@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from dadfi_fast.attacks.base import Attack
+from dadfi_fast.attacks.base import Attack, Refiner
 from dadfi_fast.errors import DadfiError, PhotoError, UsageError
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect.config import ProtectConfig, generator_threads
@@ -53,6 +53,7 @@ class GeneratorContextFactory:
     backend: str
     detector: str
     detector_model: Path | None
+    refiner: Callable[[ProtectConfig], Refiner | None] = lambda _: None  # a function of a module, which is pickled
 
     def __call__(self, config: ProtectConfig) -> WorkerContext:
         from dadfi_fast.protect.assembly import Assembly
@@ -71,6 +72,7 @@ class GeneratorContextFactory:
                 " Install the same version of dadfi-fast on all machines."
             )
         attack = parts.attack(config.strength, threads=generator_threads(config.threads))
+        attack.refiner = self.refiner(config)
         return WorkerContext(parts.chosen_detector[0], attack, parts.facts(config, attack))
 
 
