@@ -64,7 +64,8 @@ def _maker(row: Mapping[str, Any]) -> str:
 def refined(facts: Mapping[str, Any]) -> str:
     """What a row's ``refined`` says, for people."""
     models = facts.get("models")
-    names = ", ".join(f"{name} ({str(sha256)[:12]})" for name, sha256 in models.items()) if models else "unknown models"
+    hashes = models if isinstance(models, dict) else {}
+    names = ", ".join(f"{name} ({str(sha256)[:12]})" for name, sha256 in hashes.items()) or "unknown models"
     return (
         f"refined in {facts.get('steps')} white-box steps against {names}, to look like JPEG {facts.get('look')} at"
         f" worst (seed {facts.get('seed')})"
