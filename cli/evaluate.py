@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dadfi_fast.evaluate.experiment import Result, Setup
 
 #: The experiments that differentiate deepfake models, whose weights they read from their ONNX files.
-DIFFERENTIATE = frozenset({"speed", "comparison", "ceiling"})
+DIFFERENTIATE = frozenset({"speed", "comparison", "ceiling", "trade-off"})
 _PATH = click.Path(exists=True, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -113,6 +113,8 @@ def command(
     no-fine-tuning  the same, with generators that were trained without fine-tuning (lambda_y = 0)
     ceiling         how far a white-box attack gets against each model alone, against all models jointly, and with a
                     universal perturbation, for the adversaries A0 to A2; and what share of it a generator reaches
+    trade-off       SR_mask against visibility (JPEG equivalent) of every generator at five strengths, on whole photos;
+                    of attacks, too, where --method names them
 
     Finished results are kept per method in OUT/finished: running the same command again, or with more methods,
     measures only what is missing. Attacks made in advance (cmua, moma) are kept there too.

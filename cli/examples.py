@@ -14,6 +14,8 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
          "dadfi-fast protect photos --out protected"),
         ("some files, less visibly and without their location",
          "dadfi-fast protect a.jpg b.png --out protected --strength 0.03 --strip-gps"),
+        ("as little as each face needs, which takes longer",
+         "dadfi-fast protect photos --out protected --strength auto"),
         ("show what would be done", "dadfi-fast protect photos --out protected --dry-run"),
         ("for a script: one JSON document on stdout", "dadfi-fast protect photos --out protected --json --quiet"),
     ),

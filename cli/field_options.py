@@ -33,6 +33,24 @@ FORMS: Final[Mapping[str, Callback]] = {
 }
 
 
+class NumberOr(click.ParamType):  # type: ignore[type-arg]  # older versions of click have no parameter there
+    """A number, or one of some words."""
+
+    name = "float"
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self._words = words
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        if value in self._words:
+            return str(value)
+        try:
+            return float(value)
+        except ValueError:
+            words = ", ".join(map(repr, self._words))
+            self.fail(f"{value!r} is neither {words} nor a number", param, ctx)
+
+
 def fields_as_options(*kinds: type) -> Callable[[options.F], options.F]:
     """A decorator for the function of a command: an option for each field of ``kinds`` that is described as one.
 
@@ -93,6 +111,9 @@ def _click_type(kind: Any, facts: Option) -> Any:
     """What click converts the text to; text where a form or the field's user does it."""
     if facts.choices:
         return options.Choice(facts.choices)
+    words = tuple(word for each in typing.get_args(kind) for word in typing.get_args(each))
+    if words and float in typing.get_args(kind):
+        return NumberOr(words)
     kinds = [each for each in typing.get_args(kind) if each is not types.NoneType] or [kind]
     if facts.form is not None or len(kinds) > 1:
         return str

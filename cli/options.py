@@ -37,6 +37,18 @@ class Sectioned(click.Command):
 
     #: Title -> names of parameters, in the order in which they are listed.
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    #: Options of earlier versions, and what to do instead.
+    removed: ClassVar[Mapping[str, str]] = {}
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line; of an option that was removed, the error says what to do instead."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            instead = self.removed.get(error.option_name)
+            if instead is None:
+                raise
+            raise click.UsageError(f"{error.option_name} was removed. {instead}", ctx) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the options, section by section."""

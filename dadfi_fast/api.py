@@ -14,22 +14,24 @@ import numpy as np
 from dadfi_fast.attacks.base import Refiner
 from dadfi_fast.attacks.generator import GeneratorAttack
 from dadfi_fast.backends.generator_file import DEFAULT, GeneratorFile
+from dadfi_fast.deepfakes.registry import deepfake_cards
 from dadfi_fast.device import cores
 from dadfi_fast.errors import UsageError
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect.assembly import Assembly
 from dadfi_fast.protect.blend import blend
-from dadfi_fast.protect.config import ProtectConfig, check_strength, generator_threads
+from dadfi_fast.protect.config import AUTO, DEFAULT_STRENGTH, ProtectConfig, Strength, check_strength, generator_threads
 from dadfi_fast.protect.crop import crops, squares
 from dadfi_fast.protect.gpu.decoder import choose_decoder
 from dadfi_fast.protect.malloc import tune_malloc
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.pipeline import protect
 from dadfi_fast.protect.results import Entry, Failed, Outcome
+from dadfi_fast.protect.strength import Judges, judge_cards
 from dadfi_fast.protect.summary import Summary
 from dadfi_fast.storage.paths import parse_path
-from dadfi_fast.training.refinement import Refinement, load_refiner, models_to_refine_against, need_packages
-from dadfi_fast.types import Encoding, Face, Photo, UInt8
+from dadfi_fast.training.refinement import Refinement, load_refiner, need_packages
+from dadfi_fast.types import Budget, Encoding, Face, Photo, UInt8
 
 #: A file, folder, glob or URL.
 Source = str | os.PathLike[str]
@@ -44,6 +46,7 @@ class ProtectedImage:
     pixels: UInt8  # [H, W, 3] RGB
     faces: tuple[Face, ...]  # the faces that were found, best first; empty: the picture is unchanged
     linf: int  # largest change of a value, in levels of 0-255
+    strength: float | None = None  # of the strongest perturbation; None without a face
 
 
 def refiner_of(config: ProtectConfig) -> Refiner | None:
@@ -55,7 +58,7 @@ def refiner_of(config: ProtectConfig) -> Refiner | None:
     if not config.refine:
         return None
     refinement = Refinement(
-        steps=config.refine, look=config.refine_look, seed=config.seed, strength=config.strength,
+        steps=config.refine, look=config.refine_look, seed=config.seed, strength=config.generated,
         device=config.device, models=config.refine_against,
     )  # fmt: skip
     return load_refiner(refinement)
@@ -66,7 +69,8 @@ class Protector:
 
     Args:
         generator: its name, or the path of an ONNX file with its card beside it.
-        strength: largest change on the [-1, 1] scale, 0.01 to 0.1; 0.05 is 6.4 levels of 0-255.
+        strength: largest change on the [-1, 1] scale, 0.01 to 0.1; 0.05 is 6.4 levels of 0-255. ``auto``: for each face
+            the weakest that breaks its fakes (`dadfi_fast.protect.strength`).
         backend: what runs the generator: ``openvino``, ``onnxruntime``, ``torch``, ``tensorrt``, ``tensorrt-rtx``;
             ``auto`` takes the first of them that can run on the device.
         device: ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` is a GPU that the backend can use, else the CPU.
@@ -83,7 +87,7 @@ class Protector:
     def __init__(
         self,
         generator: str | GeneratorFile = DEFAULT,
-        strength: float = 0.05,
+        strength: Strength = DEFAULT_STRENGTH,
         backend: str = "auto",
         device: str = "auto",
         detector: str | Detector = "auto",
@@ -102,11 +106,19 @@ class Protector:
     @cached_property
     def attack(self) -> GeneratorAttack:
         """The generator on some of the cores, since the other stages of a run work beside it."""
-        return self.parts.attack(self.strength, threads=generator_threads(cores()))
+        return self.parts.attack(self._generated, threads=generator_threads(cores()))
 
     @cached_property
     def _attack_alone(self) -> GeneratorAttack:
-        return self.parts.attack(self.strength)
+        return self.parts.attack(self._generated)
+
+    @property
+    def _generated(self) -> float:
+        return DEFAULT_STRENGTH if self.strength == AUTO else self.strength
+
+    @cached_property
+    def _judges(self) -> Judges:
+        return self.parts.judges()
 
     def image(self, array: UInt8) -> ProtectedImage:
         """Protect one picture in memory; a picture without a face comes back unchanged.
@@ -128,9 +140,12 @@ class Protector:
         attack = self._attack_alone
         cut = crops(pixels, where, size=attack.crop_size)
         deltas = np.concatenate([attack(cut[at : at + _BATCH]) for at in range(0, len(cut), _BATCH)])
-        photo = Photo(Path("array"), pixels, Encoding("PNG", "RGB"))
-        protected = blend(photo, faces, where, deltas, attack.budget)
-        return ProtectedImage(protected.pixels, protected.faces, protected.linf)
+        photo, budget = Photo(Path("array"), pixels, Encoding("PNG", "RGB")), attack.budget
+        if self.strength == AUTO:
+            chosen = self._judges.scale(photo, faces, where, deltas, base=budget.eps)
+            deltas, budget = chosen.deltas, Budget(max(chosen.strengths))
+        protected = blend(photo, faces, where, deltas, budget)
+        return ProtectedImage(protected.pixels, protected.faces, protected.linf, budget.eps)
 
     def files(
         self,
@@ -165,20 +180,27 @@ class Protector:
             raise UsageError("cannot change small_faces for one run. Pass it to Protector, which loads the detector.")
         if options.get("refine"):
             need_packages()
-            names = [name.strip() for name in (options.get("refine_models") or "").split(",") if name.strip()]
-            cards = models_to_refine_against(self.parts.generator_file, names)
-            options["refine_against"] = tuple((card.name, card.sha256) for card in cards)
+            options["refine_against"] = self._refined_against(options.get("refine_models") or "")
         given = [sources] if isinstance(sources, str | os.PathLike) else sources
         return ProtectConfig(
             sources=tuple(os.fspath(source) for source in given),
             out=parse_path(os.fspath(out)),
             strength=self.strength,
+            judges=tuple(card.sha256 for card in self.parts.judge_cards) if self.strength == AUTO else (),
             detector=self.parts.chosen_detector[0].name,
             small_faces=self.parts.small_faces,
             decoder=decoder,
             device=device,
             **options,
         )
+
+    def _refined_against(self, listed: str) -> tuple[tuple[str, str], ...]:
+        """Name and hash of the deepfake models that are ``listed``; of those of ``--strength auto`` where none is."""
+        known, names = deepfake_cards(), [name.strip() for name in listed.split(",") if name.strip()]
+        cards = [known[name] for name in dict.fromkeys(names)]
+        if not cards:
+            cards = [*judge_cards(self.parts.generator_file, option="--refine", otherwise="Pass --refine-models")]
+        return tuple((card.name, card.sha256) for card in cards)
 
     def run(
         self,
@@ -202,4 +224,5 @@ class Protector:
             only=only,
             renew=renew,
             say=say,
+            judges=self._judges if config.judges else None,
         )

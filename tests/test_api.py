@@ -17,6 +17,7 @@ from PIL import Image
 import dadfi_fast
 from dadfi_fast import Protector, check
 from dadfi_fast.errors import BackendMissing, NothingToDo, UsageError
+from dadfi_fast.protect.config import SCALES
 from dadfi_fast.protect.crop import squares
 from dadfi_fast.protect.results import Outcome
 from dadfi_fast.types import UInt8
@@ -68,6 +69,27 @@ def test_a_face_changes_within_the_strength_and_nothing_else_does(folder: Path, 
     rows, columns, _, _ = crop.inside(*array.shape[:2])
     change[rows, columns] = 0
     assert not change.any()
+
+
+def test_a_strength_of_auto_is_one_of_the_scales(folder: Path) -> None:
+    array = portrait(folder)
+    protected = Protector(strength="auto").image(array)
+    assert protected.strength in SCALES and protected.linf <= int(protected.strength * 127.5 + 0.5)
+    same = Protector(strength=protected.strength).image(array)
+    assert np.array_equal(same.pixels, protected.pixels) and same.strength == protected.strength
+
+
+def test_auto_is_that_of_the_command_by_one_process_and_by_two(folder: Path, command: Command) -> None:
+    shutil.copy(folder / "photos" / "portrait.jpg", folder / "photos" / "again.jpg")
+    summary = Protector(strength="auto", device="cpu").files("photos", "by-library")
+    assert (summary.written, summary.faces) == (2, 2)
+    for out, more in (("by-one", ()), ("by-two", ("--processes", 2))):
+        result = command("protect", "photos", "--out", out, "--strength", "auto", "--check", 0, *more)
+        assert result.exit_code == 0 and "strength chosen by stargan-128" in result.stderr
+        files = [(folder / name / "portrait.jpg").read_bytes() for name in ("by-library", out)]
+        assert files[0] == files[1]
+        again = command("protect", "photos", "--out", out, "--strength", "auto", "--check", 0)
+        assert "done earlier" in again.stdout and "protected" not in again.stdout
 
 
 def test_a_picture_without_a_face_comes_back_unchanged(smooth: Callable[[int, int], UInt8]) -> None:

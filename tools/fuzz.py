@@ -255,7 +255,7 @@ def child(folder: Path, out: Path, memory: int) -> None:
     facts = Facts(config.fingerprint, "fuzz", "fuzz")
     print("ready", flush=True)
     protect(
-        config, detector=Whole(), attack=Lighter(Budget(config.strength)), facts=facts,
+        config, detector=Whole(), attack=Lighter(Budget(config.generated)), facts=facts,
         tick=lambda outcome: print(outcome.entry.name, flush=True),
     )  # fmt: skip
 

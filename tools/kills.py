@@ -96,7 +96,7 @@ def run(source: Path, out: Path) -> None:
         again=True,  # a photo that is met by three kills does not fail
     )  # fmt: skip
     facts = Facts(config.fingerprint, "kills", "kills")
-    protect(config, detector=Whole(), attack=Lighter(Budget(config.strength)), facts=facts)
+    protect(config, detector=Whole(), attack=Lighter(Budget(config.generated)), facts=facts)
 
 
 def forked(work: Callable[[], None], log: Path) -> int:

@@ -95,6 +95,10 @@ class Request:
 
 class _Protect(options.Sectioned):
     sections: ClassVar = sections_of(ProtectConfig, Request)
+    removed: ClassVar = {
+        "--trailer": "Data appended to a JPEG, such as the video of a motion photo, shows the unprotected face and is "
+        "always dropped. The original still has it."
+    }
 
 
 @click.command("protect", cls=_Protect)

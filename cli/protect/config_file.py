@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,9 +35,9 @@ def from_file(ctx: click.Context, _param: click.Parameter, path: Path | None) ->
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"cannot read {path} as TOML: {error}") from error
-    names = _names(ctx.command)
+    names, removed = _names(ctx.command), getattr(ctx.command, "removed", {})
     ctx.meta[FILE] = path
-    ctx.default_map = {_known(key, names, path): _text(value) for key, value in settings.items()}
+    ctx.default_map = {_known(key, names, removed, path): _text(value) for key, value in settings.items()}
 
 
 def _names(command: click.Command) -> dict[str, str]:
@@ -45,10 +46,12 @@ def _names(command: click.Command) -> dict[str, str]:
     return {opt[2:]: str(p.name) for p in given for opt in p.opts if opt.startswith("--")}
 
 
-def _known(key: str, names: dict[str, str], path: Path) -> str:
+def _known(key: str, names: dict[str, str], removed: Mapping[str, str], path: Path) -> str:
     option = key.replace("_", "-")
     if option in names:
         return names[option]
+    if instead := removed.get(f"--{option}"):
+        raise UsageError(f"{path}: option {key!r} was removed. {instead}")
     hint = did_you_mean(option, names)
     raise UsageError(f"{path}: unknown option {key!r}{hint}. Keys are option names without the leading dashes.")
 

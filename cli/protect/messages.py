@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dadfi_fast.protect.summary import Summary
 
 #: Stages that are named while a run goes on: the others never hold it up, and a terminal has 80 columns.
-_NAMED: Final = ("decode", "detect", "perturb", "encode", "write")
+_NAMED: Final = ("decode", "detect", "perturb", "strength", "encode", "write")
 
 
 def line(outcome: Outcome) -> str:
@@ -23,7 +23,9 @@ def line(outcome: Outcome) -> str:
     name = outcome.entry.name
     if isinstance(outcome, Written):
         faces = f"{len(outcome.faces)} face{'s' * (len(outcome.faces) != 1)}"
-        return "; ".join((f"written {name} -> {outcome.target}: {faces}, {outcome.linf} levels", *outcome.notes))
+        strength = "" if outcome.strength is None else f", strength {outcome.strength:g}"
+        facts = f"{faces}{strength}, {outcome.linf} levels"
+        return "; ".join((f"written {name} -> {outcome.target}: {facts}", *outcome.notes))
     if isinstance(outcome, Failed):
         return f"failed  {name}: {outcome.stage}: {outcome.error}"
     if isinstance(outcome, Done):
@@ -80,6 +82,11 @@ def show(summary: Summary, *, verbose: bool) -> None:
         console.message(
             f"JPEG's subsampled colour removes much of the protection of small faces in {_results(summary.weakened)}."
             " Pass --chroma auto to keep it (files grow by about a quarter)."
+        )
+    if summary.unbroken:
+        console.message(
+            f"no strength that --strength auto tries breaks enough fakes in {_results(summary.unbroken)}; their faces"
+            " got the default strength. The manifest says which."
         )
     if summary.doubtful:
         console.message(

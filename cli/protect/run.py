@@ -15,7 +15,7 @@ from dadfi_fast.cli.protect.sample import CheckSample
 from dadfi_fast.cli.protect.trace import trace_to
 from dadfi_fast.cli.report import Reporter
 from dadfi_fast.errors import NothingToDo, UsageError
-from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.config import AUTO, ProtectConfig
 
 if TYPE_CHECKING:
     from dadfi_fast.api import Protector
@@ -61,7 +61,7 @@ class Run:
         if self._pool is None:
             self._pool = self.engine.pool(self.config, self._context_factory())
             if self._pool is not None:
-                self.say(f"{self.generator_file.name} on {self._pool.describe}; detector: {self.parts.faces_by}")
+                self.say(f"{self.generator_file.name} on {self._pool.describe}; {self._others}")
         return self._pool
 
     def _context_factory(self) -> GeneratorContextFactory:
@@ -163,10 +163,18 @@ class Run:
         if not self._started:
             tune_malloc()
             backend = self.parts.facts(self.config, self.protector.attack).backend
-            self.say(f"{self.generator_file.name} on {backend}; detector: {self.parts.faces_by}")
+            self.say(f"{self.generator_file.name} on {backend}; {self._others}")
             if self.config.refined:
                 self.say(refined(self.config.refined))
             self._started = True
+
+    @property
+    def _others(self) -> str:
+        """What works beside the generator."""
+        said = f"detector: {self.parts.faces_by}"
+        if self.config.strength != AUTO:
+            return said
+        return f"{said}; strength chosen by {', '.join(card.name for card in self.parts.judge_cards)}"
 
     def check(self, reporter: Reporter) -> CheckResult | None:
         """Run the sample through the deepfake models."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from typing import Final
 
 from dadfi_fast.backends import cuda
 from dadfi_fast.backends.base import Backend
-from dadfi_fast.errors import BackendMissing
-from dadfi_fast.registry import Registry, lazy
+from dadfi_fast.errors import BackendMissing, UsageError
+from dadfi_fast.registry import Registry, did_you_mean, lazy
 
 #: Name -> what imports the backend. In the order in which ``auto`` tries them; `missing` loads no framework.
 BACKENDS: Registry[Callable[[], type[Backend]]] = Registry("backend")
@@ -20,6 +22,23 @@ BACKENDS.add("onnxruntime")(lazy("dadfi_fast.backends.onnxruntime", "OnnxRuntime
 BACKENDS.add("torch")(lazy("dadfi_fast.backends.torch", "Torch"))
 
 
+_DEVICE: Final = re.compile(r"cpu|cuda(:\d{1,3})?")
+#: What other programs call a GPU.
+_GPU: Final = re.compile(r"(gpu|nvidia)(:\d+)?", re.IGNORECASE)
+
+
+def check_device(name: str) -> str:
+    """``name``, if it is that of a device, whether or not this machine has it.
+
+    Raises:
+        UsageError: it is neither ``cpu`` nor ``cuda`` nor ``cuda:N``.
+    """
+    if _DEVICE.fullmatch(name):
+        return name
+    hint = " (did you mean 'cuda'?)" if _GPU.fullmatch(name) else did_you_mean(name, ("cpu", "cuda", "auto"))
+    raise UsageError(f"unknown device {name!r}{hint}. Available: auto, cpu, cuda, cuda:N")
+
+
 def choose(name: str = "auto", *, device: str = "cpu") -> tuple[type[Backend], str]:
     """The backend to run and the reason, for people.
 
@@ -28,9 +47,10 @@ def choose(name: str = "auto", *, device: str = "cpu") -> tuple[type[Backend], s
         device: ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
-        UsageError: there is no such backend.
+        UsageError: there is no such backend, or no such device.
         BackendMissing: the one that was named, or every one, cannot run here.
     """
+    check_device(device)
     if name != "auto":
         backend = BACKENDS[name]()
         on_it = device.partition(":")[0] in backend.devices
@@ -59,10 +79,10 @@ def choose_device(backend: str = "auto", device: str = "auto") -> tuple[str, str
         device: ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` is a GPU that ``backend`` can use, else the CPU.
 
     Raises:
-        UsageError: there is no such backend.
+        UsageError: there is no such backend, or no such device.
     """
     if device != "auto":
-        return device, "named by the user"
+        return check_device(device), "named by the user"
     kinds = [BACKENDS[name]() for name in (BACKENDS if backend == "auto" else (backend,))]
     if not any("cpu" in kind.devices for kind in kinds):
         return "cuda", f"{backend} runs on GPUs only"

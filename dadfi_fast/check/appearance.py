@@ -89,14 +89,14 @@ def look(pairs: Sequence[Pair], find: Find, *, count: int, tick: Callable[[], ob
         if len(photos) == count:
             break
         original, protected = read(pair.original), read(pair.protected)
-        faces = [_measured(*crops) for crops in _faces(original, protected, find)]
+        faces = [_measured(*crops) for crops in changed_faces(original, protected, find)]
         if faces:
             photos[pair] = min(faces, key=lambda face: face.jpeg_equivalent)
             tick()
     return Appearance(photos, None) if photos else Appearance(reason=UNCHANGED)
 
 
-def _faces(original: UInt8, protected: UInt8, find: Find) -> list[tuple[UInt8, UInt8]]:
+def changed_faces(original: UInt8, protected: UInt8, find: Find) -> list[tuple[UInt8, UInt8]]:
     """The squares around the faces of ``original``, as far as they lie within it, where the pictures differ."""
     crops = []
     for face in find(original):

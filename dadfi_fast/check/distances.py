@@ -1,4 +1,4 @@
-"""The trial: crops through the deepfake models, and how far apart the two fakes are."""
+"""Crops through the deepfake models, and how far apart the two fakes are."""
 
 from __future__ import annotations
 

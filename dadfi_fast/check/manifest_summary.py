@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ class ManifestSummary:
     left: tuple[Unprotected, ...] = ()  # in the order of the manifest
     makers: tuple[str, ...] = ()  # what protected: hash of the generator, fingerprint of the options, backend
     refined: tuple[str, ...] = ()  # how perturbations were refined, and against which models
+    strengths: tuple[tuple[float, int], ...] = ()  # of the protections, and how many rows name each; weakest first
 
 
 def read_manifest_summary(folder: Path) -> ManifestSummary:
@@ -38,6 +40,7 @@ def read_manifest_summary(folder: Path) -> ManifestSummary:
     left: dict[str, Unprotected] = {}
     makers: dict[str, None] = {}
     refinements: dict[str, None] = {}
+    strengths: Counter[float] = Counter()
     for row in rows(path) if os.path.lexists(path) else ():
         source, status = str(row.get("source")), str(row.get("status"))
         left.pop(source, None)
@@ -47,7 +50,10 @@ def read_manifest_summary(folder: Path) -> ManifestSummary:
             makers[_maker(row)] = None
             if isinstance(row.get("refined"), dict):
                 refinements[refined(row["refined"])] = None
-    return ManifestSummary(tuple(left.values()), tuple(makers), tuple(refinements))
+            if isinstance(strength := row.get("strength"), float):
+                strengths[strength] += 1
+    found = tuple(sorted(strengths.items()))
+    return ManifestSummary(tuple(left.values()), tuple(makers), tuple(refinements), found)
 
 
 def _why(row: Mapping[str, Any]) -> str:

@@ -90,7 +90,9 @@ def rows(manifest: Path) -> Iterator[rows_of_manifests.Row]:
     try:
         file = os.fdopen(open_regular(manifest), "rb")
     except OSError as error:
-        raise UsageError(f"cannot read {manifest}: {error.strerror}. Move it away, or name another folder") from error
+        raise UsageError(
+            f"cannot read {manifest}: {error.strerror}. Move it away, or choose another folder."
+        ) from error
     with file:
         yield from (line.row for line in rows_of_manifests.read_lines(file, whole=False) if line.row)
 

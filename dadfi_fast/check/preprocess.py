@@ -17,18 +17,16 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 from dadfi_fast.errors import PhotoError
-from dadfi_fast.faces.align import Square, cut, square
-from dadfi_fast.faces.resample import resize
+from dadfi_fast.faces.adversary import adversary_square, to_models
+from dadfi_fast.faces.align import Square, cut
 from dadfi_fast.images import heif
-from dadfi_fast.types import LEVELS, Face, Float32, UInt8
+from dadfi_fast.types import Face, Float32, UInt8
 
 #: Pixels [H, W, 3] to the faces in them; every detector of `dadfi_fast.faces` is one.
 Find: TypeAlias = Callable[[UInt8], Sequence[Face]]
 
 #: Suffixes of pictures that Pillow reads through another package.
 HEIC: Final = (".heic", ".heif", ".hif")
-#: Side of his crop in lengths of the face box: that of the pictures that deepfake models were trained on.
-MARGIN: Final = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +85,7 @@ def around(faces: Sequence[Face], height: int, width: int, *, margin: float = 1.
     Where there is no face he takes the largest square in the middle, or one that is narrower by a ``margin`` below 1.
     """
     if faces:
-        return tuple(square(face, margin=MARGIN * margin) for face in faces)
+        return tuple(adversary_square(face, margin=margin) for face in faces)
     side = max(1, round(min(margin, 1) * min(height, width)))
     return (Square((width - side) // 2, (height - side) // 2, side),)
 
@@ -95,9 +93,4 @@ def around(faces: Sequence[Face], height: int, width: int, *, margin: float = 1.
 def cut_out(original: UInt8, protected: UInt8, squares: Iterable[Square], *, sizes: Iterable[int]) -> list[Crop]:
     """Both pictures cut at the same squares and resized to each of ``sizes``."""
     wanted = sorted(set(sizes))
-    return [Crop(s, _resized(cut(original, s), wanted), _resized(cut(protected, s), wanted)) for s in squares]
-
-
-def _resized(pixels: UInt8, sizes: Iterable[int]) -> dict[int, Float32]:
-    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype(np.float32) / np.float32(LEVELS) - np.float32(1)
-    return {size: np.clip(resize(planes, size), -1, 1) for size in sizes}
+    return [Crop(s, to_models(cut(original, s), wanted), to_models(cut(protected, s), wanted)) for s in squares]

@@ -1,4 +1,4 @@
-"""The inspection: pairs of files to crops in batches, and what the models made of each back to its file."""
+"""Pairs of files to crops in batches, and what the models made of each back to its file."""
 
 from __future__ import annotations
 

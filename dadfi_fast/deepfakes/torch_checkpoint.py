@@ -68,7 +68,7 @@ def _look_into_zip(path: Path) -> None:
     except (zipfile.BadZipFile, OSError) as error:
         raise WeightsError(f"{path} is truncated or damaged ({error}). Download it again.") from error
     if unpacked > path.stat().st_size:  # torch packs nothing
-        raise WeightsError(f"{path} is refused: it unpacks to {unpacked} bytes, which no checkpoint of PyTorch does")
+        raise WeightsError(f"{path} is refused: it unpacks to {unpacked} bytes, more than any PyTorch checkpoint does")
     if "constants.pkl" in names:
         raise WeightsError(
             f"{path} is a TorchScript archive, which contains code. Pass a file with the state dict only."

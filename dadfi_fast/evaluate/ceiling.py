@@ -2,7 +2,7 @@
 
 For a set of deepfake models: each model and edit alone, one perturbation of each picture against all of them, and one
 perturbation for all pictures. Each for several adversaries and under several bounds on what is seen; in memory, on
-pictures rounded to levels, the adversary's crop drawn anew for the judgement.
+pictures rounded to levels, the adversary's crop drawn anew for the evaluation.
 """
 
 from __future__ import annotations

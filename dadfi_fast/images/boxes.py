@@ -54,17 +54,17 @@ def without_strangers(data: bytes) -> bytes:
 
     Nothing moves: such a box becomes one that is free.
     """
-    found = bytearray(data)
+    edited = bytearray(data)
     known = _OF_PICTURE if brands(data[:_HEAD]) & _SEQUENCES else _OF_PICTURE - {b"moov"}
     last = 0
     for name, start, end in boxes(data):
-        _free(found, name, start, end, known)
+        _free(edited, name, start, end, known)
         if name == b"meta":
             for inner, at, stop in boxes(data, start + _META_HEAD, end):
-                _free(found, inner, at, stop, _OF_META)
+                _free(edited, inner, at, stop, _OF_META)
         last = end
-    found[last:] = bytes(len(found) - last)
-    return bytes(found)
+    edited[last:] = bytes(len(edited) - last)
+    return bytes(edited)
 
 
 def _free(found: bytearray, name: bytes, start: int, end: int, known: frozenset[bytes]) -> None:
@@ -169,12 +169,12 @@ def jpeg2000_metadata(data: bytes) -> dict[str, bytes]:
     names = {_XMP: "xmp", _EXIF: "exif", _IPTC: "iptc"}
     if data[4:8] != b"jP  ":
         return {}
-    found: dict[str, bytes] = {}
+    blocks: dict[str, bytes] = {}
     for name, start, end in boxes(data):
         kind = names.get(data[start : start + 16]) if name == b"uuid" else None
         if kind is not None:
-            found.setdefault(kind, data[start + 16 : end])
-    return found
+            blocks.setdefault(kind, data[start + 16 : end])
+    return blocks
 
 
 def jpeg2000_bits(data: bytes) -> int:

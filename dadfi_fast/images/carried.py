@@ -31,18 +31,18 @@ def carried(metadata: Metadata, target: str, *, grey: bool = False) -> Metadata:
     """
     if target == "PNG":
         return metadata
-    found = _without_signals(metadata, grey=grey and target not in _THREE_CHANNELS)
+    result = _without_signals(metadata, grey=grey and target not in _THREE_CHANNELS)
     if target == "JPEG":
-        return _in_segments(found)
+        return _in_segments(result)
     if target == "TIFF":
-        return _without(found, "texts")
+        return _without(result, "texts")
     if target == "BMP":
         return _without(
-            found, "exif", "xmp", "photoshop", "texts", *(() if (found.icc or b"")[16:20] == b"RGB " else ("icc",))
+            result, "exif", "xmp", "photoshop", "texts", *(() if (result.icc or b"")[16:20] == b"RGB " else ("icc",))
         )
-    if (found.icc or b"")[16:20] == b"GRAY" and target in _THREE_CHANNELS:
-        found = _without(found, "icc")
-    return _without(found, "photoshop", "texts")
+    if (result.icc or b"")[16:20] == b"GRAY" and target in _THREE_CHANNELS:
+        result = _without(result, "icc")
+    return _without(result, "photoshop", "texts")
 
 
 _NAMES: Final = {"exif": "EXIF", "xmp": "XMP", "icc": "the ICC profile", "photoshop": "IPTC", "texts": "comments"}
@@ -60,15 +60,15 @@ def _without(metadata: Metadata, *names: str) -> Metadata:
 def _in_segments(metadata: Metadata) -> Metadata:
     """Without what is too long for a segment of a JPEG."""
     notes = list(metadata.notes)
-    kept: dict[str, Any] = {"exif": metadata.exif, "xmp": metadata.xmp}
+    blocks: dict[str, Any] = {"exif": metadata.exif, "xmp": metadata.xmp}
     for name, room in (("exif", EXIF_ROOM), ("xmp", XMP_ROOM)):
-        if len(kept[name] or b"") > room:
-            notes.append(f"left out {len(kept[name] or b'')} bytes of {_NAMES[name]}: too long for a JPEG")
-            kept[name] = None
+        if len(blocks[name] or b"") > room:
+            notes.append(f"left out {len(blocks[name] or b'')} bytes of {_NAMES[name]}: too long for a JPEG")
+            blocks[name] = None
     texts = tuple(text for text in metadata.texts if len(comment(*text)) <= _COMMENT_ROOM)
     if len(texts) < len(metadata.texts):
         notes.append("left out a comment: too long for a JPEG")
-    return replace(metadata, texts=texts, notes=tuple(notes), **kept)
+    return replace(metadata, texts=texts, notes=tuple(notes), **blocks)
 
 
 def _without_signals(metadata: Metadata, *, grey: bool) -> Metadata:

@@ -70,11 +70,11 @@ class JpegSettings:
 
 def jpeg_settings(encoding: Encoding, quality: int | None) -> JpegSettings:
     """What keeps a JPEG as it was stored; ``quality`` (1 to 100), where one is asked for, takes the tables' place."""
-    kept = encoding.quantization if quality is None else None
-    known = standard_quality(kept) if kept else quality or FALLBACK["JPEG"]
+    tables = encoding.quantization if quality is None else None
+    known = standard_quality(tables) if tables else quality or FALLBACK["JPEG"]
     return JpegSettings(
         quality=known,
-        tables=kept or _standard(known or FALLBACK["JPEG"]),
+        tables=tables or _standard(known or FALLBACK["JPEG"]),
         # The colour part of a perturbation survives 4:4:4 best, so that is what other formats get.
         subsampling=encoding.subsampling or "4:4:4",
         progressive=encoding.progressive,

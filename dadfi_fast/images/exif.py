@@ -7,14 +7,14 @@ well, so nothing may move. Source: Exif 2.32 (CIPA DC-008), section 4.
 
 from __future__ import annotations
 
-import itertools
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from dadfi_fast.images import previews
+from dadfi_fast.images import maker_notes, previews
 from dadfi_fast.images.guard import is_sane_exif
+from dadfi_fast.images.maker_notes import SIZES
 
 PREFIX: Final = b"Exif\0\0"
 ORIENTATION: Final = 0x0112
@@ -29,8 +29,6 @@ _PICTURES: Final = ((0x0201, 0x0202), (0x0111, 0x0117), (0x0144, 0x0145))
 #: XMP and Photoshop's resources have places of their own; copies of them in EXIF would escape what is done there.
 _FOREIGN: Final = (0x02BC, 0x8649)
 _IPTC: Final = 0x83BB
-#: Bytes a value of each EXIF type takes.
-_SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 #: How `struct` calls whole numbers of one byte and of two; all others have four.
 _KINDS: Final = {1: "B", 3: "H", 6: "B"}
 #: Directories that are followed, and strips of a preview.
@@ -39,9 +37,6 @@ _STRIPS: Final = 4096
 _HEADER: Final = 8
 #: Bytes from which on a value that nobody can read may be a picture in which a face can be seen: 64 x 64 in grey.
 _PICTURE: Final = 4096
-#: Where the directory of a maker note may begin; names of makers stand before it.
-_NAMED: Final = range(0, 34, 2)
-_MOST_ENTRIES: Final = 512
 
 
 class _Field(NamedTuple):
@@ -58,9 +53,9 @@ class _InsaneError(ValueError):
 class _Block:
     """A mutable copy of an EXIF block without its prefix."""
 
-    def __init__(self, exif: bytes) -> None:
+    def __init__(self, exif: bytes, *, trusted: bool = False) -> None:
         self.data = bytearray(exif.removeprefix(PREFIX))
-        if not is_sane_exif(exif):
+        if not (trusted or is_sane_exif(exif)):
             raise _InsaneError("more than the block can hold")
         orders = {b"II*\0": "<", b"MM\0*": ">"}
         if bytes(self.data[:4]) not in orders:
@@ -80,6 +75,20 @@ class _Block:
         for at, (tag, kind, count) in self._entries(directory):
             yield _Field(at, tag, kind, count)
 
+    def tags(self, directory: int) -> list[int]:
+        """The tag of each entry."""
+        tags, whole = self._tags(directory)
+        if not whole:
+            raise struct.error("the directory breaks off")
+        return tags
+
+    def _tags(self, directory: int) -> tuple[list[int], bool]:
+        """The tag of each entry that is there, and whether none is missing."""
+        count, at = self.read("H", directory), directory + 2
+        body = bytes(self.data[at : at + 12 * count])
+        tags = [tag for (tag,) in struct.iter_unpack(self.order + "H10x", body[: len(body) // 12 * 12])]
+        return tags, len(body) == 12 * count
+
     def _entries(self, directory: int) -> Iterator[tuple[int, tuple[int, int, int]]]:
         count, at = self.read("H", directory), directory + 2
         body = bytes(self.data[at : at + 12 * count])
@@ -88,10 +97,20 @@ class _Block:
         if len(body) < 12 * count:
             raise struct.error("the directory breaks off")
 
+    def large_fields(self, directory: int) -> list[_Field]:
+        """The entries whose values have room for a picture."""
+        entries = list(self._entries(directory))
+        return [
+            _Field(at, tag, kind, count) for at, (tag, kind, count) in entries if count * SIZES.get(kind, 1) >= _PICTURE
+        ]
+
     def find(self, directory: int, tag: int) -> _Field | None:
         """The entry of a tag; None where there is none before the directory ends or breaks off."""
         with suppress(struct.error):
-            return next((_Field(at, *entry) for at, entry in self._entries(directory) if entry[0] == tag), None)
+            tags, _ = self._tags(directory)
+            if tag in tags:
+                at = directory + 2 + 12 * tags.index(tag)
+                return _Field(at, *struct.unpack_from(self.order + "HHI", self.data, at))
         return None
 
     def number(self, directory: int, tag: int) -> int | None:
@@ -114,7 +133,7 @@ class _Block:
         self.data[start : start + length] = bytes(length)
 
     def blank_value(self, field: _Field) -> None:
-        size = field.values * _SIZES.get(field.kind, 1)
+        size = field.values * SIZES.get(field.kind, 1)
         if size > 4:
             self.blank(self.read("I", field.at + 8), size)
 
@@ -127,7 +146,7 @@ class _Block:
     def blank_pictures(self, directory: int) -> int:
         """Zeros over the pictures that a directory says it has; where one begins that reaches to the block's end."""
         tail = len(self.data)
-        present = {field.tag for field in self.fields(directory)}
+        present = {*self.tags(directory)}
         for starts, lengths in _PICTURES:
             if not present.issuperset((starts, lengths)):
                 continue
@@ -196,6 +215,7 @@ def cleaned(exif: bytes | None, *, strip_gps: bool = False) -> bytes | None:
     except (ValueError, struct.error):
         return None
     _blank_nested(block.data)
+    _blank_noted(block)
     previews.blank(block.data)
     return bytes(block.data)
 
@@ -218,54 +238,28 @@ def unread(exif: bytes | None) -> tuple[str, ...]:
     """
     if not exif or len(exif) < _PICTURE:
         return ()
-    found = []
+    names = []
     with suppress(ValueError, struct.error):
-        block = _Block(exif)
+        block = _Block(exif, trusted=True)
         for directory in _directories(block):
-            for field in list(block.fields(directory)):
-                size = field.values * _SIZES.get(field.kind, 1)
-                if size < _PICTURE:
-                    continue
+            for field in block.large_fields(directory):
+                size = field.values * SIZES.get(field.kind, 1)
                 start = block.read("I", field.at + 8)
                 value = bytes(block.data[start : start + size])
                 if field.tag == _MAKER_NOTE:
-                    found += ["maker notes"] if _unread_note(block, start, value) >= _PICTURE else []
+                    names += ["maker notes"] if maker_notes.unread(block.data, start, value) >= _PICTURE else []
                 elif previews.is_opaque(value):
-                    found.append("EXIF")
-    return tuple(dict.fromkeys(found))
+                    names.append("EXIF")
+    return tuple(dict.fromkeys(names))
 
 
-def _unread_note(block: _Block, start: int, note: bytes) -> int:
-    """How many bytes of a maker note, zeros not counted, belong to no small value of a directory in it."""
-    left = full = len(note) - note.count(0)
-    for at, order in itertools.product(_NAMED, "<>"):
-        if left < _PICTURE:
-            break
-        left = min(left, full - _read_note(block, start, note, at, order))
-    return left
-
-
-def _read_note(block: _Block, start: int, note: bytes, at: int, order: str) -> int:
-    """Bytes that a directory at ``at`` of a maker note explains, if there is one: its table, and its small values."""
-    if at + 2 > len(note):
-        return 0
-    count = int.from_bytes(note[at : at + 2], "little" if order == "<" else "big")
-    if not 1 <= count <= _MOST_ENTRIES or at + 2 + 12 * count > len(note):
-        return 0
-    table = note[at + 2 : at + 2 + 12 * count]
-    entries = list(struct.iter_unpack(order + "HHII", table))
-    if any(kind not in _SIZES for _, kind, _, _ in entries):
-        return 0
-    explained = len(table) - table.count(0)
-    for _, kind, number, place in entries:
-        size = number * _SIZES[kind]
-        # Places count from the beginning of the block, of the note, or of a header that the note has.
-        bases = (0, start, start + at, start + at - _HEADER) if 4 < size < _PICTURE else ()
-        for first in (base + place for base in bases):
-            if start <= first and first + size <= start + len(note):
-                explained += size - block.data.count(0, first, first + size)
-                break
-    return explained
+def _blank_noted(block: _Block) -> None:
+    """Zeros over the previews that the directory of a maker note names."""
+    with suppress(struct.error):
+        inner = block.number(block.first, EXIF_IFD)
+        field = block.find(inner, _MAKER_NOTE) if inner else None
+        if field is not None and field.values > 4:
+            maker_notes.blank_previews(block.data, block.read("I", field.at + 8), field.values)
 
 
 def _blank_nested(data: bytearray) -> None:
@@ -286,20 +280,20 @@ def _blank_nested(data: bytearray) -> None:
 
 def _all_directories(block: _Block) -> list[int]:
     """Every directory that can be reached: the chain, those below EXIF's two, previews'."""
-    found: dict[int, None] = {}
+    directories: dict[int, None] = {}
     waiting = [block.first]
-    while waiting and len(found) < _MOST:
+    while waiting and len(directories) < _MOST:
         directory = waiting.pop(0)
-        if not directory or directory in found:
+        if not directory or directory in directories:
             continue
         with suppress(struct.error):
             block.read("H", directory)
-            found[directory] = None
+            directories[directory] = None
             for tag in (EXIF_IFD, _INTEROP, SUB_IFDS):
                 field = block.find(directory, tag)
                 waiting += [] if field is None else block.numbers(field)[:_MOST]
             waiting.append(block.read("I", block.link(directory)))
-    return list(found)
+    return list(directories)
 
 
 def _directories(block: _Block) -> Iterator[int]:
@@ -365,7 +359,7 @@ def _blank_preview(block: _Block, directory: int) -> int:
 def _drop_fields(block: _Block, tags: tuple[int, ...], directory: int | None = None) -> None:
     """Entries of a directory (IFD0), with their values."""
     directory = block.first if directory is None else directory
-    present = {field.tag for field in block.fields(directory)}
+    present = {*block.tags(directory)}
     for tag in present.intersection(tags):
         while (field := block.find(directory, tag)) is not None:
             block.blank_value(field)

@@ -18,6 +18,8 @@ _IPTC: Final = 0x0404
 _DIGEST: Final = 0x0425  # of the IPTC records: wrong once they change
 #: Thumbnails; EXIF and XMP, which have places of their own and would escape what is done there.
 _DROPPED: Final = (0x0409, 0x040C, 0x0422, 0x0423, 0x0424)
+#: Bytes that the smallest picture of any format takes, and few values do.
+_LEAST: Final = 24
 #: An ICC profile; paths.
 _KNOWN: Final = (0x040F, *range(2000, 3000))
 #: Record 2: content location, city, sublocation, province, country; and the picture in record 2 (object preview).
@@ -79,12 +81,14 @@ def has_place(photoshop: bytes | None) -> bool:
 
 
 def _is_placed(iptc: bytes) -> bool:
-    found = list(_records(iptc))
-    return any(name in _PLACES for name, _ in found) or any(iptc[sum(len(entry) for _, entry in found) :])
+    records = list(_records(iptc))
+    return any(name in _PLACES for name, _ in records) or any(iptc[sum(len(entry) for _, entry in records) :])
 
 
 def unread(photoshop: bytes | None) -> bool:
     """Whether a resource or a record is large enough for a picture, and is nothing that is known."""
+    if len(photoshop or b"") < previews.ENOUGH:
+        return False
     for number, _, data in _resources(photoshop or b""):
         values = [entry for _, entry in _records(data)] if number == _IPTC else [] if number in _KNOWN else [data]
         if any(previews.is_opaque(value) for value in values):
@@ -93,13 +97,13 @@ def unread(photoshop: bytes | None) -> bool:
 
 
 def _is_picture(entry: bytes) -> bool:
-    return previews.is_picture_as_text(entry) or any(previews.pictures(entry))
+    return len(entry) >= _LEAST and (previews.is_picture_as_text(entry) or any(previews.pictures(entry)))
 
 
 def cleaned(photoshop: bytes | None, *, strip_gps: bool = False) -> bytes | None:
     """The resources without pictures, and without places if asked for; None where nothing is left."""
     gone = _PREVIEW | (_PLACES if strip_gps else frozenset())
-    kept = []
+    resources = []
     changed = False
     for number, head, data in _resources(photoshop or b""):
         if number in _DROPPED or (number != _IPTC and _is_picture(data)):
@@ -109,8 +113,8 @@ def cleaned(photoshop: bytes | None, *, strip_gps: bool = False) -> bytes | None
             changed, data = changed or left != data, left
             if not data:
                 continue
-        kept.append((number, head, data))
-    return _joined((head, data) for number, head, data in kept if not (changed and number == _DIGEST)) or None
+        resources.append((number, head, data))
+    return _joined((head, data) for number, head, data in resources if not (changed and number == _DIGEST)) or None
 
 
 def without_place(photoshop: bytes) -> bytes:

@@ -11,7 +11,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.images import exif, iptc, xmp
@@ -57,8 +57,7 @@ _ROWS: Final = operator.itemgetter(*sorted(range(64), key=_ZIGZAG.__getitem__))
 _PARTS: Final = 255
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """A marker with its payload; ``start`` to ``end`` is where it stands in the file, marker included."""
 
     marker: int
@@ -100,10 +99,10 @@ def segments(data: bytes) -> Iterator[Segment]:
         if at + 4 > len(data):
             raise PhotoError("the file is truncated in its header")
         if data[at] != 0xFF or data[at + 1] == 0:  # a stuffed byte is no marker
-            found = _MARKER.search(data, at, at + _JUNK)
-            if found is None:
+            match = _MARKER.search(data, at, at + _JUNK)
+            if match is None:
                 raise PhotoError("the header is damaged")
-            at = found.start()
+            at = match.start()
             continue
         marker = data[at + 1]
         if marker == 0xFF:  # a fill byte
@@ -223,8 +222,8 @@ def _framed(frame: Segment, tables: dict[int, tuple[int, ...]], metadata: Metada
     used = dict.fromkeys(c[2] for c in components)
     sampling = tuple((c[1] >> 4, c[1] & 15) for c in components)
     progressive = frame.marker in _PROGRESSIVE
-    kept, arithmetic = tuple(tables[n] for n in used), frame.marker in _ARITHMETIC
-    return JpegHeader(width, height, precision, sampling, kept, progressive, metadata, arithmetic)
+    quantization, arithmetic = tuple(tables[n] for n in used), frame.marker in _ARITHMETIC
+    return JpegHeader(width, height, precision, sampling, quantization, progressive, metadata, arithmetic)
 
 
 def _tables(payload: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
@@ -295,23 +294,23 @@ def without_gps(data: bytes) -> bytes:
 
     Segments of programs that are not known here go as a whole, as do those between and behind the scans.
     """
-    found = list(segments(data))
-    changes = {s.start: changed for s in found if (changed := _placeless(s)) is not None}
-    if extended := _extended(found):
-        changes |= extended | _unextended(found, changes)
-    changes |= _photoshop(found)
-    parts, kept = [], 0
-    for segment in (*found, *_between_scans(data, found[-1].end)):
-        if segment.start in changes or segment.start > found[-1].start:
-            parts += [data[kept : segment.start], changes.get(segment.start, b"")]
-            kept = segment.end
-    return b"".join((*parts, data[kept:]))
+    header = list(segments(data))
+    changes = {s.start: changed for s in header if (changed := _placeless(s)) is not None}
+    if extended := _extended(header):
+        changes |= extended | _unextended(header, changes)
+    changes |= _photoshop(header)
+    parts, copied = [], 0
+    for segment in (*header, *_between_scans(data, header[-1].end)):
+        if segment.start in changes or segment.start > header[-1].start:
+            parts += [data[copied : segment.start], changes.get(segment.start, b"")]
+            copied = segment.end
+    return b"".join((*parts, data[copied:]))
 
 
 def _between_scans(data: bytes, at: int) -> Iterator[Segment]:
     """The segments behind the first scan that are not about pixels."""
-    while (found := MARKER_IN_SCANS.search(data, at)) and data[found.start() + 1] != EOI:
-        start, at = found.start(), found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    while (match := MARKER_IN_SCANS.search(data, at)) and data[match.start() + 1] != EOI:
+        start, at = match.start(), match.end() + int.from_bytes(data[match.end() : match.end() + 2], "big")
         marker = data[start + 1]
         if marker == COM or APP0 <= marker <= APP0 + 15:
             yield Segment(marker, data[start + 4 : at], start, at)

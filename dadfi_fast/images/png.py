@@ -70,11 +70,11 @@ class _Found:
             ValueError: it is longer than what is left of the room for all of them.
         """
         inflate = zlib.decompressobj()
-        found = inflate.decompress(data, self.room) if self.room else b""
-        self.room -= len(found)
+        text = inflate.decompress(data, self.room) if self.room else b""
+        self.room -= len(text)
         if inflate.unconsumed_tail or (data and not self.room):
             raise ValueError("too long")
-        return found
+        return text
 
 
 def chunks(data: bytes) -> Iterator[Chunk]:
@@ -181,14 +181,14 @@ def _raw_profile(text: str) -> bytes:
 
 def without_gps(data: bytes) -> bytes:
     """A PNG file with all places taken out of its metadata; every other chunk, and so the picture, as it was."""
-    view, parts, kept = memoryview(data), [memoryview(SIGNATURE)], 0
+    view, parts, copied = memoryview(data), [memoryview(SIGNATURE)], 0
     for each in chunks(data):
         changed = _placeless(each)
         if changed is not None:
-            parts += [view[max(kept, len(SIGNATURE)) : each.start], memoryview(changed)]
-            kept = each.end
+            parts += [view[max(copied, len(SIGNATURE)) : each.start], memoryview(changed)]
+            copied = each.end
         last = each.end
-    return b"".join((*parts, view[max(kept, len(SIGNATURE)) : last]))
+    return b"".join((*parts, view[max(copied, len(SIGNATURE)) : last]))
 
 
 def _placeless(chunk: Chunk) -> bytes | None:

@@ -18,8 +18,8 @@ def without_place(data: bytes, form: str, metadata: Metadata) -> bytes | None:
         metadata: what it says, as stored.
     """
     if form in _REWRITTEN:
-        found = _REWRITTEN[form](data)
-        return data if found == data else found
+        stripped = _REWRITTEN[form](data)
+        return data if stripped == data else stripped
     if form == "TIFF":
         return None if names_place(metadata) or tiff.may_name_place(data) else data
     if form in ("AVIF", "HEIF"):
@@ -45,18 +45,18 @@ def _in_place(data: bytes, metadata: Metadata) -> bytes | None:
     """Blocks of the same length in place of those in an AVIF or HEIC, so that no offset in it changes."""
     if boxes.metadata_items(data) > 1:
         return None
-    found = boxes.without_strangers(data)
+    stripped = boxes.without_strangers(data)
     for block, changed in _changes(metadata):
-        if found.count(block) != 1:
+        if stripped.count(block) != 1:
             return None
-        found = found.replace(block, changed)
-    return data if found == data else found
+        stripped = stripped.replace(block, changed)
+    return data if stripped == data else stripped
 
 
 def _changes(metadata: Metadata) -> list[tuple[bytes, bytes]]:
-    found = []
+    changes = []
     if metadata.exif and exif.has_gps(metadata.exif):
-        found.append((metadata.exif, exif.without_gps(metadata.exif).ljust(len(metadata.exif), b"\0")))
+        changes.append((metadata.exif, exif.without_gps(metadata.exif).ljust(len(metadata.exif), b"\0")))
     if metadata.xmp and xmp.has_gps(metadata.xmp):
-        found.append((metadata.xmp, xmp.without_gps(metadata.xmp, same_length=True)))
-    return found
+        changes.append((metadata.xmp, xmp.without_gps(metadata.xmp, same_length=True)))
+    return changes

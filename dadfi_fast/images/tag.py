@@ -40,15 +40,16 @@ def tagged(xmp: bytes | None, *, strength: float, most: int | None = None) -> by
     packet = xmp or _PACKET
     if b"\0" in packet[:2] or packet[:2] in (b"\xfe\xff", b"\xff\xfe"):
         return xmp
-    packet = _INSTRUCTION.sub(b"", _OURS.sub(b"", packet))
+    if NAMESPACE in packet:
+        packet = _INSTRUCTION.sub(b"", _OURS.sub(b"", packet))
     facts = b'dadfi:Protected="True" dadfi:Strength="%g"' % strength
     ends = list(_END.finditer(packet))
     if ends:
         at, prefix = ends[-1].start(), ends[-1][1]
-        found = packet[:at] + _description(packet, prefix, facts) + packet[at:]
+        marked = packet[:at] + _description(packet, prefix, facts) + packet[at:]
     else:  # no RDF to put a property into: an instruction, which XML allows behind everything
-        found = packet + b"<?dadfi-fast " + NAMESPACE + b" " + facts + b"?>"
-    return found if most is None or len(found) <= most else xmp
+        marked = packet + b"<?dadfi-fast " + NAMESPACE + b" " + facts + b"?>"
+    return marked if most is None or len(marked) <= most else xmp
 
 
 def _description(packet: bytes, prefix: bytes, facts: bytes) -> bytes:

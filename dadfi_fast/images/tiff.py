@@ -26,24 +26,24 @@ _UNDEFINED: Final = 7
 
 def tags(metadata: Metadata) -> dict[int, Any]:
     """The tags that carry metadata, as Pillow wants them."""
-    found: dict[int, Any] = {}
+    values: dict[int, Any] = {}
     if metadata.exif:
         block = Image.Exif()
         block.load(b"Exif\0\0" + metadata.exif)
         for tag in block:
-            found[tag] = dict(block.get_ifd(tag)) if tag in (34665, 34853) else block[tag]
+            values[tag] = dict(block.get_ifd(tag)) if tag in (34665, 34853) else block[tag]
     if metadata.xmp:
-        found[_XMP] = metadata.xmp
+        values[_XMP] = metadata.xmp
     if metadata.photoshop:
-        found[_PHOTOSHOP] = metadata.photoshop
+        values[_PHOTOSHOP] = metadata.photoshop
         if records := iptc_of(metadata.photoshop):
-            found[_IPTC] = records
+            values[_IPTC] = records
     if metadata.icc:
-        found[_ICC] = metadata.icc
+        values[_ICC] = metadata.icc
     if metadata.dpi:
-        found.update(zip(_RESOLUTION, metadata.dpi, strict=True))
-        found[_UNIT] = _INCH
-    return found
+        values.update(zip(_RESOLUTION, metadata.dpi, strict=True))
+        values[_UNIT] = _INCH
+    return values
 
 
 def with_metadata(encoded: bytes, metadata: Metadata, *, alpha: bool = False) -> bytes:
@@ -73,5 +73,5 @@ def with_metadata(encoded: bytes, metadata: Metadata, *, alpha: bool = False) ->
 def _entries(data: bytes, at: int, order: str) -> dict[int, bytes]:
     """Tag -> entry of the directory at ``at``."""
     (count,) = struct.unpack_from(order + "H", data, at)
-    found = (data[at + 2 + 12 * n : at + 14 + 12 * n] for n in range(count))
-    return {struct.unpack_from(order + "H", entry)[0]: entry for entry in found}
+    entries = (data[at + 2 + 12 * n : at + 14 + 12 * n] for n in range(count))
+    return {struct.unpack_from(order + "H", entry)[0]: entry for entry in entries}

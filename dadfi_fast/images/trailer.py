@@ -1,8 +1,8 @@
 """What phones put behind a JPEG: a film (motion photo), a depth or gain map, further pictures.
 
-A decoder stops where the picture ends, so nothing of this is seen, and all of it shows the face as it was. Further
-pictures are listed in an APP2 segment of their own, the multi-picture index, by places that count from within that
-segment. Source: CIPA DC-007 (Multi-Picture Format), section 5.2.
+A decoder stops where the picture ends, so nothing of this is seen, and all of it shows the face as it was: it goes.
+Further pictures are listed in an APP2 segment of their own, the multi-picture index. Source: CIPA DC-007 (Multi-Picture
+Format), section 5.2.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.images.jpeg import APP1, APP2, EOI, XMP, Segment, segments
-from dadfi_fast.images.previews import MARKER_IN_SCANS, pictures
+from dadfi_fast.images.previews import MARKER_IN_SCANS
 
 INDEX: Final = b"MPF\0"
 _ENTRIES: Final = 0xB002
@@ -42,50 +42,19 @@ class Trailer:
             parts.append("image" if count == 1 else f"{count} images")
         return f"{' and '.join(parts) or 'data'} ({len(self.data) / 1e6:.1f} MB)"
 
-    @property
-    def is_pictures(self) -> bool:
-        """Whether further pictures or maps are in it, which lie as the stored picture does; a film says how it lies."""
-        return self.index is not None or next(pictures(self.data), None) is not None
-
-    def behind(self, encoded: bytes) -> bytes:
-        """An encoder's file with this behind it, and the index made right for it."""
-        if self.index is None:
-            return encoded + self.data
-        at = next(s.start for s in segments(encoded) if not (0xE0 <= s.marker <= 0xEF or s.marker == 0xFE))
-        size = len(encoded) + 4 + len(self.index.payload)
-        payload = self._moved(at + 4 + len(INDEX), size)
-        segment = struct.pack(">BBH", 0xFF, APP2, len(payload) + 2) + payload
-        return encoded[:at] + segment + encoded[at:] + self.data
-
     def _pictures(self) -> int:
         if self.index is None:
             return 0
         try:
-            return len(_Index(bytearray(self.index.payload)).entries()) - 1
+            return _Index(self.index.payload).pictures() - 1
         except struct.error:
             return 0
-
-    def _moved(self, header: int, size: int) -> bytes:
-        """The index for a file whose first picture has ``size`` bytes and whose index has its header at ``header``."""
-        assert self.index is not None
-        block = _Index(bytearray(self.index.payload))
-        before = self.index.start + 4 + len(INDEX)
-        try:
-            for number, at in enumerate(block.entries()):
-                offset = block.read(at + 8)
-                if number == 0:
-                    block.write(at + 4, size)
-                elif before + offset >= self.offset:
-                    block.write(at + 8, size + before + offset - self.offset - header)
-        except struct.error:
-            return self.index.payload
-        return bytes(block.data)
 
 
 class _Index:
     """A multi-picture index: a small TIFF directory behind the name."""
 
-    def __init__(self, payload: bytearray) -> None:
+    def __init__(self, payload: bytes) -> None:
         self.data = payload
         self._order = "<" if payload[4:6] == b"II" else ">"
 
@@ -93,17 +62,13 @@ class _Index:
         value: int = struct.unpack_from(self._order + kind, self.data, at)[0]
         return value
 
-    def write(self, at: int, value: int) -> None:
-        struct.pack_into(self._order + "I", self.data, at, value)
-
-    def entries(self) -> list[int]:
-        """Where the entry of each picture stands; only those that are there, whatever the index says."""
+    def pictures(self) -> int:
+        """How many pictures have an entry; only those that are there, whatever the index says."""
         field = self._field(_ENTRIES)
         if field is None:
-            return []
-        first = len(INDEX) + self.read(field + 8)
-        size = min(self.read(field + 4), len(self.data) - first)
-        return [first + _ENTRY * number for number in range(size // _ENTRY)]
+            return 0
+        size = min(self.read(field + 4), len(self.data) - len(INDEX) - self.read(field + 8))
+        return max(0, size // _ENTRY)
 
     def _field(self, tag: int) -> int | None:
         directory = len(INDEX) + self.read(len(INDEX) + 4)
@@ -143,11 +108,11 @@ def end_of_scans(data: bytes, at: int) -> tuple[int, int]:
 
     And where to go on looking once there is more of the file.
     """
-    while found := MARKER_IN_SCANS.search(data, at):
-        marker = data[found.start() + 1]
+    while match := MARKER_IN_SCANS.search(data, at):
+        marker = data[match.start() + 1]
         if marker == EOI:
-            return found.end(), found.end()
-        if found.end() + 2 > len(data):
-            return 0, found.start()
-        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+            return match.end(), match.end()
+        if match.end() + 2 > len(data):
+            return 0, match.start()
+        at = match.end() + int.from_bytes(data[match.end() : match.end() + 2], "big")
     return 0, max(at, len(data) - 1)  # the last byte may be half a marker

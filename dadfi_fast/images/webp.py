@@ -21,9 +21,9 @@ def without_gps(data: bytes) -> bytes:
     Returns:
         ``data`` itself where it names no place, holds nothing unknown and ends where it says.
     """
-    found = list(_chunks(data))
-    kept = [(name, left) for name, payload in found if (left := _placeless(name, payload)) is not None]
-    if kept == found and len(data) <= 8 + int.from_bytes(data[4:8], "little") + 1:
+    chunks = list(_chunks(data))
+    kept = [(name, left) for name, payload in chunks if (left := _placeless(name, payload)) is not None]
+    if kept == chunks and len(data) <= 8 + int.from_bytes(data[4:8], "little") + 1:
         return data
     names = {name for name, _ in kept}
     gone = sum(flag for name, flag in _FLAGS.items() if name not in names)

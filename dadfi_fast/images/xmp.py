@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 from xml.parsers import expat
 
-from dadfi_fast.images.previews import is_picture_as_text
+from dadfi_fast.images.previews import is_picture_as_text, may_hold_picture_as_text
 
 _RDF: Final = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _TIFF: Final = "http://ns.adobe.com/tiff/1.0/"
@@ -71,6 +71,15 @@ _ATTRIBUTE: Final = re.compile(rb"""\s+([^\s=<>"'/]+)\s*=\s*("[^"]*"|'[^']*')"""
 _NAME: Final = re.compile(rb"<[^\s/>]+")
 _ENTITY: Final = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+#: Where the white space that programs leave for changes ends.
+_PADDED: Final = b"<?xpacket end"
+#: An orientation that is as it shall be.
+_UPRIGHT: Final = re.compile(rb"""Orientation(?:="1"|='1'|>1</[\w-]+:Orientation>)""")
+#: Parts of the namespaces and usual prefixes of pictures, and of names of properties that go; what lets these be
+#: written in other letters: references, other encodings, entities.
+_REMARKABLE: Final = (
+    b"/g/img/", b"google.com/photos", b"GIm", b"GDepth", b"Thumbnails", b"HasExtendedXMP", b"&#", b"<?xml", b"<!",
+)  # fmt: skip
 #: Elements within each other, namespaces in force, and properties: a packet with more takes time and memory that do not
 #: go with its size, and is not read.
 _DEPTH: Final = 64
@@ -110,7 +119,7 @@ class _Reader:
     """Walks a packet; properties are in the order in which they end."""
 
     packet: bytes
-    found: list[_Property] = field(default_factory=list)
+    properties: list[_Property] = field(default_factory=list)
     closed: int = 0  # where the outermost element ended
     _stack: list[_Open] = field(default_factory=list)
 
@@ -125,7 +134,7 @@ class _Reader:
         except expat.ExpatError:
             if not self.closed:  # else it is what follows the packet that is wrong
                 raise
-        return self.found
+        return self.properties
 
     def _begin(self, at: int, name: str, attributes: list[str]) -> None:
         above = self._stack[-1] if self._stack else None
@@ -133,11 +142,11 @@ class _Reader:
         declared = {k[6:]: v for k, v in zip(attributes[::2], attributes[1::2], strict=True) if k[:6] == "xmlns:"}
         if declared:
             spaces = spaces | declared
-        here = above is None or (above.of_photo and above.name in _FRAME)
-        if len(self._stack) >= _DEPTH or len(spaces) > _SPACES or len(self.found) > _PROPERTIES:
+        of_photo = above is None or (above.of_photo and above.name in _FRAME)
+        if len(self._stack) >= _DEPTH or len(spaces) > _SPACES or len(self.properties) > _PROPERTIES:
             raise ValueError("not a packet of any program")
-        inner = self._attributes(at, spaces, here)
-        self._stack.append(_Open(*_split(name, spaces), at, inner, spaces, here))
+        inner = self._attributes(at, spaces, of_photo)
+        self._stack.append(_Open(*_split(name, spaces), at, inner, spaces, of_photo))
 
     def _attributes(self, at: int, spaces: dict[str, str], here: bool) -> int:
         """The attributes of the tag at ``at``; where the tag ends."""
@@ -147,7 +156,7 @@ class _Reader:
             name = match[1].decode("utf-8", "replace")
             if not name.startswith("xmlns"):
                 space, local = _split(name, spaces)
-                self.found.append(
+                self.properties.append(
                     _Property(space, local, match.start(), match.end(), match.start(2) + 1, match.end(2) - 1, here)
                 )
             at = match.end()
@@ -159,7 +168,7 @@ class _Reader:
         end = one.inner if empty else self.packet.index(b">", at) + 1
         if one.name not in _FRAME:
             inner = (one.inner, one.inner if empty else at)
-            self.found.append(_Property(one.space, one.name, one.start, end, *inner, one.of_photo, one.height))
+            self.properties.append(_Property(one.space, one.name, one.start, end, *inner, one.of_photo, one.height))
         if self._stack:
             self._stack[-1].height = max(self._stack[-1].height, one.height + 1)
         else:
@@ -256,11 +265,42 @@ def stated_orientation(xmp: bytes | None) -> int | None:
     return next((int(read[0][e.value_start : e.value_end]) for e in _orientation(*read)), None) if read else None
 
 
+def _is_as_it_shall_be(packet: bytes) -> bool:
+    """Whether a packet can be read, and nothing in it has to go but places; False where a closer look is needed.
+
+    Ten times as fast as that look, and true of most packets.
+    """
+    if len(packet) > _PROPERTIES or packet.count(b"xmlns:") > _SPACES // 2:
+        return False
+    if b"\0" in packet or any(word in packet for word in _REMARKABLE):
+        return False
+    if packet.count(b"Orientation") and b"Orientation" in _UPRIGHT.sub(b"", packet):
+        return False
+    body, _, rest = packet.rpartition(_PADDED)
+    return not may_hold_picture_as_text(body.rstrip() + rest) and _is_well_formed(packet)
+
+
+def _is_well_formed(packet: bytes) -> bool:
+    """Whether expat reads the packet, and it is no deeper than `_DEPTH`."""
+    parser, depths = expat.ParserCreate(), [0]
+    if packet.count(b"</") >= _DEPTH:  # else it cannot be
+        parser.StartElementHandler = lambda _name, _attributes: depths.append(depths[-1] + 1)
+        parser.EndElementHandler = lambda _name: depths.append(depths[-1] - 1)
+    try:
+        parser.Parse(packet, True)
+    except expat.ExpatError:
+        return False
+    return max(depths) <= _DEPTH
+
+
 def cleaned(xmp: bytes | None, *, strip_gps: bool = False) -> bytes | None:
     """The packet for the written file: upright, without pictures of the unprotected photo, without GPS if asked for.
 
     None where there is none, or it cannot be read: what it holds is not known then.
     """
+    packet = (xmp or b"").rstrip(b"\0")
+    if packet and not strip_gps and _is_as_it_shall_be(packet):
+        return packet
     read = _read(xmp) if xmp else None
     if read is None:
         return None
@@ -280,15 +320,15 @@ def without_gps(xmp: bytes, *, same_length: bool = False) -> bytes:
         xmp: the packet.
         same_length: spaces take the place of what goes, so that nothing behind the packet moves.
     """
-    found = _without(xmp, _is_place, same_length=same_length)
-    found = b"" if found is None else found
-    return found.ljust(len(xmp)) if same_length else found
+    stripped = _without(xmp, _is_place, same_length=same_length)
+    stripped = b"" if stripped is None else stripped
+    return stripped.ljust(len(xmp)) if same_length else stripped
 
 
 def without_note(xmp: bytes) -> bytes:
     """The packet without what points to extended XMP."""
-    found = _without(xmp, _is_note)
-    return xmp if found is None else found
+    stripped = _without(xmp, _is_note)
+    return xmp if stripped is None else stripped
 
 
 def without_trailer(xmp: bytes | None) -> bytes | None:

@@ -24,6 +24,11 @@ METRICS: Final[Mapping[str, Metric]] = {
     "flip": lambda original, changed: -perceptual.flip(original, changed),
     "ssimulacra2": perceptual.ssimulacra2,
 }
+#: Metrics that experiments judge by besides. No generator is trained by them, so that they cannot be fooled.
+JUDGES: Final[Mapping[str, Metric]] = {
+    "butteraugli": lambda original, changed: -perceptual.butteraugli(original, changed),
+    "colorvideovdp": perceptual.colorvideovdp,
+}
 #: The qualities that are searched; the last one stands for itself and all that is better.
 WORST, BEST = 5, 98
 
@@ -42,16 +47,37 @@ def jpeg_equivalent(original: UInt8, changed: UInt8, *, metrics: Mapping[str, Me
 
 def equivalent(metric: Metric, original: UInt8, changed: UInt8, *, most: int = BEST) -> int:
     """The lowest quality, up to ``most``, at which a JPEG of ``original`` scores at least as well as ``changed``."""
-    score, low, high = metric(original, changed), WORST, most
-    if most < BEST and metric(original, as_jpeg(original, most - 1)) < score:
-        return most
-    while low < high:
-        middle = (low + high) // 2
-        if metric(original, as_jpeg(original, middle)) >= score:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    return JpegScores(metric, original).equivalent(changed, most=most)
+
+
+class JpegScores:
+    """What JPEGs of one picture score by one metric; each quality is scored once, however often it is asked for.
+
+    Args:
+        original: [H, W, 3] sRGB.
+    """
+
+    def __init__(self, metric: Metric, original: UInt8) -> None:
+        self._metric, self._original = metric, original
+        self._known: dict[int, float] = {}
+
+    def equivalent(self, changed: UInt8, *, most: int = BEST) -> int:
+        """As `equivalent`."""
+        score, low, high = self._metric(self._original, changed), WORST, most
+        if most < BEST and self._score(most - 1) < score:
+            return most
+        while low < high:
+            middle = (low + high) // 2
+            if self._score(middle) >= score:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    def _score(self, quality: int) -> float:
+        if quality not in self._known:
+            self._known[quality] = self._metric(self._original, as_jpeg(self._original, quality))
+        return self._known[quality]
 
 
 def as_jpeg(picture: UInt8, quality: int) -> UInt8:

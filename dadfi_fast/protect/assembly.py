@@ -11,8 +11,10 @@ from dadfi_fast.backends.base import Backend
 from dadfi_fast.backends.generator_file import DEFAULT, GeneratorFile, load_generator_file
 from dadfi_fast.backends.registry import choose, choose_device
 from dadfi_fast.faces.detector import Detector, choose_detector
+from dadfi_fast.model_card import Card
 from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.manifest import Facts
+from dadfi_fast.protect.strength import Judges, judge_cards
 from dadfi_fast.types import Budget
 
 
@@ -92,6 +94,24 @@ class Assembly:
         backend, _ = self.chosen_backend
         running = backend(self.generator_file, device=self.chosen_device[0], threads=threads)
         return GeneratorAttack(running, Budget(strength))
+
+    @cached_property
+    def judge_cards(self) -> tuple[Card, ...]:
+        """The deepfake models by which ``--strength auto`` chooses.
+
+        Raises:
+            UsageError: none that the generator may break is installed.
+        """
+        return judge_cards(self.generator_file)
+
+    def judges(self, *, threads: int | None = None) -> Judges:
+        """Those models, loaded, with so many CPU threads; all cores if None.
+
+        Raises:
+            UsageError: there is none.
+            WeightsError: one of them is missing or damaged.
+        """
+        return Judges.load(self.judge_cards, threads=threads)
 
     def facts(self, config: ProtectConfig, attack: GeneratorAttack) -> Facts:
         """What the rows of a manifest say of a run with these parts.

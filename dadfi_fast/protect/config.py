@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from dadfi_fast.device import available_memory, cores
 from dadfi_fast.errors import UsageError
@@ -16,13 +16,19 @@ from dadfi_fast.storage.paths import AnyPath
 
 #: The weakest and the strongest perturbation, on the [-1, 1] scale.
 STRENGTH: Final = (0.01, 0.1)
+#: The strength where nobody names one, and of faces whose fakes none of `SCALES` breaks.
+DEFAULT_STRENGTH: Final = 0.05
+#: A strength of its own for each face, which `dadfi_fast.protect.strength` chooses from `SCALES`.
+AUTO: Final = "auto"
+SCALES: Final = (0.03, 0.04, 0.05, 0.06)
+#: On the [-1, 1] scale, or `AUTO`.
+Strength: TypeAlias = float | Literal["auto"]
 #: Whether faces of 40 px are looked for where the coarse passes would not see them; ``auto``: in all but portraits.
 SMALL_FACES: Final = ("auto", "always", "never")
 NO_FACE: Final = ("copy", "skip", "whole")
 FORMATS: Final = ("keep", "jpeg", "png", "webp", "tiff")
 ON_EXISTS: Final = ("skip", "overwrite", "rename", "fail")
 ANIMATED: Final = ("refuse", "first")
-TRAILER: Final = ("drop", "keep")
 #: Side in photo pixels of a face crop below which subsampled colour loses much of the perturbation
 #: (docs/measurements.md).
 SMALL_CROP: Final = 640
@@ -46,9 +52,13 @@ class ProtectConfig:
 
     sources: tuple[str, ...]  # files, folders, globs; paths or URLs
     out: AnyPath = option(section=WRITTEN, metavar="DIR", help="Folder or URL to write the results to.")
-    strength: float = option(
-        0.05, section=CHANGED, help="Largest change of a pixel value on the [-1, 1] scale, from 0.01 to 0.1."
-    )
+    strength: Strength = option(
+        DEFAULT_STRENGTH, section=CHANGED,
+        help="Largest change of a pixel value on the [-1, 1] scale, from 0.01 to 0.1. auto: for each face the weakest "
+        f"of {', '.join(f'{scale:g}' for scale in SCALES)} that breaks the deepfake models the generator was trained "
+        "against and those added with models add; takes longer (docs/strength.md).",
+    )  # fmt: skip
+    judges: tuple[str, ...] = ()  # sha256 of the deepfake models by which ``auto`` chooses
     refine: int = option(
         0, section=CHANGED, metavar="N", low=0,
         help="After the generator, improve the perturbation of each face by N white-box gradient steps against the "
@@ -91,11 +101,6 @@ class ProtectConfig:
     animated: str = option(
         "refuse", section=CHANGED, choices=ANIMATED,
         help="What to do with files of several frames or pages: refuse them, or protect and write only the first.",
-    )  # fmt: skip
-    trailer: str = option(
-        "drop", section=WRITTEN, choices=TRAILER,
-        help="What to do with data that phones append to a JPEG (the video of a motion photo, depth maps, more "
-        "images). It shows the unprotected face.",
     )  # fmt: skip
     times: bool = option(
         True, section=WRITTEN, help="Give each result the modification time and the permissions of its source."
@@ -142,20 +147,19 @@ class ProtectConfig:
         _one_of("--format", self.format, FORMATS)
         _one_of("--on-exists", self.on_exists, ON_EXISTS)
         _one_of("--animated", self.animated, ANIMATED)
-        _one_of("--trailer", self.trailer, TRAILER)
         _one_of("--chroma", self.chroma, CHROMA)
         _one_of("--decoder", self.decoder, DECODERS[1:])
-        if self.strip_gps and self.trailer == "keep":
-            raise UsageError(
-                "--trailer keep and --strip-gps cannot be combined: phones also write the location into the video"
-            )
         check_strength(self.strength)
         _between("--refine", self.refine, 0, float("inf"))
         _between("--refine-look", self.refine_look, *LOOKS)
         if self.refine and self.decoder == "dali":
             raise UsageError("--refine and --decoder dali cannot be combined. Remove --decoder.")
+        if self.refine and self.strength == AUTO:
+            raise UsageError("--refine and --strength auto cannot be combined: --refine-look bounds what is seen")
         if self.refine_models is not None and not self.refine:
             raise UsageError("--refine-models needs --refine N")
+        if (self.strength == AUTO) != bool(self.judges):
+            raise UsageError("--strength auto needs deepfake models to choose by, and no other strength takes any")
         _between("--verify", self.verify, 0, 1)
         _between("--quality", 100 if self.quality is None else self.quality, 1, 100)
         least_one = (
@@ -179,14 +183,20 @@ class ProtectConfig:
         return self.max_memory or available_memory() // 2
 
     @property
+    def generated(self) -> float:
+        """The strength of what the generator puts out; ``auto`` scales it afterwards."""
+        return DEFAULT_STRENGTH if self.strength == AUTO else self.strength
+
+    @property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change when, and only when, the written files would be others."""
         names = ("strength", "detector", "no_face", "format", "quality", "strip_gps")
         facts = {name: getattr(self, name) for name in names}
         # Younger options count where they are used: a run with a new version goes on where an old one stopped.
-        younger = {"animated": "refuse", "trailer": "drop", "mark": True, "small_faces": "auto", "chroma": "keep"}
+        younger = {"judges": (), "animated": "refuse", "mark": True, "small_faces": "auto", "chroma": "keep"}
         facts |= {name: getattr(self, name) for name, usual in younger.items() if getattr(self, name) != usual}
         facts |= {"refined": self.refined} if self.refined else {}
+        facts |= {"scales": SCALES} if self.strength == AUTO else {}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -228,13 +238,14 @@ class ProtectConfig:
         return generator_threads(cores())
 
 
-def check_strength(strength: float) -> None:
+def check_strength(strength: Strength) -> None:
     """Refuse a strength that is out of range.
 
     Raises:
-        UsageError: it is not between the two of `STRENGTH`.
+        UsageError: it is neither `AUTO` nor between the two of `STRENGTH`.
     """
-    _between("--strength", strength, *STRENGTH)
+    if strength != AUTO:
+        _between("--strength", strength, *STRENGTH)
 
 
 def generator_threads(threads: int) -> int:

@@ -117,7 +117,7 @@ def _entry(path: AnyPath, name: str, target: str, kept: _Kept, *, named: bool) -
     except OSError as error:  # deleted since it was listed
         return Failed(Entry(path, name, target, 0, 0), "find", error)
     if kept.is_link_into_out(path):
-        reason = PhotoError(f"{path} is a link into --out, where files are replaced. Name another --out")
+        reason = PhotoError(f"{path} is a link into --out, where files are replaced. Choose another --out.")
         return Failed(Entry(path, name, target, 0, 0), "find", reason)
     return Entry(path, name, target, facts.st_size, facts.st_mtime_ns, named)
 

@@ -13,7 +13,7 @@ from dadfi_fast.types import Face, Float32, Photo
 
 T = TypeVar("T")
 #: The stages, in the order in which a photo goes through them.
-Step: TypeAlias = Literal["read", "decode", "detect", "crop", "perturb", "encode", "write"]
+Step: TypeAlias = Literal["read", "decode", "detect", "crop", "perturb", "strength", "encode", "write"]
 
 
 @dataclass(slots=True, eq=False)
@@ -34,6 +34,9 @@ class PhotoJob:
     squares: tuple[Square, ...] = ()  # [B], where the perturbation of each face goes
     crops: Float32 | None = None  # [B, 3, S, S] in [-1, 1]; until there are deltas
     deltas: Float32 | None = None  # [B, 3, S, S] on the same scale; until they are blended in
+    unscaled: bool = False  # whether a strength for each of the deltas is still to be chosen
+    strengths: tuple[float, ...] = ()  # [B], where they were chosen
+    unbroken: int = 0  # faces whose fakes no strength breaks
     linf: int | None = None  # largest change of a pixel in levels, once deltas are blended in
     encoded: bytes | None = None  # the file to be written; without an outcome, a GPU's JPEG stream without metadata
     staged: Path | bytes | None = None  # the whole file under a temporary name, or its bytes for an object store
@@ -55,8 +58,10 @@ class PhotoJob:
             return "decode"
         if not self.faces:
             return "detect"
-        if self.deltas is not None or self.linf is not None:
+        if self.linf is not None:
             return "encode"
+        if self.deltas is not None:
+            return "strength" if self.unscaled else "encode"
         return "crop" if self.crops is None else "perturb"
 
     @property
@@ -74,7 +79,7 @@ class PhotoJob:
         """End the work on the photo: all is released but ``encoded``, the file that is to be written."""
         self.outcome, self.encoded, self.staged = outcome, encoded, None
         self.data, self.decoder, self.photo = b"", None, None
-        self.faces, self.squares = (), ()
+        self.faces, self.squares, self.strengths = (), (), ()
         self.crops = self.deltas = self.linf = None
 
 

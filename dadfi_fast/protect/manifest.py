@@ -299,7 +299,7 @@ def _own(path: Path, flags: int) -> int:
 
 
 def _foreign(path: Path) -> UsageError:
-    return UsageError(f"{path} is not a file of dadfi-fast: move it away, or name another --out")
+    return UsageError(f"{path} was not written by dadfi-fast. Move it away, or choose another --out.")
 
 
 def _key(source: str) -> int:
@@ -360,6 +360,7 @@ def row_of(outcome: Outcome, facts: Facts) -> Row:
         "reason": None,
         "stat": [entry.size, entry.mtime_ns],
         "faces_from": None,
+        "strength": None,
     }
     if entry.earlier is not None:  # which stays, unless there is a new one
         row |= {"target": entry.target, "sha256_target": entry.earlier}
@@ -368,7 +369,7 @@ def row_of(outcome: Outcome, facts: Facts) -> Row:
     if isinstance(outcome, Written):
         boxes = [[*(round(n, 1) for n in (f.x0, f.y0, f.x1, f.y1)), round(f.score, 3)] for f in outcome.faces]
         measured = outcome.measured
-        row |= {"faces": boxes, "linf": outcome.linf}
+        row |= {"faces": boxes, "linf": outcome.linf, "strength": outcome.strength}
         row["written"] = measured and {"linf": measured.linf, "psnr": measured.psnr}
         row["reason"] = "; ".join(outcome.notes) or None
         row |= {"refined": dict(facts.refined)} if facts.refined else {}
@@ -389,7 +390,8 @@ def outcome_of(row: Row, entry: Entry) -> Outcome:
         faces = tuple(Face(*box) for box in row["faces"])
         measured = row["written"] and Quality(row["written"]["linf"], row["written"].get("psnr"))
         notes = tuple(reason.split("; ")) if reason else ()
-        return Written(entry, row["target"], faces, row["linf"], *hashes, measured, notes)
+        strength = row.get("strength")
+        return Written(entry, row["target"], faces, row["linf"], *hashes, measured, notes, strength=strength)
     if row["status"] == "copied":
         return Copied(entry, row["target"], reason, *hashes)
     if row["status"] == "failed":

@@ -17,6 +17,7 @@ STAGES: Final[Mapping[str, str]] = {
     "detect": "compute",
     "crop": "compute",
     "perturb": "generator",
+    "strength": "compute",
     "encode": "compute",
     "write": "disk",
 }

@@ -19,42 +19,34 @@ class OutputMetadata:
     """Of one photo."""
 
     metadata: Metadata
-    trailer: Trailer | None
-    kept: bool  # whether the trailer is
-
-    def around(self, data: bytes) -> bytes:
-        """The file with its trailer, where that is kept."""
-        return self.trailer.behind(data) if self.trailer is not None and self.kept else data
+    trailer: Trailer | None  # of the source; it is left out
 
     def notes(self, frames: int) -> tuple[str, ...]:
         """What the manifest says beside the status; ``frames`` is how many pictures the source has."""
-        return (*notes(frames, self.trailer, kept=self.kept), *self.metadata.notes)
+        return (*notes(frames, self.trailer), *self.metadata.notes)
 
 
-def output_metadata(data: bytes, photo: Photo, config: ProtectConfig, *, turned: bool = False) -> OutputMetadata:
+def output_metadata(data: bytes, photo: Photo, config: ProtectConfig, *, strength: float) -> OutputMetadata:
     """For the file ``data`` of a ``photo``: the mark is in the metadata, and the trailer found.
 
     Args:
         data: the file.
         photo: what it holds.
         config: of the run.
-        turned: the photo was turned upright: maps and further pictures behind it would lie across.
+        strength: of the perturbation, for the mark.
     """
     target = target_format(photo.encoding.format, config.format)
     trailer = find_trailer(data) if photo.encoding.format == "JPEG" else None
-    kept = trailer is not None and config.trailer == "keep" and target == "JPEG"
-    kept = kept and not (turned and trailer is not None and trailer.is_pictures)
     metadata = carried(photo.metadata, target, grey=is_grey(photo.encoding))
-    # What the metadata say of a trailer stays true only where it follows.
-    packet = metadata.xmp if kept else xmp.without_trailer(metadata.xmp)
+    packet = xmp.without_trailer(metadata.xmp)  # what it says of a trailer is not true any more
     if config.mark:
-        packet = tag.tagged(packet, strength=config.strength, most=XMP_ROOM if target == "JPEG" else None)
-    return OutputMetadata(replace(metadata, xmp=packet), trailer, kept)
+        packet = tag.tagged(packet, strength=strength, most=XMP_ROOM if target == "JPEG" else None)
+    return OutputMetadata(replace(metadata, xmp=packet), trailer)
 
 
-def notes(frames: int, trailer: Trailer | None, *, kept: bool) -> Iterator[str]:
+def notes(frames: int, trailer: Trailer | None) -> Iterator[str]:
     """What became of further frames, and of what stood behind the picture."""
     if frames > 1:
         yield f"only frame 1 of {frames}"
     if trailer is not None:
-        yield f"{'kept' if kept else 'dropped'} trailing {trailer.what}"
+        yield f"dropped trailing {trailer.what}"

@@ -27,6 +27,7 @@ from dadfi_fast.protect.prefetch import Pools, pools, prefetch
 from dadfi_fast.protect.results import Entry, Failed, Input, Outcome
 from dadfi_fast.protect.resume import remaining
 from dadfi_fast.protect.stages import MEMORY_A_PIXEL, Stage, Stages, chain, pixels_in_memory, stage
+from dadfi_fast.protect.strength import Judges
 from dadfi_fast.protect.summary import Summary
 from dadfi_fast.protect.under_way import UnderWay
 from dadfi_fast.storage.object_store import open_out
@@ -53,6 +54,7 @@ def protect(
     only: Callable[[Entry | Failed], bool] = lambda _: True,
     renew: bool = False,
     say: Callable[[str], object] = lambda _: None,
+    judges: Judges | None = None,
 ) -> Summary:
     """Protect every photo in the sources of ``config``.
 
@@ -69,6 +71,7 @@ def protect(
         only: inputs for which this is False are passed over without a word.
         renew: results of ours are replaced where their inputs have changed, also with ``--on-exists skip``.
         say: told, before the first photo, at which photos the last run died.
+        judges: choose the strength of each face, for ``--strength auto``.
 
     Raises:
         DiskError: the output folder cannot be written to, or the disk is full; what is written is kept.
@@ -92,7 +95,7 @@ def protect(
         if under_way.note is not None:
             say(under_way.note)
         left = under_way.judge(remaining(until_stopped(entries, stop), manifest, config, renew=renew))
-        stages = Stages(config, detector, attack, out, under_way)
+        stages = Stages(config, detector, attack, out, under_way, judges)
         done = stack.enter_context(closing(_apart(left, stages, attack, journal=manifest, meter=meter, stop=stop)))
         for outcome in done:
             under_way.went_through(outcome)
@@ -145,7 +148,7 @@ def meter_for(config: ProtectConfig) -> Meter:
 def _staged(
     jobs: Iterable[PhotoJob], stages: Stages, attack: Attack, threads: Pools, meter: Meter, stop: Stop
 ) -> Iterator[PhotoJob]:
-    """find -> read -> decode, detect, crop -> perturb -> blend, encode -> stage."""
+    """find -> read -> decode, detect, crop -> perturb -> choose the strength, blend, encode -> stage."""
     config = stages.config
     workers, batch = config.threads, config.crops_a_batch
     # Photos are under way in two stages at once: to the generator, and from it.
@@ -166,15 +169,16 @@ def _staged(
     jobs = prefetch(jobs, read, pool=disk, ahead=2 * workers, weight=_size, heaviest=BYTES_AHEAD, stop=stop)
     jobs = apply_gpu_stages(jobs, stages, attack, meter)
     jobs = prefetch(
-        jobs, see, pool=compute, ahead=batch + 2 * workers, weight=_pixels_before("decode", config), heaviest=heaviest,
+        jobs, see, pool=compute, ahead=batch + 2 * workers, weight=_pixels_before(config, "decode"), heaviest=heaviest,
         stop=stop,
     )  # fmt: skip
     jobs = perturb(
         jobs, attack, batch=batch, heaviest=heaviest, pool=threads.generator, meter=meter, stop=stop, view=stages.views
     )
+    finish = chain(noted("strength", stages.strength), encode)
     jobs = prefetch(
-        jobs, encode, pool=compute, ahead=batch + workers, weight=_pixels_before("encode", config), heaviest=heaviest,
-        stop=stop, grace=_ENCODE_GRACE,
+        jobs, finish, pool=compute, ahead=batch + workers, weight=_pixels_before(config, "strength", "encode"),
+        heaviest=heaviest, stop=stop, grace=_ENCODE_GRACE,
     )  # fmt: skip
     return prefetch(
         jobs, write, pool=disk, ahead=DISK_THREADS, weight=_held, heaviest=BYTES_AHEAD, stop=stop, grace=_WRITE_GRACE
@@ -194,12 +198,12 @@ def _held(job: PhotoJob) -> int:
     return job.held
 
 
-def _pixels_before(step: Step, config: ProtectConfig) -> Callable[[PhotoJob], int]:
-    """The pixels of a photo that ``step`` is to work on, and what files in memory weigh, in pixels."""
+def _pixels_before(config: ProtectConfig, *steps: Step) -> Callable[[PhotoJob], int]:
+    """The pixels of a photo that one of ``steps`` is to work on, and what files in memory weigh, in pixels."""
 
     def weight(job: PhotoJob) -> int:
         files = job.held // MEMORY_A_PIXEL
-        if job.next != step:
+        if job.next not in steps:
             return files
         decoder = require(job.decoder)
         return files + pixels_in_memory(decoder.width, decoder.height, config)

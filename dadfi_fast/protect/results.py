@@ -65,6 +65,7 @@ class Written:
     notes: tuple[str, ...] = ()  # remarks for the manifest, such as "only frame 1 of 12"
     faces_from: int | None = None  # pixels; smaller faces may have been missed
     weakened: bool = False  # whether subsampled colour loses much of the perturbation of a small face
+    strength: float | None = None  # of the strongest perturbation, on the [-1, 1] scale; None: not known
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from dadfi_fast.faces.detector import Detector
 from dadfi_fast.faces.none import Whole
 from dadfi_fast.images import strip, tag
 from dadfi_fast.images.carried import carried
-from dadfi_fast.images.decode import HEAD, decode, open_picture, orientation, recognise
+from dadfi_fast.images.decode import HEAD, decode, open_picture, recognise
 from dadfi_fast.images.decode.base import Decoder
 from dadfi_fast.images.encode import encode, is_grey, target_format
 from dadfi_fast.images.ends import picture_end
@@ -38,11 +38,12 @@ from dadfi_fast.protect.job import PhotoJob, Step, require
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.output_metadata import OutputMetadata, notes, output_metadata
 from dadfi_fast.protect.results import NO_PICTURE, Copied, Entry, Failed, Skipped, Written
+from dadfi_fast.protect.strength import Judges, unbroken
 from dadfi_fast.protect.under_way import UnderWay
 from dadfi_fast.protect.verify import is_drawn, measure
 from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.storage.object_store import OutStore
-from dadfi_fast.types import Encoding, Metadata, Photo, Protected
+from dadfi_fast.types import Budget, Encoding, Metadata, Photo, Protected, UInt8
 
 #: A stage, as the pipeline calls it: the job comes back with more of its slots filled, or with its outcome.
 Stage: TypeAlias = Callable[[PhotoJob], PhotoJob]
@@ -50,6 +51,8 @@ Stage: TypeAlias = Callable[[PhotoJob], PhotoJob]
 _NO_FACE: Final = "no face found"
 #: What a row says of a result that shows what its source shows.
 _LOST: Final = "the compression of this JPEG leaves nothing of the protection; pass --quality 90"
+#: Formats that change pixels.
+_LOSSY: Final = ("JPEG", "WEBP", "AVIF", "HEIF")
 #: First number of the luma table from which on that may be so (quality 33 and below).
 _COARSE: Final = 24
 #: A file may take so many bytes a pixel of `--max-pixels`: four channels of 16 bits, uncompressed.
@@ -105,7 +108,7 @@ def chain(*stages: Stage) -> Stage:
 
 
 class Stages:
-    """The stages of one run; ``under_way`` notes on what they work."""
+    """The stages of one run; ``under_way`` notes on what they work, ``judges`` choose the strength if there are any."""
 
     def __init__(
         self,
@@ -114,8 +117,9 @@ class Stages:
         attack: Attack,
         out: OutFolder | OutStore,
         under_way: UnderWay | None = None,
+        judges: Judges | None = None,
     ) -> None:
-        self.config, self.detector, self.out = config, detector, out
+        self.config, self.detector, self.out, self.judges = config, detector, out, judges
         self.under_way = under_way or UnderWay(None)
         self.budget, self.crop_size = attack.budget, attack.crop_size
 
@@ -129,7 +133,7 @@ class Stages:
                 job.settle(_no_picture(entry, head))
                 return
             if entry.size > _BYTES_A_PIXEL * self.config.max_pixels:
-                raise UnsafePhoto(f"{entry.size} bytes are more than an image of --max-pixels can have")
+                raise UnsafePhoto(f"{entry.size} bytes are more than an image within --max-pixels can have")
             data = b"" if self._is_left_on_disk(entry) else head + file.read()
         behind = 0
         if data:
@@ -147,7 +151,7 @@ class Stages:
     def _is_left_on_disk(self, entry: Entry) -> bool:
         """Whether what stands behind the picture stays on the disk: much of it may."""
         here = isinstance(entry.source, Path) and isinstance(self.out, OutFolder)
-        return here and entry.size > _LARGE and self.config.trailer != "keep"
+        return here and entry.size > _LARGE
 
     def decode(self, job: PhotoJob) -> None:
         """The pixels, upright."""
@@ -173,6 +177,23 @@ class Stages:
         """The faces, cut out for the generator."""
         job.squares = squares(job.faces)
         job.crops = crops(require(job.photo).pixels, job.squares, size=self.crop_size)
+        job.unscaled = self.judges is not None
+
+    def strength(self, job: PhotoJob) -> None:
+        """The strength of each face, for ``--strength auto``, and its perturbation scaled to it."""
+        photo = replace(require(job.photo), encoding=encoding(job, self.config))
+        chosen = require(self.judges).scale(
+            photo, job.faces, job.squares, require(job.deltas), base=self.budget.eps, stored=self._as_stored
+        )
+        job.deltas, job.strengths, job.unbroken = chosen.deltas, chosen.strengths, chosen.unbroken
+        job.unscaled = False
+
+    def _as_stored(self, part: Protected) -> UInt8:
+        """The pixels of a part of a photo once it is written and read again."""
+        if self._target(part.photo) not in _LOSSY:
+            return part.pixels
+        data = encode(part, form=self.config.format, quality=self.config.quality)
+        return decode(open_picture(data, max_pixels=self.config.max_pixels), part.photo.source).pixels
 
     def views(self, job: PhotoJob) -> list[FaceView]:
         """The faces as they are in the photo, for an attack's refiner."""
@@ -183,23 +204,26 @@ class Stages:
 
     def encode(self, job: PhotoJob) -> None:
         """The protected photo as a file, with all that goes with it; a GPU may have blended and encoded it already."""
-        turned = orientation(require(job.decoder).metadata) != 1
-        output = output_metadata(job.data, require(job.photo), self.config, turned=turned)
+        output = output_metadata(job.data, require(job.photo), self.config, strength=self._strongest(job))
         if job.encoded is not None:
             data = with_metadata(job.encoded, output.metadata)
         else:
             protected = self._protected(job, output.metadata)
             data = encode(protected, form=self.config.format, quality=self.config.quality)
-        self._written(job, output.around(data), output)
+        self._written(job, data, output)
 
     def _protected(self, job: PhotoJob, metadata: Metadata) -> Protected:
         """The photo with its perturbations blended in."""
         photo = replace(require(job.photo), metadata=metadata, encoding=encoding(job, self.config))
         if job.deltas is None:
             return Protected(photo, photo.pixels, job.faces, require(job.linf))
-        protected = blend(photo, job.faces, job.squares, job.deltas, self.budget)
+        protected = blend(photo, job.faces, job.squares, job.deltas, Budget(self._strongest(job)))
         job.linf, job.deltas = protected.linf, None
         return protected
+
+    def _strongest(self, job: PhotoJob) -> float:
+        """Strength of the strongest perturbation."""
+        return max(job.strengths, default=self.budget.eps)
 
     def _written(self, job: PhotoJob, data: bytes, output: OutputMetadata) -> None:
         """The file, with what the manifest is to say of it."""
@@ -211,10 +235,12 @@ class Stages:
         linf, least = require(job.linf), self._faces_from(job)
         said = (*_left_behind(job), *output.notes(require(job.decoder).frames))
         said += (_LOST,) if self._is_lost(job, data) else ()
+        said += (unbroken(job.unbroken, len(job.faces)),) if job.unbroken else ()
         job.behind = 0
-        weakened = is_weakened(job, self._target(require(job.photo)), config)
+        weakened, strength = is_weakened(job, self._target(require(job.photo)), config), self._strongest(job)
+        hashes = job.sha256, digest
         job.settle(
-            Written(entry, entry.target, job.faces, linf, job.sha256, digest, measured, said, least, weakened), data
+            Written(entry, entry.target, job.faces, linf, *hashes, measured, said, least, weakened, strength), data
         )
 
     def _is_lost(self, job: PhotoJob, data: bytes) -> bool:
@@ -276,7 +302,7 @@ class Stages:
             self._placeless(data)
         same = data is job.data and job.behind == behind
         digest = job.sha256 if same else hashlib.sha256(data).hexdigest()
-        said = (*notes(1, trailer, kept=False), *said)
+        said = (*notes(1, trailer), *said)
         least = self._faces_from(job)
         job.settle(Copied(job.entry, job.entry.target, _NO_FACE, job.sha256, digest, said, least), data)
 
@@ -287,7 +313,7 @@ class Stages:
         data = encode(
             Protected(photo, photo.pixels, (), 0, photo.deep), form=self.config.format, quality=self.config.quality
         )
-        return data, (*notes(frames, None, kept=False), *metadata.notes)
+        return data, (*notes(frames, None), *metadata.notes)
 
 
 def encoding(job: PhotoJob, config: ProtectConfig) -> Encoding:
@@ -342,9 +368,9 @@ def _rest_of(entry: Entry, data: bytes, sha256: str) -> Iterator[bytes]:
                 digest.update(block)
                 yield block
     except OSError as error:
-        raise PhotoError(f"cannot read what stands behind the picture: {error.strerror}") from error
+        raise PhotoError(f"cannot read the data behind the image: {error.strerror}") from error
     if digest.hexdigest() != sha256:
-        raise PhotoError("the file has changed while it was copied; run the same command again")
+        raise PhotoError("the file changed while it was being copied. Run the same command again.")
 
 
 def _left_behind(job: PhotoJob) -> Iterator[str]:

@@ -11,6 +11,7 @@ from dadfi_fast.images.tag import ALREADY
 from dadfi_fast.protect.meter import Stage, bottleneck
 from dadfi_fast.protect.results import Copied, Done, Failed, Outcome, Skipped, Written
 from dadfi_fast.protect.resume import CHANGED
+from dadfi_fast.protect.strength import UNBROKEN
 
 #: Failures that are kept word for word; all of them stand in the manifest.
 SHOWN: Final = 20
@@ -28,6 +29,7 @@ class Summary:
     other: int = 0  # files that are no pictures; counted among the skipped as well
     already: int = 0  # photos that carry the mark of a protected one; counted among the skipped as well
     changed: int = 0  # results of other settings or of another file; counted among the skipped as well
+    unbroken: int = 0  # results with a face whose fakes no strength of ``--strength auto`` breaks
     weakened: int = 0  # results whose subsampled colour loses much of the perturbation of a small face
     faces: int = 0
     linf: int = 0  # the largest, in levels
@@ -44,6 +46,7 @@ class Summary:
         if isinstance(outcome, Written):
             self.written += 1
             self.weakened += outcome.weakened
+            self.unbroken += any(note.startswith(UNBROKEN) for note in outcome.notes)
             self.faces += len(outcome.faces)
             self.linf = max(self.linf, outcome.linf)
             self.doubtful += any(note.startswith(MAY_BE_LEFT) for note in outcome.notes)
@@ -64,7 +67,7 @@ class Summary:
         """Add the counts of a later run; the stages are those of the later one."""
         for name in (
             "written", "copied", "skipped", "failed", "done", "other", "already", "changed", "weakened", "faces",
-            "doubtful",
+            "doubtful", "unbroken",
         ):  # fmt: skip
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.linf, self.interrupted = max(self.linf, other.linf), other.interrupted
@@ -87,7 +90,7 @@ class Summary:
         """The summary as ``--json`` prints it."""
         names = (
             "written", "copied", "skipped", "failed", "done", "other", "already", "changed", "weakened", "faces",
-            "linf", "doubtful", "interrupted",
+            "linf", "doubtful", "unbroken", "interrupted",
         )  # fmt: skip
         return {
             "total": self.total,

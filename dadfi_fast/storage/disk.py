@@ -22,12 +22,12 @@ _BINARY: Final = getattr(os, "O_BINARY", 0)
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 #: What ends the run: the next photo would meet it too.
 _FATAL: Final = {
-    errno.ENOSPC: "the disk is full; free some space and run the same command again, it goes on where it stopped",
-    errno.EDQUOT: "the quota is used up; free some space and run the same command again, it goes on where it stopped",
-    errno.EROFS: "the file system is read-only; name another --out",
-    errno.EACCES: "there is no permission to write; name another --out, or change its permissions",
-    errno.EPERM: "there is no permission to write; name another --out, or change its permissions",
-    errno.EIO: "the disk reports an input/output error; check it, then run the same command again",
+    errno.ENOSPC: "the disk is full. Free some space and run the same command again to resume.",
+    errno.EDQUOT: "the disk quota is exhausted. Free some space and run the same command again to resume.",
+    errno.EROFS: "the file system is read-only. Choose another --out.",
+    errno.EACCES: "no permission to write. Choose another --out, or change its permissions.",
+    errno.EPERM: "no permission to write. Choose another --out, or change its permissions.",
+    errno.EIO: "the disk reports an input/output error. Check it, then run the same command again.",
 }
 
 

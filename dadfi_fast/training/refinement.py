@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from dadfi_fast.backends.generator_file import GeneratorFile, generator_card
 from dadfi_fast.deepfakes.registry import deepfake_cards, load_attributes
 from dadfi_fast.errors import BackendMissing, UsageError
-from dadfi_fast.model_card import Card
 
 if TYPE_CHECKING:
     from dadfi_fast.attacks.base import Refiner
@@ -41,27 +38,6 @@ def need_packages() -> None:
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise BackendMissing(f"--refine needs {', '.join(missing)}. Run: pip install 'dadfi-fast[train]'")
-
-
-def models_to_refine_against(generator: GeneratorFile, names: Sequence[str] = ()) -> list[Card]:
-    """The installed deepfake models ``names``; where there are none, those that ``generator`` was trained against and
-    all that were added.
-
-    Raises:
-        UsageError: a name is unknown, or there is no model to refine against.
-    """
-    known = deepfake_cards()
-    if names:
-        return [known[name] for name in dict.fromkeys(names)]
-    targets = {target["name"] for target in generator_card(str(generator.onnx)).extra.get("targets", ())}
-    cards = [known[name] for name in known]
-    chosen = [card for card in cards if card.name in targets or card.source == "added"]
-    if not chosen:
-        raise UsageError(
-            f"no deepfake model to refine against: {generator.name} names none that is installed. Pass --refine-models;"
-            f" available: {', '.join(card.name for card in cards)}"
-        )
-    return chosen
 
 
 @functools.lru_cache(maxsize=1)

@@ -45,6 +45,8 @@ HALVINGS: Final = 6
 CHECKED_MARGIN: Final = 1.5
 #: Adam's rate at the beginning, on the [-1, 1] scale.
 STEP: Final = 0.01
+#: Weight of the recipe's error by axes of colour: a tenth of the recipe's own, as the final scale bounds what is seen.
+LAMBDA_VISIBLE: Final = 40.0
 
 
 class WhiteBoxRefiner(Refiner):
@@ -74,7 +76,13 @@ class WhiteBoxRefiner(Refiner):
         far = ADVERSARIES["A2"]
         self._recipe = load_config(
             "release",
-            {"crop_share": CHECKED_MARGIN / MARGIN, "crop_zoom": far.zoom, "crop_shift": far.shift, "crop_power": 2.0},
+            {
+                "crop_share": CHECKED_MARGIN / MARGIN,
+                "crop_zoom": far.zoom,
+                "crop_shift": far.shift,
+                "crop_power": 2.0,
+                "lambda_visible": LAMBDA_VISIBLE,
+            },
         )
         self._lock = threading.Lock()  # a GPU has several calls under way
 

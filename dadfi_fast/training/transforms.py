@@ -46,7 +46,7 @@ class Transform:
 
 
 def draw(config: TrainConfig, x: Tensor, rng: torch.Generator, *, strength: float = 1.0) -> Transform:
-    """A journey for the batch ``x`` [B, 3, S, S]; the direct way where the recipe has no transforms.
+    """A transform for the batch ``x`` [B, 3, S, S]; the direct way where the recipe has no transforms.
 
     Args:
         strength: in [0, 1], how far everything that is drawn may be from the direct way.

@@ -43,6 +43,34 @@ def test_a_wrong_name_is_told_with_the_nearest() -> None:
         choose("openvno")
 
 
+@pytest.mark.parametrize(
+    ("device", "hint"),
+    [
+        ("gpu", " (did you mean 'cuda'?)"),
+        ("GPU:0", " (did you mean 'cuda'?)"),
+        ("cudda", " (did you mean 'cuda'?)"),
+        ("cpu:0", " (did you mean 'cpu'?)"),
+        ("cuda:", " (did you mean 'cuda'?)"),
+        ("cuda:first", ""),
+        ("cuda:-1", " (did you mean 'cuda'?)"),
+        ("mps", ""),
+        ("", ""),
+    ],
+)
+@pytest.mark.parametrize("backend", ["auto", "openvino", "torch"])
+def test_an_unknown_device_is_told_with_those_that_there_are(device: str, hint: str, backend: str) -> None:
+    message = f"unknown device {device!r}{hint}. Available: auto, cpu, cuda, cuda:N"
+    for choice in (lambda: choose(backend, device=device), lambda: choose_device(backend, device)):
+        with pytest.raises(UsageError) as caught:
+            choice()
+        assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:0", "cuda:12"])
+def test_a_device_that_is_named_stays(device: str) -> None:
+    assert choose_device("auto", device) == (device, "named by the user")
+
+
 def test_auto_on_a_gpu_passes_over_what_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     for each in BACKENDS:
         monkeypatch.setattr(BACKENDS[each](), "missing_on", classmethod(lambda cls, device: f"no {cls.name}"))

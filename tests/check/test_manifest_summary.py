@@ -67,6 +67,12 @@ def test_a_foreign_row_is_told_as_far_as_it_goes(tmp_path: Path) -> None:
     )
 
 
+def test_strengths_are_counted(tmp_path: Path) -> None:
+    named: list[object] = [0.05, 0.03, 0.05, None, "strong", [0.04]]
+    scope = written(tmp_path, *({"source": f"{n}", "status": "written", "strength": s} for n, s in enumerate(named)))
+    assert scope.strengths == ((0.03, 1), (0.05, 2))
+
+
 def test_without_a_manifest_nothing_is_known(tmp_path: Path) -> None:
     assert read_manifest_summary(tmp_path) == ManifestSummary()
     assert read_manifest_summary(tmp_path / "a.jpg") == ManifestSummary()

@@ -125,7 +125,8 @@ def html(put: Callable[..., Pair], check: Callable[..., Any], toys: tuple[Any, A
     seen = {pair: FaceAppearance(quality, 78.3, 0.034) for pair, quality in zip(pairs, (72, 60), strict=False)}
     verdict = replace(verdict, appearance=Appearance(seen, None))
     left = (Unprotected("<script>alert(3)</script>.jpg", "copied unprotected", "no face found"),)
-    scope = ManifestSummary(left, ("generator sha256 0123abc, options f00, openvino-cpu: the fastest",))
+    makers = ("generator sha256 0123abc, options f00, openvino-cpu: the fastest",)
+    scope = ManifestSummary(left, makers, ((0.03, 1), (0.05, 4)))
     others = [type(models[0].card)(**{**vars(models[0].card), "name": "unused-model"})]
     return page(
         verdict, gallery, traces, Setting(models, classifier, "none (as told)", "dadfi-fast check", others, scope)
@@ -253,7 +254,13 @@ def test_what_was_not_tested_is_said(found: Page) -> None:
 def test_versions_and_hashes_are_named(found: Page, toys: tuple[Any, Any]) -> None:
     (section,) = found.all("section", **{"aria-labelledby": "made"})
     models, classifier = toys
-    for text in (__version__, *(m.card.sha256 for m in (*models, classifier)), "generator sha256 0123abc", "numpy"):
+    for text in (
+        __version__,
+        *(m.card.sha256 for m in (*models, classifier)),
+        "generator sha256 0123abc",
+        "0.03 in 1 file, 0.05 in 4 files",
+        "numpy",
+    ):
         assert text in section.text
     assert all(len(re.findall(r"[0-9a-f]{64}", card.text)) == 2 for card in cards(found))
 

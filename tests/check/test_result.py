@@ -255,8 +255,8 @@ def test_the_verdict_is_json_without_special_numbers(put: Put, check: Check) -> 
 def test_no_more_crops_are_held_than_a_batch(put: Put) -> None:
     pairs = [put(f"{i}", grey(), grey()) for i in range(3)]
     crowd = [Face(0, 0, 20, 20, 0.9)] * (BATCH // 2 + 1)
-    inspection = Runner(lambda pixels: crowd, [WRITTEN], [16])
-    sizes = [len(batch) for batch in inspection.batches(pairs, tick=lambda: None)]
+    runner = Runner(lambda pixels: crowd, [WRITTEN], [16])
+    sizes = [len(batch) for batch in runner.batches(pairs, tick=lambda: None)]
     assert sizes == [BATCH, 3 * len(crowd) - BATCH]
 
 

@@ -48,6 +48,13 @@ def test_where_each_comes_from(command: Command, file: Path) -> None:
     assert shown["--quality"] == ("keep", "default")
 
 
+def test_a_strength_of_auto(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "auto.toml").write_text('strength = "auto"\n')
+    shown = rows(command("config", "show", "--config", tmp_path / "auto.toml", "--json"))
+    assert shown["--strength"] == ("auto", str(tmp_path / "auto.toml"))
+    assert rows(command("config", "show", "--strength", "auto", "--json"))["--strength"] == ("auto", "command line")
+
+
 def test_the_table(command: Command, file: Path) -> None:
     lines = [line.split(maxsplit=2) for line in command("config", "show", "--config", file).stdout.splitlines()]
     assert lines[0] == ["option", "value", "from"]

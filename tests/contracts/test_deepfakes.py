@@ -73,21 +73,21 @@ def _once(export: Callable[..., Any]) -> Callable[..., Any]:
 @each
 @pytest.mark.parametrize("half", [False, True], ids=["float32", "float16"])
 def test_the_file_is_the_module(family: Family, half: bool, released: Released) -> None:
-    module, portable = released(family, half=half)
+    module, onnx_model = released(family, half=half)
     labels = torch.eye(5)[:3]
     x = torch.rand(3, 3, 32, 32) * 2 - 1
-    for edit in portable.edits(labels.numpy()):
+    for edit in onnx_model.edits(labels.numpy()):
         with torch.no_grad():
             truth = module(x, torch.from_numpy(edit)).clamp(-1, 1)
-        np.testing.assert_allclose(portable.fake(x.numpy(), edit), truth, atol=5e-4)
+        np.testing.assert_allclose(onnx_model.fake(x.numpy(), edit), truth, atol=5e-4)
 
 
 @each
 def test_torch_reads_its_weights_from_the_file(family: Family, released: Released) -> None:
-    module, portable = released(family)
-    target = load_target(read_card(portable.card.path))
+    module, onnx_model = released(family)
+    target = load_target(read_card(onnx_model.card.path))
     labels, x = torch.eye(5)[:2], torch.rand(2, 3, 32, 32)
-    for ours, theirs in zip(target.edits(labels), portable.edits(labels.numpy()), strict=True):
+    for ours, theirs in zip(target.edits(labels), onnx_model.edits(labels.numpy()), strict=True):
         np.testing.assert_array_equal(ours, theirs)
         torch.testing.assert_close(target.fake(x, ours), module(x, ours))
 
@@ -103,11 +103,11 @@ def test_half_weights_halve_the_file(family: Family, released: Released) -> None
 
 @each
 def test_a_picture_is_edited_the_same_alone_and_in_a_batch(family: Family, released: Released) -> None:
-    _, portable = released(family)
+    _, onnx_model = released(family)
     x = np.random.default_rng(0).uniform(-1, 1, (4, 3, 32, 32)).astype(np.float32)
-    edit = portable.edits(np.eye(5, dtype=np.float32)[:4])[0]
-    together = portable.fake(x, edit)
-    alone = [portable.fake(x[i : i + 1], edit[i : i + 1])[0] for i in range(4)]
+    edit = onnx_model.edits(np.eye(5, dtype=np.float32)[:4])[0]
+    together = onnx_model.fake(x, edit)
+    alone = [onnx_model.fake(x[i : i + 1], edit[i : i + 1])[0] for i in range(4)]
     np.testing.assert_allclose(together, alone, atol=1e-4)
 
 

@@ -132,7 +132,7 @@ def test_colours_are_not_left_multiplied_by_alpha(bits: int) -> None:
     ],
 )
 def test_what_nobody_reads_right_is_refused(samples: Any, options: dict[str, Any], words: str) -> None:
-    with pytest.raises(PhotoError, match=f"a TIFF with .*{words}.* convert it to RGB or grey of 8 or 16 bits"):
+    with pytest.raises(PhotoError, match=f"a TIFF with .*{words}.* Convert it to RGB or greyscale with 8 or 16 bits"):
         open_picture(tiff(samples, **options), max_pixels=10**8)
 
 

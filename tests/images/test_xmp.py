@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+import timeit
 
 import pytest
 from hypothesis import given
@@ -149,3 +150,63 @@ def test_any_bytes_are_survived(noise: bytes, at: int) -> None:
 def test_nothing_stays_nothing() -> None:
     assert xmp.without_trailer(None) is None
     assert xmp.cleaned(None) is None and not xmp.has_gps(None)
+
+
+class TestAFastLook:
+    """Most packets are as they shall be, which is seen without reading them property by property."""
+
+    #: Behind a packet, it makes `cleaned` read property by property.
+    SLOWLY = b"<!---->"
+
+    @staticmethod
+    def padded(properties: bytes, attributes: bytes = b"") -> bytes:
+        """With room for changes, as programs leave it."""
+        return packet(properties, attributes).replace(b"<?xpacket end", b" " * 500 + b"<?xpacket end")
+
+    @pytest.mark.parametrize(
+        ("body", "attributes"),
+        [
+            (b"<dc:title>A portrait</dc:title>", b' tiff:Orientation="1"'),
+            (b"<tiff:Orientation>1</tiff:Orientation>", b""),
+            (b"<tiff:Orientation>6</tiff:Orientation>", b""),
+            (b'<tiff:Orientation dc:x="1">8</tiff:Orientation>', b""),
+            (b"<tiff:Orientation> 3 </tiff:Orientation>", b' dc:Orientation="1"'),
+            (b"", b" tiff:Orientation = '6'"),
+            (b"<xmp:Thumbnails>small</xmp:Thumbnails>", b""),
+            (b"<xmpGImg:image>small</xmpGImg:image>", b""),
+            (b"<p:image>small</p:image>", b' xmlns:p="http://ns.adobe.com/xap/1.0/g/img/"'),
+            (b"<p:image>small</p:image>", b' xmlns:p="http://ns.adobe.com/xap/1.0/g/&#105;mg/"'),
+            (b"<p:x>small</p:x>", b' xmlns:p="http://ns.google.com/photos/dd/1.0/device/"'),
+            (b"<GImage:Data>small</GImage:Data><GDepth:Data>small</GDepth:Data>", b""),
+            (b"<xmpNote:HasExtendedXMP>0123</xmpNote:HasExtendedXMP>", b""),
+            (b"<dc:x>/9j/" + b"A" * 200 + b"</dc:x>", b""),
+            (b"", b' dc:x="iVBORw0K' + b"0123456789 " * 20 + b'"'),
+            (b"<dc:x>FFD8FFE0" + b"ab 12\n" * 80 + b"</dc:x>", b""),
+            (b"<dc:x>" + bytes(range(65, 91)) * 50 + b"</dc:x>", b""),
+            (b"<dc:x>" + b"0a <b/> 1B&amp; " * 200 + b"</dc:x>", b""),
+            (b"<dc:x>" + b"0a  1B\n\n" * 300 + b"</dc:x>", b""),
+            (b"<dc:x>" + b"".join(b"<dc:y>%02x</dc:y>" % (n % 256) for n in range(500)) + b"</dc:x>", b""),
+            (b"<dc:x>" * 60 + b"</dc:x>" * 60, b""),
+            (b"<dc:x>" * 61 + b"</dc:x>" * 61, b""),
+            (b"<dc:x>" * 62 + b"</dc:x>" * 62, b""),
+            (b"<dc:x/>", b"".join(b' xmlns:p%d="urn:%d"' % (n, n) for n in range(260))),
+            (b"<dc:x>" * 2, b""),
+            (b"&nothing;", b""),
+            (b"words " * 100, b""),
+            (b"<dc:x>\xff\xd8\xff</dc:x>", b""),
+        ],
+    )
+    def test_finds_what_the_slow_one_does(self, body: bytes, attributes: bytes) -> None:
+        given = self.padded(body, attributes)
+        slowly = xmp.cleaned(given + self.SLOWLY)
+        assert xmp.cleaned(given) == (None if slowly is None else slowly.removesuffix(self.SLOWLY))
+
+    def test_is_much_faster(self) -> None:
+        given = self.padded(b"<dc:x><dc:y>word</dc:y></dc:x>" * 400)
+        quick = min(timeit.repeat(lambda: xmp.cleaned(given), number=3, repeat=5))
+        slow = min(timeit.repeat(lambda: xmp.cleaned(given + self.SLOWLY), number=3, repeat=5))
+        assert quick < slow / 2
+
+    def test_leaves_the_padding_of_zeros_out(self) -> None:
+        given = self.padded(b"<dc:title>A portrait</dc:title>")
+        assert xmp.cleaned(given + bytes(9)) == given

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dadfi_fast.errors import BackendMissing
-from dadfi_fast.metrics.perceptual import flip
+from dadfi_fast.metrics import perceptual
+from dadfi_fast.metrics.perceptual import BUTTERAUGLI, butteraugli, colorvideovdp, flip
 
 
 def picture(size: int = 48) -> np.ndarray:
@@ -39,3 +43,30 @@ def test_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BackendMissing, match="pip install flip-evaluator"):
         flip(picture(), picture())
+
+
+def test_butteraugli_sees_more_of_more() -> None:
+    if shutil.which(BUTTERAUGLI) is None:
+        pytest.skip(f"{BUTTERAUGLI} is not installed")
+    x = picture(64)
+    changed = [np.clip(x.astype(int) + step, 0, 255).astype(np.uint8) for step in (3, 12)]
+    assert butteraugli(x, x) < butteraugli(x, changed[0]) < butteraugli(x, changed[1])
+
+
+def test_where_the_program_or_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(BackendMissing, match="apt install libjxl-devtools"):
+        butteraugli(picture(), picture())
+    monkeypatch.setitem(sys.modules, "pycvvdp", None)
+    perceptual._colorvideovdp.cache_clear()
+    with pytest.raises(BackendMissing, match="pip install cvvdp"):
+        colorvideovdp(picture(), picture())
+
+
+def test_butteraugli_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / BUTTERAUGLI
+    program.write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(BackendMissing, match="broken"):
+        butteraugli(picture(), picture())

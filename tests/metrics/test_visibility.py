@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dadfi_fast.errors import BackendMissing
-from dadfi_fast.metrics.visibility import BEST, METRICS, WORST, as_jpeg, equivalent, jpeg_equivalent
+from dadfi_fast.metrics.visibility import BEST, METRICS, WORST, JpegScores, as_jpeg, equivalent, jpeg_equivalent
 from dadfi_fast.types import UInt8
 
 
@@ -54,3 +54,18 @@ def test_what_to_install(monkeypatch: pytest.MonkeyPatch, picture: UInt8) -> Non
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BackendMissing, match="pip install flip-evaluator"):
         jpeg_equivalent(picture, picture)
+
+
+def test_each_jpeg_is_scored_once_for_all_changes(picture: UInt8) -> None:
+    asked: list[int] = []
+
+    def metric(original: UInt8, changed: UInt8) -> float:
+        asked.append(1)
+        return METRICS["flip"](original, changed)
+
+    scores = JpegScores(metric, picture)
+    changes = [as_jpeg(picture, quality) for quality in (30, 60)]
+    found = [scores.equivalent(change) for change in changes]
+    assert found == [equivalent(METRICS["flip"], picture, change) for change in changes]
+    first = len(asked)
+    assert [scores.equivalent(change) for change in changes] == found and len(asked) == first + 2

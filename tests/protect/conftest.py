@@ -16,6 +16,7 @@ from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.manifest import NAME, Facts
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.pipeline import protect
+from dadfi_fast.protect.strength import Judges
 from dadfi_fast.protect.summary import Summary
 from dadfi_fast.storage.paths import AnyPath
 from dadfi_fast.types import Budget, Face, Float32, UInt8
@@ -84,14 +85,17 @@ def run(tmp_path: Path) -> Run:
         only: Callable[[Any], bool] = lambda _: True,
         meter: Meter | None = None,
         renew: bool = False,
+        judged_by: Judges | None = None,
         **options: Any,
     ) -> tuple[Summary, dict[str, dict[str, Any]]]:
         named = tuple(str(source) for source in sources or (tmp_path / "in",))
         options.setdefault("workers", 2)
         config = ProtectConfig(sources=named, out=out or tmp_path / "out", detector=detector.name, **options)
-        made = attack or Stripes(Budget(config.strength))
+        made = attack or Stripes(Budget(config.generated))
         facts = Facts(config.fingerprint, generator, "toy: for tests")
-        summary = protect(config, detector=detector, attack=made, facts=facts, only=only, renew=renew, meter=meter)
+        summary = protect(
+            config, detector=detector, attack=made, facts=facts, only=only, renew=renew, meter=meter, judges=judged_by
+        )  # fmt: skip
         return summary, {row["source"]: row for row in rows(config.out)}
 
     return go

@@ -35,7 +35,7 @@ def config(**options: Any) -> ProtectConfig:
         ({"refine": 1, "refine_look": 10}, "--refine-look 10 is out of range. Choose a value from 20 to 95"),
         ({"refine_models": "a"}, "--refine-models needs --refine N"),
         ({"refine": 1, "decoder": "dali"}, "--refine and --decoder dali cannot be combined"),
-        ({"trailer": "move"}, "unknown --trailer move. Available: drop, keep"),
+        ({"refine": 1, "strength": "auto", "judges": ("0",)}, "--refine and --strength auto cannot be combined"),
     ],
 )
 def test_out_of_range(options: dict[str, Any], words: str) -> None:
@@ -47,13 +47,13 @@ def test_out_of_range(options: dict[str, Any], words: str) -> None:
     ("options", "same"),
     [
         ({"strength": 0.04}, False),
+        ({"strength": "auto", "judges": ("a",)}, False),
         ({"detector": "yunet"}, False),
         ({"no_face": "skip"}, False),
         ({"format": "png"}, False),
         ({"quality": 90}, False),
         ({"strip_gps": True}, False),
         ({"animated": "first"}, False),
-        ({"trailer": "keep"}, False),
         ({"mark": False}, False),
         ({"refine": 5, "refine_against": (("a", "0"),)}, False),
         ({"refine_look": 50, "seed": 1}, True),  # nothing is refined
@@ -67,6 +67,11 @@ def test_out_of_range(options: dict[str, Any], words: str) -> None:
 def test_fingerprint(options: dict[str, Any], same: bool) -> None:
     assert (config(**options).fingerprint == config().fingerprint) is same
     assert len(config().fingerprint) == 16
+
+
+def test_the_fingerprint_tells_the_models_apart_that_a_strength_is_chosen_by() -> None:
+    found = {config(strength="auto", judges=judges).fingerprint for judges in (("a",), ("b",), ("a", "b"))}
+    assert len(found) == 3
 
 
 def test_the_fingerprint_of_manifests_that_are_there() -> None:

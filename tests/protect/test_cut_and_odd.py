@@ -57,6 +57,13 @@ ARITHMETIC_SCANS: Final = base64.b64decode(
     "AQEAAT8hvHD/2gAMAwEAAgADAAAAEKtFszU40Wj/zAAEEQX/2gAIAQMBAT8Qef/MAAQRBf/aAAgBAgEBPxB49v/MAAQQBf/aAAgBAQABPxCmMd4Js/"
     "HP2BFpif2qpSWAKZz/2Q=="
 )
+#: As `ODD`, by `cjpeg -arithmetic`.
+ODD_ARITHMETIC: Final = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAgGBgcGBQgHBwcJCQgKDBQNDAsLDBkSEw8UHRofHh0aHBwgJC4nICIsIxwcKDcpLDAxNDQ0Hyc5PTgyPC"
+    "4zNDL/2wBDAQkJCQwLDBgNDRgyIRwhMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjL/yQARCAAwADADASEA"
+    "AhIBAxEB/8wACgAQEAUBEBEF/9oADAMBAAIRAxEAPwD/AGqoUe7ZKPU1BL9JQzQWme32Y1afV8z1aoeDgeL8r9tt1MY3jO+RP8VsfS/B6W6O/wDDS+"
+    "ENCxivMleWW8sJjSoyGY3xDkwg/9k="
+)
 WIDE: Final = (0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
 
 
@@ -104,6 +111,29 @@ def test_a_cut_between_scans_is_refused(whole: bytes, end: bytes) -> None:
     for start in [found.start() for found in re.finditer(rb"\xff\xda", whole)][1:]:
         with pytest.raises(PhotoError, match="cut off"):
             raster(whole[:start] + end)
+
+
+@pytest.mark.parametrize("lost", [5, 9, 0.1, 0.3, 0.7])
+@pytest.mark.parametrize(
+    "whole", [ARITHMETIC, ARITHMETIC_SCANS, ODD_ARITHMETIC], ids=["sequential", "progressive", "odd sampling"]
+)
+def test_a_cut_within_an_arithmetic_scan_that_was_given_an_end_is_refused(whole: bytes, lost: float) -> None:
+    """The decoder goes on with zeros and does not complain. An encoder may leave out as many as three."""
+    assert np.abs(raster(whole).pixels.astype(int) - gradient()).mean() < 30
+    first = whole.rindex(b"\xff\xda") + 14
+    size = len(whole) - 2 - first
+    gone = int(lost if lost >= 1 else max(5, size * lost))
+    cut = whole[: len(whole) - 2 - gone].rstrip(b"\xff") + b"\xff\xd9"
+    with pytest.raises(PhotoError, match="damaged: a scan was cut off"):
+        raster(cut)
+
+
+def test_a_cut_within_an_earlier_arithmetic_scan_is_refused() -> None:
+    first = ARITHMETIC_SCANS.index(b"\xff\xda") + 14
+    end = re.compile(rb"\xff[^\x00\xff]").search(ARITHMETIC_SCANS, first)
+    assert end is not None and end.start() - first > 12
+    with pytest.raises(PhotoError, match="a scan was cut off"):
+        raster(ARITHMETIC_SCANS[: end.start() - 9] + ARITHMETIC_SCANS[end.start() :])
 
 
 def test_cmyk_is_read_as_others_read_it() -> None:

@@ -143,7 +143,7 @@ def test_a_run_does_again_what_was_set_aside(photos: Callable[..., Path], run: R
 )
 def test_a_foreign_file_of_its_name_is_left_alone(content: bytes, tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(content)
-    with pytest.raises(UsageError, match="is not a file of dadfi-fast"):
+    with pytest.raises(UsageError, match="was not written by dadfi-fast"):
         Manifest(tmp_path, FACTS)
     assert (tmp_path / NAME).read_bytes() == content
 

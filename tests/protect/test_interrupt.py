@@ -56,7 +56,7 @@ def context(config: ProtectConfig) -> WorkerContext:
     """What workers and runs work with here."""
     assert isinstance(config.out, Path)
     detector = Hanging(config.out.parent / "told", alone=config.folder.name == "alone")
-    return WorkerContext(detector, Stripes(Budget(config.strength)), Facts(config.fingerprint, "toy", "toy"))
+    return WorkerContext(detector, Stripes(Budget(config.generated)), Facts(config.fingerprint, "toy", "toy"))
 
 
 #: A run as the command makes it, by one process or by two.

@@ -54,7 +54,11 @@ KEYS = ["source", "target", "status", "faces", "linf", "written", "sha256_source
         (
             Written(entry(), "a/b.jpg", (Face(1.04, 2, 3, 4, 0.98765),), 6, "s", "t", Quality(7, 41.2)),
             {"status": "written", "target": "a/b.jpg", "faces": [[1.0, 2, 3, 4, 0.988]], "linf": 6,
-             "written": {"linf": 7, "psnr": 41.2}, "sha256_source": "s", "sha256_target": "t"},
+             "written": {"linf": 7, "psnr": 41.2}, "sha256_source": "s", "sha256_target": "t", "strength": None},
+        ),
+        (
+            Written(entry(), "a/b.jpg", (), 5, "s", "t", strength=0.04),
+            {"status": "written", "linf": 5, "strength": 0.04},
         ),
         (
             Copied(entry(), "a/b.jpg", "no face found", "s", "s"),

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from dadfi_fast.cli.protect import messages
 from dadfi_fast.images.tag import ALREADY
 from dadfi_fast.protect.results import Copied, Done, Entry, Failed, Skipped, Written
 from dadfi_fast.protect.resume import CHANGED
+from dadfi_fast.protect.strength import unbroken
 from dadfi_fast.protect.summary import SHOWN, Summary
 from dadfi_fast.types import Face
 
@@ -46,3 +50,16 @@ def test_a_later_run_is_added() -> None:
     assert (total.failed, total.skipped, total.already, total.other) == (SHOWN + 1, 2, 1, 1)
     assert len(total.failures) == SHOWN and total.failures[0] == ("a", "read: the first")
     assert total.to_dict()["already"] == 1 and total.to_dict()["bottleneck"] is None
+
+
+def test_photos_with_a_face_that_no_strength_breaks_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    entry = Entry(Path("a"), "a", "a", 1, 1)
+    total, later = Summary(), Summary()
+    for notes in ((), ("dropped trailing video", unbroken(1, 1)), (unbroken(2, 3),)):
+        later.add(Written(entry, "a", (), 6, "s", "t", notes=notes))
+    total.absorb(later)
+    assert total.unbroken == total.to_dict()["unbroken"] == 2
+    messages.show(total, verbose=False)
+    assert "no strength that --strength auto tries breaks enough fakes in 2 results" in capsys.readouterr().err
+    messages.show(Summary(), verbose=False)
+    assert "--strength auto" not in capsys.readouterr().err

@@ -6,16 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from dadfi_fast.errors import UsageError
 from dadfi_fast.images.decode import decode, open_picture
-from dadfi_fast.images.jpeg import read_header, with_metadata
+from dadfi_fast.images.jpeg import read_header
 from dadfi_fast.images.trailer import find_trailer
-from dadfi_fast.types import Metadata
-from tests.images.test_trailer import found, motion_photo, pictures
+from tests.images.test_trailer import motion_photo, pictures
 
 Make = Callable[..., bytes]
 Fill = Callable[[dict[str, bytes | None]], Path]
@@ -23,7 +19,7 @@ Run = Callable[..., Any]
 
 
 class TestRun:
-    """``--trailer``."""
+    """What is written, and what the manifest says."""
 
     @pytest.fixture
     def source(self, photos: Fill, encoded: Make) -> Path:
@@ -40,20 +36,9 @@ class TestRun:
         packet = read_header(film).metadata.xmp or b""
         assert b"MotionPhoto" not in packet and b"Directory" not in packet and b'dc:rights="mine"' in packet
 
-    def test_kept_and_said_so(self, run: Run, source: Path, tmp_path: Path) -> None:
-        _, rows = run(trailer="keep", verify=1.0)
-        assert rows["film.jpg"]["reason"] == "kept trailing video (0.0 MB)"
-        for name in ("film.jpg", "more.jpg"):
-            before, after = (found((folder / name).read_bytes()) for folder in (source, tmp_path / "out"))
-            assert after.data == before.data and rows[name]["linf"] == 6
-        assert b'GCamera:MotionPhoto="1"' in (tmp_path / "out" / "film.jpg").read_bytes()
-        with Image.open(tmp_path / "out" / "more.jpg") as image:
-            image.seek(1)
-            assert np.asarray(image).shape == (48, 64, 3)
-
     @pytest.mark.usefixtures("source")
-    def test_another_format_has_no_room_for_it(self, run: Run) -> None:
-        _, rows = run(trailer="keep", format="png")
+    def test_dropped_from_another_format(self, run: Run) -> None:
+        _, rows = run(format="png")
         assert rows["film.jpg"]["reason"] == "dropped trailing video (0.0 MB)"
 
     def test_a_copy_is_the_same_bytes(self, run: Run, source: Path, nobody: Any, tmp_path: Path) -> None:
@@ -68,17 +53,3 @@ class TestRun:
         assert find_trailer(written) is None
         assert rows["film.jpg"]["reason"] == "no face found; dropped trailing video (0.0 MB)"
         assert decode(open_picture(written, max_pixels=10**6), Path("x")).pixels.shape == (48, 64, 3)
-
-    def test_keeping_films_and_dropping_places_is_a_contradiction(self, run: Run) -> None:
-        with pytest.raises(UsageError, match="--trailer keep and --strip-gps"):
-            run(trailer="keep", strip_gps=True)
-
-
-@pytest.mark.parametrize(("turn", "kept"), [(1, True), (6, False)])
-def test_pictures_behind_a_photo_that_is_turned_would_lie_across(
-    photos: Fill, run: Run, encoded: Make, exif_block: Make, turn: int, kept: bool
-) -> None:
-    first = with_metadata(encoded(), Metadata(exif=exif_block(turn=turn)))
-    photos({"a.jpg": pictures(first, encoded(size=(24, 32)))})
-    _, rows = run(trailer="keep")
-    assert rows["a.jpg"]["reason"].startswith("kept" if kept else "dropped")

@@ -46,7 +46,7 @@ config = ProtectConfig(
     sources=(sys.argv[1],), out=Path(sys.argv[2]), detector="boxes", workers=4, again="again" in sys.argv
 )
 summary = protect(
-    config, detector=Deadly(*MIDDLE.boxes), attack=Stripes(Budget(config.strength)),
+    config, detector=Deadly(*MIDDLE.boxes), attack=Stripes(Budget(config.generated)),
     facts=Facts(config.fingerprint, "toy", "toy"), say=print,
 )
 print(summary.to_dict())

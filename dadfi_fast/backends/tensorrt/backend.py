@@ -164,4 +164,4 @@ def _profile(shape: tuple[int, ...]) -> int:
         if profile.holds(shape):
             return index
     small, _, large = build.PROFILES[-1].size
-    raise UsageError(f"crops of {shape[2]} x {shape[3]} px; engines take {small} to {large} px a side")
+    raise UsageError(f"crops of {shape[2]} x {shape[3]} px; engines accept {small} to {large} px per side")

@@ -241,11 +241,17 @@ def _made(result: CheckResult, setting: Setting) -> Markup:
         ("attributes by", describe(setting.classifier.card)),
         ("faces found by", setting.detector),
         *(("protected with", maker) for maker in (setting.scope.makers or (UNKNOWN,))[:LINES]),
+        *((("strength", _strengths(setting.scope.strengths)),) if setting.scope.strengths else ()),
         ("command", tag("code", setting.command)),
         ("seed of the sample", str(result.seed)),
         *environment(),
     ]
     return tag("dl", [[tag("dt", label), tag("dd", value)] for label, value in lines])
+
+
+def _strengths(counts: Sequence[tuple[float, int]]) -> str:
+    named = [f"{strength:g} in {n} file{'s' * (n != 1)}" for strength, n in counts]
+    return ", ".join(named[:LINES]) + (" and others" if len(named) > LINES else "")
 
 
 def _list(title: str, items: Sequence[Content]) -> Markup | None:

@@ -53,8 +53,8 @@ def recognise(head: bytes) -> str | None:
     if raw.is_raw(head):
         return "RAW"
     if head[4:8] == b"ftyp":
-        found = brands(head)
-        return "AVIF" if found & _AVIF else "HEIF" if found & _HEIF else None
+        kinds = brands(head)
+        return "AVIF" if kinds & _AVIF else "HEIF" if kinds & _HEIF else None
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
 
 
@@ -145,7 +145,8 @@ def cleaned(raw_metadata: Metadata, *, strip_gps: bool, converted: bool = False)
     notes += [f"left out a damaged {name}" for name, before, after in lost if before and after is None]
     notes += ["left out an impossible resolution"] if dpi != raw_metadata.dpi else []
     blocks = (packet, resources, profile)  # what EXIF holds has just been blanked
-    left = ["the metadata"] if any(any(previews.pictures(b)) for b in blocks if b) else []
+    # No picture does without zeros, and text does.
+    left = ["the metadata"] if any(any(previews.pictures(b)) for b in blocks if b and b"\0" in b) else []
     left += [*exif.unread(block), *(["IPTC or Photoshop's resources"] if iptc.unread(resources) else [])]
     notes += [f"{MAY_BE_LEFT} {' and '.join(left)}"] if left else []
     return Metadata(

@@ -16,7 +16,7 @@ from dadfi_fast.errors import PhotoError
 from dadfi_fast.images import bmp, boxes, exif, heif, icc, iptc
 from dadfi_fast.images.decode import tiff
 from dadfi_fast.images.decode.base import Decoder, Raster
-from dadfi_fast.images.decode.simplejpeg import intact, mended, require_end
+from dadfi_fast.images.decode.simplejpeg import intact, mended, require_end, require_scans, with_more_behind_scans
 from dadfi_fast.images.jpeg import JpegHeader, with_metadata
 from dadfi_fast.types import Encoding, Metadata, UInt8
 
@@ -98,9 +98,9 @@ class OddJpegDecoder(Decoder):
         self._data, self._header = data, header
         self.width, self.height, self.metadata = header.width, header.height, header.metadata
         self._inner = self._opened()
-        kept = header.tables if len(header.sampling) == 3 else None
+        tables = header.tables if len(header.sampling) == 3 else None
         self.encoding = replace(
-            self._inner.encoding, quantization=kept, progressive=kept is not None and header.progressive
+            self._inner.encoding, quantization=tables, progressive=tables is not None and header.progressive
         )
 
     def decode(self) -> Raster:
@@ -111,6 +111,13 @@ class OddJpegDecoder(Decoder):
         if len(self._header.sampling) == 4:
             return self._cmyk()
         require_end(self._data, self._header)
+        raster = self._decoded()
+        if self._header.arithmetic:
+            more = PillowDecoder(with_more_behind_scans(self._data), "JPEG")
+            require_scans(raster.pixels, more.decode().pixels)
+        return raster
+
+    def _decoded(self) -> Raster:
         try:
             return self._inner.decode()
         except PhotoError as error:
@@ -222,17 +229,17 @@ def _shallow(image: Image.Image) -> UInt8:
 
 def _deep_jpeg2000(data: bytes, bits: int, width: int, height: int) -> Raster:
     """More than 8 bits a channel, spread to 16: Pillow has them for grey alone."""
-    found: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if found is None or found.dtype != np.uint16 or found.shape[:2] != (height, width):
-        raise PhotoError("its codestream cannot be decoded")
+    samples: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if samples is None or samples.dtype != np.uint16 or samples.shape[:2] != (height, width):
+        raise PhotoError("cannot decode its codestream")
     if bits < 16:
         top = (1 << bits) - 1
-        found = ((found.astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
-    alpha = np.ascontiguousarray(found[..., 3]) if found.ndim == 3 and found.shape[2] == 4 else None
-    if found.ndim == 2:
-        deep: Any = cv2.cvtColor(found, cv2.COLOR_GRAY2RGB)
+        samples = ((samples.astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
+    alpha = np.ascontiguousarray(samples[..., 3]) if samples.ndim == 3 and samples.shape[2] == 4 else None
+    if samples.ndim == 2:
+        deep: Any = cv2.cvtColor(samples, cv2.COLOR_GRAY2RGB)
     else:
-        deep = cv2.cvtColor(np.ascontiguousarray(found[..., :3]), cv2.COLOR_BGR2RGB)
+        deep = cv2.cvtColor(np.ascontiguousarray(samples[..., :3]), cv2.COLOR_BGR2RGB)
     return Raster((deep >> 8).astype(np.uint8), alpha=alpha, deep=deep)
 
 
@@ -284,20 +291,20 @@ def _tiff_metadata(data: bytes, layout: tiff.Layout, notes: tuple[str, ...] = ()
     def photoshop(tags: Image.Exif) -> bytes | None:
         return _photoshop(tags, tiff.raw_value(data, layout, _IPTC))
 
-    found = Metadata(read(_tiff_exif), read(_tiff_icc), read(_tiff_xmp), read(_tiff_dpi), read(photoshop))
-    return replace(found, notes=tuple(dict.fromkeys(said)))
+    metadata = Metadata(read(_tiff_exif), read(_tiff_icc), read(_tiff_xmp), read(_tiff_dpi), read(photoshop))
+    return replace(metadata, notes=tuple(dict.fromkeys(said)))
 
 
 def _tiff_exif(found: Image.Exif) -> bytes | None:
     """What is about the photo, as an EXIF block."""
-    kept = Image.Exif()
+    block = Image.Exif()
     for tag in _ABOUT:
         if tag in found:
-            kept[tag] = found[tag]
+            block[tag] = found[tag]
     for tag in _DIRECTORIES:
         if tag in found:
-            kept[tag] = dict(found.get_ifd(tag))
-    return kept.tobytes() if len(kept) else None
+            block[tag] = dict(found.get_ifd(tag))
+    return block.tobytes() if len(block) else None
 
 
 def _tiff_icc(tags: Image.Exif) -> bytes | None:
@@ -354,12 +361,12 @@ def _signalled(metadata: Metadata, signals: boxes.Signals, *, grey: bool) -> Met
 
 
 def _jpeg2000(metadata: Metadata, data: bytes) -> Metadata:
-    found = boxes.jpeg2000_metadata(data)
+    blocks = boxes.jpeg2000_metadata(data)
     return replace(
         metadata,
-        exif=metadata.exif or (found["exif"].removeprefix(exif.PREFIX) if "exif" in found else None),
-        xmp=metadata.xmp or found.get("xmp"),
-        photoshop=metadata.photoshop or iptc.resources_of(found.get("iptc")),
+        exif=metadata.exif or (blocks["exif"].removeprefix(exif.PREFIX) if "exif" in blocks else None),
+        xmp=metadata.xmp or blocks.get("xmp"),
+        photoshop=metadata.photoshop or iptc.resources_of(blocks.get("iptc")),
         icc=metadata.icc or boxes.jpeg2000_icc(data),
     )
 

@@ -88,16 +88,16 @@ class PngDecoder(Decoder):
         if self._key is not None:  # OpenCV has ways of its own with a key, so it sees none
             stored = _without(stored, b"tRNS")
         try:
-            found: Any = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_UNCHANGED)
+            samples: Any = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_UNCHANGED)
         except cv2.error as error:
             raise PhotoError(f"the 16-bit PNG is damaged: {error}") from error
-        if found is None or found.dtype != np.uint16 or found.shape[:2] != (self.height, self.width):
+        if samples is None or samples.dtype != np.uint16 or samples.shape[:2] != (self.height, self.width):
             raise PhotoError("the 16-bit PNG is damaged")
-        alpha = np.ascontiguousarray(found[..., 3]) if found.ndim == 3 and found.shape[2] == 4 else None
-        if found.ndim == 2:
-            deep: Any = cv2.cvtColor(found, cv2.COLOR_GRAY2RGB)
+        alpha = np.ascontiguousarray(samples[..., 3]) if samples.ndim == 3 and samples.shape[2] == 4 else None
+        if samples.ndim == 2:
+            deep: Any = cv2.cvtColor(samples, cv2.COLOR_GRAY2RGB)
         else:
-            deep = cv2.cvtColor(np.ascontiguousarray(found[..., :3]), cv2.COLOR_BGR2RGB)
+            deep = cv2.cvtColor(np.ascontiguousarray(samples[..., :3]), cv2.COLOR_BGR2RGB)
         if self._key is not None:
             alpha = _keyed(deep, self._key)
         return Raster((deep >> 8).astype(np.uint8), alpha=alpha, deep=deep)
@@ -106,16 +106,16 @@ class PngDecoder(Decoder):
 def _is_whole(data: bytes, size: int) -> bool:
     """Whether all rows are there, ``size`` bytes a pixel; OpenCV takes seconds to find that out, and room for all."""
     expected = sum(rows * (1 + columns * size) for rows, columns in _passes(data))
-    inflate, found = zlib.decompressobj(), 0
+    inflate, inflated = zlib.decompressobj(), 0
     try:
         for each in png.chunks(data):
             rest: bytes | memoryview = each.payload if each.name == b"IDAT" else b""
             while rest and not inflate.eof:
-                found += len(inflate.decompress(rest, _PIECE))
+                inflated += len(inflate.decompress(rest, _PIECE))
                 rest = inflate.unconsumed_tail
     except zlib.error:
         return False
-    return found + len(inflate.flush()) >= expected
+    return inflated + len(inflate.flush()) >= expected
 
 
 def _passes(data: bytes) -> Iterator[tuple[int, int]]:
@@ -135,5 +135,5 @@ def _keyed(pixels: Any, key: Any) -> Any:
 
 
 def _without(data: bytes, name: bytes) -> bytes:
-    kept = (data[each.start : each.end] for each in png.chunks(data) if each.name != name)
-    return png.SIGNATURE + b"".join(kept)
+    chunks = (data[each.start : each.end] for each in png.chunks(data) if each.name != name)
+    return png.SIGNATURE + b"".join(chunks)

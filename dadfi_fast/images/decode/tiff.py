@@ -100,9 +100,9 @@ class _File:
         seen: set[int] = set()
         while at and at not in seen and len(seen) < _MOST:
             seen.add(at)
-            here = at
+            offset = at
             tags, at = self.directory(at)
-            yield here, tags
+            yield offset, tags
 
     def directory(self, at: int) -> tuple[Tags, int]:
         """The whole numbers in a directory, and where the next one is."""
@@ -157,8 +157,8 @@ def read_layout(data: bytes) -> Layout:
     """
     try:
         file = _File(data)
-        found = list(file.chain(file.first))
-        chain = [tags for _, tags in found]
+        directories = list(file.chain(file.first))
+        chain = [tags for _, tags in directories]
         below = [tags for each in chain for at in each.get(_SUB_IFDS, ())[:64] for tags in _tolerant(file, at)]
     except (struct.error, OverflowError) as error:
         raise PhotoError(f"the TIFF is damaged: {error}") from error
@@ -167,10 +167,10 @@ def read_layout(data: bytes) -> Layout:
     photos = [n for n, tags in enumerate(chain) if not _is_reduced(tags)]
     page = photos[0] if photos else 0
     if not chain or not chain[page].get(_WIDTH):
-        raise PhotoError("the TIFF is damaged: it holds no picture")
+        raise PhotoError("the TIFF is damaged: it holds no image")
     if any(_area(tags) > _area(chain[page]) for tags in below):
         raise PhotoError("its first image is a preview of a larger one. Export the photo as JPEG or TIFF first.")
-    return Layout(file.order, page, max(1, len(photos)), chain[page], found[page][0])
+    return Layout(file.order, page, max(1, len(photos)), chain[page], directories[page][0])
 
 
 def raw_value(data: bytes, layout: Layout, tag: int) -> bytes | None:
@@ -233,7 +233,9 @@ def is_plain(layout: Layout) -> bool:
     what += [f"{ {2: 'signed numbers', 3: 'floating point', 5: 'complex numbers', 6: 'complex numbers'}[k] }"
              for k in sorted(kinds) if k in (2, 3, 5, 6)]  # fmt: skip
     what += [f"compression {compression}"] if not known else []
-    raise PhotoError(f"a TIFF with {', '.join(what)} is not supported; convert it to RGB or grey of 8 or 16 bits")
+    raise PhotoError(
+        f"a TIFF with {', '.join(what)} is not supported. Convert it to RGB or greyscale with 8 or 16 bits."
+    )
 
 
 def samples(layout: Layout) -> tuple[int, int | None]:
@@ -285,12 +287,12 @@ def _stored(data: bytes, layout: Layout) -> Samples:
     offsets, counts = (layout.get(tag) for tag in ((_TILE_OFFSETS, _TILE_COUNTS) if tiled else (_OFFSETS, _COUNTS)))
     each = len(offsets) // planes
     if not each or len(counts) < len(offsets):
-        raise PhotoError("the TIFF is damaged: it does not say where its pixels are")
-    found = [
+        raise PhotoError("the TIFF is damaged: it does not state where its pixels are")
+    pieces = [
         _plane(data, layout, offsets[n * each : (n + 1) * each], counts[n * each : (n + 1) * each], count // planes)
         for n in range(planes)
     ]
-    return found[0] if planes == 1 else np.dstack(found)
+    return pieces[0] if planes == 1 else np.dstack(pieces)
 
 
 def _plane(data: bytes, layout: Layout, offsets: Sequence[int], counts: Sequence[int], channels: int) -> Samples:
@@ -308,8 +310,8 @@ def _plane(data: bytes, layout: Layout, offsets: Sequence[int], counts: Sequence
     tiled = _TILE_WIDTH in layout.tags
     _require_bytes(len(data), layout, offsets[: across * down], block * channels * size, rows)
     shape = (down * rows if tiled else height, across * block * channels * size)
-    found = _unpacked(data, layout, shape, (rows, block * channels * size) if tiled else (rows, 0), offsets, counts)
-    values = found.view(kind).astype(kind.newbyteorder("="), copy=False)
+    plane = _unpacked(data, layout, shape, (rows, block * channels * size) if tiled else (rows, 0), offsets, counts)
+    values = plane.view(kind).astype(kind.newbyteorder("="), copy=False)
     values = values.reshape(shape[0], across, block, channels)
     if layout.one(_PREDICTOR) == 2:
         values = np.cumsum(values, axis=2, dtype=values.dtype)
@@ -351,12 +353,12 @@ def _unpacked(
         raise PhotoError("a TIFF of more than 4 GB is not supported")
     try:
         image = Image.open(io.BytesIO(_wrapped(data, tags, layout.order)), formats=["TIFF"])
-        found: UInt8 = np.array(image)
+        samples: UInt8 = np.array(image)
     except Exception as error:  # libtiff's faults come as whatever Pillow makes of them
         raise PhotoError(f"the TIFF is damaged: {error}") from error
-    if found.shape != shape:
+    if samples.shape != shape:
         raise PhotoError("the TIFF is damaged: it does not have as many pixels as its header states")
-    return found
+    return samples
 
 
 def _wrapped(data: bytes, tags: Tags, order: str) -> bytes:

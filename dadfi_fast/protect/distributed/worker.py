@@ -22,6 +22,7 @@ from dadfi_fast.protect.manifest import Facts
 from dadfi_fast.protect.pipeline import meter_for, quiet_codecs, work
 from dadfi_fast.protect.results import Failed, Input, Outcome
 from dadfi_fast.protect.stages import Stages
+from dadfi_fast.protect.strength import Judges
 from dadfi_fast.storage.object_store import open_out
 from dadfi_fast.storage.paths import parse_path
 
@@ -33,6 +34,7 @@ class WorkerContext:
     detector: Detector
     attack: Attack
     facts: Facts
+    judges: Judges | None = None
 
 
 #: Makes a worker's context in the worker itself; it is pickled on its way there.
@@ -71,9 +73,15 @@ class GeneratorContextFactory:
                 f"{self.generator} is a different file on this machine."
                 " Install the same version of dadfi-fast on all machines."
             )
-        attack = parts.attack(config.strength, threads=generator_threads(config.threads))
+        if config.judges and tuple(card.sha256 for card in parts.judge_cards) != config.judges:
+            raise UsageError(
+                "the deepfake models that --strength auto chooses by are different on this machine."
+                " Add the same ones on all machines."
+            )
+        judges = parts.judges(threads=config.threads) if config.judges else None
+        attack = parts.attack(config.generated, threads=generator_threads(config.threads))
         attack.refiner = self.refiner(config)
-        return WorkerContext(parts.chosen_detector[0], attack, parts.facts(config, attack))
+        return WorkerContext(parts.chosen_detector[0], attack, parts.facts(config, attack), judges)
 
 
 @dataclass(frozen=True)
@@ -132,7 +140,7 @@ class Worker:
         """Work on a task; ``stop`` lets the photos that are under way get finished in time and takes no more."""
         context, meter = self._context, meter_for(self._config)
         out = open_out(self._config.out, refuse=self._originals.refuse)
-        stages = Stages(self._config, context.detector, context.attack, out)
+        stages = Stages(self._config, context.detector, context.attack, out, judges=context.judges)
         outcomes: list[Outcome] = []
         fault = None
         with closing(open_shard(self._config.out, context.facts, task.shard)) as shard:

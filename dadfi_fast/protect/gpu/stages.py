@@ -13,7 +13,7 @@ from dadfi_fast.attacks.generator import GeneratorAttack
 from dadfi_fast.backends.base import Backend
 from dadfi_fast.backends.on_device import OnDevice
 from dadfi_fast.faces.detector import Detector
-from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.config import AUTO, ProtectConfig
 from dadfi_fast.protect.job import PhotoJob
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.stages import Stages
@@ -32,7 +32,11 @@ def apply_gpu_stages(jobs: Iterable[PhotoJob], stages: Stages, attack: Attack, m
     from dadfi_fast.protect.gpu.dali_stage import DaliStage
 
     dali = Dali(device=config.device, threads=config.threads)
-    if not (isinstance(attack, GeneratorAttack) and stays_on_card(type(attack.backend), config.device)):
+    if not (
+        isinstance(attack, GeneratorAttack)
+        and stays_on_card(type(attack.backend), config.device)
+        and config.strength != AUTO  # its models run on the CPU
+    ):
         return DaliStage(dali, meter)(jobs)
     from dadfi_fast.protect.gpu.nvimgcodec import NvImageCodec
     from dadfi_fast.protect.gpu.pipeline import GpuPipeline
@@ -51,6 +55,8 @@ def describe(config: ProtectConfig, backend: type[Backend], detector: Detector) 
     said = f"JPEGs decoded by {config.decoder} on {config.device}"
     if not stays_on_card(backend, config.device):
         return said if config.device == "cpu" else f"{said}, and fetched, as backend {backend.name} takes no others"
+    if config.strength == AUTO:
+        return f"{said}, and fetched, as --strength auto chooses on the CPU"
     from dadfi_fast.protect.gpu.pipeline import searched_on
 
     where, why = searched_on(detector, config.device)

@@ -74,7 +74,7 @@ def test_a_lane_and_resident_crops(backend: OnTheProcessor) -> None:
 
 
 def test_crops_beyond_the_profiles_are_told(backend: OnTheProcessor) -> None:
-    with pytest.raises(UsageError, match="600 x 600 px; engines take 16 to 512"):
+    with pytest.raises(UsageError, match="600 x 600 px; engines accept 16 to 512"):
         backend(crops(1, 3, 600, 600))
 
 

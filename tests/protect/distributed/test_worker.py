@@ -12,13 +12,14 @@ import pytest
 
 from dadfi_fast.backends.generator_file import load_generator_file
 from dadfi_fast.errors import BackendMissing, DiskError, UsageError
-from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.config import DEFAULT_STRENGTH, ProtectConfig
 from dadfi_fast.protect.discover import discover
 from dadfi_fast.protect.distributed.manifest_shards import read_shard
 from dadfi_fast.protect.distributed.worker import GeneratorContextFactory, Task, Worker, WorkerContext, _portable
 from dadfi_fast.protect.interrupt import Stop
 from dadfi_fast.protect.manifest import NAME, Facts
 from dadfi_fast.protect.results import Failed
+from dadfi_fast.protect.strength import judge_cards
 from dadfi_fast.storage.disk import OutFolder
 
 Fill = Callable[[dict[str, bytes | None]], Path]
@@ -142,3 +143,14 @@ def test_errors_travel(error: Exception, kept: bool, config: ProtectConfig, phot
     [entry] = discover(config.sources, config.out)
     sent = pickle.loads(pickle.dumps(_portable(Failed(entry, "decode", error))))  # type: ignore[arg-type]
     assert str(sent.error) == "broken" and (type(sent.error) is type(error)) is kept
+
+
+def test_the_models_to_choose_strengths_by_are_those_of_the_run(config: ProtectConfig) -> None:
+    generator = load_generator_file("generator-s")
+    factory = replace(RECIPE, sha256=generator.sha256)
+    known = tuple(card.sha256 for card in judge_cards(generator))
+    context = factory(replace(config, strength="auto", judges=known))
+    assert context.judges is not None and context.attack.budget.eps == DEFAULT_STRENGTH
+    assert factory(config).judges is None
+    with pytest.raises(UsageError, match="the deepfake models that --strength auto chooses by are different"):
+        factory(replace(config, strength="auto", judges=(*known, "of an added model")))
