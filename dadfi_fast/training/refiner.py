@@ -23,6 +23,7 @@ from dadfi_fast.attacks.ceiling import Batch, Distance, JPEGBound, ascend
 from dadfi_fast.attacks.distortion import masked_distortion
 from dadfi_fast.deepfakes.onnx_model import AttributeModel
 from dadfi_fast.deepfakes.torch_model import Target, load_targets
+from dadfi_fast.faces import adversary
 from dadfi_fast.faces.align import MARGIN, feather
 from dadfi_fast.metrics.perceptual import PIXELS_A_DEGREE
 from dadfi_fast.metrics.visibility import as_jpeg
@@ -41,8 +42,6 @@ SEEN: Final = 256
 LARGEST: Final = 1024
 #: Halvings that a perturbation's final scale is found with, to 2 / 64: each of them takes as long as half a step.
 HALVINGS: Final = 6
-#: The adversary's crop in lengths of the face box (`dadfi_fast.check.preprocess`).
-CHECKED_MARGIN: Final = 1.5
 #: Adam's rate at the beginning, on the [-1, 1] scale.
 STEP: Final = 0.01
 #: Weight of the recipe's error by axes of colour: a tenth of the recipe's own, as the final scale bounds what is seen.
@@ -77,7 +76,7 @@ class WhiteBoxRefiner(Refiner):
         self._recipe = load_config(
             "release",
             {
-                "crop_share": CHECKED_MARGIN / MARGIN,
+                "crop_share": adversary.MARGIN / MARGIN,
                 "crop_zoom": far.zoom,
                 "crop_shift": far.shift,
                 "crop_power": 2.0,
@@ -135,7 +134,7 @@ class WhiteBoxRefiner(Refiner):
     @torch.no_grad()
     def _edits(self, x: Tensor) -> list[Tensor]:
         """Each model's edits of the faces ``x`` [B, 3, S, S], [E, B, D], by the attributes that the classifier sees."""
-        frames = torch.eye(2, 3).expand(len(x), -1, -1) * (CHECKED_MARGIN / MARGIN)
+        frames = torch.eye(2, 3).expand(len(x), -1, -1) * (adversary.MARGIN / MARGIN)
         seen = cut(x, frames, self.classifier.image_size).cpu().numpy()
         labels = self.classifier.labels(seen, self.targets[0].columns, unknown_as=0)
         return [target.edits(torch.from_numpy(labels)).to(self.device) for target in self.targets]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,3 +137,22 @@ def test_without_it_no_torch_is_loaded(photos: Path, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_leaves_the_photo_that_is_being_refined(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = [sys.executable, "-m", "dadfi_fast.cli", "protect", photos, "--out", out, "--detector", "none"]
+    words += ["--device", "cpu", "--check", "0", "--refine", "100000"]
+    with subprocess.Popen(list(map(str, words)), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        while not (out / "dadfi-manifest.jsonl").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        time.sleep(3)
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        _, said = process.communicate(timeout=60)
+        seconds = time.monotonic() - started
+    assert process.returncode == 130 and seconds < 5, said
+    assert list(rows(out)) == [] and not list(out.glob("*.png"))
