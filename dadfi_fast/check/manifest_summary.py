@@ -30,8 +30,8 @@ class ManifestSummary:
 
     left: tuple[Unprotected, ...] = ()  # in the order of the manifest
     makers: tuple[str, ...] = ()  # what protected: hash of the generator, fingerprint of the options, backend
-    refined: tuple[str, ...] = ()  # how perturbations were refined, and against which models
     strengths: tuple[tuple[float, int], ...] = ()  # of the protections, and how many rows name each; weakest first
+    refined: tuple[str, ...] = ()  # how perturbations were refined, and against which models
 
 
 def read_manifest_summary(folder: Path) -> ManifestSummary:
@@ -53,7 +53,7 @@ def read_manifest_summary(folder: Path) -> ManifestSummary:
             if isinstance(strength := row.get("strength"), float):
                 strengths[strength] += 1
     found = tuple(sorted(strengths.items()))
-    return ManifestSummary(tuple(left.values()), tuple(makers), tuple(refinements), found)
+    return ManifestSummary(tuple(left.values()), tuple(makers), found, tuple(refinements))
 
 
 def _why(row: Mapping[str, Any]) -> str:

@@ -55,7 +55,7 @@ class GeneratorContextFactory:
     backend: str
     detector: str
     detector_model: Path | None
-    refiner: Callable[[ProtectConfig], Refiner | None] = lambda _: None  # a function of a module, which is pickled
+    refiner: Callable[[ProtectConfig], Refiner | None] | None = None  # a function of a module: it is pickled
 
     def __call__(self, config: ProtectConfig) -> WorkerContext:
         from dadfi_fast.protect.assembly import Assembly
@@ -80,7 +80,7 @@ class GeneratorContextFactory:
             )
         judges = parts.judges(threads=config.threads) if config.judges else None
         attack = parts.attack(config.generated, threads=generator_threads(config.threads))
-        attack.refiner = self.refiner(config)
+        attack.refiner = self.refiner(config) if self.refiner else None
         return WorkerContext(parts.chosen_detector[0], attack, parts.facts(config, attack), judges)
 
 
