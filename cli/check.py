@@ -121,6 +121,8 @@ def command(
         console.json(_document(result, verbose=verbose))
     else:
         _show(result, verbose=verbose)
+        for said in _refined(protected):
+            console.result(said)
     reporter.write(result, say=_silent if quiet else console.message)
     _judge(result, check_min)
 
@@ -167,6 +169,13 @@ def _check(
             visibility=visibility,
             tick=progress.advance,
         )
+
+
+def _refined(protected: Path) -> tuple[str, ...]:
+    """What the manifest beside the protected files says of ``--refine``: against which models the figures are."""
+    from dadfi_fast.check.manifest_summary import read_manifest_summary
+
+    return read_manifest_summary(protected if protected.is_dir() else protected.parent).refined
 
 
 def _silent(_text: str) -> None:

@@ -72,13 +72,13 @@ class Progress:
         """What is done, how fast, and the time left, in one line."""
         rate, remaining = self.rate(), self._task.remaining
         left = [] if remaining is None or not rate else [f"{_duration(remaining / rate)} left"]
-        return ", ".join([f"{self._count()} {self.unit}", f"{rate:.1f} {self.unit}/s", *left])
+        return ", ".join([f"{self._count()} {self.unit}", _speed(rate, self.unit), *left])
 
     def summary(self) -> str:
         """What was done in how much time."""
         seconds = self._task.elapsed or 0.0
         rate = self.done / max(seconds, 1e-9)
-        return f"{self._count()} {self.unit} in {_duration(seconds)} ({rate:.1f} {self.unit}/s)"
+        return f"{self._count()} {self.unit} in {_duration(seconds)} ({_speed(rate, self.unit)})"
 
     def _count(self) -> str:
         total = self._task.total
@@ -148,6 +148,11 @@ def show_progress(
     with progress.bar:
         yield progress
     console.message(progress.summary())
+
+
+def _speed(rate: float, unit: str) -> str:
+    """``3.2 photos/s``, or ``2.4 photos/min`` where a unit takes more than ten seconds."""
+    return f"{60 * rate:.1f} {unit}/min" if 0 < rate < 0.1 else f"{rate:.1f} {unit}/s"
 
 
 def _duration(seconds: float) -> str:

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from dadfi_fast.attacks.base import Refiner
 from dadfi_fast.attacks.generator import GeneratorAttack
 from dadfi_fast.backends.generator_file import DEFAULT, GeneratorFile
+from dadfi_fast.deepfakes.registry import deepfake_cards
 from dadfi_fast.device import cores
 from dadfi_fast.errors import UsageError
 from dadfi_fast.faces.detector import Detector
@@ -25,9 +27,10 @@ from dadfi_fast.protect.malloc import tune_malloc
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.pipeline import protect
 from dadfi_fast.protect.results import Entry, Failed, Outcome
-from dadfi_fast.protect.strength import Judges
+from dadfi_fast.protect.strength import Judges, judge_cards
 from dadfi_fast.protect.summary import Summary
 from dadfi_fast.storage.paths import parse_path
+from dadfi_fast.training.refinement import Refinement, load_refiner, need_packages
 from dadfi_fast.types import Budget, Encoding, Face, Photo, UInt8
 
 #: A file, folder, glob or URL.
@@ -44,6 +47,21 @@ class ProtectedImage:
     faces: tuple[Face, ...]  # the faces that were found, best first; empty: the picture is unchanged
     linf: int  # largest change of a value, in levels of 0-255
     strength: float | None = None  # of the strongest perturbation; None without a face
+
+
+def refiner_of(config: ProtectConfig) -> Refiner | None:
+    """What refines perturbations in a run with ``config``; None where nothing does.
+
+    Raises:
+        DadfiError: as `dadfi_fast.training.refinement.load_refiner` does.
+    """
+    if not config.refine:
+        return None
+    refinement = Refinement(
+        steps=config.refine, look=config.refine_look, seed=config.seed, strength=config.generated,
+        device=config.device, models=config.refine_against,
+    )  # fmt: skip
+    return load_refiner(refinement)
 
 
 class Protector:
@@ -157,9 +175,12 @@ class Protector:
     def config(self, sources: Source | Iterable[Source], out: Source, **options: Any) -> ProtectConfig:
         """The configuration of a run with these parts; arguments and errors are those of `files`."""
         device, _ = self.parts.chosen_device
-        decoder, _ = choose_decoder(options.pop("decoder", "auto"), device=device)
+        decoder, _ = choose_decoder(options.pop("decoder", "cpu" if options.get("refine") else "auto"), device=device)
         if options.pop("small_faces", self.parts.small_faces) != self.parts.small_faces:
             raise UsageError("cannot change small_faces for one run. Pass it to Protector, which loads the detector.")
+        if options.get("refine"):
+            need_packages()
+            options["refine_against"] = self._refined_against(options.get("refine_models") or "")
         given = [sources] if isinstance(sources, str | os.PathLike) else sources
         return ProtectConfig(
             sources=tuple(os.fspath(source) for source in given),
@@ -173,6 +194,14 @@ class Protector:
             **options,
         )
 
+    def _refined_against(self, listed: str) -> tuple[tuple[str, str], ...]:
+        """Name and hash of the deepfake models that are ``listed``; of those of ``--strength auto`` where none is."""
+        known, names = deepfake_cards(), [name.strip() for name in listed.split(",") if name.strip()]
+        cards = [known[name] for name in dict.fromkeys(names)]
+        if not cards:
+            cards = [*judge_cards(self.parts.generator_file, option="--refine", otherwise="Pass --refine-models")]
+        return tuple((card.name, card.sha256) for card in cards)
+
     def run(
         self,
         config: ProtectConfig,
@@ -184,6 +213,7 @@ class Protector:
         say: Callable[[str], object] = lambda _: None,
     ) -> Summary:
         """Run what `config` describes; arguments and errors are those of `dadfi_fast.protect.pipeline.protect`."""
+        self.attack.refiner = refiner_of(config)
         return protect(
             config,
             detector=self.parts.chosen_detector[0],

@@ -141,7 +141,9 @@ def command(sources: tuple[str, ...], **values: Any) -> None:
         request.generator, settings.pop("strength"), request.backend, request.device, request.detector,
         detector_model=request.detector_model, small_faces=settings.pop("small_faces"),
     )  # fmt: skip
-    decoder, reason = choose_decoder(settings.pop("decoder"), device=protector.parts.chosen_device[0])
+    decoder = settings.pop("decoder")
+    decoder = "cpu" if settings["refine"] and decoder == "auto" else decoder  # the GPU's own pipeline refines nothing
+    decoder, reason = choose_decoder(decoder, device=protector.parts.chosen_device[0])
     config = protector.config(sources, decoder=decoder, **settings)
     engine = Engine(name=request.engine, address=request.ray_address, processes=request.processes)
     run = Run(config, protector, quiet=request.quiet, verbose=request.verbose, engine=engine)

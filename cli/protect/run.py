@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dadfi_fast.check.manifest_summary import refined
 from dadfi_fast.cli import console
 from dadfi_fast.cli.protect import messages
 from dadfi_fast.cli.protect.engine import Engine
@@ -64,6 +65,7 @@ class Run:
         return self._pool
 
     def _context_factory(self) -> GeneratorContextFactory:
+        from dadfi_fast.api import refiner_of
         from dadfi_fast.protect.distributed.worker import GeneratorContextFactory
 
         return GeneratorContextFactory(
@@ -72,6 +74,7 @@ class Run:
             backend=self.parts.backend,
             detector=self.config.detector,
             detector_model=self.parts.detector_model,
+            refiner=refiner_of,
         )
 
     def close(self) -> None:
@@ -161,6 +164,8 @@ class Run:
             tune_malloc()
             backend = self.parts.facts(self.config, self.protector.attack).backend
             self.say(f"{self.generator_file.name} on {backend}; {self._others}")
+            if self.config.refined:
+                self.say(refined(self.config.refined))
             self._started = True
 
     @property
@@ -235,7 +240,8 @@ class Run:
             if others
             else ""
         )
-        return f"{self.generator_file.name} was trained against {', '.join(known) or 'none of them'}{carries}"
+        said = f"{self.generator_file.name} was trained against {', '.join(known) or 'none of them'}{carries}"
+        return f"{said}; {refined(self.config.refined)}" if self.config.refined else said
 
     @property
     def _known(self) -> Facts:

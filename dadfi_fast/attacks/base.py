@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
-from dadfi_fast.types import Budget, Float32
+from dadfi_fast.types import Budget, Float32, UInt8
 
 #: Pixels a side of the crops that an attack is given unless it has a size of its own.
 CROP_SIZE: Final = 256
@@ -20,11 +21,30 @@ class Calls:
     queries: int = 0  # forwards only
 
 
+@dataclass(frozen=True, eq=False)
+class FaceView:
+    """A face as it is in its photo, and how its photo is written."""
+
+    pixels: UInt8  # [side, side, 3], the square that the perturbation goes to
+    subsampled: bool = False  # the file has half the resolution of colour
+    grey: bool = False  # the file has no colour
+
+
+class Refiner(ABC):
+    """Works on the perturbations that an attack has put out, with the photos at their own size before it."""
+
+    @abstractmethod
+    def __call__(self, faces: Sequence[FaceView], deltas: Float32) -> Float32:
+        """Better ones than ``deltas`` [B, 3, S, S], one for each of ``faces``; same shape."""
+
+
 class Attack(ABC):
     """Face crops to perturbations, under a budget."""
 
     #: Pixels a side of the crops that `protect` cuts for it.
     crop_size: int = CROP_SIZE
+    #: What `protect` calls after it; None: nothing.
+    refiner: Refiner | None = None
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget

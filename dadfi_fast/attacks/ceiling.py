@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 import torch
@@ -20,6 +21,7 @@ from dadfi_fast.attacks.aimed import project, uniform
 from dadfi_fast.attacks.distortion import masked_distortion
 from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.metrics.differentiable import flip, ssimulacra2
+from dadfi_fast.metrics.perceptual import PIXELS_A_DEGREE
 from dadfi_fast.metrics.visibility import as_jpeg
 
 #: No value moves further, on the [-1, 1] scale: the paper's bound.
@@ -77,10 +79,15 @@ class PSNRBound(Bound):
 
 
 class JPEGBound(Bound):
-    """As a JPEG of ``quality`` (4:2:0) looks, by the worse of FLIP and SSIMULACRA2."""
+    """As a JPEG of ``quality`` (4:2:0) looks, by the worse of FLIP and SSIMULACRA2.
 
-    def __init__(self, quality: int) -> None:
-        self.quality = quality
+    Args:
+        eps: no value moves further, on the [-1, 1] scale.
+        pixels_a_degree: of the viewer's eye; see `dadfi_fast.metrics.differentiable.flip`.
+    """
+
+    def __init__(self, quality: int, *, eps: float = EPS, pixels_a_degree: float = PIXELS_A_DEGREE) -> None:
+        self.quality, self.eps, self._flip = quality, eps, partial(flip, pixels_a_degree=pixels_a_degree)
         self._known: tuple[Tensor, tuple[Tensor, Tensor]] | None = None  # an ascent asks about the same pictures again
 
     @property
@@ -90,21 +97,26 @@ class JPEGBound(Bound):
     def penalty(self, x: Tensor, delta: Tensor) -> Tensor:
         flips, scores = self.limits(x)
         seen = (x + delta).clamp(-1, 1)
-        excess = FLIP_WEIGHT * (flip(x, seen) - flips).relu()
+        excess = FLIP_WEIGHT * (self._flip(x, seen) - flips).relu()
         return (excess + SSIMULACRA2_WEIGHT * (scores - ssimulacra2(x, seen)).relu()).sum()
 
     @torch.no_grad()
     def fit(self, x: Tensor, delta: Tensor) -> Tensor:
         """The largest multiple of ``delta``, up to `LARGEST`, that neither metric rates worse than the JPEG."""
+        return project(x, self.scale(x, delta) * delta, self.eps)
+
+    @torch.no_grad()
+    def scale(self, x: Tensor, delta: Tensor, *, halvings: int = HALVINGS) -> Tensor:
+        """What `fit` multiplies each picture's ``delta`` by: [B, 1, 1, 1]."""
         flips, scores = self.limits(x)
         low = torch.zeros(len(x), 1, 1, 1, device=x.device)
         high = torch.full_like(low, LARGEST)
-        for _ in range(HALVINGS):
+        for _ in range(halvings):
             middle = (low + high) / 2
-            seen = x + project(x, middle * delta, EPS)
-            good = ((flip(x, seen) <= flips) & (ssimulacra2(x, seen) >= scores))[:, None, None, None]
+            seen = x + project(x, middle * delta, self.eps)
+            good = ((self._flip(x, seen) <= flips) & (ssimulacra2(x, seen) >= scores))[:, None, None, None]
             low, high = torch.where(good, middle, low), torch.where(good, high, middle)
-        return project(x, low * delta, EPS)
+        return low
 
     def limits(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """FLIP and SSIMULACRA2 of each picture's JPEG, [B] each."""
@@ -117,12 +129,16 @@ class JPEGBound(Bound):
         pictures = ((x + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         coded = torch.stack([torch.from_numpy(as_jpeg(picture, self.quality).copy()) for picture in pictures])
         coded = coded.permute(0, 3, 1, 2).to(x) / 127.5 - 1
-        return flip(x, coded), ssimulacra2(x, coded)
+        return self.scores(x, coded)
+
+    def scores(self, x: Tensor, changed: Tensor) -> tuple[Tensor, Tensor]:
+        """FLIP and SSIMULACRA2 of ``changed`` beside ``x``, [B] each."""
+        return self._flip(x, changed), ssimulacra2(x, changed)
 
 
 def ascend(
     delta: Tensor, batch: Callable[[int], Batch], bound: Bound, *, steps: int, step: float = 0.015,
-    watch: Callable[[int, Tensor], None] = lambda number, delta: None, looks: int = 8,
+    watch: Callable[[int, Tensor], None] = lambda number, delta: None, looks: int = 8, eps: float = EPS,
 ) -> Tensor:  # fmt: skip
     """Raise what ``batch`` names, for each picture or, with one perturbation for all of them, on average.
 
@@ -134,13 +150,14 @@ def ascend(
         batch: what step number 0, 1, ... looks at.
         step: Adam's rate at the beginning, on the [-1, 1] scale.
         watch: is told so often as ``looks`` says, in even intervals, how many steps are done, and the perturbation.
+        eps: no value moves further, on the [-1, 1] scale.
 
     Returns:
         Of the shape of ``delta``; `Bound.fit` brings it within the bound.
     """
     delta = delta.clone().requires_grad_()
     optimizer = torch.optim.Adam([delta], lr=step, betas=(0.9, 0.99))
-    due = {round(steps * look / looks) for look in range(1, looks + 1)}
+    due = {round(steps * look / looks) for look in range(1, looks + 1)}  # none where there are no looks
     for number in range(steps):
         optimizer.param_groups[0]["lr"] = step * (1 - number / steps)
         x, distances = batch(number)
@@ -150,7 +167,7 @@ def ascend(
         (loss / len(x)).backward()
         optimizer.step()
         with torch.no_grad():
-            delta.clamp_(-EPS, EPS)
+            delta.clamp_(-eps, eps)
         if number + 1 in due:
             watch(number + 1, delta.detach())
     return delta.detach()

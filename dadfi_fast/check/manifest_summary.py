@@ -31,6 +31,7 @@ class ManifestSummary:
     left: tuple[Unprotected, ...] = ()  # in the order of the manifest
     makers: tuple[str, ...] = ()  # what protected: hash of the generator, fingerprint of the options, backend
     strengths: tuple[tuple[float, int], ...] = ()  # of the protections, and how many rows name each; weakest first
+    refined: tuple[str, ...] = ()  # how perturbations were refined, and against which models
 
 
 def read_manifest_summary(folder: Path) -> ManifestSummary:
@@ -38,6 +39,7 @@ def read_manifest_summary(folder: Path) -> ManifestSummary:
     path = folder / MANIFEST
     left: dict[str, Unprotected] = {}
     makers: dict[str, None] = {}
+    refinements: dict[str, None] = {}
     strengths: Counter[float] = Counter()
     for row in rows(path) if os.path.lexists(path) else ():
         source, status = str(row.get("source")), str(row.get("status"))
@@ -46,9 +48,12 @@ def read_manifest_summary(folder: Path) -> ManifestSummary:
             left[source] = Unprotected(source, STATUS[status], _why(row))
         elif row.get("generator"):
             makers[_maker(row)] = None
+            if isinstance(row.get("refined"), dict):
+                refinements[refined(row["refined"])] = None
             if isinstance(strength := row.get("strength"), float):
                 strengths[strength] += 1
-    return ManifestSummary(tuple(left.values()), tuple(makers), tuple(sorted(strengths.items())))
+    found = tuple(sorted(strengths.items()))
+    return ManifestSummary(tuple(left.values()), tuple(makers), found, tuple(refinements))
 
 
 def _why(row: Mapping[str, Any]) -> str:
@@ -57,4 +62,17 @@ def _why(row: Mapping[str, Any]) -> str:
 
 
 def _maker(row: Mapping[str, Any]) -> str:
-    return f"generator sha256 {row['generator']}, options {row.get('config')}, {row.get('backend')}"
+    facts = row.get("refined")
+    after = f"; {refined(facts)}" if isinstance(facts, dict) else ""
+    return f"generator sha256 {row['generator']}, options {row.get('config')}, {row.get('backend')}{after}"
+
+
+def refined(facts: Mapping[str, Any]) -> str:
+    """What a row's ``refined`` says, for people."""
+    models = facts.get("models")
+    hashes = models if isinstance(models, dict) else {}
+    names = ", ".join(f"{name} ({str(sha256)[:12]})" for name, sha256 in hashes.items()) or "unknown models"
+    return (
+        f"refined in {facts.get('steps')} white-box steps against {names}, to look like JPEG {facts.get('look')} at"
+        f" worst (seed {facts.get('seed')})"
+    )

@@ -121,4 +121,4 @@ class Assembly:
             attack: as `attack` made it.
         """
         backend = f"{attack.backend.describe}: {self.chosen_backend[1]}; {config.batch_and_workers}"
-        return Facts(config.fingerprint, self.generator_file.sha256, backend)
+        return Facts(config.fingerprint, self.generator_file.sha256, backend, config.refined)

@@ -21,6 +21,8 @@ from dadfi_fast.types import LEVELS, Budget, Face, Float32, Photo, Protected, UI
 ZERO: Final = 128
 #: Bytes of a photo processed at once, so that they fit into the CPU caches: 0.8 of the time at 2500 pixels.
 _STRIP: Final = 1 << 18
+#: Modes of stored pixels that have no colour.
+GREY: Final = ("L", "LA", "I;16")
 
 
 def blend(photo: Photo, faces: Sequence[Face], where: Sequence[Square], deltas: Float32, budget: Budget) -> Protected:
@@ -37,7 +39,7 @@ def blend(photo: Photo, faces: Sequence[Face], where: Sequence[Square], deltas: 
     pixels = photo.pixels
     height, width = pixels.shape[:2]
     slices = [each.inside(height, width) for each in where]
-    if photo.encoding.mode in ("L", "LA", "I;16"):
+    if photo.encoding.mode in GREY:
         deltas = np.broadcast_to(deltas.mean(axis=1, keepdims=True), deltas.shape)
     enlarged = (_enlarged(_fixed(delta, budget), each.side) for each, delta in zip(where, deltas, strict=True))
     parts = (each[inside[2], inside[3]] for each, inside in zip(enlarged, slices, strict=True))

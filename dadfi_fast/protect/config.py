@@ -36,6 +36,10 @@ SMALL_CROP: Final = 640
 CHROMA: Final = ("keep", "auto", "full")
 #: What ``--decoder`` takes. ``cpu`` is simplejpeg, Pillow and OpenCV, a photo a thread.
 DECODERS: Final = ("auto", "cpu", "dali")
+#: The JPEG qualities that ``--refine-look`` takes.
+LOOKS: Final = (20, 95)
+#: Face crops per call with --refine on a GPU.
+_REFINED_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,22 @@ class ProtectConfig:
         "against and those added with models add; takes longer (docs/strength.md).",
     )  # fmt: skip
     judges: tuple[str, ...] = ()  # sha256 of the deepfake models by which ``auto`` chooses
+    refine: int = option(
+        0, section=CHANGED, metavar="N", low=0,
+        help="After the generator, improve the perturbation of each face by N white-box gradient steps against the "
+        "deepfake models. Slow: seconds to minutes per face on a CPU. Needs the extra train; 0: off.",
+    )  # fmt: skip
+    refine_look: int = option(
+        75, section=CHANGED, metavar="QUALITY", low=LOOKS[0], high=LOOKS[1],
+        help="With --refine: how visible the change may become, as a JPEG quality (4:2:0), by FLIP and SSIMULACRA2.",
+    )  # fmt: skip
+    refine_models: str | None = option(
+        None, section=CHANGED, metavar="NAME,...",
+        help="With --refine: the deepfake models to refine against.  [default: those that the generator was trained "
+        "against, and all that models add has added]",
+    )  # fmt: skip
+    seed: int = option(0, section=CHANGED, metavar="N", help="With --refine: the seed of what is drawn.")
+    refine_against: tuple[tuple[str, str], ...] = ()  # name and sha256 of the models that ``refine_models`` stands for
     detector: str = "libfacedetection"  # which one was chosen; the object itself is handed to `protect`
     small_faces: str = option(
         "auto", section=CHANGED, choices=SMALL_FACES,
@@ -130,6 +150,14 @@ class ProtectConfig:
         _one_of("--chroma", self.chroma, CHROMA)
         _one_of("--decoder", self.decoder, DECODERS[1:])
         check_strength(self.strength)
+        _between("--refine", self.refine, 0, float("inf"))
+        _between("--refine-look", self.refine_look, *LOOKS)
+        if self.refine and self.decoder == "dali":
+            raise UsageError("--refine and --decoder dali cannot be combined. Remove --decoder.")
+        if self.refine and self.strength == AUTO:
+            raise UsageError("--refine and --strength auto cannot be combined: --refine-look bounds what is seen")
+        if self.refine_models is not None and not self.refine:
+            raise UsageError("--refine-models needs --refine N")
         if (self.strength == AUTO) != bool(self.judges):
             raise UsageError("--strength auto needs deepfake models to choose by, and no other strength takes any")
         _between("--verify", self.verify, 0, 1)
@@ -167,12 +195,24 @@ class ProtectConfig:
         # Younger options count where they are used: a run with a new version goes on where an old one stopped.
         younger = {"judges": (), "animated": "refuse", "mark": True, "small_faces": "auto", "chroma": "keep"}
         facts |= {name: getattr(self, name) for name, usual in younger.items() if getattr(self, name) != usual}
+        facts |= {"refined": self.refined} if self.refined else {}
         facts |= {"scales": SCALES} if self.strength == AUTO else {}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
+    def refined(self) -> dict[str, int | dict[str, str]] | None:
+        """What the manifest says of ``--refine``: steps, look, seed, and the models' hashes; None where it is off."""
+        if not self.refine:
+            return None
+        return {
+            "steps": self.refine, "look": self.refine_look, "seed": self.seed, "models": dict(self.refine_against)
+        }  # fmt: skip
+
+    @property
     def crops_a_batch(self) -> int:
-        """On a CPU four cost no more than eight, and hold fewer photos in memory."""
+        """On a CPU four cost no more than eight, and hold fewer photos in memory; refining gains nothing from more."""
+        if self.refine:
+            return self.batch or (1 if self.device == "cpu" else _REFINED_AT_ONCE)
         return self.batch or 4
 
     @property

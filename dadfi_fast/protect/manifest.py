@@ -20,7 +20,7 @@ import json
 import os
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -63,6 +63,7 @@ class Facts:
     config: str  # fingerprint
     generator: str  # sha256 of the generator's file
     backend: str  # which one ran, and why
+    refined: Mapping[str, int | dict[str, str]] | None = None  # with --refine: see `ProtectConfig.refined`
 
 
 class LockedError(UsageError):
@@ -371,6 +372,7 @@ def row_of(outcome: Outcome, facts: Facts) -> Row:
         row |= {"faces": boxes, "linf": outcome.linf, "strength": outcome.strength}
         row["written"] = measured and {"linf": measured.linf, "psnr": measured.psnr}
         row["reason"] = "; ".join(outcome.notes) or None
+        row |= {"refined": dict(facts.refined)} if facts.refined else {}
     elif isinstance(outcome, Failed):
         kind = type(outcome.error).__name__
         row["error"] = {"hop": outcome.stage, "type": kind, "message": str(outcome.error) or kind}

@@ -134,7 +134,8 @@ def work(
         DiskError: the output folder cannot be written to, or the disk is full; what is written is kept.
     """
     config = stages.config
-    with pools(compute=config.threads, disk=DISK_THREADS, generator=config.generator_calls, stop=stop) as threads:
+    calls, apart = config.generator_calls, attack.refiner is not None
+    with pools(compute=config.threads, disk=DISK_THREADS, generator=calls, apart=apart, stop=stop) as threads:
         staged = _staged(map(PhotoJob.of, items), stages, attack, threads, meter, stop)
         yield from committed(staged, journal=journal, out=stages.out, config=config, meter=meter)
 
@@ -171,7 +172,9 @@ def _staged(
         jobs, see, pool=compute, ahead=batch + 2 * workers, weight=_pixels_before(config, "decode"), heaviest=heaviest,
         stop=stop,
     )  # fmt: skip
-    jobs = perturb(jobs, attack, batch=batch, heaviest=heaviest, pool=threads.generator, meter=meter, stop=stop)
+    jobs = perturb(
+        jobs, attack, batch=batch, heaviest=heaviest, pool=threads.generator, meter=meter, stop=stop, view=stages.views
+    )
     finish = chain(noted("strength", stages.strength), encode)
     jobs = prefetch(
         jobs, finish, pool=compute, ahead=batch + workers, weight=_pixels_before(config, "strength", "encode"),

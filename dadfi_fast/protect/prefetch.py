@@ -27,7 +27,9 @@ class Pools:
 
 
 @contextmanager
-def pools(*, compute: int, disk: int, generator: int = 1, stop: Stop | None = None) -> Iterator[Pools]:
+def pools(
+    *, compute: int, disk: int, generator: int = 1, apart: bool = False, stop: Stop | None = None
+) -> Iterator[Pools]:
     """Threads for one run; at the end what has begun is finished and what has not is dropped.
 
     A run that is told to stop, and has left photos or is ended by an error, does not wait for what has begun.
@@ -36,9 +38,10 @@ def pools(*, compute: int, disk: int, generator: int = 1, stop: Stop | None = No
         compute: threads that decode and encode.
         disk: threads that read and write.
         generator: calls of the generator side by side.
+        apart: a single one has a thread of its own, too, so that the run can end without it.
         stop: the wish to finish.
     """
-    names = {"compute": compute, "disk": disk} | ({"generator": generator} if generator > 1 else {})
+    names = {"compute": compute, "disk": disk} | ({"generator": generator} if generator > 1 or apart else {})
     made = {name: ThreadPoolExecutor(count, f"{THREADS}{name}") for name, count in names.items()}
     waits = True
     try:

@@ -16,9 +16,9 @@ from typing import Final, TypeAlias
 
 import cv2
 
-from dadfi_fast.attacks.base import Attack
+from dadfi_fast.attacks.base import Attack, FaceView
 from dadfi_fast.errors import DiskError, PhotoError, UnsafePhoto
-from dadfi_fast.faces.align import whole
+from dadfi_fast.faces.align import cut, whole
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.faces.none import Whole
 from dadfi_fast.images import strip, tag
@@ -31,7 +31,7 @@ from dadfi_fast.images.guard import check_lengths
 from dadfi_fast.images.jpeg import with_metadata
 from dadfi_fast.images.naming import PICTURES
 from dadfi_fast.images.trailer import Trailer, find_trailer
-from dadfi_fast.protect.blend import blend
+from dadfi_fast.protect.blend import GREY, blend
 from dadfi_fast.protect.config import SMALL_CROP, ProtectConfig
 from dadfi_fast.protect.crop import crops, squares
 from dadfi_fast.protect.job import PhotoJob, Step, require
@@ -195,6 +195,13 @@ class Stages:
         data = encode(part, form=self.config.format, quality=self.config.quality)
         return decode(open_picture(data, max_pixels=self.config.max_pixels), part.photo.source).pixels
 
+    def views(self, job: PhotoJob) -> list[FaceView]:
+        """The faces as they are in the photo, for an attack's refiner."""
+        photo = require(job.photo)
+        subsampled = is_subsampled(job, self._target(photo), self.config)
+        grey = photo.encoding.mode in GREY
+        return [FaceView(cut(photo.pixels, where), subsampled and not grey, grey) for where in job.squares]
+
     def encode(self, job: PhotoJob) -> None:
         """The protected photo as a file, with all that goes with it; a GPU may have blended and encoded it already."""
         output = output_metadata(job.data, require(job.photo), self.config, strength=self._strongest(job))
@@ -318,8 +325,12 @@ def encoding(job: PhotoJob, config: ProtectConfig) -> Encoding:
 
 def is_weakened(job: PhotoJob, target: str, config: ProtectConfig) -> bool:
     """Whether the result's subsampled colour loses much of the perturbation of a face."""
-    subsampled = encoding(job, config).subsampling not in (None, "4:4:4")
-    return target in ("JPEG", "HEIF") and subsampled and _has_small_crops(job)
+    return is_subsampled(job, target, config) and _has_small_crops(job)
+
+
+def is_subsampled(job: PhotoJob, target: str, config: ProtectConfig) -> bool:
+    """Whether the result has less than the full resolution of colour."""
+    return target in ("JPEG", "HEIF") and encoding(job, config).subsampling not in (None, "4:4:4")
 
 
 def _has_small_crops(job: PhotoJob) -> bool:

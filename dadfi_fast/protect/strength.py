@@ -48,8 +48,14 @@ UNBROKEN: Final = f"no strength up to {SCALES[-1]:g} breaks enough fakes"
 _GRID: Final = 32
 
 
-def judge_cards(generator: GeneratorFile) -> tuple[Card, ...]:
+def judge_cards(
+    generator: GeneratorFile, *, option: str = "--strength auto", otherwise: str = "Pass a number"
+) -> tuple[Card, ...]:
     """The cards of the deepfake models to choose by: those that the generator was trained against, and added ones.
+
+    Args:
+        generator: of the run.
+        option: what needs them, for the message, and what can be done ``otherwise``.
 
     Raises:
         UsageError: none of them is installed.
@@ -59,8 +65,8 @@ def judge_cards(generator: GeneratorFile) -> tuple[Card, ...]:
     cards = tuple(table[name] for name in table if name in targets or table[name].source == "added")
     if not cards:
         raise UsageError(
-            f"--strength auto needs a deepfake model that {generator.name} was trained against, and none is installed."
-            " Pass a number, or add a model (dadfi-fast models add)."
+            f"{option} needs a deepfake model that {generator.name} was trained against, and none is installed."
+            f" {otherwise}, or add a model (dadfi-fast models add)."
         )
     return cards
 

@@ -47,6 +47,26 @@ def test_the_last_row_of_an_input_counts(tmp_path: Path) -> None:
     assert len(scope.makers) == 2
 
 
+def test_what_was_refined_is_told_with_its_models(tmp_path: Path) -> None:
+    refined = {"steps": 20, "look": 75, "seed": 1, "models": {"mine": "0123456789abcdef", "stgan-128": "f" * 64}}
+    rows = [{"source": name, "status": "written", "refined": refined} for name in ("a.jpg", "b.jpg")]
+    scope = written(tmp_path, *rows, {"source": "c.jpg", "status": "written"})
+    said = (
+        "refined in 20 white-box steps against mine (0123456789ab), stgan-128 (ffffffffffff), to look like JPEG 75 at"
+        " worst (seed 1)"
+    )
+    assert scope.refined == (said,)
+    plain = "generator sha256 abc, options f00, openvino-cpu: the fastest"
+    assert scope.makers == (f"{plain}; {said}", plain)
+
+
+def test_a_foreign_row_is_told_as_far_as_it_goes(tmp_path: Path) -> None:
+    scope = written(tmp_path, {"source": "a.jpg", "status": "written", "refined": {"models": ["x"]}})
+    assert scope.refined == (
+        "refined in None white-box steps against unknown models, to look like JPEG None at worst (seed None)",
+    )
+
+
 def test_strengths_are_counted(tmp_path: Path) -> None:
     named: list[object] = [0.05, 0.03, 0.05, None, "strong", [0.04]]
     scope = written(tmp_path, *({"source": f"{n}", "status": "written", "strength": s} for n, s in enumerate(named)))

@@ -23,6 +23,13 @@ def test_durations(seconds: float, text: str) -> None:
     assert progress._duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("rate", "text"), [(0, "0.0 photos/s"), (0.04, "2.4 photos/min"), (0.1, "0.1 photos/s"), (3.21, "3.2 photos/s")]
+)
+def test_what_takes_long_is_counted_by_the_minute(rate: float, text: str) -> None:
+    assert progress._speed(rate, "photos") == text
+
+
 class Clock:
     """Stands in for the module `time`: it goes on only when told."""
 

@@ -31,6 +31,11 @@ def config(**options: Any) -> ProtectConfig:
         ({"batch": 0}, "--batch 0"),
         ({"workers": -1}, "--workers -1"),
         ({"animated": "all"}, "unknown --animated all. Available: refuse, first"),
+        ({"refine": -1}, "--refine -1 is out of range"),
+        ({"refine": 1, "refine_look": 10}, "--refine-look 10 is out of range. Choose a value from 20 to 95"),
+        ({"refine_models": "a"}, "--refine-models needs --refine N"),
+        ({"refine": 1, "decoder": "dali"}, "--refine and --decoder dali cannot be combined"),
+        ({"refine": 1, "strength": "auto", "judges": ("0",)}, "--refine and --strength auto cannot be combined"),
     ],
 )
 def test_out_of_range(options: dict[str, Any], words: str) -> None:
@@ -50,6 +55,8 @@ def test_out_of_range(options: dict[str, Any], words: str) -> None:
         ({"strip_gps": True}, False),
         ({"animated": "first"}, False),
         ({"mark": False}, False),
+        ({"refine": 5, "refine_against": (("a", "0"),)}, False),
+        ({"refine_look": 50, "seed": 1}, True),  # nothing is refined
         ({"again": True}, True),  # only asks for more files
         ({"verify": 1.0}, True),  # measures files, does not change them
         ({"workers": 7, "batch": 3}, True),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from dadfi_fast.attacks.base import Attack
+from dadfi_fast.attacks.base import Attack, Refiner
 from dadfi_fast.errors import DadfiError, PhotoError, UsageError
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.protect.config import ProtectConfig, generator_threads
@@ -55,6 +55,7 @@ class GeneratorContextFactory:
     backend: str
     detector: str
     detector_model: Path | None
+    refiner: Callable[[ProtectConfig], Refiner | None] | None = None  # a function of a module: it is pickled
 
     def __call__(self, config: ProtectConfig) -> WorkerContext:
         from dadfi_fast.protect.assembly import Assembly
@@ -79,6 +80,7 @@ class GeneratorContextFactory:
             )
         judges = parts.judges(threads=config.threads) if config.judges else None
         attack = parts.attack(config.generated, threads=generator_threads(config.threads))
+        attack.refiner = self.refiner(config) if self.refiner else None
         return WorkerContext(parts.chosen_detector[0], attack, parts.facts(config, attack), judges)
 
 
