@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dadfi_fast.attacks.base import Refiner
+from dadfi_fast.attacks.base import Refinement, Refiner
 from dadfi_fast.attacks.generator import GeneratorAttack
 from dadfi_fast.backends.generator_file import DEFAULT, GeneratorFile
 from dadfi_fast.deepfakes.registry import deepfake_cards
@@ -30,7 +30,7 @@ from dadfi_fast.protect.results import Entry, Failed, Outcome
 from dadfi_fast.protect.strength import Judges, judge_cards
 from dadfi_fast.protect.summary import Summary
 from dadfi_fast.storage.paths import parse_path
-from dadfi_fast.training.refinement import Refinement, load_refiner, need_packages
+from dadfi_fast.training.refinement import load_refiner, need_packages
 from dadfi_fast.types import Budget, Encoding, Face, Photo, UInt8
 
 #: A file, folder, glob or URL.

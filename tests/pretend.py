@@ -6,15 +6,19 @@ would on one: operations with tensors of both sides are refused, as is `numpy`. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+from dadfi_fast.backends import registry
 
 NAME = "pretend"
 _aten = torch.ops.aten
@@ -92,8 +96,9 @@ _no_autocast.fallback(torch.library.fallthrough_kernel)
 def pretend_device() -> Iterator[str]:
     """The name of the device, whose tensors are told apart as long as the block runs."""
     torch._C._set_only_lift_cpu_tensors(True)  # so that `torch.tensor(values, device=...)` can be seen, too
+    known = re.compile(f"{registry._DEVICE.pattern}|{NAME}")
     try:
-        with _Everywhere():
+        with _Everywhere(), mock.patch.object(registry, "_DEVICE", known):
             yield NAME
     finally:
         torch._C._set_only_lift_cpu_tensors(False)

@@ -30,6 +30,18 @@ class FaceView:
     grey: bool = False  # the file has no colour
 
 
+@dataclass(frozen=True, kw_only=True)
+class Refinement:
+    """How perturbations are refined."""
+
+    steps: int  # of the ascent
+    look: int  # JPEG quality (4:2:0) that a face may look like
+    seed: int
+    strength: float  # largest change on the [-1, 1] scale
+    device: str  # cpu, cuda or cuda:N
+    models: tuple[tuple[str, str], ...]  # name and sha256 of each
+
+
 class Refiner(ABC):
     """Works on the perturbations that an attack has put out, with the photos at their own size before it."""
 

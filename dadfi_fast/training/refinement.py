@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from dadfi_fast.attacks.base import Refinement, Refiner
 from dadfi_fast.deepfakes.registry import deepfake_cards, load_attributes
 from dadfi_fast.errors import BackendMissing, UsageError
 
-if TYPE_CHECKING:
-    from dadfi_fast.attacks.base import Refiner
-
 #: What it needs beyond the default install.
 PACKAGES: Final = ("torch", "onnx", "ssimulacra2")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refinement:
-    """How perturbations are refined."""
-
-    steps: int  # of the ascent
-    look: int  # JPEG quality (4:2:0) that a face may look like
-    seed: int
-    strength: float  # largest change on the [-1, 1] scale
-    device: str  # cpu, cuda or cuda:N
-    models: tuple[tuple[str, str], ...]  # name and sha256 of each
 
 
 def need_packages() -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dadfi_fast.attacks.adversary import ADVERSARIES, cut
 from dadfi_fast.attacks.aimed import project
-from dadfi_fast.attacks.base import FaceView, Refiner
+from dadfi_fast.attacks.base import FaceView, Refinement, Refiner
 from dadfi_fast.attacks.ceiling import Batch, Distance, JPEGBound, ascend
 from dadfi_fast.attacks.distortion import masked_distortion
 from dadfi_fast.deepfakes.onnx_model import AttributeModel
@@ -32,7 +32,6 @@ from dadfi_fast.training import losses
 from dadfi_fast.training.augment import resized
 from dadfi_fast.training.config import TrainConfig, load_config
 from dadfi_fast.training.device import placed, torch_device
-from dadfi_fast.training.refinement import Refinement
 from dadfi_fast.training.transforms import Transform, draw
 from dadfi_fast.types import LEVELS, Float32, UInt8
 

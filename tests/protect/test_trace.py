@@ -154,7 +154,7 @@ def test_a_run_leaves_a_span_for_every_stage_of_every_photo(
         run(meter=Meter(compute=2, disk=6, trace=trace))
     found = spans(tmp_path / "t.json")
     single = {(event["name"], event["args"]["photo"]) for event in found if event["name"] != "perturb"}
-    assert single == {(stage, f"{n}.jpg") for stage in STAGES if stage != "perturb" for n in range(9)}
+    assert single == {(stage, f"{n}.jpg") for stage in STAGES if stage not in ("perturb", "strength") for n in range(9)}
     assert sum(event["args"]["photos"] for event in found if event["name"] == "perturb") == 9
     for tid in {event["tid"] for event in found}:  # a thread does one thing at a time
         own = sorted((event["ts"], event["ts"] + event["dur"]) for event in found if event["tid"] == tid)

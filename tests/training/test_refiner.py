@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from dadfi_fast.attacks.base import FaceView
+from dadfi_fast.attacks.base import FaceView, Refinement
 from dadfi_fast.attacks.distortion import masked_distortion
 from dadfi_fast.deepfakes import stargan
 from dadfi_fast.deepfakes.base import Editor
@@ -21,7 +21,6 @@ from dadfi_fast.faces.align import to_photo
 from dadfi_fast.metrics.differentiable import flip, ssimulacra2
 from dadfi_fast.metrics.visibility import as_jpeg
 from dadfi_fast.training import refiner as module
-from dadfi_fast.training.refinement import Refinement
 from dadfi_fast.training.refiner import WhiteBoxRefiner
 from dadfi_fast.types import Float32, UInt8
 
