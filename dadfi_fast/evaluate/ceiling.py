@@ -18,7 +18,8 @@ from torch import Tensor
 
 from dadfi_fast.attacks.adversary import ADVERSARIES, Adversary, cut
 from dadfi_fast.attacks.ceiling import EPS, Batch, Bound, JPEGBound, PSNRBound, ascend, distance, start
-from dadfi_fast.attacks.distortion import edit_mask, masked_distortion
+from dadfi_fast.attacks.distortion import distortion_of, edit_mask
+from dadfi_fast.deepfakes.encoders import ENCODERS
 from dadfi_fast.deepfakes.registry import deepfake_cards, load_attributes
 from dadfi_fast.deepfakes.torch_model import Target, load_targets
 from dadfi_fast.errors import UsageError
@@ -276,8 +277,11 @@ class _Study:
                 one, other = (p if frames is None else cut(p, frames, p.shape[-1]) for p in (x, moved))
                 edit = self._edit(target, labels, index)
                 clean, source = target.fake(one, edit), target.model.resize(one)
-                found.append(masked_distortion(clean, target.fake(other, edit), source))
-                empty.append(~edit_mask(clean, source).flatten(1).any(1))
+                found.append(distortion_of(target)(clean, target.fake(other, edit), source))
+                changed = torch.ones(len(one), dtype=torch.bool)  # a code is never the picture itself
+                if target.family not in ENCODERS:
+                    changed = edit_mask(clean, source).flatten(1).any(1)
+                empty.append(~changed)
         distances, without = torch.cat(found), torch.cat(empty)
         counted = distances[~without]
         return {
