@@ -87,7 +87,7 @@ class Reporter:
         from dadfi_fast.cli.train import invocation
         from dadfi_fast.deepfakes.registry import deepfake_cards, encoder_cards
 
-        run = {model.name for model in (*models, *encoders)}
+        run = {*(model.name for model in models), *(encoder.name for encoder in encoders)}
         others = [known[name] for known in (deepfake_cards(), encoder_cards()) for name in known if name not in run]
         scope = read_manifest_summary(folder)
         self._setting = Setting(models, classifier, detector, invocation(), others, scope, encoders)

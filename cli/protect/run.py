@@ -242,7 +242,9 @@ class Run:
         from dadfi_fast.backends.generator_file import generator_card
 
         seen = {target["name"] for target in generator_card(str(self.generator_file.onnx)).extra.get("targets", ())}
-        known, others = ([m for m in verdict.models if (m in seen) == kind] for kind in (True, False))
+        known, others = (
+            [m for m in (*verdict.models, *verdict.encoders) if (m in seen) == kind] for kind in (True, False)
+        )
         carries = (
             f"; it was not trained against {', '.join(others)}, so these show how well protection transfers"
             if others

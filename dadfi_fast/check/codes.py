@@ -7,7 +7,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -67,7 +67,7 @@ class Codes:
         """The 20th, 50th and 80th percentile of the figures."""
         return [float(np.percentile(self.figures(), p)) for p in (20, 50, 80)]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The figures as ``check --json`` prints them."""
         figure = self.kind.figure
         return {
@@ -124,15 +124,15 @@ class EncoderJudge:
         numbers = self._numbers([key for key, _ in batch])
         noisy = np.stack([noise(x[i], x_adv[i], batch[i][0][0].name, number) for i, number in enumerate(numbers)])
         code, moved = self.model.encode(x), self.model.encode(x_adv)
-        controls = [
+        by_noise, by_jpeg = (
             code_distance(code, self.model.encode(each)) for each in (noisy, np.stack(list(map(compressed, x))))
-        ]
+        )
         psnr = np.full(len(batch), math.nan)
         if self.model.decodes:
             pictures = self.model.decode(code), self.model.decode(moved)
             psnr = _psnr(*pictures)
             self._keep([key for key, _ in batch], numbers, *map(levels, pictures))
-        codes = Codes(self.model.kind, code_distance(code, moved), *controls, psnr)
+        codes = Codes(self.model.kind, code_distance(code, moved), by_noise, by_jpeg, psnr)
         for i, (key, _) in enumerate(batch):
             self._faces[key].append(codes.face(i))
 

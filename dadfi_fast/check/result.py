@@ -118,7 +118,7 @@ class CheckResult:
                 figures = (s.d_pix, s.d_mask, s.sr, s.sr_mask, s.n_empty, self.sr_all(condition))
                 yield (condition, self.adversaries[condition], model, s.n_edits, *figures)
 
-    def encoder_rows(self) -> Iterator[tuple[str | int | float, ...]]:
+    def encoder_rows(self) -> Iterator[tuple[str | int | float | None, ...]]:
         """A table row for each condition and encoder, under `ENCODER_COLUMNS`."""
         for condition in self.conditions:
             for name in self.encoders:
@@ -126,7 +126,7 @@ class CheckResult:
                 means = [float(codes.figures(which).mean()) for which in ("protected", "noise", "jpeg")]
                 yield (
                     condition, self.adversaries[condition], name, kind.reads, kind.measure, len(codes.protected),
-                    means[0], *codes.percentiles(), codes.broken(), *means[1:], codes.reconstruction,
+                    means[0], *codes.percentiles(), codes.broken(), *means[1:], json_safe(codes.reconstruction),
                 )  # fmt: skip
 
     def encoder_sentences(self) -> Iterator[str]:

@@ -16,9 +16,10 @@ def section(result: CheckResult) -> Markup:
     if not result.encoders:
         return Markup()
     words = (
-        "Other networks do not see a photo but its code: what an encoder makes of it. Measured is how far the protection "
-        "moves the code of the same crop. The controls move the code of the original: noise of the same strength (rms), "
-        f"and JPEG of quality {QUALITY} of the crop. A shift that is no larger than theirs is that of any change."
+        "These encoders edit nothing: each turns a crop into a code, which other networks work on. The figures say how "
+        "far the protection moves the code. The controls change the crop of the original instead: noise of the same "
+        f"rms, and JPEG of quality {QUALITY}. Where the protection moves a code no further than they do, it does no "
+        "more than any change would."
     )
     parts: list[Content] = [
         tag("h2", "Other networks", id="others"),
@@ -32,11 +33,12 @@ def section(result: CheckResult) -> Markup:
 
 def _meaning(result: CheckResult, encoder: str) -> str:
     kind = result.codes(encoder).kind
-    if kind.unit:
-        scale = f"cosine of the two codes: 1 is the same person, and from {kind.threshold:g} down the code is broken"
-    else:
-        scale = f"relative shift: the distance of the two codes over the length of the first, broken from {kind.threshold:g} on"
-    return f"{kind.reads}, {kind.role}; {kind.limit}. The figure is the {scale}."
+    scale = (
+        "cosine of the two codes: 1 if nothing moved, broken at or below"
+        if kind.unit
+        else "distance of the two codes over the length of the first (relative shift), broken at or above"
+    )
+    return f"{kind.reads}, {kind.role}; {kind.limit}. The figure is the {scale} {kind.threshold:g}."
 
 
 def _table(result: CheckResult) -> Markup:
@@ -49,11 +51,9 @@ def _table(result: CheckResult) -> Markup:
     return tag("div", table, class_="scroll", tabindex=0, role="region", aria_label="Encoders")
 
 
-def _cell(head: str, value: str | int | float) -> str:
+def _cell(head: str, value: str | int | float | None) -> str:
     if not isinstance(value, float):
-        return str(value)
-    if value != value:
-        return "-"
+        return "-" if value is None else str(value)
     return f"{value:.1%}" if head == "broken" else f"{value:.1f} dB" if "PSNR" in head else f"{value:.2f}"
 
 

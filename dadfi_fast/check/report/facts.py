@@ -35,6 +35,11 @@ class Setting:
     scope: ManifestSummary = field(default_factory=ManifestSummary)  # of the run that protected
     encoders: Sequence[EncoderModel] = ()  # that were run
 
+    @property
+    def run(self) -> tuple[DeepfakeModel | EncoderModel, ...]:
+        """The deepfake models and the encoders that were run."""
+        return *self.models, *self.encoders
+
 
 def environment() -> Iterator[tuple[str, str]]:
     """Names and values: versions, machine and date."""

@@ -204,7 +204,7 @@ def _traces(traces: Visibility, setting: Setting) -> Markup:
     energy, mean = traces.spectrum, float(traces.visible.mean())
     light, colour = energy.sum(axis=1)
     about = f"Energy of the change by fineness: {light:.2g} levels² in brightness, {colour:.2g} in colour."
-    sizes = [model.image_size for model in (*setting.models, *setting.encoders)]
+    sizes = [model.image_size for model in setting.run]
     drawn = chart.spectrum(energy, sizes=sizes, name="spectrum", about=about)
     limits = "A dashed line is the finest that a model of this size can see."
     where = (
@@ -224,7 +224,7 @@ def _traces(traces: Visibility, setting: Setting) -> Markup:
 def _untested(result: CheckResult, setting: Setting) -> Markup:
     absent = [sample for sample in result.samples if not sample.looks[WRITTEN.name].found]
     undrawn = result.n_pairs - len(result.samples) - len(result.failures)
-    seen = {card.family for card in (*setting.others, *(model.card for model in (*setting.models, *setting.encoders)))}
+    seen = {card.family for card in (*setting.others, *(model.card for model in setting.run))}
     lists: list[Content] = [
         _list(
             "Families of models that are known and of which none is installed", [f for f in FAMILIES if f not in seen]
@@ -249,7 +249,7 @@ def _unlisted(count: int) -> Markup:
 
 def _made(result: CheckResult, setting: Setting) -> Markup:
     lines: list[tuple[str, Content]] = [
-        *((f"model {i + 1}", describe(model.card)) for i, model in enumerate((*setting.models, *setting.encoders))),
+        *((f"model {i + 1}", describe(model.card)) for i, model in enumerate(setting.run)),
         ("attributes by", describe(setting.classifier.card)),
         ("faces found by", setting.detector),
         *(("protected with", maker) for maker in (setting.scope.makers or (UNKNOWN,))[:LINES]),
