@@ -8,7 +8,7 @@ from pathlib import Path
 from dadfi_fast.deepfakes.edits import FAMILIES
 from dadfi_fast.deepfakes.encoders import ENCODERS, EncoderModel
 from dadfi_fast.deepfakes.onnx_model import CLASSIFIERS, AttributeModel, DeepfakeModel
-from dadfi_fast.errors import WeightsError
+from dadfi_fast.errors import UsageError, WeightsError
 from dadfi_fast.model_card import Card, folders, readable_cards
 from dadfi_fast.registry import Registry
 
@@ -65,20 +65,20 @@ def load_encoders(
     return [EncoderModel(table[name], threads=threads) for name in dict.fromkeys(names or table)]
 
 
-def load_judges(
-    names: Sequence[str] = (), *, folder: Path | None = None, threads: int | None = None
-) -> tuple[list[DeepfakeModel], list[EncoderModel]]:
-    """The deepfake models and the encoders ``names``, or all of both where none is named.
+def load_judges(names: Sequence[str] = ()) -> tuple[list[DeepfakeModel], list[EncoderModel]]:
+    """The deepfake models and the added encoders ``names``, or all of both where none is named.
 
-    Args and errors are those of `load_models`.
+    Errors are those of `load_models`.
     """
-    known = _table("deepfake model", (*FAMILIES, *ENCODERS), folder)
-    encoders = [name for name in names if known[name].family in ENCODERS]
-    others = [name for name in names if name not in encoders]
-    return (
-        load_models(others, folder=folder, threads=threads) if others or not names else [],
-        load_encoders(encoders, folder=folder, threads=threads) if encoders or not names else [],
-    )
+    table = encoder_cards()
+    encoders = [name for name in names if name in table]
+    others = [name for name in names if name not in table]
+    try:
+        models = load_models(others) if others or not names else []
+    except UsageError as error:
+        known = f". Encoders: {', '.join(table)}" if list(table) else ""
+        raise UsageError(f"{error}{known}") from error
+    return models, load_encoders(encoders) if encoders or not names else []
 
 
 def load_attributes(*, folder: Path | None = None, threads: int | None = None) -> AttributeModel:
