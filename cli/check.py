@@ -26,7 +26,13 @@ _PATH = click.Path(path_type=Path)
     "--sample", metavar="N|all", default="200", show_default=True, help="Number of files to check, drawn at random."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random draw.")
-@options.models
+@click.option(
+    "--models",
+    multiple=True,
+    callback=options.listed,
+    metavar="NAME,...",
+    help="Use only these deepfake models and encoders.",
+)
 @options.detector
 @click.option(
     "--also",

@@ -168,11 +168,7 @@ def chosen_device(backend: str, device: str, *, quiet: bool = False) -> str:
 def models(command: F) -> F:
     """``--models``: which deepfake models, all where none is named."""
     return click.option(
-        "--models",
-        multiple=True,
-        callback=listed,
-        metavar="NAME,...",
-        help="Use only these deepfake models and encoders.",
+        "--models", multiple=True, callback=listed, metavar="NAME,...", help="Use only these deepfake models."
     )(command)
 
 

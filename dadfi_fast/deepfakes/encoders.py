@@ -14,10 +14,13 @@ from typing import Final
 import numpy as np
 
 from dadfi_fast.deepfakes.edits import Aim, Edits
-from dadfi_fast.deepfakes.session import load
+from dadfi_fast.deepfakes.session import Session, load
 from dadfi_fast.model_card import Card
 from dadfi_fast.types import Float32, Float64
 
+#: Pictures that go through an encoder at once: at full resolution the first layers of latent encoders take 100 MB for
+#: four of 256 px.
+CHUNK: Final = 4
 #: A code counts as broken from this d_code on: latents moved by their own length, or a cosine of 0.5.
 BROKEN: Final = 1.0
 
@@ -118,7 +121,7 @@ class EncoderModel:
     def encode(self, images: Float32) -> Float32:
         """The codes [B, D] of ``images`` [B, 3, S, S] in [-1, 1]."""
         assert images.shape[2:] == (self.image_size, self.image_size), images.shape
-        return self._run({"image": np.ascontiguousarray(images, dtype=np.float32)})
+        return _in_parts(self._run, "image", images)
 
     @property
     def decodes(self) -> bool:
@@ -128,4 +131,10 @@ class EncoderModel:
     def decode(self, codes: Float32) -> Float32:
         """The pictures [B, 3, S, S] in [-1, 1] that the decoder makes of ``codes`` [B, D]."""
         assert self._decode is not None, self.name
-        return np.clip(self._decode({"code": np.ascontiguousarray(codes, dtype=np.float32)}), -1, 1)
+        return np.clip(_in_parts(self._decode, "code", codes), -1, 1)
+
+
+def _in_parts(run: Session, name: str, array: Float32) -> Float32:
+    """What ``run`` gives for ``array``, `CHUNK` rows at a time."""
+    ready = np.ascontiguousarray(array, dtype=np.float32)
+    return np.concatenate([run({name: ready[i : i + CHUNK]}) for i in range(0, len(ready), CHUNK)])
