@@ -90,12 +90,12 @@ class Codes:
         """The figure of the face that moved least, and its controls, in words."""
         least = self.face(int(np.argmin(self.protected)))
         shown = {name: float(least.figures(name)[0]) for name in ("protected", "noise", "jpeg")}
-        controls = f"noise {shown['noise']:.2f}, JPEG {QUALITY} {shown['jpeg']:.2f}"
+        controls = f"noise {shown['noise']:.3f}, JPEG {QUALITY} {shown['jpeg']:.3f}"
         verdict = "broken" if least.broken() else "not broken"
         pictures = (
             f"; reconstructions {least.reconstruction:.1f} dB apart" if math.isfinite(least.reconstruction) else ""
         )
-        return f"{self.kind.measure} {shown['protected']:.2f}, {verdict} ({controls}){pictures}"
+        return f"{self.kind.measure} {shown['protected']:.3f}, {verdict} ({controls}){pictures}"
 
 
 @dataclass(frozen=True, eq=False)

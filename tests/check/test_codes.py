@@ -219,7 +219,7 @@ def test_faces_of_a_photo_are_kept_apart(encoders: list[EncoderModel], pair: Cal
     result = check_files([file], models=models, classifier=classifier, detector=lambda _: boxes, encoders=encoders)
     left, right = result.codes("pixels").figures()
     assert left > 2 * right
-    assert f"relative shift {right:.2f}, not broken" in result.codes("pixels").words()
+    assert f"relative shift {right:.3f}, not broken" in result.codes("pixels").words()
     assert [each.face for each in result.judges[0].pictures] == [1, 2]
 
 

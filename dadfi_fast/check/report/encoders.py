@@ -54,7 +54,7 @@ def _table(result: CheckResult) -> Markup:
 def _cell(head: str, value: str | int | float | None) -> str:
     if not isinstance(value, float):
         return "-" if value is None else str(value)
-    return f"{value:.1%}" if head == "broken" else f"{value:.1f} dB" if "PSNR" in head else f"{value:.2f}"
+    return f"{value:.1%}" if head == "broken" else f"{value:.1f} dB" if "PSNR" in head else f"{value:.3f}"
 
 
 def _pictures(encoder: str, kept: list[Reconstruction]) -> Markup | None:
