@@ -240,6 +240,23 @@ def _model(
     return bytes(model.SerializeToString())
 
 
+@pytest.fixture(scope="session")
+def network() -> Callable[..., Path]:
+    """Writes an ONNX file: its graph in ONNX's text format, then changes of the read model, if any."""
+
+    def write(path: Path, graph: str, change: Callable[[Any], object] | None = None, *, opset: int = 17) -> Path:
+        from onnx import parser
+
+        model = parser.parse_model(f'<ir_version: 8, opset_import: ["": {opset}, "own.ops": 1]> {graph}')
+        del model.opset_import[1:]
+        if change is not None:
+            change(model)
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return write
+
+
 @pytest.fixture
 def encoded(smooth: Callable[[int, int], UInt8]) -> Callable[..., bytes]:
     """Makes a picture file of height x width in a Pillow format and mode, with options for `Image.save`."""

@@ -79,9 +79,8 @@ def require_bounded(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]
 
 
 def shape_of(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
-    """The declared shape; None for each length that is symbolic or unknown."""
-    dims = value.type.tensor_type.shape.dim
-    return tuple(dim.dim_value if dim.WhichOneof("value") == "dim_value" else None for dim in dims)
+    """The declared shape; None for each length that is symbolic or unknown, which some exporters write as 0 or -1."""
+    return tuple(dim.dim_value if dim.dim_value > 0 else None for dim in value.type.tensor_type.shape.dim)
 
 
 def _reasons(model: onnx.ModelProto) -> Iterator[str]:

@@ -167,9 +167,7 @@ def find_interface(model: onnx.ModelProto, wishes: NetworkWishes) -> Interface:
 def describe(value: onnx.ValueInfoProto) -> str:
     """An input in words: name, type and shape."""
     dims = value.type.tensor_type.shape.dim
-    shape = ", ".join(
-        dim.dim_param or "?" if dim.WhichOneof("value") != "dim_value" else str(dim.dim_value) for dim in dims
-    )
+    shape = ", ".join(dim.dim_param or (str(dim.dim_value) if dim.dim_value > 0 else "?") for dim in dims)
     return f"{value.name} ({_dtype(value)} [{shape}])"
 
 

@@ -21,7 +21,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from dadfi_fast.errors import BackendMissing
+from dadfi_fast.errors import BackendMissing, WeightsError
 from dadfi_fast.types import Float32
 
 PACKAGE: Final = "onnx2pytorch"
@@ -61,9 +61,16 @@ def load_network(path: Path, *, one_by_one: bool) -> Network:
 
     Raises:
         BackendMissing: the converter is not installed.
-        Exception: of any class, where the converter cannot convert it.
+        WeightsError: the converter cannot convert it, as another version of it could when the network was added.
     """
-    return convert(onnx.load(path, load_external_data=False), one_by_one=one_by_one)
+    try:
+        return convert(onnx.load(path, load_external_data=False), one_by_one=one_by_one)
+    except BackendMissing:
+        raise
+    except Exception as error:  # the converter has no error class of its own
+        raise WeightsError(
+            f"{PACKAGE} cannot convert {path}: {error}. Add the model again (models add --force)."
+        ) from error
 
 
 def convert(model: onnx.ModelProto, *, one_by_one: bool) -> Network:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -21,8 +23,10 @@ from dadfi_fast.deepfakes.onnx_normal_form import Meaning, normal_form
 from dadfi_fast.errors import UsageError, WeightsError
 from dadfi_fast.types import Float32
 
-#: Megabytes of address space that a trial may take, beside four times the file; on Linux.
-MEGABYTES: Final = 8192
+#: Megabytes of memory that a trial may take, beside four times the file; on Linux.
+MEGABYTES: Final = 6144
+#: Seconds between two looks at a trial's memory.
+PAUSE: Final = 0.02
 #: Seconds that a trial may take.
 SECONDS: Final = 600
 #: How much nearer to the picture, on the [-1, 1] scale, one reading of the values must be than all others.
@@ -33,6 +37,9 @@ UNLIKE: Final = 0.6
 ORDER_MARGIN: Final = 0.02
 #: Mean difference, on the [-1, 1] scale, that a picture's fake may have from its fake within a batch.
 TOLERANCE: Final = 1e-3
+#: Operators that a value goes through unchanged, and what a network's last operator tells of its output.
+PASSING: Final = frozenset({"Cast", "Identity", "Transpose"})
+LAST: Final = {"Tanh": RANGES[0], "Sigmoid": RANGES[1]}
 #: Fakes nearer to the picture than half a level are called unchanged, and fakes of two pictures the same.
 UNCHANGED: Final = 0.004
 
@@ -75,18 +82,42 @@ def run_apart(model: onnx.ModelProto, images: Float32, edits: Float32, *, batche
         np.save(folder / "edits.npy", np.ascontiguousarray(edits, np.float32))
         (folder / "batches.json").write_text(json.dumps(list(batches)))
         megabytes = MEGABYTES + (4 * len(written) >> 20)
-        command = [sys.executable, "-m", "dadfi_fast.deepfakes.onnx_trial_process", name, str(megabytes)]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=SECONDS, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise WeightsError(f"the network is refused: it ran for more than {SECONDS} s") from error
+        code = _watched([sys.executable, "-m", "dadfi_fast.deepfakes.onnx_trial_process", name], megabytes)
         failed = folder / "error.txt"
         if failed.is_file():
             raise WeightsError(f"the network cannot be run: {failed.read_text(encoding='utf-8')[:400]}")
-        if done.returncode:
-            how = f"it crashed (exit code {done.returncode}), or needed more than {megabytes / 1024:.0f} GB of memory"
-            raise WeightsError(f"the network cannot be run: {how}")
+        if code:
+            raise WeightsError(f"the network cannot be run: the process that ran it crashed (exit code {code})")
         return [np.load(folder / f"{number}.npy") for number in range(len(batches))]
+
+
+def _watched(command: Sequence[str], megabytes: int) -> int:
+    """Run a process and give its exit code; ended if it takes too much.
+
+    A limit of the system's (RLIMIT_AS) would not do: OpenVINO goes on without the memory that it was refused, and gives
+    back what lay there before.
+    """
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        end = time.monotonic() + SECONDS
+        try:
+            while process.poll() is None:
+                if _resident(process.pid) > megabytes << 20:
+                    raise WeightsError(f"the network is refused: it needs more than {megabytes:,} MB of memory")
+                if time.monotonic() > end:
+                    raise WeightsError(f"the network is refused: it ran for more than {SECONDS} s")
+                time.sleep(PAUSE)
+        finally:
+            process.kill()
+    return process.returncode
+
+
+def _resident(process: int) -> int:
+    """Bytes of memory that a process has; 0 where the system is not Linux."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True)
@@ -112,28 +143,19 @@ def find_meaning(
         WeightsError: the network cannot be run, or its output is no picture.
     """
     core = normal_form(model, interface, Meaning(RAW, RAW, "rgb", interface.layout), any_batch=False, raw=True)
-    shapes = require_bounded(core)
-    picture = trial_picture(interface.size)
+    shape = require_bounded(core).get("fake")
     ranges = (wishes.range,) if wishes.range else RANGES if interface.dtype.kind == "f" else RANGES[2:]
-    orders = (wishes.channels,) if wishes.channels else CHANNELS
-    asked = list(itertools.product(ranges, orders))
-    noise = np.random.default_rng(1).uniform(-1, 1, picture.shape).astype(np.float32)
-    feeds = [_ordered(_applied(picture, r), order) for r, order in asked] + [_applied(noise, ranges[0])]
-    edits = np.repeat(np.eye(len(interface.edits), dtype=np.float32)[:1], len(feeds), axis=0)
-    (outputs,) = run_apart(core, np.concatenate(feeds), edits, batches=[1])
-    layout, shrink = _output_form(outputs.shape, interface.size)
-    _require_fixed_size(core, shapes.get("fake"))
-    if layout == "nhwc":
-        outputs = outputs.transpose(0, 3, 1, 2)
-    outputs = _averaged(outputs, shrink)
-    readings = sorted(
-        (
-            _Reading(r, q, order, _distance(_ordered(output[None], order), q, picture))
-            for (r, order), output in zip(asked, outputs, strict=False)
-            for q in ((wishes.output_range,) if wishes.output_range else RANGES)
-        ),
-        key=lambda reading: reading.distance,
-    )
+    asked = list(itertools.product(ranges, (wishes.channels,) if wishes.channels else CHANNELS))
+    outputs, layout, shrink = _asked(core, interface, asked)
+    _require_fixed_size(core, shape)
+    wishes = replace(wishes, output_range=wishes.output_range or last_range(core))
+    picture = trial_picture(interface.size)
+    readings = [
+        _Reading(r, q, order, _distance(_ordered(output[None], order), q, picture))
+        for (r, order), output in zip(asked, outputs, strict=True)
+        for q in ((wishes.output_range,) if wishes.output_range else RANGES)
+    ]
+    readings.sort(key=lambda reading: reading.distance)
     best = _chosen(readings, wishes)
     order, note = _order(readings, best, wishes)
     notes = [*_range_notes(readings, best, wishes), *([note] if note else [])]
@@ -152,6 +174,33 @@ class Sound:
     notes: tuple[str, ...]
 
 
+def _asked(core: onnx.ModelProto, interface: Interface, asked: Sequence[tuple[Range, str]]) -> tuple[Float32, str, int]:
+    """The outputs [N, 3, S, S] for the trial picture in several ranges and orders; their layout, and `Meaning.shrink`.
+
+    Raises:
+        WeightsError: the network cannot be run, or its output is no picture.
+    """
+    picture = trial_picture(interface.size)
+    # Noise is the last: an output that has another size then has a size that depends on the picture.
+    noise = np.random.default_rng(1).uniform(-1, 1, picture.shape).astype(np.float32)
+    feeds = [_ordered(_applied(picture, r), order) for r, order in asked] + [_applied(noise, asked[0][0])]
+    edits = np.repeat(np.eye(len(interface.edits), dtype=np.float32)[:1], len(feeds), axis=0)
+    (outputs,) = run_apart(core, np.concatenate(feeds), edits, batches=[1])
+    layout, shrink = _output_form(outputs.shape, interface.size)
+    if layout == "nhwc":
+        outputs = outputs.transpose(0, 3, 1, 2)
+    return _averaged(outputs[:-1], shrink), layout, shrink
+
+
+def last_range(core: onnx.ModelProto) -> Range | None:
+    """The range of the output by its last operator, a tanh or a sigmoid; None where that is another."""
+    makers = {name: node for node in core.graph.node for name in node.output}
+    node = makers.get("fake")
+    while node is not None and node.op_type in PASSING:
+        node = makers.get(node.input[0])
+    return LAST.get(node.op_type) if node is not None else None
+
+
 def require_sound(model: onnx.ModelProto, interface: Interface, meaning: Meaning) -> Sound:
     """The normal form that is kept, for any number of pictures where that gives the same fakes as one at a time.
 
@@ -162,10 +211,10 @@ def require_sound(model: onnx.ModelProto, interface: Interface, meaning: Meaning
     if all(each.batched or each.constant for each in interface.fixed):
         kept = normal_form(model, interface, meaning, any_batch=True)
         try:
-            together, alone = run_apart(kept, images, edits, batches=[3, 1])
+            threes, twos, alone = run_apart(kept, images, edits, batches=[3, 2, 1])
         except WeightsError:
-            together = alone = np.full((1,), np.nan, np.float32)
-        if together.shape == images.shape and _same(together, alone):
+            threes = twos = alone = np.full((1, 1, 1, 1), np.nan, np.float32)
+        if _same(threes, alone) and _same(twos, alone):
             return Sound(kept, True, alone, _notes(images, edits, alone, interface))
     kept = normal_form(model, interface, meaning, any_batch=False)
     first, second = run_apart(kept, images, edits, batches=[1, 1])
@@ -196,7 +245,9 @@ def _notes(images: Float32, edits: Float32, fakes: Float32, interface: Interface
 
 
 def _same(one: Float32, other: Float32) -> bool:
-    return bool(np.isfinite(one).all() and np.abs(one - other).mean((1, 2, 3)).max() <= TOLERANCE)
+    if one.shape != other.shape or not np.isfinite(one).all():
+        return False
+    return bool(np.abs(one - other).mean((1, 2, 3)).max() <= TOLERANCE)
 
 
 def _applied(picture: Float32, meaning: Range) -> Float32:
@@ -263,13 +314,19 @@ def _chosen(readings: Sequence[_Reading], wishes: NetworkWishes) -> _Reading:
             f"cannot tell the range of the values: whichever is assumed, the output does not look like the picture"
             f" (distance {best.distance:.2f}). Pass {missing}."
         )
-    rival = next(r for r in readings if (r.range, r.output_range) != (best.range, best.output_range))
-    if rival.distance < best.distance + MARGIN:
+    rival = _rival(readings, best)
+    if rival and rival.distance < best.distance + MARGIN:
         raise UsageError(
             f"cannot tell the range of the values: {best.words()} and {rival.words()} look alike on the trial picture"
             f" (distances {best.distance:.2f} and {rival.distance:.2f}). Pass {missing}."
         )
     return best
+
+
+def _rival(readings: Sequence[_Reading], best: _Reading) -> _Reading | None:
+    """The best reading of other ranges."""
+    own = (best.range, best.output_range)
+    return next((reading for reading in readings if (reading.range, reading.output_range) != own), None)
 
 
 def _order(readings: Sequence[_Reading], best: _Reading, wishes: NetworkWishes) -> tuple[str, str | None]:
@@ -287,6 +344,8 @@ def _order(readings: Sequence[_Reading], best: _Reading, wishes: NetworkWishes) 
 def _range_notes(readings: Sequence[_Reading], best: _Reading, wishes: NetworkWishes) -> Iterator[str]:
     if wishes.range and wishes.output_range:
         return
-    rival = next(r for r in readings if (r.range, r.output_range) != (best.range, best.output_range))
-    how = f"distance from the trial picture {best.distance:.2f}, next best {rival.distance:.2f}"
+    rival = _rival(readings, best)
+    how = f"distance from the trial picture {best.distance:.2f}" + (
+        f", next best {rival.distance:.2f}" if rival else ""
+    )
     yield f"the values were found to be {best.words()} ({how}). Override: --range, --output-range"

@@ -1,4 +1,4 @@
-"""Runs a network that may be hostile, in a process of its own with bounded memory: ``python -m ... FOLDER MEGABYTES``.
+"""Runs a network that may be hostile, in a process of its own: ``python -m ... FOLDER``.
 
 The folder has ``network.onnx``, ``images.npy`` [N, 3, S, S], ``edits.npy`` [N, E] and ``batches.json``, a list of batch
 sizes. For each of them a file ``N.npy`` comes back with the outputs of all pictures, or ``error.txt`` for all.
@@ -16,9 +16,8 @@ from dadfi_fast.deepfakes.session import Session, load
 from dadfi_fast.types import Float32
 
 
-def main(folder: Path, megabytes: int) -> None:
+def main(folder: Path) -> None:
     """Run what is in ``folder``; what goes wrong is written down."""
-    _limit_memory(megabytes << 20)
     try:
         session = load(folder / "network.onnx", threads=2)
         images, edits = np.load(folder / "images.npy"), np.load(folder / "edits.npy")
@@ -40,15 +39,5 @@ def _run(session: Session, images: Float32, edits: Float32, batch: int) -> Float
     return np.concatenate(outputs)
 
 
-def _limit_memory(size: int) -> None:
-    """Bound the address space, where the system can."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    if sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_AS, (size, size))
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]))

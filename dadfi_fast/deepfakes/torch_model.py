@@ -80,7 +80,7 @@ def _own(card: Card) -> nn.Module:
     if not card.extra.get("differentiable"):
         raise WeightsError(
             f"{card.name} can be judged only (check, --strength auto): {card.extra.get('why_not')}. Leave it out of"
-            " train, evaluate ceiling and protect --refine (--refine-models)."
+            " train, evaluate ceiling (--models) and protect --refine (--refine-models)."
         )
     return load_network(card.file, one_by_one=card.extra.get("batch") == 1)
 
