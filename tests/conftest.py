@@ -35,12 +35,14 @@ NAMES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
 SIZE = 32
 
 
-#: The extras of `test-all` that `test` is without, and the modules that a test marked ``extras`` relies on.
+#: The extras that `test` is without and that continuous integration installs besides, and the modules that a test
+#: marked ``extras`` relies on.
 EXTRAS = {
     "dali": ("nvidia", "nvidia.dali", "nvidia.nvimgcodec"),
     "ray": ("ray",),
     "s3": ("s3fs", "moto", "flask", "flask_cors"),
     "tensorrt-rtx": ("tensorrt_rtx_bindings",),
+    "own-models": ("onnx2pytorch",),
 }
 
 

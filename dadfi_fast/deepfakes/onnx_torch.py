@@ -21,6 +21,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from dadfi_fast.deepfakes.onnx_interface import Values
 from dadfi_fast.errors import BackendMissing, WeightsError
 from dadfi_fast.types import Float32
 
@@ -28,6 +29,8 @@ PACKAGE: Final = "onnx2pytorch"
 INSTALL: Final = "pip install --no-deps onnx2pytorch==0.6.0"
 #: Mean difference, on the [-1, 1] scale, that the module's fakes may have from those of the ONNX file.
 TOLERANCE: Final = 1e-3
+#: Why a network that rounds its picture, for instance, is judged only.
+NO_GRADIENT: Final = "no gradient arrives at the picture"
 #: What onnx2pytorch takes from torchvision.
 _TORCHVISION: Final = {
     "torchvision": (),
@@ -77,7 +80,7 @@ def convert(model: onnx.ModelProto, *, one_by_one: bool) -> Network:
     """`load_network` of a file that was read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converter warns of what the comparison would show
-        module: nn.Module = _converter()(model)
+        module: nn.Module = _converter()(_with_weights(model))
     return Network(module.eval(), one_by_one=one_by_one).requires_grad_(False)
 
 
@@ -97,6 +100,8 @@ def why_not(model: onnx.ModelProto, images: Float32, edits: Float32, fakes: Floa
         difference = float((out.detach() - torch.from_numpy(fakes)).abs().mean((1, 2, 3)).max())
         if not difference <= TOLERANCE:
             return f"the module that {PACKAGE} makes of it gives other pictures (mean difference {difference:.2g} of 2)"
+        if not out.requires_grad:
+            return NO_GRADIENT
         (gradient,) = torch.autograd.grad(out.square().sum(), x)
     except BackendMissing as error:
         return str(error)
@@ -106,8 +111,35 @@ def why_not(model: onnx.ModelProto, images: Float32, edits: Float32, fakes: Floa
     if not torch.isfinite(gradient).all():
         return "its gradient is not finite"
     if not (gradient.flatten(1).abs().amax(1) > 0).all():
-        return "no gradient arrives at the picture"
+        return NO_GRADIENT
     return ""
+
+
+def _with_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which constants are weights: the converter looks for those of convolutions there."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    nodes = list(copy.graph.node)
+    del copy.graph.node[:]
+    for node in nodes:
+        values = _constant(node)
+        if values is None:
+            copy.graph.node.append(node)
+        else:
+            copy.graph.initializer.append(onnx.numpy_helper.from_array(values, node.output[0]))
+    return copy
+
+
+def _constant(node: onnx.NodeProto) -> Values | None:
+    """What a node of the type Constant holds; None for all other nodes, and for text."""
+    if node.op_type != "Constant" or len(node.attribute) != 1:
+        return None
+    (attribute,) = node.attribute
+    value = onnx.helper.get_attribute_value(attribute)
+    if attribute.name == "value":
+        return onnx.numpy_helper.to_array(value)
+    dtypes = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+    return np.array(value, dtypes[attribute.name]) if attribute.name in dtypes else None
 
 
 def _converter() -> Any:

@@ -342,8 +342,9 @@ HOSTILE: dict[str, tuple[str, Callable[[onnx.ModelProto], None] | None]] = {
     ),
     "the size of its output depends on": (
         whole(PICTURE, "a = Relu(x) n = NonZero(a) f = Cast<to = 1>(n) k = Constant<value_ints = [-1]>() "
-              "v = Reshape(f, k) m = Constant<value_ints = [0]>() u = Unsqueeze(v, m) w = Constant<value_ints = [1,2]>() "
-              "q = Unsqueeze(u, w) three = Constant<value_ints = [1,3,1,1]>() y = Tile(q, three)", "float[n,3,a,b]"),
+              "v = Reshape(f, k) m = Constant<value_ints = [0]>() u = Unsqueeze(v, m) "
+              "w = Constant<value_ints = [1,2]>() q = Unsqueeze(u, w) "
+              "three = Constant<value_ints = [1,3,1,1]>() y = Tile(q, three)", "float[n,3,a,b]"),
         None,
     ),
     "gives no picture: no output has three channels. Its outputs: y (float32 [n, 3])": (
