@@ -95,7 +95,8 @@ def _reasons(model: onnx.ModelProto) -> Iterator[str]:
         yield f"it has {len(model.graph.node):,} nodes; {MAX_NODES:,} is the limit"
     for node in model.graph.node:
         yield from _node_reasons(node, opset)
-    if model.graph.sparse_initializer:
+    attributes = (attribute for node in model.graph.node for attribute in node.attribute)
+    if model.graph.sparse_initializer or any(a.HasField("sparse_tensor") or a.sparse_tensors for a in attributes):
         yield "it has sparse weights"
     yield from _tensor_reasons(model)
     yield from _name_reasons(model.graph)

@@ -66,7 +66,10 @@ def normal_form(
     graph.output.append(helper.make_tensor_value_info("fake", TensorProto.FLOAT, shape))
     rewritten.ir_version = max(rewritten.ir_version, _IR)
     graph.name, graph.doc_string, rewritten.doc_string = "dadfi", "", ""
-    del rewritten.metadata_props[:]
+    del rewritten.metadata_props[:], rewritten.training_info[:], graph.quantization_annotation[:]
+    opset = _opset(model)
+    del rewritten.opset_import[:]
+    rewritten.opset_import.append(helper.make_opsetid("", opset))
     return rewritten
 
 

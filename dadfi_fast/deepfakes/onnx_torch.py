@@ -21,7 +21,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from dadfi_fast.deepfakes.onnx_interface import Values
+from dadfi_fast.deepfakes.onnx_constants import with_weights
 from dadfi_fast.errors import BackendMissing, WeightsError
 from dadfi_fast.types import Float32
 
@@ -80,8 +80,11 @@ def convert(model: onnx.ModelProto, *, one_by_one: bool) -> Network:
     """`load_network` of a file that was read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converter warns of what the comparison would show
-        module: nn.Module = _converter()(_with_weights(model))
-    return Network(module.eval(), one_by_one=one_by_one).requires_grad_(False)
+        module: nn.Module = _converter()(with_weights(model))
+    for parameter in module.parameters():
+        if not isinstance(parameter, nn.UninitializedParameter):  # a norm whose scale another layer computes
+            parameter.requires_grad_(False)
+    return Network(module.eval(), one_by_one=one_by_one)
 
 
 def why_not(model: onnx.ModelProto, images: Float32, edits: Float32, fakes: Float32, *, one_by_one: bool) -> str:
@@ -113,33 +116,6 @@ def why_not(model: onnx.ModelProto, images: Float32, edits: Float32, fakes: Floa
     if not (gradient.flatten(1).abs().amax(1) > 0).all():
         return NO_GRADIENT
     return ""
-
-
-def _with_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which constants are weights: the converter looks for those of convolutions there."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    nodes = list(copy.graph.node)
-    del copy.graph.node[:]
-    for node in nodes:
-        values = _constant(node)
-        if values is None:
-            copy.graph.node.append(node)
-        else:
-            copy.graph.initializer.append(onnx.numpy_helper.from_array(values, node.output[0]))
-    return copy
-
-
-def _constant(node: onnx.NodeProto) -> Values | None:
-    """What a node of the type Constant holds; None for all other nodes, and for text."""
-    if node.op_type != "Constant" or len(node.attribute) != 1:
-        return None
-    (attribute,) = node.attribute
-    value = onnx.helper.get_attribute_value(attribute)
-    if attribute.name == "value":
-        return onnx.numpy_helper.to_array(value)
-    dtypes = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
-    return np.array(value, dtypes[attribute.name]) if attribute.name in dtypes else None
 
 
 def _converter() -> Any:

@@ -22,7 +22,7 @@ from dadfi_fast.deepfakes.onnx_normal_form import Meaning, normal_form
 from dadfi_fast.deepfakes.onnx_trial import run_apart, trial_pairs
 from dadfi_fast.deepfakes.torch_model import load_target
 from dadfi_fast.errors import BackendMissing, WeightsError
-from dadfi_fast.model_card import Card, amend_card
+from dadfi_fast.model_card import Card, amend_card, find_card
 from dadfi_fast.types import Float32
 
 Write = Callable[..., Path]
@@ -31,8 +31,8 @@ Normal = Callable[..., tuple[onnx.ModelProto, Interface]]
 #: Nodes from the picture x and the number a to y, as networks that edit pictures have them.
 NODES = {
     "convolution": "w = Constant<value_floats = [0.1, -0.2, 0.3]>() k = Unsqueeze(w, ones) t = ConvTranspose"
-    "<kernel_shape = [2,2], strides = [2,2]>(x, table) n = InstanceNormalization(t, w, w) "
-    "d = Conv<kernel_shape = [2,2], strides = [2,2]>(n, back) y = Tanh(d)",
+    "<strides = [2,2]>(x, table) n = InstanceNormalization(t, w, w) "
+    "d = Conv<strides = [2,2]>(n, back) y = Tanh(d)",
     "planes": "s = Shape(x) p = Unsqueeze(a, ones) e = Expand(p, s) u = Mul(e, x) l = LeakyRelu(u) y = Tanh(l)",
     "resize": 'e = Constant<value = float[0] {}>() k = Constant<value = float[4] {1.0, 1.0, 2.0, 2.0}>() '
     'm = MaxPool<kernel_shape = [2,2], strides = [2,2]>(x) y = Resize<mode = "linear">(m, e, k)',
@@ -89,6 +89,30 @@ def test_the_module_gives_the_pictures_of_the_file_and_a_gradient(normal: Normal
     ends = [run_apart(model, 0.5 * images + sign * 0.01 * step, edits, batches=[1])[0] for sign in (1, -1)]
     measured = (np.square(ends[0], dtype=np.float64).mean() - np.square(ends[1], dtype=np.float64).mean()) / 0.02
     assert measured == pytest.approx(float((gradient.numpy() * step).sum()), rel=0.05)
+
+
+#: Bundled models, whose own modules are the reference: float16 weights, norms, attention, styles.
+BUNDLED = {
+    "stargan2-64": ("edit=[0,1,0,0,0,0]", [0, 1, 0, 0, 0, 0]),
+    "stgan-sac-64": ("difference=[0,1.5,-1,0,0]", [0, 1.5, -1, 0, 0]),
+}
+
+
+@pytest.mark.extras("own-models")
+@pytest.mark.parametrize("name", BUNDLED)
+def test_gradients_are_those_of_our_own_modules(name: str) -> None:
+    text, edit = BUNDLED[name]
+    own = load_target(find_card(name))
+    model = onnx.load(find_card(name).file)
+    interface = find_interface(model, NetworkWishes(edits=[EditWish.parse(f"it:{text}")]))
+    kept = normal_form(model, interface, Meaning(RANGES[0], RANGES[0], "rgb", "nchw"), any_batch=True)
+    images, edits, fakes = tried(kept, interface)
+    assert onnx_torch.why_not(kept, images, edits, fakes, one_by_one=False) == ""
+    x, module = torch.from_numpy(images).requires_grad_(), onnx_torch.convert(kept, one_by_one=False)
+    other = own.fake(x, torch.tensor(edit, dtype=torch.float32).repeat(len(x), 1))
+    (wanted,) = torch.autograd.grad(other.square().mean(), x)
+    (gradient,) = torch.autograd.grad(module(x, torch.from_numpy(edits)).square().mean(), x)
+    assert float((gradient - wanted).norm() / wanted.norm()) < 0.01
 
 
 @pytest.mark.extras("own-models")
