@@ -33,8 +33,12 @@ SECONDS: Final = 600
 MARGIN: Final = 0.05
 #: The largest distance from the picture at which an output counts as an edited picture.
 UNLIKE: Final = 0.6
-#: How much nearer one order of the channels must be than the other.
+#: How much nearer the picture must be with blue first for the order to be in doubt, and what share of the distance may
+#: be left for it to be certain.
 ORDER_MARGIN: Final = 0.02
+FAR: Final = 0.5
+#: Edits that the trial looks at; the one that changes least counts.
+EDITS: Final = 4
 #: Mean difference, on the [-1, 1] scale, that a picture's fake may have from its fake within a batch.
 TOLERANCE: Final = 1e-3
 #: Operators that a value goes through unchanged, and what a network's last operator tells of its output.
@@ -148,17 +152,20 @@ def find_meaning(
     asked = list(itertools.product(ranges, (wishes.channels,) if wishes.channels else CHANNELS))
     outputs, layout, shrink = _asked(core, interface, asked)
     _require_fixed_size(core, shape)
-    wishes = replace(wishes, output_range=wishes.output_range or last_range(core))
+    notes = []
+    if wishes.output_range is None and (last := last_range(core)):
+        wishes = replace(wishes, output_range=last)
+        notes.append(f"the output was taken to be [{last.name}] by its last operator. Override: --output-range")
     picture = trial_picture(interface.size)
     readings = [
-        _Reading(r, q, order, _distance(_ordered(output[None], order), q, picture))
-        for (r, order), output in zip(asked, outputs, strict=True)
+        _Reading(r, q, order, min(_distance(_ordered(output[None], order), q, picture) for output in each))
+        for (r, order), each in zip(asked, outputs, strict=True)
         for q in ((wishes.output_range,) if wishes.output_range else RANGES)
     ]
     readings.sort(key=lambda reading: reading.distance)
     best = _chosen(readings, wishes)
     order, note = _order(readings, best, wishes)
-    notes = [*_range_notes(readings, best, wishes), *([note] if note else [])]
+    notes += [*_range_notes(readings, best, wishes), *([note] if note else [])]
     if shrink > 1:
         notes.append(f"the output has {shrink} times the side of the input; it is averaged down to {interface.size} px")
     return Meaning(best.range, best.output_range, order, layout, shrink), tuple(notes)
@@ -175,7 +182,10 @@ class Sound:
 
 
 def _asked(core: onnx.ModelProto, interface: Interface, asked: Sequence[tuple[Range, str]]) -> tuple[Float32, str, int]:
-    """The outputs [N, 3, S, S] for the trial picture in several ranges and orders; their layout, and `Meaning.shrink`.
+    """What the network gives for the trial picture in N ranges and orders, with its first edits; its form.
+
+    Returns:
+        The outputs [N, E, 3, S, S], their layout, and `Meaning.shrink`.
 
     Raises:
         WeightsError: the network cannot be run, or its output is no picture.
@@ -183,13 +193,16 @@ def _asked(core: onnx.ModelProto, interface: Interface, asked: Sequence[tuple[Ra
     picture = trial_picture(interface.size)
     # Noise is the last: an output that has another size then has a size that depends on the picture.
     noise = np.random.default_rng(1).uniform(-1, 1, picture.shape).astype(np.float32)
-    feeds = [_ordered(_applied(picture, r), order) for r, order in asked] + [_applied(noise, asked[0][0])]
-    edits = np.repeat(np.eye(len(interface.edits), dtype=np.float32)[:1], len(feeds), axis=0)
-    (outputs,) = run_apart(core, np.concatenate(feeds), edits, batches=[1])
+    choices = np.eye(len(interface.edits), dtype=np.float32)[:EDITS]
+    feeds = np.concatenate([_ordered(_applied(picture, r), order) for r, order in asked])
+    images = np.concatenate([np.repeat(feeds, len(choices), axis=0), _applied(noise, asked[0][0])])
+    edits = np.concatenate([np.tile(choices, (len(asked), 1)), choices[:1]])
+    (outputs,) = run_apart(core, images, edits, batches=[1])
     layout, shrink = _output_form(outputs.shape, interface.size)
     if layout == "nhwc":
         outputs = outputs.transpose(0, 3, 1, 2)
-    return _averaged(outputs[:-1], shrink), layout, shrink
+    averaged = _averaged(outputs[:-1], shrink)
+    return averaged.reshape(len(asked), len(choices), *averaged.shape[1:]), layout, shrink
 
 
 def last_range(core: onnx.ModelProto) -> Range | None:
@@ -330,15 +343,23 @@ def _rival(readings: Sequence[_Reading], best: _Reading) -> _Reading | None:
 
 
 def _order(readings: Sequence[_Reading], best: _Reading, wishes: NetworkWishes) -> tuple[str, str | None]:
-    """The order of the channels, and a note unless it was said."""
+    """The order of the channels, and a note unless it was said.
+
+    Edits of colour move the distances too, so that blue is taken to be first only if that is far better.
+
+    Raises:
+        UsageError: blue first is better, and not by far.
+    """
     if wishes.channels:
         return wishes.channels, None
     alike = [r for r in readings if (r.range, r.output_range) == (best.range, best.output_range)]
     apart = {r.channels: r.distance for r in alike}
-    if abs(apart["rgb"] - apart["bgr"]) < ORDER_MARGIN:
-        return "rgb", "the order of the channels was assumed to be rgb: the trial picture does not tell. --channels bgr"
-    how = f"distances rgb {apart['rgb']:.2f}, bgr {apart['bgr']:.2f}"
-    return best.channels, f"the order of the channels was found to be {best.channels} ({how}). Override: --channels"
+    how = f"distances from the trial picture: rgb {apart['rgb']:.2f}, bgr {apart['bgr']:.2f}"
+    if apart["bgr"] > apart["rgb"] - ORDER_MARGIN:
+        return "rgb", f"the order of the channels was assumed to be rgb ({how}). Override: --channels bgr"
+    if apart["bgr"] > FAR * apart["rgb"]:
+        raise UsageError(f"cannot tell the order of the channels ({how}). Pass --channels rgb or bgr.")
+    return "bgr", f"the order of the channels was found to be bgr ({how}). Override: --channels rgb"
 
 
 def _range_notes(readings: Sequence[_Reading], best: _Reading, wishes: NetworkWishes) -> Iterator[str]:
