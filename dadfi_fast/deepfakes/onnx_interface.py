@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,14 +84,26 @@ class EditWish:
         """
         name, _, rest = text.partition(":")
         values = {}
-        for part in re.split(r",(?![^\[]*\])", rest) if rest else ():
-            key, equals, value = part.rpartition("=")
+        for part in _parts(rest):
+            key, equals, value = part.partition("=")
             if not equals or not key.strip() or not value.strip() or key.strip() in values:
                 raise ValueError(text)
             values[key.strip()] = value.strip()
         if not name.strip():
             raise ValueError(text)
         return cls(name.strip(), values)
+
+
+def _parts(text: str) -> list[str]:
+    """What commas part, but for those in brackets."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "[") - (character == "]")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts if text else []
 
 
 @dataclass(frozen=True)

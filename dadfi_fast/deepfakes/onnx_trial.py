@@ -86,7 +86,7 @@ def run_apart(model: onnx.ModelProto, images: Float32, edits: Float32, *, batche
         np.save(folder / "edits.npy", np.ascontiguousarray(edits, np.float32))
         (folder / "batches.json").write_text(json.dumps(list(batches)))
         megabytes = MEGABYTES + (4 * len(written) >> 20)
-        code = _watched([sys.executable, "-m", "dadfi_fast.deepfakes.onnx_trial_process", name], megabytes)
+        code = _watched(name, megabytes)
         failed = folder / "error.txt"
         if failed.is_file():
             raise WeightsError(f"the network cannot be run: {failed.read_text(encoding='utf-8')[:400]}")
@@ -95,13 +95,15 @@ def run_apart(model: onnx.ModelProto, images: Float32, edits: Float32, *, batche
         return [np.load(folder / f"{number}.npy") for number in range(len(batches))]
 
 
-def _watched(command: Sequence[str], megabytes: int) -> int:
-    """Run a process and give its exit code; ended if it takes too much.
+def _watched(folder: str, megabytes: int) -> int:
+    """Run a process on ``folder`` and give its exit code; ended if it takes too much.
 
     A limit of the system's (RLIMIT_AS) would not do: OpenVINO goes on without the memory that it was refused, and gives
     back what lay there before.
     """
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    command = [sys.executable, "-m", "dadfi_fast.deepfakes.onnx_trial_process", folder]
+    # Python looks for modules in its working directory first: that must not be the user's.
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         end = time.monotonic() + SECONDS
         try:
             while process.poll() is None:

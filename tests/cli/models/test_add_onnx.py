@@ -192,6 +192,7 @@ VALUES = {
     "a list": ("float[2]", "[1,-2]", [1, -2]),
     "a list for each picture": ("float[n,2]", "[1,-2]", [1, -2]),
     "a number for one": ("float", "3", [3]),
+    "lists in a list": ("float[2,2]", "[[1,2],[3,4]]", [1, 2, 3, 4]),
     "a file": ("float[2,2]", "values.npy", [1, 2, 3, 4]),
     "a truth": ("bool[2]", "[true,false]", [1, 0]),
     "whole numbers": ("int32[3]", "[1,2,3]", [1, 2, 3]),
@@ -411,6 +412,34 @@ def test_memory_that_no_shape_tells_is_bounded(
     result = add(whole(PICTURE, nodes))
     assert result.exit_code == 1 and "it needs more than 1,024 MB of memory" in words(result)
     assert not home.exists()
+
+
+def test_modules_in_the_working_directory_are_not_run(
+    add: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "numpy", "dadfi_fast"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'must-not-be')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    assert add(whole(PICTURE, SOFT)).exit_code == 0
+    assert not (tmp_path / "must-not-be").exists()
+
+
+@pytest.mark.parametrize("opset", [8, 999])
+def test_versions_that_cannot_be_read_are_told(add: Callable[..., Result], home: Path, opset: int) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        model.opset_import[0].version = opset
+
+    result = add(whole(PICTURE, SOFT), change=change)
+    assert result.exit_code == 1 and f"it needs version {opset} of the ONNX operators; versions 9 to" in words(result)
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("opset", [9, 13, 21])
+def test_old_and_new_versions_are_read(add: Callable[..., Result], home: Path, opset: int) -> None:
+    graph = f"own ({PICTURE} x) => ({PICTURE} y) {{ t = Add(x, x) y = Tanh(t) }}"
+    assert add(graph, opset=opset).exit_code == 0
+    x = pictures()
+    np.testing.assert_allclose(fakes(home, x, np.ones((2, 1), np.float32)), np.tanh(2 * x), atol=1e-5)
 
 
 def test_time_is_bounded(add: Callable[..., Result], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
