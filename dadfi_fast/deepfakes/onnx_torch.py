@@ -81,10 +81,7 @@ def convert(model: onnx.ModelProto, *, one_by_one: bool) -> Network:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converter warns of what the comparison would show
         module: nn.Module = _converter()(with_weights(model))
-    for parameter in module.parameters():
-        if not isinstance(parameter, nn.UninitializedParameter):  # a norm whose scale another layer computes
-            parameter.requires_grad_(False)
-    return Network(module.eval(), one_by_one=one_by_one)
+    return Network(module.eval(), one_by_one=one_by_one).requires_grad_(False)
 
 
 def why_not(model: onnx.ModelProto, images: Float32, edits: Float32, fakes: Float32, *, one_by_one: bool) -> str:

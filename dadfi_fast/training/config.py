@@ -37,6 +37,8 @@ class TrainConfig:
     lim: float = 0.05
     bound: str = "tanh"  # tanh, clamp, hinge-only
     models: tuple[str, ...] = ("stargan-128",)
+    target_weights: tuple[float, ...] = ()  # weight of each of ``models`` in the loss; none: 1 each
+    latent_window: int = 0  # side of the random window that a latent encoder gets, in pixels; 0: the whole crop
     joint: bool = False  # every model at each step, their terms summed (Eq. 7, 14); else one of them, drawn
 
     # Pictures.
@@ -113,6 +115,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.pool and self.surrogates:
             raise UsageError("pool and surrogates cannot be combined: surrogates imitate the models themselves")
+        if self.target_weights and len(self.target_weights) != len(self.models):
+            raise UsageError(
+                f"target_weights must have one weight for each of models: {len(self.models)}, not"
+                f" {len(self.target_weights)}"
+            )
         if len(self.axis_weights) != 3:
             raise UsageError(f"axis_weights must be three weights, not {len(self.axis_weights)}")
         if self.jpeg_floors and len(self.jpeg_floors) != len(self.photo_scales):
