@@ -80,6 +80,7 @@ class TrainConfig:
     ssimulacra2_goal: float = 80.0
     seen_count: int = 3  # pictures of a batch that the two look at: they cost more than a deepfake model does
     seen_side: int = 256  # pixels that those are enlarged to; SSIMULACRA2 wants 256
+    seen_window: int = 0  # side of the random window of those that they look at, in pixels; 0: all
     seen_as: int = 512  # pixels of the photo's face that they stand for: sets how far away FLIP's viewer is
     dynamic: float = 0.0  # how strongly models that lag on the validation split are preferred; 0: all alike
 

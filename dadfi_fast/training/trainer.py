@@ -115,7 +115,7 @@ class DadfiTrainer:
             "hinge": self.config.mu * losses.hinge(delta, self.config.lim),
             "distortion": self.config.lambda_distortion * torch.stack(short).sum(),
             "visible": self.config.lambda_visible * self._visibility(crop, delta),
-            **self._perceived(crop, delta),
+            **self._perceived(crop, delta, rng),
         }
         self.g_opt.zero_grad(set_to_none=True)
         torch.stack([t for k, t in terms.items() if not k.startswith("d_")]).sum().backward()
@@ -190,7 +190,7 @@ class DadfiTrainer:
             return partial(losses.log_shortfall, floor=self.config.distortion_floor)
         return losses.shortfall
 
-    def _perceived(self, x: Tensor, delta: Tensor) -> dict[str, Tensor]:
+    def _perceived(self, x: Tensor, delta: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         """What two unlike metrics see of ``delta`` beyond their goals, on the first pictures of the batch."""
         c = self.config
         if not (c.lambda_flip or c.lambda_ssimulacra2):
@@ -198,6 +198,10 @@ class DadfiTrainer:
         one, other = (
             resized(p[: c.seen_count], c.seen_side).clamp(-1, 1) for p in (x, rounded((x + delta).clamp(-1, 1)))
         )
+        if 0 < c.seen_window < c.seen_side:
+            top, left = torch.randint(c.seen_side - c.seen_window + 1, (2,), generator=rng).tolist()
+            rows, columns = slice(top, top + c.seen_window), slice(left, left + c.seen_window)
+            one, other = one[:, :, rows, columns], other[:, :, rows, columns]
         away = flip(one, other, pixels_a_degree=PIXELS_A_DEGREE * c.seen_side / c.seen_as)
         return {
             "flip": c.lambda_flip * F.relu(away - c.flip_goal).mean(),
