@@ -74,7 +74,7 @@ def load_judges(names: Sequence[str] = ()) -> tuple[list[DeepfakeModel], list[En
     encoders = [name for name in names if name in table]
     others = [name for name in names if name not in table]
     try:
-        models = load_models(others) if others or not names else []
+        models = load_models(others) if others else [] if names else load_models()
     except UsageError as error:
         known = f". Encoders: {', '.join(table)}" if list(table) else ""
         raise UsageError(f"{error}{known}") from error
