@@ -133,6 +133,23 @@ def test_where_squares_overlap_the_sum_is_bounded() -> None:
     assert found.linf == 6 and found.pixels[45, 50].tolist() == [134, 134, 134]
 
 
+@pytest.mark.parametrize("pixels", [None, 255])  # noise; white, which changes by less than there could be
+def test_strips_added_in_place_are_as_others(monkeypatch: pytest.MonkeyPatch, pixels: int | None) -> None:
+    source, budget, face = photo(90, 70), Budget(0.05), Face(10, 10, 60, 60, 1.0)
+    if pixels is not None:
+        source.pixels[:45] = pixels
+    delta = np.random.default_rng(2).uniform(0, 0.05, (1, 3, 32, 32)).astype(np.float32)
+    before = source.pixels.copy()
+    whole = blend(source, [face], squares([face]), delta, budget)
+    after = whole.pixels.copy()
+    source.pixels[:] = before
+    monkeypatch.setattr("dadfi_fast.protect.blend._STRIP", 700)  # three rows
+    strips = blend(source, [face], squares([face]), delta, budget)
+    assert (
+        np.array_equal(strips.pixels, after) and strips.linf == whole.linf == np.abs(after - before.astype(int)).max()
+    )
+
+
 def test_no_face_changes_nothing() -> None:
     source = photo(20, 20)
     before = source.pixels.copy()
