@@ -134,8 +134,8 @@ class Protector:
             shape = f"{array.dtype} {list(array.shape)}"
             raise UsageError(f"cannot protect this array: it is {shape}. Pass uint8 [H, W, 3], RGB.")
         pixels = np.array(array, order="C")  # a copy: perturbations are blended in place
-        pyramid = Pyramid(pixels)
-        faces = self.parts.chosen_detector[0].search(*pixels.shape[:2], pyramid)
+        pyramid, (height, width) = Pyramid(pixels), pixels.shape[:2]
+        faces = self.parts.chosen_detector[0].search(height, width, pyramid)
         if not faces:
             return ProtectedImage(pixels, (), 0)
         where = squares(faces)

@@ -161,12 +161,13 @@ class Stages:
     def detect(self, job: PhotoJob) -> None:
         """The faces; a photo without any goes the way that ``--no-face`` says."""
         pixels = require(job.photo).pixels
+        height, width = pixels.shape[:2]
         job.pyramid = Pyramid(pixels)
-        faces = tuple(self.detector.search(*pixels.shape[:2], job.pyramid))
+        faces = tuple(self.detector.search(height, width, job.pyramid))
         if not faces and self.config.no_face != "whole":
             self.faceless(job)
             return
-        job.faces = faces or (whole(*pixels.shape[:2]),)
+        job.faces = faces or (whole(height, width),)
 
     def faceless(self, job: PhotoJob) -> None:
         """A photo without a face, which is copied or skipped."""
