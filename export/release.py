@@ -62,6 +62,23 @@ def release_deepfake(
     return _card(module, path, family=family, image_size=image_size, facts=facts, text=text, licence=licence)
 
 
+def release_encoder(
+    module: nn.Module, folder: Path, *, name: str, family: str, image_size: int, facts: Mapping[str, Any], text: str,
+    licence: str,
+) -> Card:  # fmt: skip
+    """Write an encoder: input "image" [B, 3, S, S] in [-1, 1], output "code" [B, D].
+
+    Args:
+        module: called with pictures.
+        family: one of `dadfi_fast.deepfakes.encoders.ENCODERS`.
+        facts: what the card says besides; ``original`` names the official file, which training reads.
+    """
+    path, batch = folder / f"{name}.onnx", {0: torch.export.Dim("batch")}
+    example = (torch.zeros(2, 3, image_size, image_size),)
+    export_module(module, path, example=example, inputs=["image"], output="code", shapes=(batch,), facts={})
+    return _card(module, path, family=family, image_size=image_size, facts=facts, text=text, licence=licence)
+
+
 def release_attributes(
     model: AttributeClassifier, folder: Path, *, name: str, image_size: int, run: Mapping[str, Any], text: str
 ) -> Card:

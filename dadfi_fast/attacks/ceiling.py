@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dadfi_fast.attacks.adversary import Adversary, cut
 from dadfi_fast.attacks.aimed import project, uniform
-from dadfi_fast.attacks.distortion import masked_distortion
+from dadfi_fast.attacks.distortion import distortion_of
 from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.metrics.differentiable import flip, ssimulacra2
 from dadfi_fast.metrics.perceptual import PIXELS_A_DEGREE
@@ -195,7 +195,7 @@ def distance(target: Target, x: Tensor, edit: Tensor, adversary: Adversary, rng:
         else:
             frames = None
         fake, source = clean
-        return masked_distortion(fake, target.fake(_framed(moved, frames), edit), source)
+        return distortion_of(target)(fake, target.fake(_framed(moved, frames), edit), source)
 
     return measure
 

@@ -11,7 +11,9 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from dadfi_fast.metrics.defence import CHANGED
+from dadfi_fast.deepfakes.encoders import BROKEN, ENCODERS
+from dadfi_fast.deepfakes.torch_model import Target
+from dadfi_fast.metrics.defence import CHANGED, SUCCESS
 from dadfi_fast.registry import Registry
 
 #: (y, y', x) -> [B]
@@ -44,3 +46,14 @@ def pixel_distortion(clean: Tensor, moved: Tensor, source: Tensor) -> Tensor:
 def absolute_distortion(clean: Tensor, moved: Tensor, source: Tensor) -> Tensor:
     """The mean absolute distance of two fakes, which Huang et al. (2021) maximise."""
     return (moved - clean).abs().flatten(1).mean(1)
+
+
+def code_distortion(clean: Tensor, moved: Tensor, source: Tensor) -> Tensor:
+    """d_code of two outputs of an encoder, [B, D] each, scaled so that a code counts as broken from `SUCCESS` on."""
+    distance = (moved - clean).square().sum(1) / clean.square().sum(1)
+    return distance * (SUCCESS / BROKEN)
+
+
+def distortion_of(target: Target) -> Distortion:
+    """How far outputs of ``target`` are apart: d_mask, or scaled d_code for an encoder. Broken above `SUCCESS`."""
+    return code_distortion if target.family in ENCODERS else masked_distortion

@@ -12,29 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import numpy as np
-
 from dadfi_fast.check.pairs import Pair
 from dadfi_fast.check.preprocess import Find, read
-from dadfi_fast.faces.align import square
+from dadfi_fast.faces.align import changed_crops, square
 from dadfi_fast.metrics import perceptual
-from dadfi_fast.metrics.visibility import jpeg_equivalent
-from dadfi_fast.types import UInt8
+from dadfi_fast.metrics.visibility import FaceAppearance, most_visible
 
 #: Why there are no figures.
 NOT_ASKED: Final = "not asked for; check --visibility N measures it on N photos"
-#: Pixels a side below which a face is passed over: SSIMULACRA2 has hardly a scale to look at.
-SMALLEST: Final = 16
 UNCHANGED: Final = "no photo of those that were looked at has a face that was changed"
-
-
-@dataclass(frozen=True)
-class FaceAppearance:
-    """How visible the change of one face is."""
-
-    jpeg_equivalent: int
-    ssimulacra2: float
-    flip: float
 
 
 @dataclass(frozen=True)
@@ -89,27 +75,8 @@ def look(pairs: Sequence[Pair], find: Find, *, count: int, tick: Callable[[], ob
         if len(photos) == count:
             break
         original, protected = read(pair.original), read(pair.protected)
-        faces = [_measured(*crops) for crops in changed_faces(original, protected, find)]
-        if faces:
-            photos[pair] = min(faces, key=lambda face: face.jpeg_equivalent)
+        seen = most_visible(changed_crops(original, protected, map(square, find(original))))
+        if seen is not None:
+            photos[pair] = seen
             tick()
     return Appearance(photos, None) if photos else Appearance(reason=UNCHANGED)
-
-
-def changed_faces(original: UInt8, protected: UInt8, find: Find) -> list[tuple[UInt8, UInt8]]:
-    """The squares around the faces of ``original``, as far as they lie within it, where the pictures differ."""
-    crops = []
-    for face in find(original):
-        rows, columns, _, _ = square(face).inside(*original.shape[:2])
-        one, other = (np.ascontiguousarray(picture[rows, columns]) for picture in (original, protected))
-        if min(one.shape[:2]) >= SMALLEST and (one != other).any():
-            crops.append((one, other))
-    return crops
-
-
-def _measured(original: UInt8, protected: UInt8) -> FaceAppearance:
-    return FaceAppearance(
-        jpeg_equivalent(original, protected),
-        perceptual.ssimulacra2(original, protected),
-        perceptual.flip(original, protected),
-    )

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from dadfi_fast.check.appearance import Appearance, FaceAppearance, look
+from dadfi_fast.check.appearance import Appearance, look
 from dadfi_fast.check.callbacks import Callback, show
 from dadfi_fast.check.conditions import WRITTEN, Condition
 from dadfi_fast.check.distances import Distances, See, measure
@@ -26,6 +26,7 @@ from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 from dadfi_fast.errors import DadfiError, NothingToDo
 from dadfi_fast.files import json_safe
 from dadfi_fast.metrics.defence import SUCCESS, Scores, score, success
+from dadfi_fast.metrics.visibility import FaceAppearance
 from dadfi_fast.types import Float64
 
 #: Why a Frechet distance is null, and what is said of one.

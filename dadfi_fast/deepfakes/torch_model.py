@@ -14,26 +14,30 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dadfi_fast.deepfakes import landmarks, stargan, stgan
+from dadfi_fast.deepfakes import landmarks, mobilefacenet, stargan, stgan, taesd
 from dadfi_fast.deepfakes.base import Editor
 from dadfi_fast.deepfakes.edits import Edits, edits_of
+from dadfi_fast.deepfakes.encoders import ENCODERS, Unedited
 from dadfi_fast.deepfakes.stgan_sac import AttentiveGenerator
+from dadfi_fast.deepfakes.torch_checkpoint import read_tensors
 from dadfi_fast.errors import WeightsError
+from dadfi_fast.files import sha256
 from dadfi_fast.model_card import Card
 
 
 @dataclass(frozen=True)
 class Target:
-    """One deepfake model to be disturbed."""
+    """One deepfake model, or encoder, to be disturbed."""
 
     name: str
     model: Editor
     sha256: str
     rule: Edits
     columns: tuple[str, ...] = ()  # the attributes of the labels that `edits` gets; those of the rule where empty
+    family: str = ""
 
     def fake(self, images: Tensor, edit: Tensor) -> Tensor:
-        """Edit ``images`` [B, 3, H, W] in [-1, 1] as ``edit`` [B, D] says; [B, 3, S, S] in [-1, 1]."""
+        """Edit ``images`` [B, 3, H, W] in [-1, 1] as ``edit`` [B, D] says; [B, 3, S, S] in [-1, 1], or codes [B, C]."""
         return self.model.fake(images, edit)
 
     def edits(self, labels: Tensor) -> Tensor:
@@ -49,8 +53,11 @@ def load_target(card: Card) -> Target:
         WeightsError: the file is not that of its card, or its family cannot be trained against.
     """
     card.verify()
-    editor = Editor(_generator(card, read_weights(card.file)), card.image_size).eval().requires_grad_(False)
-    return Target(card.name, editor, card.sha256, edits_of(card.family, card.extra, where=card.path))
+    encoder = card.family in ENCODERS
+    network = _encoder(card) if encoder else _generator(card, read_weights(card.file))
+    editor = Editor(network, card.image_size).eval().requires_grad_(False)
+    rule = Unedited(()) if encoder else edits_of(card.family, card.extra, where=card.path)
+    return Target(card.name, editor, card.sha256, rule, family=card.family)
 
 
 def load_targets(cards: Sequence[Card]) -> list[Target]:
@@ -68,6 +75,16 @@ def _generator(card: Card, weights: Mapping[str, Tensor]) -> nn.Module:
     if card.family in ("stgan", "stgan-sac"):
         return stgan.load(weights, stgan.Generator if card.family == "stgan" else AttentiveGenerator)
     raise WeightsError(f"{card.name} is of family {card.family}; cannot train a generator against it")
+
+
+def _encoder(card: Card) -> nn.Module:
+    """An encoder, from the official file that was added; none ships."""
+    path = card.path.parent / str(card.extra["original"]["file"])
+    if not path.is_file() or sha256(path) != card.extra["original"]["sha256"]:
+        raise WeightsError(f"{path} is missing or was changed. Add {card.name} again (models add --force).")
+    if card.family == "taesd":
+        return taesd.Latents(taesd.load(read_tensors(path)))
+    return mobilefacenet.Identity(mobilefacenet.load(read_tensors(path)))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

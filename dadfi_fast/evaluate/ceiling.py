@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -18,7 +19,9 @@ from torch import Tensor
 
 from dadfi_fast.attacks.adversary import ADVERSARIES, Adversary, cut
 from dadfi_fast.attacks.ceiling import EPS, Batch, Bound, JPEGBound, PSNRBound, ascend, distance, start
-from dadfi_fast.attacks.distortion import edit_mask, masked_distortion
+from dadfi_fast.attacks.distortion import distortion_of, edit_mask
+from dadfi_fast.deepfakes.edits import FAMILIES
+from dadfi_fast.deepfakes.encoders import BROKEN, ENCODERS
 from dadfi_fast.deepfakes.registry import deepfake_cards, load_attributes
 from dadfi_fast.deepfakes.torch_model import Target, load_targets
 from dadfi_fast.errors import UsageError
@@ -28,6 +31,7 @@ from dadfi_fast.evaluate.result_cache import Unit, measured
 from dadfi_fast.evaluate.sampled_arrays import SampledArrays
 from dadfi_fast.metrics.defence import SUCCESS
 from dadfi_fast.metrics.visibility import jpeg_equivalent
+from dadfi_fast.model_card import Card, find_card
 from dadfi_fast.training.data import load_faces
 from dadfi_fast.training.loop import step_rng
 
@@ -42,7 +46,7 @@ COLUMNS: Final = {
     "adversary": "adversary",
     "model": "model",
     "edit": "edit",
-    "d_mask": "d_mask",
+    "d_mask": "d_mask (encoders: d_code)",
     "sr_mask": "SR_mask",
     "share": "share of the joint ceiling",
 }
@@ -54,6 +58,7 @@ TEXT: Final = f"""\
 - adversary: A0, the picture itself is the model's input; A1, cropped anew by the same detector (zoom 2 %, shift 1 %);
   A2, by another (zoom 10 %, shift 5 %). All perturbations but a generator's are made for the adversary at hand.
 - d_mask: mean squared difference of the two fakes where the edit changed the picture; SR_mask: share above {SUCCESS}.
+  For encoders: d_code, the squared distance of the two codes over that of the first from 0; share above {BROKEN:g}.
 - steps (JSON): d_mask of the joint perturbations while they were made: whether they had converged.
 """
 
@@ -127,8 +132,8 @@ class _Study:
 
     def __init__(self, setup: Setup, limits: Limits) -> None:
         self.setup, self.limits = setup, limits
-        cards = deepfake_cards(setup.models_dir)
-        self.cards = [cards[name] for name in dict.fromkeys(setup.models or cards)]
+        names = dict.fromkeys(setup.models or deepfake_cards(setup.models_dir))
+        self.cards = [_card(name, setup.models_dir) for name in names]
         self.targets = load_targets(self.cards)
         columns = self.targets[0].columns
         self.pictures = SampledArrays(setup, columns=columns, judge=load_attributes())
@@ -276,13 +281,17 @@ class _Study:
                 one, other = (p if frames is None else cut(p, frames, p.shape[-1]) for p in (x, moved))
                 edit = self._edit(target, labels, index)
                 clean, source = target.fake(one, edit), target.model.resize(one)
-                found.append(masked_distortion(clean, target.fake(other, edit), source))
-                empty.append(~edit_mask(clean, source).flatten(1).any(1))
+                found.append(distortion_of(target)(clean, target.fake(other, edit), source))
+                changed = torch.ones(len(one), dtype=torch.bool)  # a code is never the picture itself
+                if target.family not in ENCODERS:
+                    changed = edit_mask(clean, source).flatten(1).any(1)
+                empty.append(~changed)
         distances, without = torch.cat(found), torch.cat(empty)
         counted = distances[~without]
+        broken = (distances > SUCCESS).float().mean().item()
         return {
-            "d_mask": counted.mean().item() if len(counted) else float("nan"),
-            "sr_mask": (distances > SUCCESS).float().mean().item(),
+            "d_mask": _unit(target) * counted.mean().item() if len(counted) else float("nan"),
+            "sr_mask": broken,
             "n_empty": int(without.sum()),
         }
 
@@ -291,10 +300,24 @@ class _Study:
 
     def _chosen(self, target: Target) -> dict[int, str]:
         names = target.rule.names
+        if target.family in ENCODERS:  # they have no edits to choose from
+            return dict(enumerate(names))
         wanted = [name for name in names if not self.limits.edits or name in self.limits.edits]
         if not wanted:
             raise UsageError(f"{target.name} has none of the edits {', '.join(self.limits.edits)}: {', '.join(names)}")
         return {names.index(name): name for name in wanted}
+
+
+def _card(name: str, folder: Path | None) -> Card:
+    card = find_card(name, folder=folder)
+    if card.family not in {**FAMILIES, **ENCODERS}:
+        raise UsageError(f"{name} is of family {card.family}: neither a deepfake model nor an encoder")
+    return card
+
+
+def _unit(target: Target) -> float:
+    """What one of `distance` stands for: d_code of encoders is scaled there, so that all thresholds are one."""
+    return BROKEN / SUCCESS if target.family in ENCODERS else 1.0
 
 
 class _Seen:
@@ -316,7 +339,8 @@ class _Seen:
                     distance(target, x, self._study._edit(target, labels, index), adversary, rng)
                     for index in self._study.edits[target.name]
                 ]
-                means[target.name] = torch.cat([question(seen) for question in questions]).mean().item()
+                distances = torch.cat([question(seen) for question in questions])
+                means[target.name] = _unit(target) * distances.mean().item()
             self._found.setdefault(number, []).append(means)
 
         return watch

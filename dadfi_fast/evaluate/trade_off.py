@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dadfi_fast.attacks.base import Attack
-from dadfi_fast.check.appearance import changed_faces
 from dadfi_fast.check.conditions import WRITTEN, parse
 from dadfi_fast.check.pairs import Pair
 from dadfi_fast.check.preprocess import read
@@ -26,6 +25,7 @@ from dadfi_fast.evaluate.experiment import Result, Row, Setup
 from dadfi_fast.evaluate.methods import Method, generators
 from dadfi_fast.evaluate.protocol import Protocol, open_protocol
 from dadfi_fast.evaluate.whole_photo import AS_PROTECT
+from dadfi_fast.faces.align import changed_crops, square
 from dadfi_fast.metrics.perceptual import need
 from dadfi_fast.metrics.visibility import JUDGES, METRICS, JpegScores, Metric
 from dadfi_fast.palette import COLOURS
@@ -88,7 +88,8 @@ class Looks:
         """The JPEG equivalents of `LOOKED_AT` of ``pairs``, evenly spaced, that have a face and differ; NaN without."""
         photos: list[dict[str, int]] = []
         for pair in pairs[:: max(1, len(pairs) // LOOKED_AT)]:
-            faces = changed_faces(read(pair.original), read(pair.protected), protocol.detector)
+            original, changed = read(pair.original), read(pair.protected)
+            faces = changed_crops(original, changed, map(square, protocol.detector(original)))
             if faces and len(photos) < LOOKED_AT:
                 each = [self._equivalents(*face) for face in faces]
                 photos.append({name: min(face[name] for face in each) for name in self.metrics})

@@ -7,6 +7,7 @@ Where it reaches over the photo's edge the edge pixels are repeated; what is put
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -21,6 +22,8 @@ from dadfi_fast.types import LEVELS, Face, Float32, UInt8
 MARGIN = 1.6
 #: Width of the feathered edge as a share of the crop's side.
 FEATHER = 0.03
+#: Pixels a side from which on a crop is large enough for perceptual metrics.
+SMALLEST = 16
 #: Rows and columns in the photo, then within the square.
 Slices: TypeAlias = tuple[slice, slice, slice, slice]  # type: ignore[explicit-any]  # those of a slice's bounds
 
@@ -73,6 +76,20 @@ def cut(pixels: UInt8, where: Square) -> UInt8:
     top, left = inner_rows.start, inner_columns.start
     bottom, right = where.side - inner_rows.stop, where.side - inner_columns.stop
     return cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+
+
+def changed_crops(original: UInt8, changed: UInt8, where: Iterable[Square]) -> list[tuple[UInt8, UInt8]]:
+    """The squares of two pictures [H, W, 3], as far as they lie within them, in which the pictures differ.
+
+    Squares with a side below `SMALLEST` are left out.
+    """
+    crops = []
+    for each in where:
+        rows, columns, _, _ = each.inside(*original.shape[:2])
+        one, other = (np.ascontiguousarray(picture[rows, columns]) for picture in (original, changed))
+        if min(one.shape[:2]) >= SMALLEST and (one != other).any():
+            crops.append((one, other))
+    return crops
 
 
 def to_network(crop: UInt8, size: int) -> Float32:

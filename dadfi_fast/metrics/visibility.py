@@ -7,7 +7,8 @@ metrics, the lowest. One metric alone is easily fooled by a perturbation that wa
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -31,6 +32,30 @@ JUDGES: Final[Mapping[str, Metric]] = {
 }
 #: The qualities that are searched; the last one stands for itself and all that is better.
 WORST, BEST = 5, 98
+
+
+@dataclass(frozen=True)
+class FaceAppearance:
+    """How visible the change of one face is."""
+
+    jpeg_equivalent: int
+    ssimulacra2: float
+    flip: float
+
+
+def most_visible(faces: Iterable[tuple[UInt8, UInt8]]) -> FaceAppearance | None:
+    """The appearance of the face whose change is most visible; None where there is no face.
+
+    Args:
+        faces: original and changed crop of each, [H, W, 3] sRGB at the photo's own size.
+
+    Raises:
+        BackendMissing: the package of a metric is not installed.
+    """
+    seen = [
+        FaceAppearance(jpeg_equivalent(*pair), perceptual.ssimulacra2(*pair), perceptual.flip(*pair)) for pair in faces
+    ]
+    return min(seen, key=lambda face: face.jpeg_equivalent, default=None)
 
 
 def jpeg_equivalent(original: UInt8, changed: UInt8, *, metrics: Mapping[str, Metric] = METRICS) -> int:

@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 from dadfi_fast.device import available_memory, cores
 from dadfi_fast.errors import UsageError
+from dadfi_fast.metrics import perceptual
 from dadfi_fast.protect.option import CHANGED, REPORTED, RUN, WRITTEN, option
 from dadfi_fast.storage.paths import AnyPath
 
@@ -127,6 +128,11 @@ class ProtectConfig:
         0.05, section=REPORTED, metavar="SHARE", shown="5%", form="percentage",
         help="Share of the results to decode again and measure: all, a percentage, or none.",
     )  # fmt: skip
+    visibility: int = option(
+        0, section=REPORTED, metavar="N", low=0,
+        help="Also measure how visible the protection is, on up to N of these (seconds per face). Needs the extra "
+        "evaluate.",
+    )  # fmt: skip
     batch: int | None = option(
         None, section=RUN, metavar="N", shown="auto", form="count or auto",
         help="Face crops per generator call. auto: 4.",
@@ -151,6 +157,9 @@ class ProtectConfig:
         _one_of("--decoder", self.decoder, DECODERS[1:])
         check_strength(self.strength)
         _between("--refine", self.refine, 0, float("inf"))
+        _between("--visibility", self.visibility, 0, float("inf"))
+        if self.visibility:
+            perceptual.need()
         _between("--refine-look", self.refine_look, *LOOKS)
         if self.refine and self.decoder == "dali":
             raise UsageError("--refine and --decoder dali cannot be combined. Remove --decoder.")

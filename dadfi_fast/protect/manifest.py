@@ -21,7 +21,7 @@ import os
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from dadfi_fast.errors import DiskError, PhotoError, UsageError
 from dadfi_fast.files import atomic_file, sha256_of
+from dadfi_fast.metrics.visibility import FaceAppearance
 from dadfi_fast.protect.results import (
     NO_PICTURE,
     NO_PICTURE_BEFORE,
@@ -370,7 +371,7 @@ def row_of(outcome: Outcome, facts: Facts) -> Row:
         boxes = [[*(round(n, 1) for n in (f.x0, f.y0, f.x1, f.y1)), round(f.score, 3)] for f in outcome.faces]
         measured = outcome.measured
         row |= {"faces": boxes, "linf": outcome.linf, "strength": outcome.strength}
-        row["written"] = measured and {"linf": measured.linf, "psnr": measured.psnr}
+        row["written"] = measured and _measured(measured)
         row["reason"] = "; ".join(outcome.notes) or None
         row |= {"refined": dict(facts.refined)} if facts.refined else {}
     elif isinstance(outcome, Failed):
@@ -388,7 +389,7 @@ def outcome_of(row: Row, entry: Entry) -> Outcome:
     hashes = str(row["sha256_source"]), str(row["sha256_target"])
     if row["status"] == "written":
         faces = tuple(Face(*box) for box in row["faces"])
-        measured = row["written"] and Quality(row["written"]["linf"], row["written"].get("psnr"))
+        measured = row["written"] and _quality(row["written"])
         notes = tuple(reason.split("; ")) if reason else ()
         strength = row.get("strength")
         return Written(entry, row["target"], faces, row["linf"], *hashes, measured, notes, strength=strength)
@@ -397,6 +398,22 @@ def outcome_of(row: Row, entry: Entry) -> Outcome:
     if row["status"] == "failed":
         return Failed(entry, row["error"]["hop"], PhotoError(row["error"]["message"]))
     return Skipped(entry, reason, picture=reason not in (NO_PICTURE, NO_PICTURE_BEFORE))
+
+
+#: What the manifest says of how visible a change is; null where it was not measured.
+_SEEN: Final = tuple(each.name for each in fields(FaceAppearance))
+
+
+def _measured(quality: Quality) -> Row:
+    seen = dict.fromkeys(_SEEN) if quality.seen is None else asdict(quality.seen)
+    return {"linf": quality.linf, "psnr": quality.psnr, **seen}
+
+
+def _quality(measured: Row) -> Quality:
+    seen = None
+    if all(measured.get(name) is not None for name in _SEEN):
+        seen = FaceAppearance(**{name: measured[name] for name in _SEEN})
+    return Quality(measured["linf"], measured.get("psnr"), seen)
 
 
 def _status(outcome: Outcome) -> str:

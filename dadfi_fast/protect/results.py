@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from dadfi_fast.metrics.visibility import FaceAppearance
 from dadfi_fast.storage.paths import AnyPath
 from dadfi_fast.types import Face
 
@@ -49,6 +50,7 @@ class Quality:
 
     linf: int  # levels of 255
     psnr: float | None  # dB; None if the images are identical
+    seen: FaceAppearance | None = None  # the most visible face, where that was measured
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,7 @@ class Stages:
         self.config, self.detector, self.out, self.judges = config, detector, out, judges
         self.under_way = under_way or UnderWay(None)
         self.budget, self.crop_size = attack.budget, attack.crop_size
+        self._looks = iter(range(config.visibility))  # one is taken for each photo whose visibility is measured
 
     def read(self, job: PhotoJob) -> None:
         """The file, read once; what is no picture is not read beyond its first bytes."""
@@ -234,7 +235,8 @@ class Stages:
         entry, config, digest = job.entry, self.config, hashlib.sha256(data).hexdigest()
         measured = None
         if is_drawn(entry.name, config.verify):
-            measured = measure(entry, job.data, data, max_pixels=config.max_pixels)
+            faces = job.squares if next(self._looks, None) is not None else ()
+            measured = measure(entry, job.data, data, max_pixels=config.max_pixels, faces=faces)
         self._placeless(data)
         linf, least = require(job.linf), self._faces_from(job)
         said = (*_left_behind(job), *output.notes(require(job.decoder).frames))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import cv2
@@ -17,8 +17,10 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from dadfi_fast.errors import PhotoError, UnsafePhoto
+from dadfi_fast.faces.align import Square, changed_crops
 from dadfi_fast.images import heif, xmp
 from dadfi_fast.images.guard import is_sane_exif
+from dadfi_fast.metrics.visibility import most_visible
 from dadfi_fast.protect.results import Entry, Quality
 from dadfi_fast.types import UInt8
 
@@ -34,8 +36,13 @@ def is_drawn(name: str, share: float) -> bool:
     return zlib.crc32(name.encode("utf-8", "surrogateescape")) < share * 2**32
 
 
-def measure(entry: Entry, source: bytes, written: bytes, *, max_pixels: int) -> Quality | None:
+def measure(
+    entry: Entry, source: bytes, written: bytes, *, max_pixels: int, faces: Iterable[Square] = ()
+) -> Quality | None:
     """The file ``written`` against its ``source``, both decoded afresh from their bytes.
+
+    Args:
+        faces: the squares in which the visibility of the change is measured.
 
     Returns:
         None where nobody but our decoders reads the source.
@@ -63,7 +70,8 @@ def measure(entry: Entry, source: bytes, written: bytes, *, max_pixels: int) -> 
     if psnr < DIFFERENT:
         raise PhotoError(f"the written file shows a different image (PSNR {psnr:.1f} dB). Please report this file.")
     same = cv2.norm(before, after, cv2.NORM_INF)
-    return Quality(round(same), None if same == 0 or not math.isfinite(psnr) else round(psnr, 2))
+    seen = most_visible(changed_crops(before, after, faces))
+    return Quality(round(same), None if same == 0 or not math.isfinite(psnr) else round(psnr, 2), seen)
 
 
 def _compared(before: UInt8, after: UInt8) -> tuple[UInt8, UInt8, float]:

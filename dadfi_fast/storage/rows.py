@@ -112,7 +112,10 @@ def _is_box(value: Any) -> bool:
 
 
 def _is_measured(value: Any) -> bool:
-    return isinstance(value, dict) and _is_number(value.get("linf")) and _or_none(_is_number)(value.get("psnr"))
+    optional = ("psnr", "jpeg_equivalent", "ssimulacra2", "flip")
+    if not (isinstance(value, dict) and _is_number(value.get("linf"))):
+        return False
+    return all(value.get(name) is None or _is_number(value[name]) for name in optional)
 
 
 def _is_error(value: Any) -> bool:

@@ -37,6 +37,8 @@ class TrainConfig:
     lim: float = 0.05
     bound: str = "tanh"  # tanh, clamp, hinge-only
     models: tuple[str, ...] = ("stargan-128",)
+    target_weights: tuple[float, ...] = ()  # weight of each of ``models`` in the loss; none: 1 each
+    latent_window: int = 0  # side of the random window that a latent encoder gets, in pixels; 0: the whole crop
     joint: bool = False  # every model at each step, their terms summed (Eq. 7, 14); else one of them, drawn
 
     # Pictures.
@@ -78,6 +80,7 @@ class TrainConfig:
     ssimulacra2_goal: float = 80.0
     seen_count: int = 3  # pictures of a batch that the two look at: they cost more than a deepfake model does
     seen_side: int = 256  # pixels that those are enlarged to; SSIMULACRA2 wants 256
+    seen_window: int = 0  # side of the random window of those that they look at, in pixels; 0: all
     seen_as: int = 512  # pixels of the photo's face that they stand for: sets how far away FLIP's viewer is
     dynamic: float = 0.0  # how strongly models that lag on the validation split are preferred; 0: all alike
 
@@ -113,6 +116,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.pool and self.surrogates:
             raise UsageError("pool and surrogates cannot be combined: surrogates imitate the models themselves")
+        if self.target_weights and len(self.target_weights) != len(self.models):
+            raise UsageError(
+                f"target_weights must have one weight for each of models: {len(self.models)}, not"
+                f" {len(self.target_weights)}"
+            )
         if len(self.axis_weights) != 3:
             raise UsageError(f"axis_weights must be three weights, not {len(self.axis_weights)}")
         if self.jpeg_floors and len(self.jpeg_floors) != len(self.photo_scales):

@@ -20,7 +20,7 @@ from dadfi_fast.attacks.adversary import ADVERSARIES, cut
 from dadfi_fast.attacks.aimed import project
 from dadfi_fast.attacks.base import FaceView, Refinement, Refiner
 from dadfi_fast.attacks.ceiling import Batch, Distance, JPEGBound, ascend
-from dadfi_fast.attacks.distortion import masked_distortion
+from dadfi_fast.attacks.distortion import distortion_of
 from dadfi_fast.deepfakes.onnx_model import AttributeModel
 from dadfi_fast.deepfakes.torch_model import Target, load_targets
 from dadfi_fast.faces import adversary
@@ -198,7 +198,7 @@ def _distance(target: Target, x: Tensor, clean: Tensor, edit: Tensor, transform:
         fake, source = target.fake(clean, edit), target.model.resize(clean)
 
     def measure(moved: Tensor) -> Tensor:
-        return masked_distortion(fake, target.fake(transform.protected(x, moved - x), edit), source)
+        return distortion_of(target)(fake, target.fake(transform.protected(x, moved - x), edit), source)
 
     return measure
 

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dadfi_fast.attacks.distortion import masked_distortion
+from dadfi_fast.attacks.distortion import distortion_of
 from dadfi_fast.attacks.pgd import Fake, per_image, universal
+from dadfi_fast.deepfakes.encoders import ENCODERS
 from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.errors import DataError
 from dadfi_fast.metrics.defence import SUCCESS
@@ -33,6 +34,7 @@ from dadfi_fast.training.query_gradient import query_gradient
 from dadfi_fast.training.recognition import Pair, recognize
 from dadfi_fast.training.transforms import Transform, direct, draw
 from dadfi_fast.training.validate import validate
+from dadfi_fast.training.window import windowed
 
 _PARTS = ("generator", "ide_x", "ide_y", "g_opt", "d_opt")
 
@@ -103,13 +105,17 @@ class DadfiTrainer:
             delta = self.generator(crop).float()
         answers = [self._answer(model, x, delta, edit, transform, rng) for model, edit in edits.items()]
         terms = recognize(self._pairs(crop, delta, answers), self.d_opt, half=self._autocast)
-        short = [self._shortfall(answer.distortion, self.config.distortion_goal) for answer in answers]
+        weights = self.config.target_weights or (1.0,) * len(self.targets)
+        short = [
+            weights[model] * self._shortfall(answer.distortion, self.config.distortion_goal)
+            for model, answer in zip(edits, answers, strict=True)
+        ]
         distortion = torch.cat([answer.distortion for answer in answers])
         terms |= {
             "hinge": self.config.mu * losses.hinge(delta, self.config.lim),
             "distortion": self.config.lambda_distortion * torch.stack(short).sum(),
             "visible": self.config.lambda_visible * self._visibility(crop, delta),
-            **self._perceived(crop, delta),
+            **self._perceived(crop, delta, rng),
         }
         self.g_opt.zero_grad(set_to_none=True)
         torch.stack([t for k, t in terms.items() if not k.startswith("d_")]).sum().backward()
@@ -117,6 +123,8 @@ class DadfiTrainer:
         self.g_opt.step()
         rms, share = delta.square().mean().sqrt(), (distortion > SUCCESS).float().mean()
         terms |= {"d_mask": distortion.mean(), "sr_mask": share, "rms": rms}
+        for model, answer in zip(edits, answers, strict=True):
+            terms[f"d_{self.targets[model].name}"] = answer.distortion.mean()
         return {name: value.detach() for name, value in terms.items()}
 
     def state(self) -> dict[str, Any]:
@@ -140,6 +148,8 @@ class DadfiTrainer:
         delta = self.generator(x)
         columns, size = [x, (x + delta).clamp(-1, 1), 10 * delta], self.config.image_size
         for target in self.targets:
+            if target.family in ENCODERS:  # codes are no pictures
+                continue
             edit = target.edits(self.labels[index])[1].to(self.device)
             seen = direct(size).protected(x, delta)
             columns += [resized(target.fake(picture, edit), size) for picture in (x, seen)]
@@ -180,7 +190,7 @@ class DadfiTrainer:
             return partial(losses.log_shortfall, floor=self.config.distortion_floor)
         return losses.shortfall
 
-    def _perceived(self, x: Tensor, delta: Tensor) -> dict[str, Tensor]:
+    def _perceived(self, x: Tensor, delta: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         """What two unlike metrics see of ``delta`` beyond their goals, on the first pictures of the batch."""
         c = self.config
         if not (c.lambda_flip or c.lambda_ssimulacra2):
@@ -188,6 +198,10 @@ class DadfiTrainer:
         one, other = (
             resized(p[: c.seen_count], c.seen_side).clamp(-1, 1) for p in (x, rounded((x + delta).clamp(-1, 1)))
         )
+        if 0 < c.seen_window < c.seen_side:
+            top, left = torch.randint(c.seen_side - c.seen_window + 1, (2,), generator=rng).tolist()
+            rows, columns = slice(top, top + c.seen_window), slice(left, left + c.seen_window)
+            one, other = one[:, :, rows, columns], other[:, :, rows, columns]
         away = flip(one, other, pixels_a_degree=PIXELS_A_DEGREE * c.seen_side / c.seen_as)
         return {
             "flip": c.lambda_flip * F.relu(away - c.flip_goal).mean(),
@@ -204,11 +218,11 @@ class DadfiTrainer:
         self, model: int, x: Tensor, delta: Tensor, edit: Tensor, transform: Transform, rng: torch.Generator
     ) -> _Answer:
         """What model number ``model`` makes of the photo ``x`` protected by ``delta``."""
-        target, clean = self._member(model, rng), transform.clean(x)
+        target, clean = windowed(self._member(model, rng), self.config.latent_window, rng), transform.clean(x)
         broken = self._broken(target, transform.protected(x, delta), edit, rng)
         with torch.no_grad():
             fake = self._fake(target, clean, edit)
-        distortion = masked_distortion(fake, broken, target.model.resize(clean))
+        distortion = distortion_of(target)(fake, broken, target.model.resize(clean))
         return _Answer(broken, self._taught(model, x, transform, edit, rng), distortion)
 
     def _member(self, model: int, rng: torch.Generator) -> Target:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from dadfi_fast.attacks.adversary import ADVERSARIES
-from dadfi_fast.attacks.distortion import masked_distortion
+from dadfi_fast.attacks.distortion import distortion_of
 from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.metrics.defence import SUCCESS
 from dadfi_fast.metrics.differentiable import flip, ssimulacra2
@@ -60,7 +60,7 @@ def validate(
                 clean = {way: target.fake(before[way], edit) for way in ("png", "a1")}
                 for way, pictures in after.items():
                     source, fake = before[way], clean["a1" if way == "a1" else "png"]
-                    distance = masked_distortion(fake, target.fake(pictures, edit), target.model.resize(source))
+                    distance = distortion_of(target)(fake, target.fake(pictures, edit), target.model.resize(source))
                     broken.setdefault(f"{target.name} {way}", []).append(distance)
         if not looks:
             looks = [_looks(*pair) for pair in zip(x[:LOOKED_AT], (x + delta)[:LOOKED_AT], strict=True)]

@@ -17,7 +17,7 @@ import pytest
 import setuptools
 
 from dadfi_fast import __version__
-from dadfi_fast.check.appearance import Appearance, FaceAppearance
+from dadfi_fast.check.appearance import Appearance
 from dadfi_fast.check.conditions import parse
 from dadfi_fast.check.gallery import Gallery, plan
 from dadfi_fast.check.manifest_summary import ManifestSummary, Unprotected
@@ -30,6 +30,7 @@ from dadfi_fast.check.report.markup import Markup, escape, join, tag
 from dadfi_fast.check.report.page import page
 from dadfi_fast.check.visibility import Visibility
 from dadfi_fast.errors import DiskError, UsageError
+from dadfi_fast.metrics.visibility import FaceAppearance
 from dadfi_fast.types import Face
 
 #: What a file system allows and a page must survive.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,16 @@ import pytest
 import torch
 from PIL import Image
 
+from dadfi_fast.deepfakes import taesd
 from dadfi_fast.deepfakes.edits import ATTRIBUTES
+from dadfi_fast.deepfakes.encoders import code_distance
 from dadfi_fast.deepfakes.stargan import Generator
 from dadfi_fast.errors import UsageError
 from dadfi_fast.evaluate import ceiling
 from dadfi_fast.evaluate.experiment import NAMED, Result, Setup, write
-from dadfi_fast.export.release import release_deepfake
+from dadfi_fast.export.release import release_deepfake, release_encoder
+from dadfi_fast.files import sha256
+from tests.deepfakes.test_encoders import encoder
 
 SMALL: dict[str, Any] = {
     "crop": 32, "steps": 4, "universal_steps": 4, "batch": 4, "draws": 2, "edits": ["Blond_Hair", "Male"],
@@ -40,8 +45,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def setup(models: Path, archive: Path, table: Path, **changes: Any) -> Setup:
-    own: dict[str, Any] = {"attributes": table, "models_dir": models, "sample": 5, "train": (archive,)}
+def setup(folder: Path, archive: Path, table: Path, **changes: Any) -> Setup:
+    own: dict[str, Any] = {"attributes": table, "models_dir": folder, "sample": 5, "train": (archive,)}
     options = {"ceiling": SMALL | changes.pop("limits", {})}
     return Setup((archive,), options=options, **own | changes)
 
@@ -90,6 +95,28 @@ def test_a_generator_is_measured_where_it_is_seen_as_much(result: Result) -> Non
             r["d_mask"] for r in result.rows if r["made"] == "joint" and [r[k] for k in same] == [row[k] for k in same]
         ]
         assert row["share"] == pytest.approx(row["d_mask"] / limit)
+
+
+def test_encoders_are_measured_by_their_codes(models: Path, archive: Path, table: Path, tmp_path: Path) -> None:
+    for path in models.glob("after-200*"):
+        shutil.copy(path, tmp_path)
+    state = encoder().state_dict()
+    torch.save(state, tmp_path / "encoder.pth")
+    original = {"file": "encoder.pth", "sha256": sha256(tmp_path / "encoder.pth")}
+    module = taesd.Latents(taesd.load(state))
+    what: dict[str, Any] = {"family": "taesd", "image_size": 32, "licence": "none", "text": "Tiny."}
+    release_encoder(module, tmp_path, name="latents", facts={"original": original}, **what)
+    names, limits = ("after-200", "latents"), {"made": ["alone", "joint"], "adversaries": ["A0"], "steps": 8}
+    result = ceiling.run(setup(tmp_path, archive, table, models=names, limits=limits))
+    rows = {(row["made"], row["edit"]): row for row in result.rows}
+    assert rows.keys() >= {("alone", "code"), ("joint", "code"), ("joint", "Male")}
+    study = ceiling._Study(setup(tmp_path, archive, table, models=names), ceiling.Limits.of(SMALL))
+    target = study.targets[1]
+    noise = study.x + 0.02 * torch.randn(study.x.shape, generator=torch.Generator().manual_seed(0))
+    codes = [target.fake(images, torch.zeros(len(images), 0)).numpy() for images in (study.x, noise.clamp(-1, 1))]
+    # 30 dB is an rms of 0.063, of which a bound of 0.05 leaves 0.05: more than noise of 0.02, and aimed
+    assert rows["alone", "code"]["d_mask"] > 2 * code_distance(*codes).mean() > 0
+    assert list(rows["joint", "code"]["steps"]["8"]) == list(names)
 
 
 def test_whether_it_converged_is_written_down(result: Result) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from dadfi_fast.errors import DiskError, UsageError
-from dadfi_fast.protect.manifest import NAME, Facts, Manifest, row_of
+from dadfi_fast.metrics.visibility import FaceAppearance
+from dadfi_fast.protect.manifest import NAME, Facts, Manifest, outcome_of, row_of
 from dadfi_fast.protect.results import Copied, Entry, Failed, Quality, Skipped, Written
 from dadfi_fast.types import Face
 
@@ -52,9 +53,13 @@ KEYS = ["source", "target", "status", "faces", "linf", "written", "sha256_source
     ("outcome", "expected"),
     [
         (
-            Written(entry(), "a/b.jpg", (Face(1.04, 2, 3, 4, 0.98765),), 6, "s", "t", Quality(7, 41.2)),
+            Written(
+                entry(), "a/b.jpg", (Face(1.04, 2, 3, 4, 0.98765),), 6, "s", "t",
+                Quality(7, 41.2, FaceAppearance(74, 78.3, 0.034)),
+            ),
             {"status": "written", "target": "a/b.jpg", "faces": [[1.0, 2, 3, 4, 0.988]], "linf": 6,
-             "written": {"linf": 7, "psnr": 41.2}, "sha256_source": "s", "sha256_target": "t", "strength": None},
+             "written": {"linf": 7, "psnr": 41.2, "jpeg_equivalent": 74, "ssimulacra2": 78.3, "flip": 0.034},
+             "sha256_source": "s", "sha256_target": "t", "strength": None},
         ),
         (
             Written(entry(), "a/b.jpg", (), 5, "s", "t", strength=0.04),
@@ -84,6 +89,9 @@ def test_rows(outcome: Any, expected: dict[str, Any]) -> None:
     assert (row["config"], row["generator"], row["backend"]) == ("config", "generator", "toy: because")
     assert {key: row[key] for key in expected} == expected
     assert row["source"] == "a/b.jpg" and row["stat"] == [7, 9]
+    if isinstance(outcome, Written):
+        found = outcome_of(row, entry())
+        assert isinstance(found, Written) and found.measured == outcome.measured
 
 
 def test_rows_are_found_again(tmp_path: Path) -> None:

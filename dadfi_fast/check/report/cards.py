@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dadfi_fast.check.appearance import FaceAppearance
 from dadfi_fast.check.conditions import WRITTEN
 from dadfi_fast.check.file_result import FaceResult, FileResult
 from dadfi_fast.check.gallery import GAIN, Fake, Gallery, Shots
 from dadfi_fast.check.report.markup import Content, Markup, name, picture, tag
 from dadfi_fast.files import sha256
 from dadfi_fast.metrics.defence import success
+from dadfi_fast.metrics.visibility import FaceAppearance
 
 
 @dataclass(frozen=True)
