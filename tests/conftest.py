@@ -35,12 +35,14 @@ NAMES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
 SIZE = 32
 
 
-#: The extras of `test-all` that `test` is without, and the modules that a test marked ``extras`` relies on.
+#: The extras that `test` is without and that continuous integration installs besides, and the modules that a test
+#: marked ``extras`` relies on.
 EXTRAS = {
     "dali": ("nvidia", "nvidia.dali", "nvidia.nvimgcodec"),
     "ray": ("ray",),
     "s3": ("s3fs", "moto", "flask", "flask_cors"),
     "tensorrt-rtx": ("tensorrt_rtx_bindings",),
+    "own-models": ("onnx2pytorch",),
 }
 
 
@@ -238,6 +240,23 @@ def _model(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     checker.check_model(model)
     return bytes(model.SerializeToString())
+
+
+@pytest.fixture(scope="session")
+def network() -> Callable[..., Path]:
+    """Writes an ONNX file: its graph in ONNX's text format, then changes of the read model, if any."""
+
+    def write(path: Path, graph: str, change: Callable[[Any], object] | None = None, *, opset: int = 17) -> Path:
+        from onnx import parser
+
+        model = parser.parse_model(f'<ir_version: 8, opset_import: ["": {opset}, "own.ops": 1]> {graph}')
+        del model.opset_import[1:]
+        if change is not None:
+            change(model)
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return write
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-#: Modules that only `test-all` brings, as tests would look for them.
-MODULES = ("ray", "nvidia", "s3fs", "moto", "flask", "tensorrt_rtx")
+#: Modules that `test` is without, as tests would look for them.
+MODULES = ("ray", "nvidia", "s3fs", "moto", "flask", "tensorrt_rtx", "onnx2pytorch")
 #: Where they are looked for: for the marker itself, and for a server of S3, which tests of Ray use where there is one.
 ALLOWED = ("conftest.py",)
 
@@ -110,6 +110,7 @@ def _looked_for(source: str) -> set[str]:
 
 def test_ci_installs_and_runs_them(root: Path) -> None:
     script = (root / ".ci" / "run").read_text(encoding="utf-8")
+    assert "--no-deps -c constraints.txt onnx2pytorch" in script
     assert "-c constraints.txt -e '.[test-all]'" in script and "-m pytest --extras" in script
     extras = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert extras["test-all"][0] == "dadfi-fast[test,dali,ray,s3,tensorrt-rtx]"

@@ -49,7 +49,8 @@ HEAD = """\
 What `check` samples through and what the generator is trained against. They are small models of the published families,
 trained by this project on CelebA (celeba176, 14,476 pictures); every fact below is in the cards in
 `dadfi_fast/weights`, and `dadfi-fast models list --json` prints them. What disturbs them is not thereby shown to
-disturb the official models of 128 or 256 px, which `dadfi-fast models add` takes.
+disturb the official models of 128 or 256 px, which `dadfi-fast models add` takes, nor
+[a network of your own](../own-models.md), which it takes too.
 [How they are trained](../deepfake-training.md).
 
 Edit accuracy is the share of edited pictures of celeba176-test in which the classifier attributes-64, which takes no

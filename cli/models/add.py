@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from dadfi_fast.cli import console, options
+from dadfi_fast.cli.models import add_onnx
 from dadfi_fast.cli.train import PATHS, need_torch
 from dadfi_fast.errors import DiskError, PhotoError, UsageError, WeightsError
 from dadfi_fast.model_card import MODELS_VARIABLE, Card, cards, folders, user_folder
@@ -42,7 +43,7 @@ MAX_PIXELS: Final = 200_000_000
     "--image-size",
     type=click.IntRange(min=32),
     metavar="N",
-    help="Side of the images in pixels, for unpublished files.",
+    help="Side of the images in pixels, where the file does not tell.",
 )
 @click.option(
     "--attributes",
@@ -60,24 +61,34 @@ MAX_PIXELS: Final = 200_000_000
 )
 @click.option("--half", is_flag=True, help="Store the weights in float16, at half the size.")
 @click.option("--force", is_flag=True, help="Replace an added model with this name.")
+@add_onnx.options
 def command(
     name: str, file: Path, image_size: int | None, attributes: tuple[str, ...], references: tuple[Path, ...],
-    half: bool, force: bool,
+    half: bool, force: bool, **network: Any,
 ) -> None:  # fmt: skip
     """Add the deepfake model in FILE as NAME.
 
-    FILE is a checkpoint as published by the authors: 200000-G.ckpt of StarGAN, nets_ema.ckpt of StarGAN v2, the .index
-    file of STGAN (needs TensorFlow), or one trained with their code. It is checked and loaded without executing any
-    code in it, then copied with an ONNX export and a card to the user's data folder (set the environment variable
-    DADFI_MODELS to use another). From then on `models list`, `models verify` and `check` include it. To remove it,
-    delete its folder.
+    FILE is an ONNX file of any image-to-image network (docs/own-models.md), or a checkpoint as published by the
+    authors: 200000-G.ckpt of StarGAN, nets_ema.ckpt of StarGAN v2, the .index file of STGAN (needs TensorFlow), or one
+    trained with their code. It is checked and loaded without executing any code in it, then copied with an ONNX export
+    and a card to the user's data folder (set the environment variable DADFI_MODELS to use another). From then on
+    `models list`, `models verify` and `check` include it. To remove it, delete its folder.
 
     Pass --reference once per domain, in order; from a folder the first two images are used. Each image becomes a style
     of its own. Crop the images as the model's training images were cropped.
 
-    Example: dadfi-fast models add stargan-official stargan_celeba_128/models/200000-G.ckpt
+    \b
+    Examples:
+      dadfi-fast models add stargan-official stargan_celeba_128/models/200000-G.ckpt
+      dadfi-fast models add editor editor.onnx --edit smile:alpha=0.7,style=3 --edit old:alpha=1,style=5
     """
     _require_free(name, force=force)
+    checkpoint = {"--attributes": attributes, "--reference": references, "--half": half}
+    if file.suffix.lower() == add_onnx.SUFFIX:
+        _refuse(checkpoint, f"{file.name} is an ONNX file")
+        add_onnx.add(name, file, add_onnx.wishes(image_size, network), staged=_staged)
+        return
+    _refuse(network, f"{file.name} is not an ONNX file")
     need_torch()
     from dadfi_fast.deepfakes.official import Wishes, read_official
 
@@ -107,6 +118,15 @@ def _require_free(name: str, *, force: bool) -> None:
         raise UsageError(
             f"a model named {name} already exists in {home}. Choose another name, or replace it with --force."
         )
+
+
+def _refuse(given: Mapping[str, object], why: str) -> None:
+    """Refuse options that are for files of another kind."""
+    options = {"edits": "--edit", "picture": "--input", "values": "--range", "output_range": "--output-range"}
+    for name, value in given.items():
+        if value:
+            option = options.get(name, name if name.startswith("-") else f"--{name}")
+            raise UsageError(f"{why}, which takes no {option}")
 
 
 def _pictures(path: Path) -> list[UInt8]:

@@ -28,6 +28,9 @@ CONFLICTS: Final = {
 #: How far STGAN's official test goes with the attribute that is asked for: labels are +-0.5, this one is +-1.
 EMPHASIS: Final = 2.0
 
+#: The family of networks that `models add` took from ONNX files of the user's.
+OWN: Final = "onnx"
+
 #: An attribute's name, and its wanted value for each picture, [B] in {0, 1}.
 Aim: TypeAlias = tuple[str, Float32]
 
@@ -114,23 +117,57 @@ class Styles(Edits):
         return [(attribute, np.full(len(labels), value, np.float32)) for _, attribute, value in self.styles]
 
 
+@dataclass(frozen=True)
+class Choices(Edits):
+    """A network of the user's: one of the E edits that got their names when it was added, as a one-hot vector.
+
+    What they show is not known: each aims at an attribute that is called as the edit is.
+
+    Args:
+        choices: the edits' names.
+    """
+
+    choices: tuple[str, ...]
+    takes = "edit"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.choices
+
+    @property
+    def size(self) -> int:
+        return len(self.choices)
+
+    def __call__(self, labels: Float32) -> Float32:
+        chosen = np.eye(self.size, dtype=np.float32)[:, None]
+        return np.repeat(chosen, len(labels), axis=1)
+
+    def aims(self, labels: Float32) -> list[Aim]:
+        return [(name, np.ones(len(labels), np.float32)) for name in self.choices]
+
+
 #: The edits of each family.
 FAMILIES: Final[Mapping[str, type[Edits]]] = {
     "stargan": Targets,
     "stgan": Differences,
     "stgan-sac": Differences,
     "stargan2": Styles,
+    OWN: Choices,
 }
 
 
 def edits_of(family: str, facts: Mapping[str, Any], *, where: object) -> Edits:
-    """The edits of a model of ``family``, by the ``facts`` of its card: ``labels``, and ``styles`` for StarGAN v2.
+    """The edits of a model of ``family``, by the ``facts`` of its card.
+
+    They are ``labels``; for StarGAN v2 also ``styles``, and ``edits`` for a network of the user's.
 
     Raises:
         WeightsError: the card does not name them; ``where`` says which card.
     """
     try:
         labels = tuple(facts["labels"])
+        if family == OWN:
+            return Choices(labels, tuple(facts["edits"]))
         if family != "stargan2":
             if not labels:
                 raise KeyError("labels")

@@ -43,6 +43,7 @@ class DeepfakeModel:
         self.card, self.name, self.family, self.image_size = card, card.name, card.family, card.image_size
         self._edits = edits_of(card.family, card.extra, where=card.path)
         self.attributes, self.edit_names = self._edits.attributes, self._edits.names
+        self._one_by_one = card.extra.get("batch") == 1
         self._run = load(card.file, threads=threads)
 
     def edits(self, labels: Float32) -> Float32:
@@ -56,6 +57,12 @@ class DeepfakeModel:
     def fake(self, images: Float32, edit: Float32) -> Float32:
         """``images`` [B, 3, S, S] edited as ``edit`` [B, D] says; same shape, clamped to [-1, 1]."""
         assert images.shape[2:] == (self.image_size, self.image_size), images.shape
+        if self._one_by_one:
+            pairs = zip(np.split(images, len(images)), np.split(edit, len(edit)), strict=True)
+            return np.concatenate([self._fake(image, chosen) for image, chosen in pairs])
+        return self._fake(images, edit)
+
+    def _fake(self, images: Float32, edit: Float32) -> Float32:
         return np.clip(self._run({"image": _ready(images), self._edits.takes: _ready(edit)}), -1, 1)
 
 

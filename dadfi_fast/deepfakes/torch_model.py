@@ -6,7 +6,7 @@ and there is one file to ship and one hash to state.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dadfi_fast.deepfakes import landmarks, mobilefacenet, stargan, stgan, taesd
 from dadfi_fast.deepfakes.base import Editor
-from dadfi_fast.deepfakes.edits import Edits, edits_of
+from dadfi_fast.deepfakes.edits import OWN, Edits, edits_of
 from dadfi_fast.deepfakes.encoders import ENCODERS, Unedited
 from dadfi_fast.deepfakes.stgan_sac import AttentiveGenerator
 from dadfi_fast.deepfakes.torch_checkpoint import read_tensors
@@ -54,7 +54,7 @@ def load_target(card: Card) -> Target:
     """
     card.verify()
     encoder = card.family in ENCODERS
-    network = _encoder(card) if encoder else _generator(card, read_weights(card.file))
+    network = _encoder(card) if encoder else _generator(card)
     editor = Editor(network, card.image_size).eval().requires_grad_(False)
     rule = Unedited(()) if encoder else edits_of(card.family, card.extra, where=card.path)
     return Target(card.name, editor, card.sha256, rule, family=card.family)
@@ -67,7 +67,10 @@ def load_targets(cards: Sequence[Card]) -> list[Target]:
     return [replace(target, columns=columns) for target in targets]
 
 
-def _generator(card: Card, weights: Mapping[str, Tensor]) -> nn.Module:
+def _generator(card: Card) -> nn.Module:
+    if card.family == OWN:
+        return _own(card)
+    weights = read_weights(card.file)
     if card.family == "stargan":
         return stargan.load_official(weights)
     if card.family == "stargan2":
@@ -75,6 +78,18 @@ def _generator(card: Card, weights: Mapping[str, Tensor]) -> nn.Module:
     if card.family in ("stgan", "stgan-sac"):
         return stgan.load(weights, stgan.Generator if card.family == "stgan" else AttentiveGenerator)
     raise WeightsError(f"{card.name} is of family {card.family}; cannot train a generator against it")
+
+
+def _own(card: Card) -> nn.Module:
+    """A network of the user's."""
+    from dadfi_fast.deepfakes.onnx_torch import load_network
+
+    if not card.extra.get("differentiable"):
+        raise WeightsError(
+            f"{card.name} can be judged only (check, --strength auto): {card.extra.get('why_not')}. Leave it out of"
+            " train, evaluate ceiling (--models) and protect --refine (--refine-models)."
+        )
+    return load_network(card.file, one_by_one=card.extra.get("batch") == 1)
 
 
 def _encoder(card: Card) -> nn.Module:

@@ -11,6 +11,7 @@ from typing import Final
 
 from dadfi_fast import __version__
 from dadfi_fast.check.manifest_summary import ManifestSummary
+from dadfi_fast.deepfakes.edits import OWN
 from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 from dadfi_fast.device import machine
 from dadfi_fast.model_card import Card
@@ -51,4 +52,5 @@ def environment() -> Iterator[tuple[str, str]]:
 def describe(card: Card) -> str:
     """A model in words: what it is, how large, and where it came from."""
     size = f"{card.image_size} px, {card.parameters:,} parameters"
-    return f"{card.name}: {card.family}, {size}, {card.source}; sha256 {card.sha256}; licence: {card.licence}"
+    family = "a network added by the user" if card.family == OWN else card.family
+    return f"{card.name}: {family}, {size}, {card.source}; sha256 {card.sha256}; licence: {card.licence}"

@@ -19,7 +19,7 @@ from dadfi_fast.check.report.facts import Setting, describe, environment
 from dadfi_fast.check.report.markup import Content, Markup, join, name, tag
 from dadfi_fast.check.result import CheckResult
 from dadfi_fast.check.visibility import NOTICED, Visibility
-from dadfi_fast.deepfakes.edits import FAMILIES
+from dadfi_fast.deepfakes.edits import FAMILIES, OWN
 from dadfi_fast.metrics.defence import SUCCESS, success
 
 #: Photos that get a card; of more, the strongest are only counted.
@@ -215,7 +215,8 @@ def _untested(result: CheckResult, setting: Setting) -> Markup:
     seen = {card.family for card in (*setting.others, *(model.card for model in setting.models))}
     lists: list[Content] = [
         _list(
-            "Families of models that are known and of which none is installed", [f for f in FAMILIES if f not in seen]
+            "Families of models that are known and of which none is installed",
+            [f for f in FAMILIES if f not in seen and f != OWN],
         ),
         _list("Models that are installed and were not run", [describe(card) for card in setting.others]),
         _list("Files that could not be compared", [[name(pair.name), f": {why}"] for pair, why in result.failures]),
