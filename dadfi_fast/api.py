@@ -18,6 +18,7 @@ from dadfi_fast.deepfakes.registry import deepfake_cards
 from dadfi_fast.device import cores
 from dadfi_fast.errors import UsageError
 from dadfi_fast.faces.detector import Detector
+from dadfi_fast.faces.shrink import Pyramid
 from dadfi_fast.protect.assembly import Assembly
 from dadfi_fast.protect.blend import blend
 from dadfi_fast.protect.config import AUTO, DEFAULT_STRENGTH, ProtectConfig, Strength, check_strength, generator_threads
@@ -133,12 +134,13 @@ class Protector:
             shape = f"{array.dtype} {list(array.shape)}"
             raise UsageError(f"cannot protect this array: it is {shape}. Pass uint8 [H, W, 3], RGB.")
         pixels = np.array(array, order="C")  # a copy: perturbations are blended in place
-        faces = self.parts.chosen_detector[0](pixels)
+        pyramid, (height, width) = Pyramid(pixels), pixels.shape[:2]
+        faces = self.parts.chosen_detector[0].search(height, width, pyramid)
         if not faces:
             return ProtectedImage(pixels, (), 0)
         where = squares(faces)
         attack = self._attack_alone
-        cut = crops(pixels, where, size=attack.crop_size)
+        cut = crops(pyramid, where, size=attack.crop_size)
         deltas = np.concatenate([attack(cut[at : at + _BATCH]) for at in range(0, len(cut), _BATCH)])
         photo, budget = Photo(Path("array"), pixels, Encoding("PNG", "RGB")), attack.budget
         if self.strength == AUTO:

@@ -9,6 +9,7 @@ import click
 
 from dadfi_fast.cli import console, options
 from dadfi_fast.cli.bench.growth import growth
+from dadfi_fast.cli.bench.profile import profile
 from dadfi_fast.cli.bench.scale import photos_in, scale
 from dadfi_fast.errors import UsageError
 
@@ -25,6 +26,7 @@ def command() -> None:
 
 command.add_command(scale)
 command.add_command(growth)
+command.add_command(profile)
 
 
 @command.command("throughput")

@@ -88,7 +88,7 @@ def by_megapixels(picture: UInt8, bench_setup: BenchSetup, scratch: Path, *, rep
         factor = (megapixels * 1e6 / (picture.shape[0] * picture.shape[1])) ** 0.5
         size = round(picture.shape[1] * factor), round(picture.shape[0] * factor)
         pixels = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
-        data = _encoded(pixels)  # type: ignore[arg-type]
+        data = encoded(pixels)  # type: ignore[arg-type]
         yield _row("megapixels", megapixels, data, bench_setup, scratch, repeats)
 
 
@@ -96,7 +96,7 @@ def by_faces(picture: UInt8, bench_setup: BenchSetup, scratch: Path, *, repeats:
     """Photos of 12 megapixels with so many portraits side by side, each as large as the others; else as above."""
     cell = cv2.resize(picture, (CELL, CELL), interpolation=cv2.INTER_CUBIC)
     for faces in OVER["faces"]:
-        data = _encoded(_wall(cell, int(faces)))  # type: ignore[arg-type]
+        data = encoded(_wall(cell, int(faces)))  # type: ignore[arg-type]
         yield _row("faces", faces, data, bench_setup, scratch, repeats)
 
 
@@ -189,7 +189,8 @@ def _core_ms(data: bytes, bench_setup: BenchSetup, scratch: Path, repeats: int) 
     return spent[1:], faces
 
 
-def _encoded(pixels: UInt8) -> bytes:
+def encoded(pixels: UInt8) -> bytes:
+    """A JPEG of a picture [H, W, 3] that was enlarged or reduced, with grain."""
     grain = np.random.default_rng(0).normal(0, GRAIN, pixels.shape[:2]).astype(np.float32)
     grainy = np.clip(pixels + grain[..., None], 0, 255).astype(np.uint8)
     return bytes(simplejpeg.encode_jpeg(grainy, quality=QUALITY, colorsubsampling="420"))

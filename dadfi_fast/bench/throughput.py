@@ -58,7 +58,7 @@ class Throughput:
 
     def _ratios(self, rates: dict[Key, list[float]]) -> Iterator[Row]:
         known = {case.name: case for case in self.cases}
-        for above, below in (("disk", "pillow"), ("disk", "cmua"), ("memory", "copy")):
+        for above, below in (("disk", "copy"), ("disk", "pillow"), ("disk", "cmua"), ("memory", "copy")):
             one, other = known[above], known[below]
             yield ratio(
                 f"{above} / {below}",

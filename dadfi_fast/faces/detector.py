@@ -11,7 +11,7 @@ from typing import ClassVar, Final, final
 import numpy as np
 
 from dadfi_fast.errors import BackendMissing, UsageError
-from dadfi_fast.faces.shrink import shrinking
+from dadfi_fast.faces.shrink import Pyramid
 from dadfi_fast.registry import Registry, lazy
 from dadfi_fast.types import Face, UInt8
 
@@ -67,7 +67,7 @@ class Detector(ABC):
             boxes in the picture's pixels and within it; empty where no face is found.
         """
         height, width = pixels.shape[:2]
-        return self.search(height, width, shrinking(pixels))
+        return self.search(height, width, Pyramid(pixels))
 
     def search(self, height: int, width: int, small: Callable[[int, int], UInt8]) -> list[Face]:
         """The same for a picture of this size that lies elsewhere: ``small(width, height)`` is a copy of it, shrunk."""

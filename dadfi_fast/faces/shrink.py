@@ -9,7 +9,6 @@ no pixel.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import cv2
 
@@ -21,20 +20,32 @@ LINEAR = 2.2
 
 def shrink(pixels: UInt8, width: int, height: int) -> UInt8:
     """``pixels`` [H, W, 3] as [height, width, 3], every pixel counted; larger is allowed and interpolates."""
-    return shrinking(pixels)(width, height)
+    return Pyramid(pixels)(width, height)
 
 
-def shrinking(pixels: UInt8) -> Callable[[int, int], UInt8]:
-    """What gives copies of ``pixels`` [H, W, 3], ``(width, height)`` each; it keeps its halves for the next one."""
-    halves = [pixels]
+class Pyramid:
+    """A picture, its half, the half of that and so on, each made when it is first needed.
 
-    def copy(width: int, height: int) -> UInt8:
-        level = halvings(pixels.shape[1], pixels.shape[0], width, height)
-        while len(halves) <= level:
-            halves.append(_half(halves[-1]))
-        return _resized(halves[level], width, height)
+    To read a whole photo from memory is what halving it takes, so that is done once, for the detector and for crops.
 
-    return copy
+    Args:
+        pixels: [H, W, 3]; must not change.
+    """
+
+    def __init__(self, pixels: UInt8) -> None:
+        self.pixels = pixels
+        self._levels = [pixels]
+
+    def __call__(self, width: int, height: int) -> UInt8:
+        """A copy [height, width, 3], every pixel counted; larger is allowed and interpolates."""
+        level = halvings(self.pixels.shape[1], self.pixels.shape[0], width, height)
+        return _resized(self.level(level), width, height)
+
+    def level(self, number: int) -> UInt8:
+        """The picture, halved ``number`` times: [H >> number, W >> number, 3], both at least 1."""
+        while len(self._levels) <= number:
+            self._levels.append(_half(self._levels[-1]))
+        return self._levels[number]
 
 
 def halvings(width: int, height: int, to_width: int, to_height: int) -> int:

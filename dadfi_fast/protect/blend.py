@@ -41,11 +41,15 @@ def blend(photo: Photo, faces: Sequence[Face], where: Sequence[Square], deltas: 
     slices = [each.inside(height, width) for each in where]
     if photo.encoding.mode in GREY:
         deltas = np.broadcast_to(deltas.mean(axis=1, keepdims=True), deltas.shape)
-    enlarged = (_enlarged(_fixed(delta, budget), each.side) for each, delta in zip(where, deltas, strict=True))
+    fixed = [_fixed(delta, budget) for delta in deltas]
+    enlarged = (_enlarged(each, square.side) for each, square in zip(fixed, where, strict=True))
     parts = (each[inside[2], inside[3]] for each, inside in zip(enlarged, slices, strict=True))
     regions = [pixels[inside[0], inside[1]] for inside in slices]
     crowded = any(_overlap(a, b) for a, b in combinations(where, 2))
-    linf = (_add_crowded if crowded else _add)(regions, parts, budget)
+    if crowded:
+        linf = _add_crowded(regions, parts, budget)
+    else:
+        linf = _add(regions, parts, [_reach(each, budget) for each in fixed], budget)
     return Protected(photo, pixels, tuple(faces), linf, _deepen(photo, slices))
 
 
@@ -54,16 +58,27 @@ def limit(budget: Budget) -> int:
     return int(budget.levels + 0.5)
 
 
-def _add(regions: Sequence[UInt8], parts: Iterable[UInt8], budget: Budget) -> int:
-    """Add ``parts`` (fixed point) to regions that do not overlap; return the largest change, in levels."""
+def _reach(fixed: UInt8, budget: Budget) -> int:
+    """The largest change, in levels, that a fixed-point perturbation can make; less where pixels are black or white."""
+    return round(max(int(fixed.max()) - ZERO, ZERO - int(fixed.min())) / _steps(budget))
+
+
+def _add(regions: Sequence[UInt8], parts: Iterable[UInt8], reaches: Sequence[int], budget: Budget) -> int:
+    """Add ``parts`` (fixed point) to regions that do not overlap; return the largest change, in levels.
+
+    Once as large a change is found as there can be, the rest is added in place, without a look at what it changes.
+    """
     largest = 0
-    for region, part in zip(regions, parts, strict=True):
+    for region, part, reach in zip(regions, parts, reaches, strict=True):
         if not region.size:  # a square beyond the photo
             continue
         rows = max(1, _STRIP // (3 * region.shape[1]))
         for top in range(0, len(region), rows):
             strip = slice(top, top + rows)
-            largest = max(largest, _add_strip(region[strip], part[strip], budget))
+            if reach <= largest:
+                _sum(region[strip], part[strip], budget, out=region[strip])
+            else:
+                largest = max(largest, _add_strip(region[strip], part[strip], budget))
     return largest
 
 
@@ -117,10 +132,10 @@ def _enlarged(fixed: UInt8, side: int) -> UInt8:
     return cv2.resize(fixed, (side, side), interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
-def _sum(region: UInt8, part: UInt8, budget: Budget) -> UInt8:
+def _sum(region: UInt8, part: UInt8, budget: Budget, *, out: UInt8 | None = None) -> UInt8:
     """Add a fixed-point perturbation to ``region``: one pass that scales, adds, rounds and saturates."""
     step = 1 / _steps(budget)
-    return cv2.addWeighted(region, 1.0, part, step, -ZERO * step)  # type: ignore[return-value]
+    return cv2.addWeighted(region, 1.0, part, step, -ZERO * step, out)  # type: ignore[return-value]
 
 
 def _overlap(a: Square, b: Square) -> bool:

@@ -11,7 +11,6 @@ from typing import Final, Literal, TypeAlias
 
 from dadfi_fast.device import available_memory, cores
 from dadfi_fast.errors import UsageError
-from dadfi_fast.metrics import perceptual
 from dadfi_fast.protect.option import CHANGED, REPORTED, RUN, WRITTEN, option
 from dadfi_fast.storage.paths import AnyPath
 
@@ -159,6 +158,8 @@ class ProtectConfig:
         _between("--refine", self.refine, 0, float("inf"))
         _between("--visibility", self.visibility, 0, float("inf"))
         if self.visibility:
+            from dadfi_fast.metrics import perceptual  # it loads Pillow, which --help can do without
+
             perceptual.need()
         _between("--refine-look", self.refine_look, *LOOKS)
         if self.refine and self.decoder == "dali":

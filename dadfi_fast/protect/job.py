@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
 from dadfi_fast.faces.align import Square
+from dadfi_fast.faces.shrink import Pyramid
 from dadfi_fast.images.decode.base import Decoder
 from dadfi_fast.protect.results import Entry, Input, Outcome
 from dadfi_fast.types import Face, Float32, Photo
@@ -30,6 +31,7 @@ class PhotoJob:
     sha256: str = ""  # of the file
     decoder: Decoder | None = None  # has read the header
     photo: Photo | None = None  # upright; without pixels where a GPU has encoded it
+    pyramid: Pyramid | None = None  # of the photo's pixels, from its detection until its crops are cut
     faces: tuple[Face, ...] = ()
     squares: tuple[Square, ...] = ()  # [B], where the perturbation of each face goes
     crops: Float32 | None = None  # [B, 3, S, S] in [-1, 1]; until there are deltas
@@ -78,7 +80,7 @@ class PhotoJob:
     def settle(self, outcome: Outcome, encoded: bytes | None = None) -> None:
         """End the work on the photo: all is released but ``encoded``, the file that is to be written."""
         self.outcome, self.encoded, self.staged = outcome, encoded, None
-        self.data, self.decoder, self.photo = b"", None, None
+        self.data, self.decoder, self.photo, self.pyramid = b"", None, None, None
         self.faces, self.squares, self.strengths = (), (), ()
         self.crops = self.deltas = self.linf = None
 

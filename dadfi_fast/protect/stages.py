@@ -21,6 +21,7 @@ from dadfi_fast.errors import DiskError, PhotoError, UnsafePhoto
 from dadfi_fast.faces.align import cut, whole
 from dadfi_fast.faces.detector import Detector
 from dadfi_fast.faces.none import Whole
+from dadfi_fast.faces.shrink import Pyramid
 from dadfi_fast.images import strip, tag
 from dadfi_fast.images.carried import carried
 from dadfi_fast.images.decode import HEAD, decode, open_picture, recognise
@@ -161,11 +162,13 @@ class Stages:
     def detect(self, job: PhotoJob) -> None:
         """The faces; a photo without any goes the way that ``--no-face`` says."""
         pixels = require(job.photo).pixels
-        faces = tuple(self.detector(pixels))
+        height, width = pixels.shape[:2]
+        job.pyramid = Pyramid(pixels)
+        faces = tuple(self.detector.search(height, width, job.pyramid))
         if not faces and self.config.no_face != "whole":
             self.faceless(job)
             return
-        job.faces = faces or (whole(*pixels.shape[:2]),)
+        job.faces = faces or (whole(height, width),)
 
     def faceless(self, job: PhotoJob) -> None:
         """A photo without a face, which is copied or skipped."""
@@ -177,7 +180,8 @@ class Stages:
     def crop(self, job: PhotoJob) -> None:
         """The faces, cut out for the generator."""
         job.squares = squares(job.faces)
-        job.crops = crops(require(job.photo).pixels, job.squares, size=self.crop_size)
+        job.crops = crops(require(job.pyramid), job.squares, size=self.crop_size)
+        job.pyramid = None
         job.unscaled = self.judges is not None
 
     def strength(self, job: PhotoJob) -> None:

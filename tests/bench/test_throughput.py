@@ -53,6 +53,7 @@ def test_every_case_has_its_row(setup: ThroughputSetup, tmp_path: Path) -> None:
     whole = ["memory", "copy", "disk", "cmua", "pillow", *(f"stage {stage}" for stage in stages.STAGES)]
     assert [name for name in names if name in whole] == whole
     assert [name for name in names if name.endswith(("pillow", "cmua", "copy")) and "/" in name] == [
+        "disk / copy",
         "disk / pillow",
         "disk / cmua",
         "memory / copy",

@@ -17,6 +17,7 @@ from dadfi_fast.check.preprocess import read
 from dadfi_fast.errors import NothingToDo
 from dadfi_fast.evaluate import protocol, whole_photo
 from dadfi_fast.evaluate.experiment import NAMED, Result
+from dadfi_fast.faces.shrink import Pyramid
 from dadfi_fast.types import Face, UInt8
 
 Asked = Callable[..., Any]
@@ -28,7 +29,10 @@ class TwoFaces:
     name = "two"
 
     def __call__(self, pixels: UInt8) -> list[Face]:
-        return [Face(20, 20, 41, 40, 1.0), Face(80, 20, 101, 40, 1.0)] if pixels.mean() > 50 else []
+        return self.search(*pixels.shape[:2], Pyramid(pixels))
+
+    def search(self, height: int, width: int, small: Callable[[int, int], UInt8]) -> list[Face]:
+        return [Face(20, 20, 41, 40, 1.0), Face(80, 20, 101, 40, 1.0)] if small(width, height).mean() > 50 else []
 
     def faces_from(self, faces: list[Face], height: int, width: int) -> None:
         """No size is too small for it."""

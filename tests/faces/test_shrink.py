@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dadfi_fast.faces.shrink import halvings, shrink, shrinking
+from dadfi_fast.faces.shrink import Pyramid, halvings, shrink
 from dadfi_fast.types import UInt8
 
 
@@ -75,7 +75,7 @@ def test_halvings(size: tuple[int, int], to: tuple[int, int], times: int) -> Non
 
 def test_copies_do_not_depend_on_those_before(smooth: Callable[[int, int], UInt8]) -> None:
     picture = smooth(450, 601)
-    copies = shrinking(picture)
+    copies = Pyramid(picture)
     for width in (40, 80, 40, 160, 601):
         height = round(width * 450 / 601)
         assert np.array_equal(copies(width, height), shrink(picture, width, height))

@@ -144,7 +144,7 @@ def test_a_source_that_vanishes_is_a_row(photos: Fill, run: Run, monkeypatch: py
 
 def test_a_detector_that_breaks_is_a_row(photos: Fill, run: Run, nobody: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     photos({"a.jpg": None})
-    monkeypatch.setattr(type(nobody), "__call__", lambda *_: 1 / 0)
+    monkeypatch.setattr(type(nobody), "search", lambda *_: 1 / 0)
     summary, rows = run(detector=nobody)
     assert summary.failed == 1
     assert rows["a.jpg"]["error"] == {"hop": "detect", "type": "ZeroDivisionError", "message": "division by zero"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dadfi_fast.faces.align import Square, to_photo
+from dadfi_fast.faces.align import Square, cut, to_network, to_photo
+from dadfi_fast.faces.shrink import Pyramid
 from dadfi_fast.protect.blend import blend, limit
 from dadfi_fast.protect.crop import crops, squares
 from dadfi_fast.types import LEVELS, Budget, Encoding, Face, Float32, Photo, UInt8, UInt16
@@ -133,6 +135,23 @@ def test_where_squares_overlap_the_sum_is_bounded() -> None:
     assert found.linf == 6 and found.pixels[45, 50].tolist() == [134, 134, 134]
 
 
+@pytest.mark.parametrize("pixels", [None, 255])  # noise; white, which changes by less than there could be
+def test_strips_added_in_place_are_as_others(monkeypatch: pytest.MonkeyPatch, pixels: int | None) -> None:
+    source, budget, face = photo(90, 70), Budget(0.05), Face(10, 10, 60, 60, 1.0)
+    if pixels is not None:
+        source.pixels[:45] = pixels
+    delta = np.random.default_rng(2).uniform(0, 0.05, (1, 3, 32, 32)).astype(np.float32)
+    before = source.pixels.copy()
+    whole = blend(source, [face], squares([face]), delta, budget)
+    after = whole.pixels.copy()
+    source.pixels[:] = before
+    monkeypatch.setattr("dadfi_fast.protect.blend._STRIP", 700)  # three rows
+    strips = blend(source, [face], squares([face]), delta, budget)
+    assert (
+        np.array_equal(strips.pixels, after) and strips.linf == whole.linf == np.abs(after - before.astype(int)).max()
+    )
+
+
 def test_no_face_changes_nothing() -> None:
     source = photo(20, 20)
     before = source.pixels.copy()
@@ -146,3 +165,30 @@ def test_crops_of_any_photo(height: int, width: int) -> None:
     found: Float32 = crops(photo(height, width).pixels, squares(faces), size=256)
     assert found.shape == (2, 3, 256, 256) and found.dtype == np.float32
     assert found.min() >= -1 and found.max() <= 1
+
+
+@pytest.mark.parametrize(
+    "face", [Face(60, 40, 460, 440, 1.0), Face(61, 43, 462, 441, 1.0), Face(-90, -60, 310, 340, 1.0)]
+)
+@pytest.mark.parametrize("size", [(700, 601), (701, 600)])
+def test_large_crops_are_cut_out_of_the_half(
+    smooth: Callable[[int, int], UInt8], face: Face, size: tuple[int, int]
+) -> None:
+    pixels, where = smooth(*size), squares([face])
+    pyramid = Pyramid(pixels)
+    small = crops(pyramid, where, size=64)
+    whole = to_network(cut(pixels, where[0]), 64)
+    # a pixel more or less is 5 levels in these pictures, and more where an edge pixel is repeated
+    assert np.abs(small[0] - whole).mean() * LEVELS < 5
+    assert np.array_equal(small, crops(pixels, where, size=64))
+
+
+def test_a_thin_photo_is_not_halved_to_nothing() -> None:
+    pixels = np.full((3, 1200, 3), 90, np.uint8)
+    found = crops(pixels, squares([Face(0, 0, 1200, 3, 1.0)]), size=64)
+    assert np.allclose(found, 90 / LEVELS - 1)
+
+
+def test_small_crops_are_cut_out_of_the_photo_itself() -> None:
+    pixels, where = photo(400, 400).pixels, squares([Face(50, 70, 200, 200, 1.0)])
+    assert np.array_equal(crops(pixels, where, size=64)[0], to_network(cut(pixels, where[0]), 64))

@@ -43,13 +43,13 @@ class Hanging(Boxes):
         super().__init__(*MIDDLE.boxes)
         self._told, self._alone = told, alone
 
-    def __call__(self, pixels: UInt8) -> list[Face]:
+    def find(self, pixels: UInt8) -> list[Face]:
         if pixels.shape[1] == 97:
             self._told.touch()
             if self._alone:
                 sum(range(10**11))
             time.sleep(FOREVER)
-        return self.find(pixels)
+        return super().find(pixels)
 
 
 def context(config: ProtectConfig) -> WorkerContext:

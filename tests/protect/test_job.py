@@ -69,7 +69,7 @@ def test_each_stage_leads_to_the_next_and_releases_what_is_of_no_more_use(stages
     for work, step, kept in (
         (its.read, "decode", read),
         (its.decode, "detect", read | {"photo"}),
-        (its.detect, "crop", read | {"photo", "faces"}),
+        (its.detect, "crop", read | {"photo", "faces", "pyramid"}),
         (its.crop, "perturb", read | {"photo", "faces", "squares", "crops"}),
     ):
         work(job)
