@@ -10,7 +10,7 @@ import click
 from dadfi_fast.cli import console, options
 from dadfi_fast.cli.report import VISIBILITY, Reporter
 from dadfi_fast.cli.report import option as report_option
-from dadfi_fast.errors import CheckFailed, DadfiError
+from dadfi_fast.errors import CheckFailed, DadfiError, UsageError
 
 if TYPE_CHECKING:
     from dadfi_fast.check.conditions import Condition
@@ -26,7 +26,13 @@ _PATH = click.Path(path_type=Path)
     "--sample", metavar="N|all", default="200", show_default=True, help="Number of files to check, drawn at random."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random draw.")
-@options.models
+@click.option(
+    "--models",
+    multiple=True,
+    callback=options.listed,
+    metavar="NAME,...",
+    help="Use only these deepfake models and encoders.",
+)
 @options.detector
 @click.option(
     "--also",
@@ -98,6 +104,10 @@ def command(
     SR_all   share of files in which every fake by every model is broken
     FID      Frechet inception distance between the fakes of the originals and those of the protected files (--fid)
 
+    Encoders that were added (models add) are judged too: latents by their relative shift, identity by the cosine. A
+    code is broken at a shift of at least 1, or a cosine of at most 0.5. Beside it stand two controls on the original
+    crop, noise of the same rms and JPEG 75. An editor or face swap behind an encoder is not run.
+
     The visibility of the change is measured on a few photos, by SSIMULACRA2 and FLIP on the face crops at the photo's
     own size. The JPEG equivalent is the JPEG quality (4:2:0) that changes the original as visibly: the lower of the two
     metrics, the worst face of each photo, the median over photos.
@@ -114,6 +124,7 @@ def command(
         conditions=_conditions(also),
         fid=fid,
         visibility=visibility,
+        check_min=check_min,
         reporter=reporter,
         quiet=quiet,
     )
@@ -138,6 +149,7 @@ def _check(
     conditions: list[Condition],
     fid: int,
     visibility: int,
+    check_min: float | None,
     reporter: Reporter,
     quiet: bool,
 ) -> CheckResult:
@@ -147,18 +159,23 @@ def _check(
     from dadfi_fast.deepfakes import registry
     from dadfi_fast.faces.detector import choose_detector
 
+    (models, encoders), classifier = registry.load_judges(names), registry.load_attributes()
+    if check_min is not None and not models:
+        raise UsageError("--check-min counts deepfake models, and --models names none. Remove one of the two options.")
     pairs = find_pairs(protected, original)
     find, reason = choose_detector(detector[0], model=detector[1])
-    models, classifier = registry.load_models(names), registry.load_attributes()
     total = len(pairs) if sample is None else min(sample, len(pairs))
     faces_by = f"{find.name} ({reason})"
-    watchers = reporter.begin(total, models=models, classifier=classifier, detector=faces_by, folder=protected)
+    watchers = reporter.begin(
+        total, models=models, encoders=encoders, classifier=classifier, detector=faces_by, folder=protected
+    )
     if not quiet:
         console.message(f"checking {total} of {len(pairs)} files; detector: {faces_by}")
     with show_progress(total, "files", quiet=quiet) as progress:
         return check_files(
             pairs,
             models=models,
+            encoders=encoders,
             classifier=classifier,
             detector=find,
             sample=sample,
@@ -206,8 +223,7 @@ def _show(result: CheckResult, *, verbose: bool) -> None:
         columns = ("target", "faces", "protected", "d_mask_min", "linf", "psnr", "jpeg_equivalent", "ssim")
         console.table(columns, [[row[name] for name in columns] for row in result.files()])
         console.result("")
-    console.table(result.COLUMNS, result.rows())
-    console.result(result.sentence())
+    show_figures(result)
     for said in (result.appearance.sentence(), result.fid_sentence()):
         if said:
             console.result(said)
@@ -218,11 +234,22 @@ def _show(result: CheckResult, *, verbose: bool) -> None:
     console.result(f"{', '.join(parts)}, largest difference {figures['linf_max']} of 255 levels")
 
 
+def show_figures(result: CheckResult) -> None:
+    """The tables of deepfake models and of encoders, and what they say."""
+    if result.models:
+        console.table(result.COLUMNS, result.rows())
+        console.result(result.sentence())
+    if result.encoders:
+        console.table(result.ENCODER_COLUMNS, result.encoder_rows())
+        for said in result.encoder_sentences():
+            console.result(said)
+
+
 def _judge(result: CheckResult, check_min: float | None) -> None:
     """End with the exit code that the verdict calls for."""
     for pair, why in result.failures:
         console.error(f"{pair.name}: {why}")
-    if check_min is not None and result.sr_all() < check_min:
+    if check_min is not None and result.models and result.sr_all() < check_min:
         raise CheckFailed(
             f"only {result.sr_all():.1%} of the files are protected against every model,"
             f" below --check-min {check_min:.1%}"

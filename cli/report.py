@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dadfi_fast.check.report.facts import Setting
     from dadfi_fast.check.result import CheckResult
     from dadfi_fast.check.visibility import Visibility
+    from dadfi_fast.deepfakes.encoders import EncoderModel
     from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,6 +63,7 @@ class Reporter:
         total: int,
         *,
         models: Sequence[DeepfakeModel],
+        encoders: Sequence[EncoderModel] = (),
         classifier: AttributeModel,
         detector: str,
         folder: Path,
@@ -71,6 +73,7 @@ class Reporter:
         Args:
             total: how many.
             models: that are run.
+            encoders: that are run.
             classifier: that says which attributes the photos have.
             detector: what finds the faces, and why.
             folder: with the protected files and perhaps a manifest.
@@ -82,11 +85,12 @@ class Reporter:
         from dadfi_fast.check.report.facts import Setting
         from dadfi_fast.check.visibility import Visibility
         from dadfi_fast.cli.train import invocation
-        from dadfi_fast.deepfakes.registry import deepfake_cards
+        from dadfi_fast.deepfakes.registry import deepfake_cards, encoder_cards
 
-        known, run = deepfake_cards(), {model.name for model in models}
-        others = [known[name] for name in known if name not in run]
-        self._setting = Setting(models, classifier, detector, invocation(), others, read_manifest_summary(folder))
+        run = {*(model.name for model in models), *(encoder.name for encoder in encoders)}
+        others = [known[name] for known in (deepfake_cards(), encoder_cards()) for name in known if name not in run]
+        scope = read_manifest_summary(folder)
+        self._setting = Setting(models, classifier, detector, invocation(), others, scope, encoders)
         self._traces = Visibility()
         self._gallery = Gallery(plan(total, sum(len(model.edit_names) for model in models)))
         return [self._traces, self._gallery]

@@ -47,19 +47,29 @@ class Card:
         """Where the model came from: ``bundled`` with the package, or ``added`` by the user."""
         return str(self.extra.get("source", "bundled"))
 
+    @property
+    def companion(self) -> Path | None:
+        """The second file of weights that some cards name (``decoder``), beside the first."""
+        decoder = self.extra.get("decoder")
+        return self.path.parent / decoder["file"] if decoder else None
+
     def verify(self) -> None:
         """Compare the weights with the card.
 
         Raises:
-            WeightsError: the file is missing, or its hash is not the one in the card.
+            WeightsError: a file is missing, or its hash is not the one in the card.
         """
+        self._verify(self.file, self.sha256)
+        if self.companion:
+            self._verify(self.companion, self.extra["decoder"]["sha256"])
+
+    def _verify(self, file: Path, expected: str) -> None:
         fix = "Add it again (models add --force)" if self.source == "added" else "Reinstall dadfi-fast"
-        if not self.file.is_file():
-            raise WeightsError(f"{self.file} is missing, but {self.path.name} names it. {fix}.")
-        digest = sha256(self.file)
-        if digest != self.sha256:
-            hashes = f"sha256 {digest}, card {self.sha256}"
-            raise WeightsError(f"{self.file} does not match its card ({hashes}). {fix}.")
+        if not file.is_file():
+            raise WeightsError(f"{file} is missing, but {self.path.name} names it. {fix}.")
+        digest = sha256(file)
+        if digest != expected:
+            raise WeightsError(f"{file} does not match its card (sha256 {digest}, card {expected}). {fix}.")
 
 
 #: Facts that every card states, and their types.
@@ -80,9 +90,10 @@ def read_card(path: Path) -> Card:
         _, front, _ = path.read_text(encoding="utf-8").split("+++", 2)
         facts = tomllib.loads(front)
         known = {name: _of_type(facts.pop(name), kind, name) for name, kind in _FACTS.items()}
-        file = _of_type(facts.pop("file"), str, "file")
-        if Path(file).name != file or "\0" in file:
-            raise ValueError(f"file {file!r} does not lie beside the card")
+        file = _beside(facts.pop("file"))
+        if decoder := facts.get("decoder"):
+            _beside(decoder["file"])
+            _of_type(decoder["sha256"], str, "sha256")
         return Card(path=path, file=path.parent / file, extra=facts, **known)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(f"{path} is not a model card ({error!r})") from error
@@ -147,6 +158,13 @@ def _of_type(value: Any, kind: type, name: str) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(f"{name} is {value!r}, not {kind.__name__}")
     return value
+
+
+def _beside(file: Any) -> str:
+    """The name of a file beside the card."""
+    if Path(_of_type(file, str, "file")).name != file or "\0" in file:
+        raise ValueError(f"file {file!r} does not lie beside the card")
+    return str(file)
 
 
 def write_card(path: Path, facts: Mapping[str, Any], text: str) -> None:

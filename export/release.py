@@ -79,6 +79,23 @@ def release_encoder(
     return _card(module, path, family=family, image_size=image_size, facts=facts, text=text, licence=licence)
 
 
+def release_decoder(module: nn.Module, folder: Path, *, name: str, code_size: int) -> dict[str, str]:
+    """Write what turns codes back into pictures: input "code" [B, D], output "image" [B, 3, S, S] in [-1, 1].
+
+    Args:
+        module: called with codes.
+        name: of the encoder; the file is ``NAME-decoder.onnx``.
+        code_size: D.
+
+    Returns:
+        ``file`` and ``sha256``, for the encoder's card (``decoder``).
+    """
+    path, batch = folder / f"{name}-decoder.onnx", {0: torch.export.Dim("batch")}
+    example = (torch.zeros(2, code_size),)
+    export_module(module, path, example=example, inputs=["code"], output="image", shapes=(batch,), facts={})
+    return {"file": path.name, "sha256": sha256(path)}
+
+
 def release_attributes(
     model: AttributeClassifier, folder: Path, *, name: str, image_size: int, run: Mapping[str, Any], text: str
 ) -> Card:

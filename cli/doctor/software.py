@@ -93,9 +93,20 @@ def models() -> Iterator[Finding]:
         for card in cards(folder):
             try:
                 card.verify()
-                yield Finding("model", card.name, True, f"{card.family}, {card.parameters} parameters")
+                yield Finding("model", card.name, True, f"{_purpose(card.family)}, {card.parameters} parameters")
             except WeightsError as error:
                 yield Finding("model", card.name, False, *_split(str(error)))
+
+
+def _purpose(family: str) -> str:
+    """The family, and of an encoder what it reads and is measured by."""
+    from dadfi_fast.deepfakes.encoders import ENCODERS
+    from dadfi_fast.deepfakes.registry import purpose
+
+    if family not in ENCODERS:
+        return family
+    kind, measure = purpose(family)
+    return f"{family}: {kind}, {measure}"
 
 
 def _finding(kind: str, name: str, missing: str | None, note: str) -> Finding:

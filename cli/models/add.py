@@ -20,6 +20,7 @@ from dadfi_fast.model_card import MODELS_VARIABLE, Card, cards, folders, user_fo
 
 if TYPE_CHECKING:
     from dadfi_fast.deepfakes.official import Official
+    from dadfi_fast.deepfakes.official_encoders import OfficialEncoder
     from dadfi_fast.types import UInt8
 
 #: What a name may be: it becomes the name of a folder and of files, on every system.
@@ -59,20 +60,25 @@ MAX_PIXELS: Final = 200_000_000
     multiple=True,
     help="Reference image or folder for a domain (StarGAN v2).",
 )
+@click.option("--decoder", type=PATHS, help="Decoder that belongs to FILE, an encoder of the TAESD family.")
 @click.option("--half", is_flag=True, help="Store the weights in float16, at half the size.")
 @click.option("--force", is_flag=True, help="Replace an added model with this name.")
 @add_onnx.options
 def command(
     name: str, file: Path, image_size: int | None, attributes: tuple[str, ...], references: tuple[Path, ...],
-    half: bool, force: bool, **network: Any,
+    decoder: Path | None, half: bool, force: bool, **network: Any,
 ) -> None:  # fmt: skip
-    """Add the deepfake model in FILE as NAME.
+    """Add the deepfake model or encoder in FILE as NAME.
 
     FILE is an ONNX file of any image-to-image network (docs/own-models.md), or a checkpoint as published by the
     authors: 200000-G.ckpt of StarGAN, nets_ema.ckpt of StarGAN v2, the .index file of STGAN (needs TensorFlow), or one
     trained with their code. It is checked and loaded without executing any code in it, then copied with an ONNX export
     and a card to the user's data folder (set the environment variable DADFI_MODELS to use another). From then on
     `models list`, `models verify` and `check` include it. To remove it, delete its folder.
+
+    FILE can also be an encoder, whose output other networks work on: one of the TAESD family (latents of diffusion
+    models) or MobileFaceNet (identity), as .pth, .pt or .safetensors. `check` then measures how far the protection
+    moves its codes; with --decoder, also what becomes of the picture. The editor or face swap behind it is not run.
 
     Pass --reference once per domain, in order; from a folder the first two images are used. Each image becomes a style
     of its own. Crop the images as the model's training images were cropped.
@@ -85,15 +91,21 @@ def command(
     _require_free(name, force=force)
     checkpoint = {"--attributes": attributes, "--reference": references, "--half": half}
     if file.suffix.lower() == add_onnx.SUFFIX:
-        _refuse(checkpoint, f"{file.name} is an ONNX file")
+        _refuse({**checkpoint, "--decoder": decoder}, f"{file.name} is an ONNX file")
         add_onnx.add(name, file, add_onnx.wishes(image_size, network), staged=_staged)
         return
     _refuse(network, f"{file.name} is not an ONNX file")
     need_torch()
     from dadfi_fast.deepfakes.official import Wishes, read_official
+    from dadfi_fast.deepfakes.official_encoders import read_encoder
 
+    if encoder := read_encoder(file, decoder=decoder, image_size=image_size):
+        _refuse(checkpoint, f"{file.name} is an encoder")
+        _add_encoder(encoder, name)
+        return
     pictures = [_pictures(path) for path in references]
     official = read_official(file, Wishes(image_size, attributes, pictures))
+    _refuse({"--decoder": decoder}, f"{file.name} is not an encoder of the TAESD family")
     described = f"{official.family}, {official.image_size} px, {', '.join(official.attributes)}"
     console.message(f"{file.name}: {described}; sha256 {official.sha256}" + (", as published" * official.known))
     for note in official.notes:
@@ -103,6 +115,17 @@ def command(
         _copy(official, stage)
         card = _release(official, stage, name=name, half=half, facts=facts)
         _require_same(card, official)
+    console.result(str(user_folder() / name / card.file.name))
+
+
+def _add_encoder(encoder: OfficialEncoder, name: str) -> None:
+    from dadfi_fast.cli.models.add_encoder import described, store
+
+    original = encoder.original
+    published = ", as published" if original.known else ""
+    console.message(f"{original.file.name}: {described(encoder)}; sha256 {original.sha256}{published}")
+    with _staged(name) as stage:
+        card = store(encoder, stage, name=name)
     console.result(str(user_folder() / name / card.file.name))
 
 

@@ -42,8 +42,9 @@ def command() -> None:
 def list_models(as_json: bool) -> None:
     """List the models with the facts from their cards.
 
-    edit_accuracy is the share of edits that show the requested attribute, averaged over the attributes; the card
-    and --json list it per attribute.
+    measure is what `check` judges a protection by: d_mask of the fakes of a deepfake model, d_code of the codes of an
+    encoder. edit_accuracy is the share of edits that show the requested attribute, averaged over the attributes; the
+    card and --json list it per attribute.
     """
     rows = [_facts(card) for card in _cards()]
     if as_json:
@@ -91,12 +92,17 @@ def _verified(card: Card) -> bool:
 
 def _facts(card: Card) -> dict[str, Any]:
     """What ``list`` shows of a model."""
+    from dadfi_fast.deepfakes.registry import purpose
+
     accuracies: dict[str, float] = card.extra.get("edit_accuracy", {})
+    kind, measure = purpose(card.family)
     known = [share for share in accuracies.values() if share == share]
     return {
         "name": card.name,
         "family": card.family,
         "source": card.source,
+        "kind": kind,
+        "measure": measure,
         "image_size": card.image_size,
         "parameters": card.parameters,
         "sha256": card.sha256,

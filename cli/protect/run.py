@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dadfi_fast.check.manifest_summary import refined
 from dadfi_fast.cli import console
+from dadfi_fast.cli.check import show_figures
 from dadfi_fast.cli.protect import messages
 from dadfi_fast.cli.protect.engine import Engine
 from dadfi_fast.cli.protect.sample import CheckSample
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from dadfi_fast.check.callbacks import Callback
     from dadfi_fast.check.pairs import Pair
     from dadfi_fast.check.result import CheckResult
+    from dadfi_fast.deepfakes.encoders import EncoderModel
     from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
     from dadfi_fast.protect.distributed.pool import WorkerPool
     from dadfi_fast.protect.distributed.worker import GeneratorContextFactory
@@ -178,22 +180,28 @@ class Run:
 
     def check(self, reporter: Reporter) -> CheckResult | None:
         """Run the sample through the deepfake models."""
-        from dadfi_fast.deepfakes.registry import load_attributes, load_models
+        from dadfi_fast.deepfakes.registry import load_attributes, load_judges
 
         if not len(self.sample):
             self.say("no protected photo to check")
             return None
-        models, classifier = load_models(), load_attributes()
+        (models, encoders), classifier = load_judges(), load_attributes()
         with self.sample.local_copies() as (pairs, folder):
             watchers = reporter.begin(
-                len(pairs), models=models, classifier=classifier, detector=self.parts.faces_by, folder=folder
+                len(pairs),
+                models=models,
+                encoders=encoders,
+                classifier=classifier,
+                detector=self.parts.faces_by,
+                folder=folder,
             )
-            return self._checked(pairs, models, classifier, watchers, visibility=reporter.visibility)
+            return self._checked(pairs, models, encoders, classifier, watchers, visibility=reporter.visibility)
 
     def _checked(
         self,
         pairs: Sequence[Pair],
         models: Sequence[DeepfakeModel],
+        encoders: Sequence[EncoderModel],
         classifier: AttributeModel,
         watchers: Sequence[Callback],
         *,
@@ -206,6 +214,7 @@ class Run:
             return check_files(
                 pairs,
                 models=models,
+                encoders=encoders,
                 classifier=classifier,
                 detector=self.parts.chosen_detector[0],
                 watchers=watchers,
@@ -222,8 +231,7 @@ class Run:
             console.json({**document, "check": verdict and verdict.to_dict()})
             return
         if verdict is not None:
-            console.table(verdict.COLUMNS, verdict.rows())
-            console.result(verdict.sentence())
+            show_figures(verdict)
             console.result(self._trained_against(verdict) + "\n")
         messages.show(summary, verbose=self.verbose)
         for source, error in summary.failures:
@@ -234,7 +242,9 @@ class Run:
         from dadfi_fast.backends.generator_file import generator_card
 
         seen = {target["name"] for target in generator_card(str(self.generator_file.onnx)).extra.get("targets", ())}
-        known, others = ([m for m in verdict.models if (m in seen) == kind] for kind in (True, False))
+        known, others = (
+            [m for m in (*verdict.models, *verdict.encoders) if (m in seen) == kind] for kind in (True, False)
+        )
         carries = (
             f"; it was not trained against {', '.join(others)}, so these show how well protection transfers"
             if others

@@ -26,15 +26,18 @@ class FaceResult:
 
     @property
     def protected(self) -> bool:
-        """Whether every model failed at every edit of every face."""
+        """Whether every model failed at every edit of every face; False where no model was run."""
+        if not self.distances:
+            return False
         flat = [each.mask.reshape(1, -1) for each in self.distances.values()]
         return bool(protected(flat)[0])
 
     @property
     def weakest(self) -> float:
         """The smallest d_mask of any model, edit and face; NaN where every mask is empty."""
-        every = np.concatenate([each.mask.ravel() for each in self.distances.values()])
-        return float(np.nanmin(every)) if not np.isnan(every).all() else math.nan
+        every = [each.mask.ravel() for each in self.distances.values()]
+        changed = [mask[~np.isnan(mask)] for mask in every]
+        return min((float(mask.min()) for mask in changed if mask.size), default=math.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,7 @@ class FileResult:
             "target": self.pair.name,
             "original": str(self.pair.original),
             "faces": seen.faces if seen.found else 0,
-            "protected": seen.protected,
+            "protected": seen.protected if seen.distances else None,
             "d_mask_min": json_safe(seen.weakest),
             "linf": self.linf,
             "psnr": json_safe(self.psnr),

@@ -126,7 +126,7 @@ class Gallery(Callback):
         for i, shots in enumerate(self._batch):
             if shots is not None:
                 both = np.concatenate([_shrunk(_levels(fake[i]), side) for fake in (fakes, broken)], axis=1)
-                shots.fakes.append(Fake(model.name, edit, _webp(both, self._size.quality), float(d_mask[i])))
+                shots.fakes.append(Fake(model.name, edit, webp(both, self._size.quality), float(d_mask[i])))
 
     def of(self, pair: Pair) -> list[Shots]:
         """The faces of a photo of which there are pictures, the least protected first; empty where it lost them."""
@@ -142,8 +142,8 @@ class Gallery(Callback):
         original, protected = (_levels(side[self.size]) for side in (crop.original, crop.protected))
         small = [_shrunk(picture, self._size.photo) for picture in (original, protected)]
         difference = GAIN * (small[1].astype(np.int16) - small[0]) + 128
-        one, other = (_webp(picture, 70) for picture in small)
-        shots = Shots(self._counts[pair], one, other, _webp(np.clip(difference, 0, 255).astype(np.uint8), 50))
+        one, other = (webp(picture, 70) for picture in small)
+        shots = Shots(self._counts[pair], one, other, webp(np.clip(difference, 0, 255).astype(np.uint8), 50))
         self._shots[pair].append(shots)
         return shots
 
@@ -179,7 +179,8 @@ def _shrunk(pixels: UInt8, side: int) -> UInt8:
     return cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
-def _webp(pixels: UInt8, quality: int) -> bytes:
+def webp(pixels: UInt8, quality: int) -> bytes:
+    """Pixels [H, W, 3] as a WebP file."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "WEBP", quality=quality, method=2)
     return file.getvalue()

@@ -13,6 +13,7 @@ import numpy as np
 
 from dadfi_fast.check.appearance import Appearance, look
 from dadfi_fast.check.callbacks import Callback, show
+from dadfi_fast.check.codes import QUALITY, Codes, EncoderJudge
 from dadfi_fast.check.conditions import WRITTEN, Condition
 from dadfi_fast.check.distances import Distances, See, measure
 from dadfi_fast.check.fake_sets import FakeSets
@@ -22,6 +23,7 @@ from dadfi_fast.check.pairs import Pair, draw
 from dadfi_fast.check.preprocess import Find
 from dadfi_fast.check.runner import Runner
 from dadfi_fast.deepfakes import registry
+from dadfi_fast.deepfakes.encoders import EncoderModel
 from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 from dadfi_fast.errors import DadfiError, NothingToDo
 from dadfi_fast.files import json_safe
@@ -42,6 +44,11 @@ class CheckResult:
     COLUMNS: ClassVar = (
         "condition", "adversary", "model", "edits", "d_pix", "d_mask", "SR", "SR_mask", "empty masks", "SR_all",
     )  # fmt: skip
+    #: Heads of `encoder_rows`.
+    ENCODER_COLUMNS: ClassVar = (
+        "condition", "adversary", "encoder", "reads", "measure", "faces", "mean", "p20", "p50", "p80", "broken",
+        "noise", f"JPEG {QUALITY}", "PSNR of reconstructions",
+    )  # fmt: skip
 
     samples: tuple[FileResult, ...]
     failures: tuple[tuple[Pair, str], ...]  # pairs that could not be compared, and why
@@ -51,6 +58,7 @@ class CheckResult:
     seed: int
     fakes: FakeSets | None = None  # for the Frechet distance, where it was asked for
     appearance: Appearance = field(default_factory=Appearance)  # how visible the protection is, where it was asked for
+    judges: tuple[EncoderJudge, ...] = ()  # the encoders that were run, and what they made of the crops
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -66,8 +74,20 @@ class CheckResult:
         """SR_mask of one model on the files as written."""
         return self.scores(model).sr_mask
 
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """The names of the encoders."""
+        return tuple(judge.model.name for judge in self.judges)
+
+    def codes(self, encoder: str, condition: str = WRITTEN.name, *, pair: Pair | None = None) -> Codes:
+        """What one encoder made of all faces of all samples, in their order, or of those of one pair."""
+        judge = self.judges[self.encoders.index(encoder)]
+        return judge.codes([pair] if pair else [sample.pair for sample in self.samples], condition)
+
     def sr_all(self, condition: str = WRITTEN.name) -> float:
-        """Share of pictures where every model fails at every edit of every face."""
+        """Share of pictures where every model fails at every edit of every face; NaN where no model was run."""
+        if not self.models:
+            return math.nan
         return float(np.mean([sample.looks[condition].protected for sample in self.samples]))
 
     def beaten(self, model: str, condition: str = WRITTEN.name) -> int:
@@ -84,7 +104,8 @@ class CheckResult:
         for sample in self.worst():
             seen = self.appearance.photos.get(sample.pair)
             visible = asdict(seen) if seen else dict.fromkeys(each.name for each in fields(FaceAppearance))
-            yield {**sample.to_dict(), **visible}
+            codes = {name: self.codes(name, pair=sample.pair).figures().tolist() for name in self.encoders}
+            yield {**sample.to_dict(), **visible, **({"encoders": codes} if codes else {})}
 
     def psnrs(self) -> list[float]:
         """PSNR in dB of the samples that differ from their originals."""
@@ -98,8 +119,29 @@ class CheckResult:
                 figures = (s.d_pix, s.d_mask, s.sr, s.sr_mask, s.n_empty, self.sr_all(condition))
                 yield (condition, self.adversaries[condition], model, s.n_edits, *figures)
 
+    def encoder_rows(self) -> Iterator[tuple[str | int | float | None, ...]]:
+        """A table row for each condition and encoder, under `ENCODER_COLUMNS`."""
+        for condition in self.conditions:
+            for name in self.encoders:
+                codes, kind = self.codes(name, condition), self.codes(name, condition).kind
+                means = [float(codes.figures(which).mean()) for which in ("protected", "noise", "jpeg")]
+                yield (
+                    condition, self.adversaries[condition], name, kind.reads, kind.measure, len(codes.protected),
+                    means[0], *codes.percentiles(), codes.broken(), *means[1:], json_safe(codes.reconstruction),
+                )  # fmt: skip
+
+    def encoder_sentences(self) -> Iterator[str]:
+        """What `encoder_rows` say of the files as written, in words."""
+        for name in self.encoders:
+            codes, kind = self.codes(name), self.codes(name).kind
+            broken, n = round(codes.broken() * len(codes.protected)), len(codes.protected)
+            rule = f"{kind.measure} {'at most' if kind.unit else 'at least'} {kind.threshold:g}"
+            yield f"{name} ({kind.reads}, {kind.role}): {broken} of {n} codes broken ({rule}); {kind.limit}"
+
     def sentence(self) -> str:
-        """What `rows` say of the files as written, in words."""
+        """What `rows` say of the files as written, in words; empty where no model was run."""
+        if not self.models:
+            return ""
         count = len(self.samples)
         safe = sum(sample.looks[WRITTEN.name].protected for sample in self.samples)
         shares = ", ".join(f"{model} {self.success(model):.1%}" for model in self.models)
@@ -147,7 +189,9 @@ class CheckResult:
 
     def _condition(self, name: str) -> dict[str, Any]:
         models = {model: self._model(model, name) for model in self.models}
-        return {"models": models, "adversary": self.adversaries[name], "sr_all": self.sr_all(name)}
+        figures = {"models": models, "adversary": self.adversaries[name], "sr_all": json_safe(self.sr_all(name))}
+        encoders = {encoder: self.codes(encoder, name).to_dict() for encoder in self.encoders}
+        return {**figures, **({"encoders": encoders} if encoders else {})}
 
     def _model(self, model: str, condition: str) -> dict[str, Any]:
         s, joined = self.scores(model, condition), self.distances(model, condition)
@@ -180,6 +224,7 @@ def check_files(
     pairs: Sequence[Pair | tuple[str | Path, str | Path]],
     *,
     models: Sequence[DeepfakeModel] | None = None,
+    encoders: Sequence[EncoderModel] | None = None,
     classifier: AttributeModel | None = None,
     detector: Find | None = None,
     sample: int | None = None,
@@ -190,11 +235,12 @@ def check_files(
     visibility: int = 0,
     tick: Callable[[], object] = lambda: None,
 ) -> CheckResult:
-    """Run written files through deepfake models, beside their originals.
+    """Run written files through deepfake models and encoders, beside their originals.
 
     Args:
         pairs: (original, protected), or what `find_pairs` gives.
         models: deepfake models; all that are there where None.
+        encoders: encoders; all that were added where neither they nor ``models`` are given.
         classifier: says which attributes a photo has; the bundled one where None.
         detector: how the adversary finds faces; the default one where None.
         sample: check this many pairs, drawn at random; all where None.
@@ -218,16 +264,22 @@ def check_files(
     drawn = draw(known, n=sample, seed=seed)
     if not drawn:
         raise NothingToDo("no file to check")
+    if encoders is None:
+        encoders = registry.load_encoders() if models is None else ()
     models = registry.load_models() if models is None else models
     classifier = registry.load_attributes() if classifier is None else classifier
     every = {condition.name: condition for condition in (WRITTEN, *conditions)}
+    judges = tuple(EncoderJudge(encoder) for encoder in encoders)
     sizes = {classifier.image_size, *(model.image_size for model in models), *(watch.size for watch in watchers)}
+    sizes |= {encoder.image_size for encoder in encoders}
     see: See | None = functools.partial(show, watchers) if watchers else None
     find = detector or _default_detector()
     runner = Runner(find, list(every.values()), sizes)
     for batch in runner.batches(drawn, tick=tick):
         for watch in watchers:
             watch.crops(batch)
+        for judge in judges:
+            judge.see(batch)
         distances = measure([crop for _, crop in batch], models=models, classifier=classifier, see=see)
         runner.enter([key for key, _ in batch], distances)
     samples, failures = runner.samples(), tuple(runner.failures)
@@ -236,7 +288,7 @@ def check_files(
     seen = look([sample.pair for sample in samples], find, count=visibility)
     names = tuple(model.name for model in models)
     adversaries = {name: condition.adversary for name, condition in every.items()}
-    return CheckResult(samples, failures, names, adversaries, len(known), seed, fakes, seen)
+    return CheckResult(samples, failures, names, adversaries, len(known), seed, fakes, seen, judges)
 
 
 def _pair(original: Path, protected: Path) -> Pair:

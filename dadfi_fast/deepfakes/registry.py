@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from dadfi_fast.deepfakes.edits import FAMILIES
+from dadfi_fast.deepfakes.encoders import ENCODERS, EncoderModel
 from dadfi_fast.deepfakes.onnx_model import CLASSIFIERS, AttributeModel, DeepfakeModel
-from dadfi_fast.errors import WeightsError
+from dadfi_fast.errors import UsageError, WeightsError
 from dadfi_fast.model_card import Card, folders, readable_cards
 from dadfi_fast.registry import Registry
 
@@ -17,11 +18,21 @@ def deepfake_cards(folder: Path | None = None) -> Registry[Card]:
 
     Of two models with one name the first counts, which is the one that ships.
     """
-    table: Registry[Card] = Registry("deepfake model")
-    for card in _cards(folder):
-        if card.family in FAMILIES and card.name not in table:
-            table.add(card.name)(card)
-    return table
+    return _table("deepfake model", FAMILIES, folder)
+
+
+def purpose(family: str) -> tuple[str, str | None]:
+    """What the models of a family are, in words, and the measure that `check` judges by with them."""
+    if family in ENCODERS:
+        return f"encoder ({ENCODERS[family].reads})", f"d_code ({ENCODERS[family].measure})"
+    if family in FAMILIES:
+        return "deepfake model", "d_mask"
+    return {CLASSIFIERS: "attribute classifier"}.get(family, family), None
+
+
+def encoder_cards(folder: Path | None = None) -> Registry[Card]:
+    """The cards of the encoders in ``folder``; of those that were added where None. None ships."""
+    return _table("encoder", ENCODERS, folder)
 
 
 def load_models(
@@ -43,6 +54,33 @@ def load_models(
     return [DeepfakeModel(card, threads=threads) for card in chosen]
 
 
+def load_encoders(
+    names: Sequence[str] = (), *, folder: Path | None = None, threads: int | None = None
+) -> list[EncoderModel]:
+    """The encoders ``names``, or all where none is named, which may be none at all.
+
+    Args and errors are those of `load_models`.
+    """
+    table = encoder_cards(folder)
+    return [EncoderModel(table[name], threads=threads) for name in dict.fromkeys(names or table)]
+
+
+def load_judges(names: Sequence[str] = ()) -> tuple[list[DeepfakeModel], list[EncoderModel]]:
+    """The deepfake models and the added encoders ``names``, or all of both where none is named.
+
+    Errors are those of `load_models`.
+    """
+    table = encoder_cards()
+    encoders = [name for name in names if name in table]
+    others = [name for name in names if name not in table]
+    try:
+        models = load_models(others) if others else [] if names else load_models()
+    except UsageError as error:
+        known = f". Encoders: {', '.join(table)}" if list(table) else ""
+        raise UsageError(f"{error}{known}") from error
+    return models, load_encoders(encoders) if encoders or not names else []
+
+
 def load_attributes(*, folder: Path | None = None, threads: int | None = None) -> AttributeModel:
     """The attribute classifier in ``folder``; the one that ships where None.
 
@@ -53,6 +91,15 @@ def load_attributes(*, folder: Path | None = None, threads: int | None = None) -
         if card.family == CLASSIFIERS:
             return AttributeModel(card, threads=threads)
     raise WeightsError(f"no attribute classifier in {folder or folders()[0]}. Reinstall dadfi-fast.")
+
+
+def _table(kind: str, families: Container[str], folder: Path | None) -> Registry[Card]:
+    """Cards by name; of two with one name the first counts, which is the one that ships."""
+    table: Registry[Card] = Registry(kind)
+    for card in _cards(folder):
+        if card.family in families and card.name not in table:
+            table.add(card.name)(card)
+    return table
 
 
 def _cards(folder: Path | None) -> list[Card]:

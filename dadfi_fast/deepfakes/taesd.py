@@ -60,6 +60,24 @@ class Latents(nn.Module):
         return latents.flatten(1)
 
 
+class Pictures(nn.Module):
+    """A decoder on codes [B, D] of pictures of one size, to pictures [B, 3, S, S] in [-1, 1].
+
+    Args:
+        decoder: latents [B, L, S/8, S/8] to RGB in [0, 1].
+        latents: L.
+        image_size: S, in pixels.
+    """
+
+    def __init__(self, decoder: nn.Module, latents: int, image_size: int) -> None:
+        super().__init__()
+        self.decoder, self.shape = decoder, (latents, image_size // STRIDE, image_size // STRIDE)
+
+    def forward(self, code: Tensor) -> Tensor:
+        pictures: Tensor = self.decoder(code.reshape(-1, *self.shape))
+        return pictures.clamp(0, 1) * 2 - 1
+
+
 def load(state: Mapping[str, Tensor]) -> nn.Sequential:
     """The network of an official state dict.
 

@@ -46,6 +46,27 @@ def read_tensors(path: Path) -> dict[str, Any]:
     return content
 
 
+def is_safetensors(path: Path) -> bool:
+    """Whether the file begins as a safetensors file does: eight bytes of length, and a table in JSON."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """As `read_tensors`, of a safetensors file too."""
+    if not path.is_file() or not is_safetensors(path):
+        return read_tensors(path)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        content = load_file(path)
+    except (SafetensorError, ValueError, KeyError, OSError) as error:
+        raise WeightsError(f"{path} is truncated or damaged ({error}). Download it again.") from error
+    _require_tensors(content, path)
+    return content
+
+
 def _look(path: Path) -> None:
     """Tell from the outside what is no checkpoint."""
     if not path.is_file():

@@ -19,7 +19,7 @@ from dadfi_fast.deepfakes.base import Editor
 from dadfi_fast.deepfakes.edits import OWN, Edits, edits_of
 from dadfi_fast.deepfakes.encoders import ENCODERS, Unedited
 from dadfi_fast.deepfakes.stgan_sac import AttentiveGenerator
-from dadfi_fast.deepfakes.torch_checkpoint import read_tensors
+from dadfi_fast.deepfakes.torch_checkpoint import read_state
 from dadfi_fast.errors import WeightsError
 from dadfi_fast.files import sha256
 from dadfi_fast.model_card import Card
@@ -98,8 +98,8 @@ def _encoder(card: Card) -> nn.Module:
     if not path.is_file() or sha256(path) != card.extra["original"]["sha256"]:
         raise WeightsError(f"{path} is missing or was changed. Add {card.name} again (models add --force).")
     if card.family == "taesd":
-        return taesd.Latents(taesd.load(read_tensors(path)))
-    return mobilefacenet.Identity(mobilefacenet.load(read_tensors(path)))
+        return taesd.Latents(taesd.load(read_state(path)))
+    return mobilefacenet.Identity(mobilefacenet.load(read_state(path)))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -13,34 +13,7 @@ from dadfi_fast.deepfakes.base import Editor
 from dadfi_fast.deepfakes.encoders import BROKEN, Unedited, code_distance
 from dadfi_fast.deepfakes.torch_model import Target
 from dadfi_fast.metrics.defence import SUCCESS
-
-WIDTH, LATENTS = 8, 6
-
-
-def block(wide: bool = False) -> taesd.Block:
-    return taesd.Block(WIDTH, wide=wide)
-
-
-def convolution(into: int, out: int, *, stride: int = 1, bias: bool = True) -> nn.Conv2d:
-    return nn.Conv2d(into, out, 3, stride, 1, bias=bias)
-
-
-def encoder() -> nn.Sequential:
-    """TAEF2's encoder layer by layer, as its authors list them, with fewer channels."""
-    torch.manual_seed(0)
-    layers: list[nn.Module] = [convolution(3, WIDTH), block()]
-    for stage in range(3):
-        layers += [convolution(WIDTH, WIDTH, stride=2, bias=False), *(block(wide=stage == 2) for _ in range(3))]
-    return nn.Sequential(*layers, convolution(WIDTH, LATENTS))
-
-
-def decoder() -> nn.Sequential:
-    torch.manual_seed(0)
-    layers: list[nn.Module] = [taesd.Clamp(), convolution(LATENTS, WIDTH), nn.ReLU()]
-    for stage in range(3):
-        layers += [*(block(wide=stage == 0) for _ in range(3)), nn.Upsample(scale_factor=2)]
-        layers.append(convolution(WIDTH, WIDTH, bias=False))
-    return nn.Sequential(*layers, block(), convolution(WIDTH, 3))
+from tests.encoders import LATENTS, decoder, embedder, encoder
 
 
 @pytest.mark.parametrize("network", [encoder(), decoder()], ids=["encoder", "decoder"])
@@ -67,15 +40,6 @@ def test_what_is_no_member_of_the_family_is_refused() -> None:
     state["3.conv.0.weight"] = state["3.conv.0.weight"][:, :-1]
     with pytest.raises(RuntimeError):
         taesd.load(state)
-
-
-def embedder() -> mobilefacenet.MobileFaceNet:
-    torch.manual_seed(0)
-    network = mobilefacenet.MobileFaceNet()
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
-            nn.init.uniform_(module.running_var, 0.5, 2.0)  # type: ignore[arg-type]
-    return network.eval()
 
 
 def test_the_embedder_has_the_published_parameters_and_reads_their_names() -> None:

@@ -29,7 +29,7 @@ class Counts:
     @classmethod
     def of(cls, look: FaceResult) -> Counts:
         """Those of all models, faces and edits of a photo."""
-        every = np.concatenate([each.mask.ravel() for each in look.distances.values()])
+        every = np.concatenate([each.mask.ravel() for each in look.distances.values()] or [np.empty(0)])
         return cls(every.size, int(success(every).sum()), int(np.isnan(every).sum()))
 
     def words(self) -> str:
@@ -44,6 +44,7 @@ def card(
     gallery: Gallery,
     edits: Mapping[str, Sequence[str]],
     seen: FaceAppearance | None = None,
+    codes: Sequence[str] = (),
 ) -> Markup:
     """The card of one photo.
 
@@ -53,14 +54,21 @@ def card(
         gallery: its pictures.
         edits: the edits' names by model.
         seen: how visible the change is, where it was measured.
+        codes: what encoders made of it, in words.
     """
     look = sample.looks[WRITTEN.name]
     models = {model: i for i, model in enumerate(edits)}
     shown = gallery.of(sample.pair)
     parts: list[Content] = [
         tag("h3", name(sample.pair.name), id=f"photo-{number}"),
-        tag("p", _badges(look), Counts.of(look).words() + _weakest(look, edits), class_="outcome"),
+        tag(
+            "p",
+            _badges(look),
+            Counts.of(look).words() + _weakest(look, edits) if look.distances else None,
+            class_="outcome",
+        ),
         tag("p", _figures(sample, look, seen), class_="small"),
+        [tag("p", line, class_="small") for line in codes],
         [_face(shots, look, models, edits) for shots in shown],
         _missing(shown, look),
         _hashes(sample),
@@ -82,7 +90,8 @@ def card(
 
 def _badges(look: FaceResult) -> Iterator[Markup]:
     word, css = ("every fake broken", "good") if look.protected else ("some fakes not broken", "bad")
-    yield tag("b", word, class_=f"badge {css}")
+    if look.distances:
+        yield tag("b", word, class_=f"badge {css}")
     if not look.found:
         yield tag("b", "no face found: the middle was tried", class_="badge")
 

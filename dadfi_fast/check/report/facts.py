@@ -12,6 +12,7 @@ from typing import Final
 from dadfi_fast import __version__
 from dadfi_fast.check.manifest_summary import ManifestSummary
 from dadfi_fast.deepfakes.edits import OWN
+from dadfi_fast.deepfakes.encoders import EncoderModel
 from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 from dadfi_fast.device import machine
 from dadfi_fast.model_card import Card
@@ -31,8 +32,14 @@ class Setting:
     classifier: AttributeModel
     detector: str  # what found the faces, and why this one
     command: str  # what the user typed
-    others: Sequence[Card] = ()  # deepfake models that are there and were not run
+    others: Sequence[Card] = ()  # deepfake models and encoders that are there and were not run
     scope: ManifestSummary = field(default_factory=ManifestSummary)  # of the run that protected
+    encoders: Sequence[EncoderModel] = ()  # that were run
+
+    @property
+    def run(self) -> tuple[DeepfakeModel | EncoderModel, ...]:
+        """The deepfake models and the encoders that were run."""
+        return *self.models, *self.encoders
 
 
 def environment() -> Iterator[tuple[str, str]]:

@@ -13,8 +13,10 @@ import numpy as np
 
 from dadfi_fast.check.conditions import WRITTEN
 from dadfi_fast.check.gallery import GAIN, Gallery
+from dadfi_fast.check.pairs import Pair
 from dadfi_fast.check.report import chart
 from dadfi_fast.check.report.cards import Counts, card, plain
+from dadfi_fast.check.report.encoders import section
 from dadfi_fast.check.report.facts import Setting, describe, environment
 from dadfi_fast.check.report.markup import Content, Markup, join, name, tag
 from dadfi_fast.check.result import CheckResult
@@ -48,11 +50,12 @@ def page(result: CheckResult, gallery: Gallery, traces: Visibility, setting: Set
         distances=_distances(result),
         edits=_edits(result, edits),
         visibility=_visibility(result),
+        encoders=section(result),
         traces=_traces(traces, setting),
         untested=_untested(result, setting),
         options=join(tag("option", model, value=i) for i, model in enumerate(edits)),
         photos=join(
-            card(sample, i, gallery, edits, result.appearance.photos.get(sample.pair))
+            card(sample, i, gallery, edits, result.appearance.photos.get(sample.pair), _codes(result, sample.pair))
             for i, sample in enumerate(worst[:LISTED])
         ),
         unlisted=_unlisted(len(worst)),
@@ -62,6 +65,11 @@ def page(result: CheckResult, gallery: Gallery, traces: Visibility, setting: Set
 
 def _file(filename: str) -> str:
     return files(__package__).joinpath(filename).read_text(encoding="utf-8")
+
+
+def _codes(result: CheckResult, pair: Pair) -> list[str]:
+    """What encoders made of a photo, a line for each; of several faces, of the one whose code moved least."""
+    return [f"{encoder}: {result.codes(encoder, pair=pair).words()}" for encoder in result.encoders]
 
 
 def _hash(text: str) -> str:
@@ -74,6 +82,10 @@ def _outcome(result: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup:
     safe = sum(sample.looks[WRITTEN.name].protected for sample in result.samples)
     drawn = "" if result.n_pairs == n + len(result.failures) else f", drawn from {result.n_pairs}"
     lines = [_beaten(model, result.beaten(model), n) for model in result.models]
+    if not result.models:
+        return tag(
+            "p", f"{n} photos were checked{drawn}, with encoders only. No deepfake model was run.", class_="lead"
+        )
     tried = ", ".join(f"{model} ({len(names)} edits)" for model, names in edits.items())
     words = f"{n} photos were checked{drawn}. Every face in them, as the adversary A1 crops it, went through: {tried}."
     every = (
@@ -192,7 +204,7 @@ def _traces(traces: Visibility, setting: Setting) -> Markup:
     energy, mean = traces.spectrum, float(traces.visible.mean())
     light, colour = energy.sum(axis=1)
     about = f"Energy of the change by fineness: {light:.2g} levels² in brightness, {colour:.2g} in colour."
-    sizes = [model.image_size for model in setting.models]
+    sizes = [model.image_size for model in setting.run]
     drawn = chart.spectrum(energy, sizes=sizes, name="spectrum", about=about)
     limits = "A dashed line is the finest that a model of this size can see."
     where = (
@@ -212,7 +224,7 @@ def _traces(traces: Visibility, setting: Setting) -> Markup:
 def _untested(result: CheckResult, setting: Setting) -> Markup:
     absent = [sample for sample in result.samples if not sample.looks[WRITTEN.name].found]
     undrawn = result.n_pairs - len(result.samples) - len(result.failures)
-    seen = {card.family for card in (*setting.others, *(model.card for model in setting.models))}
+    seen = {card.family for card in (*setting.others, *(model.card for model in setting.run))}
     lists: list[Content] = [
         _list(
             "Families of models that are known and of which none is installed",
@@ -238,7 +250,7 @@ def _unlisted(count: int) -> Markup:
 
 def _made(result: CheckResult, setting: Setting) -> Markup:
     lines: list[tuple[str, Content]] = [
-        *((f"model {i + 1}", describe(model.card)) for i, model in enumerate(setting.models)),
+        *((f"model {i + 1}", describe(model.card)) for i, model in enumerate(setting.run)),
         ("attributes by", describe(setting.classifier.card)),
         ("faces found by", setting.detector),
         *(("protected with", maker) for maker in (setting.scope.makers or (UNKNOWN,))[:LINES]),

@@ -51,6 +51,8 @@ def test_list_as_json(weights: Path) -> None:
         "name": "fragile",
         "family": "stargan",
         "source": "bundled",
+        "kind": "deepfake model",
+        "measure": "d_mask",
         "image_size": 32,
         "parameters": 7,
         "sha256": hashlib.sha256((weights / "fragile.onnx").read_bytes()).hexdigest(),
