@@ -135,6 +135,15 @@ def test_one_file_may_hold_encoder_and_decoder(
     assert result.exit_code == 2 and "is a decoder of the TAESD family" in result.stderr
 
 
+def test_a_safetensors_file_that_is_too_large_is_told_as_such(command: Command, models: Path, tmp_path: Path) -> None:
+    """The autoencoder of a diffusion model itself, say."""
+    with (tmp_path / "vae.safetensors").open("wb") as file:
+        file.write(bytes(8) + b"{")
+        file.truncate(65 << 20)
+    result = command("models", "add", "vae", tmp_path / "vae.safetensors")
+    assert result.exit_code == 1 and "an encoder of a known family has less than 64 MB" in result.stderr
+
+
 @pytest.mark.parametrize("file", ["tiny.onnx", "tiny-decoder.onnx"])
 def test_a_file_that_was_changed_is_told(command: Command, copied: Path, file: str) -> None:
     path = copied / "tiny" / file
