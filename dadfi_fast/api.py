@@ -14,7 +14,7 @@ import numpy as np
 from dadfi_fast.attacks.base import Refinement, Refiner
 from dadfi_fast.attacks.generator import GeneratorAttack
 from dadfi_fast.backends.generator_file import DEFAULT, GeneratorFile
-from dadfi_fast.deepfakes.registry import deepfake_cards
+from dadfi_fast.deepfakes.registry import encoder_cards, target_cards
 from dadfi_fast.device import cores
 from dadfi_fast.errors import UsageError
 from dadfi_fast.faces.detector import Detector
@@ -197,11 +197,13 @@ class Protector:
         )
 
     def _refined_against(self, listed: str) -> tuple[tuple[str, str], ...]:
-        """Name and hash of the deepfake models that are ``listed``; of those of ``--strength auto`` where none is."""
-        known, names = deepfake_cards(), [name.strip() for name in listed.split(",") if name.strip()]
+        """Name and hash of the models ``listed``; where none is, of those of ``--strength auto`` and all encoders."""
+        known, names = target_cards(), [name.strip() for name in listed.split(",") if name.strip()]
         cards = [known[name] for name in dict.fromkeys(names)]
         if not cards:
             cards = [*judge_cards(self.parts.generator_file, option="--refine", otherwise="Pass --refine-models")]
+            encoders = encoder_cards()
+            cards += [encoders[name] for name in encoders]
         return tuple((card.name, card.sha256) for card in cards)
 
     def run(

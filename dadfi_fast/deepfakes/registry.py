@@ -35,6 +35,11 @@ def encoder_cards(folder: Path | None = None) -> Registry[Card]:
     return _table("encoder", ENCODERS, folder)
 
 
+def target_cards(folder: Path | None = None) -> Registry[Card]:
+    """The cards of all that perturbations can be made against: deepfake models, then encoders."""
+    return _table("model", {**FAMILIES, **ENCODERS}, folder)
+
+
 def load_models(
     names: Sequence[str] = (), *, folder: Path | None = None, threads: int | None = None
 ) -> list[DeepfakeModel]:

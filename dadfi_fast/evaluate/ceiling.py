@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -20,9 +19,8 @@ from torch import Tensor
 from dadfi_fast.attacks.adversary import ADVERSARIES, Adversary, cut
 from dadfi_fast.attacks.ceiling import EPS, Batch, Bound, JPEGBound, PSNRBound, ascend, distance, start
 from dadfi_fast.attacks.distortion import distortion_of, edit_mask
-from dadfi_fast.deepfakes.edits import FAMILIES
 from dadfi_fast.deepfakes.encoders import BROKEN, ENCODERS
-from dadfi_fast.deepfakes.registry import deepfake_cards, load_attributes
+from dadfi_fast.deepfakes.registry import deepfake_cards, load_attributes, target_cards
 from dadfi_fast.deepfakes.torch_model import Target, load_targets
 from dadfi_fast.errors import UsageError
 from dadfi_fast.evaluate.experiment import Result, Row, Setup
@@ -31,7 +29,6 @@ from dadfi_fast.evaluate.result_cache import Unit, measured
 from dadfi_fast.evaluate.sampled_arrays import SampledArrays
 from dadfi_fast.metrics.defence import SUCCESS
 from dadfi_fast.metrics.visibility import jpeg_equivalent
-from dadfi_fast.model_card import Card, find_card
 from dadfi_fast.training.data import load_faces
 from dadfi_fast.training.loop import step_rng
 
@@ -132,8 +129,8 @@ class _Study:
 
     def __init__(self, setup: Setup, limits: Limits) -> None:
         self.setup, self.limits = setup, limits
-        names = dict.fromkeys(setup.models or deepfake_cards(setup.models_dir))
-        self.cards = [_card(name, setup.models_dir) for name in names]
+        known, models = target_cards(setup.models_dir), deepfake_cards(setup.models_dir)
+        self.cards = [known[name] for name in dict.fromkeys(setup.models or models)]
         self.targets = load_targets(self.cards)
         columns = self.targets[0].columns
         self.pictures = SampledArrays(setup, columns=columns, judge=load_attributes())
@@ -306,13 +303,6 @@ class _Study:
         if not wanted:
             raise UsageError(f"{target.name} has none of the edits {', '.join(self.limits.edits)}: {', '.join(names)}")
         return {names.index(name): name for name in wanted}
-
-
-def _card(name: str, folder: Path | None) -> Card:
-    card = find_card(name, folder=folder)
-    if card.family not in {**FAMILIES, **ENCODERS}:
-        raise UsageError(f"{name} is of family {card.family}: neither a deepfake model nor an encoder")
-    return card
 
 
 def _unit(target: Target) -> float:

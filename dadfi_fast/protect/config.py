@@ -70,7 +70,7 @@ class ProtectConfig:
     )  # fmt: skip
     refine_models: str | None = option(
         None, section=CHANGED, metavar="NAME,...",
-        help="With --refine: the deepfake models to refine against.  [default: those that the generator was trained "
+        help="With --refine: the models or encoders to refine against.  [default: those that the generator was trained "
         "against, and all that models add has added]",
     )  # fmt: skip
     seed: int = option(0, section=CHANGED, metavar="N", help="With --refine: the seed of what is drawn.")

@@ -7,7 +7,7 @@ import importlib.util
 from typing import Final
 
 from dadfi_fast.attacks.base import Refinement, Refiner
-from dadfi_fast.deepfakes.registry import deepfake_cards, load_attributes
+from dadfi_fast.deepfakes.registry import load_attributes, target_cards
 from dadfi_fast.errors import BackendMissing, UsageError
 
 #: What it needs beyond the default install.
@@ -37,7 +37,7 @@ def load_refiner(refinement: Refinement) -> Refiner:
     need_packages()
     from dadfi_fast.training.refiner import WhiteBoxRefiner
 
-    known = deepfake_cards()
+    known = target_cards()
     cards = [known[name] for name, _ in refinement.models]
     for card, (_, sha256) in zip(cards, refinement.models, strict=True):
         if card.sha256 != sha256:

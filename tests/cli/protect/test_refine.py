@@ -21,6 +21,7 @@ from PIL import Image
 from dadfi_fast import model_card
 from dadfi_fast.deepfakes import stargan
 from dadfi_fast.types import UInt8
+from tests.deepfakes.test_encoders import encoder
 
 Command = Callable[..., Result]
 
@@ -94,6 +95,27 @@ def test_an_official_file_is_refined_against(command: Command, added: Path, phot
 
 
 @pytest.mark.slow
+def test_an_added_encoder_is_refined_against(
+    command: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(model_card.MODELS_VARIABLE, str(tmp_path / "models"))
+    torch.save(encoder().state_dict(), tmp_path / "encoder.pth")
+    result = command("models", "add", "latents", tmp_path / "encoder.pth", "--image-size", 64)
+    assert result.exit_code == 0, result.stderr
+    shifts = []
+    for steps in (0, 4):
+        out = tmp_path / f"out-{steps}"
+        options = ("--refine", steps, "--refine-models", "latents") if steps else ()
+        result = command(
+            "protect", photos, "--out", out, "--detector", "none", "--device", "cpu", "--check", 0, *options
+        )
+        assert result.exit_code == 0, result.stderr
+        checked = command("check", out, "--original", photos, "--models", "latents", "--detector", "none", "--json")
+        shifts.append(json.loads(checked.stdout)["encoders"]["latents"]["shift"])
+    assert shifts[1] > 1.2 * shifts[0] > 0
+
+
+@pytest.mark.slow
 def test_processes_refine_as_one_does(
     command: Command, added: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,7 +136,7 @@ def test_processes_refine_as_one_does(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--refine", 2, "--refine-models", "yours"), "unknown deepfake model 'yours'"),
+        (("--refine", 2, "--refine-models", "yours"), "unknown model 'yours'"),
         (("--refine-models", "mine"), "--refine-models needs --refine N"),
         (("--refine", 2, "--refine-look", 99), "99 is not in the range 20<=x<=95"),
         (("--refine", 2, "--decoder", "dali"), "dali"),
