@@ -98,12 +98,16 @@ def read_encoder(path: Path, *, decoder: Path | None = None, image_size: int | N
 
 def _state(path: Path) -> dict[str, Tensor] | None:
     """The tensors of a file that may be an encoder; `read_official` says what is wrong with others."""
-    if not path.is_file() or path.stat().st_size > LARGEST:
+    if not path.is_file():
+        return None
+    if path.stat().st_size > LARGEST:
+        if path.suffix == ".safetensors":  # which no other model comes as
+            raise WeightsError(f"{path} is refused: an encoder of a known family has less than {LARGEST >> 20} MB")
         return None
     try:
         content = read_state(path)
     except WeightsError:
-        if path.suffix == ".safetensors":  # which no other model comes as
+        if path.suffix == ".safetensors":
             raise
         return None
     return content if content and all(isinstance(value, Tensor) for value in content.values()) else None
@@ -116,9 +120,11 @@ def _builder(state: Mapping[str, Tensor], path: Path) -> _Builder | None:
     names = {name.removeprefix("module.") for name in state}
     if "gdconv.depthwise.weight" in names and "conv1.0.weight" in names:
         return _mobilefacenet
-    if _is_decoder(state):
+    parts = taesd.split(state)
+    if "encoder" not in parts and _is_decoder(parts.get("decoder", state)):
         raise UsageError(f"{path} is a decoder of the TAESD family. Pass the encoder, and this as --decoder.")
-    if "0.weight" in state and "1.conv.0.weight" in state:
+    encoder = parts.get("encoder", state)
+    if "0.weight" in encoder and "1.conv.0.weight" in encoder:
         return _taesd
     if path.suffix == ".safetensors":
         some = ", ".join(list(state)[:3])
@@ -135,8 +141,11 @@ def _taesd(state: Mapping[str, Tensor], path: Path, decoder: Path | None, image_
     side = LATENT_SIZE if image_size is None else image_size
     if side % taesd.STRIDE or side < SMALLEST:
         raise UsageError(f"--image-size {side} does not fit this encoder; it must be a multiple of {taesd.STRIDE}")
+    parts = taesd.split(state)
+    if decoder is None and "decoder" in parts:
+        decoder = path
     with _of_family("an encoder of the TAESD family", path):
-        network = _network(state)
+        network = _network(parts.get("encoder", state))
         latents = _shape(network, torch.zeros(1, 3, SMALLEST, SMALLEST))
         if latents[2:] != (SMALLEST // taesd.STRIDE,) * 2:
             raise ValueError(f"latents of {latents[2]} x {latents[3]} for {SMALLEST} pixels a side")
@@ -158,6 +167,7 @@ def _decoder(path: Path, latents: int, side: int) -> Decoder:
     if not path.is_file():
         raise UsageError(f"--decoder {path} does not exist")
     state = read_state(path)
+    state = taesd.split(state).get("decoder", state)
     if not _is_decoder(state):
         raise WeightsError(f"{path} is not a decoder of the TAESD family")
     with _of_family("a decoder of the TAESD family", path):

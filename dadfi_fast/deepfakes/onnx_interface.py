@@ -26,6 +26,8 @@ _IMAGENET: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 #: What is tried where nothing is said.
 LAYOUTS: Final = ("nchw", "nhwc")
 CHANNELS: Final = ("rgb", "bgr")
+#: What is said of networks that take the luma of a picture alone, in place of `CHANNELS`.
+LUMA: Final = "luma"
 #: The name of the one edit of a network that was given none.
 UNNAMED: Final = "edit"
 
@@ -147,6 +149,7 @@ class Interface:
     output: str
     edits: tuple[str, ...]  # E names
     fixed: tuple[FixedInput, ...]
+    planes: int = 3  # channels of the picture: 3, or 1 for its luma
 
 
 def find_interface(model: onnx.ModelProto, wishes: NetworkWishes) -> Interface:
@@ -158,9 +161,11 @@ def find_interface(model: onnx.ModelProto, wishes: NetworkWishes) -> Interface:
     """
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = {value.name: value for value in model.graph.input if value.name not in weights}
-    picture = _picture(inputs, wishes)
+    picture, planes = _picture(inputs, wishes)
     shape = shape_of(inputs[picture])
-    layout = _layout(picture, shape, wishes.layout)
+    layout = _layout(picture, shape, wishes.layout, planes)
+    if planes == 1:
+        _require_luma(picture, wishes)
     others = [value for name, value in inputs.items() if name != picture]
     edits = wishes.edits or (EditWish(UNNAMED, {}),)
     names = tuple(edit.name for edit in edits)
@@ -172,7 +177,8 @@ def find_interface(model: onnx.ModelProto, wishes: NetworkWishes) -> Interface:
     _require_values(others, edits)
     fixed = tuple(_fixed(value, edits, free=shape[0] is None) for value in others)
     size = _size(picture, shape, layout, wishes.image_size)
-    return Interface(picture, _dtype(inputs[picture]), size, layout, _output(model, wishes), names, fixed)
+    output = _output(model, wishes, planes)
+    return Interface(picture, _dtype(inputs[picture]), size, layout, output, names, fixed, planes)
 
 
 def describe(value: onnx.ValueInfoProto) -> str:
@@ -182,39 +188,56 @@ def describe(value: onnx.ValueInfoProto) -> str:
     return f"{value.name} ({_dtype(value)} [{shape}])"
 
 
-def _picture(inputs: Mapping[str, onnx.ValueInfoProto], wishes: NetworkWishes) -> str:
+def _require_luma(picture: str, wishes: NetworkWishes) -> None:
+    """Refuse what can be said of three channels only."""
+    for option, said in (
+        ("--channels", wishes.channels),
+        ("--range imagenet", wishes.range and len(set(wishes.range.scale)) > 1),
+        ("--output-range imagenet", wishes.output_range and len(set(wishes.output_range.scale)) > 1),
+    ):
+        if said:
+            raise UsageError(f"{option} is for networks of three channels; {picture} has one. Remove it.")
+
+
+def _picture(inputs: Mapping[str, onnx.ValueInfoProto], wishes: NetworkWishes) -> tuple[str, int]:
+    """The name of the input that takes the picture, and its channels: 3, or 1 where no input may have three."""
     if wishes.input is not None:
         if wishes.input not in inputs:
             raise UsageError(f"the network has no input {wishes.input!r}. Available: {', '.join(inputs)}")
         if len(shape_of(inputs[wishes.input])) != 4:
             raise UsageError(f"--input {describe(inputs[wishes.input])} is no picture: it has not four dimensions")
-        return wishes.input
+        shape = shape_of(inputs[wishes.input])
+        return wishes.input, 1 if not _layouts(shape) and _layouts(shape, planes=1) else 3
     rank4 = [name for name, value in inputs.items() if len(shape_of(value)) == 4]
     sure = [name for name in rank4 if _layouts(shape_of(inputs[name]), sure=True)]
     possible = sure or [name for name in rank4 if _layouts(shape_of(inputs[name]))]
+    grey = [name for name in rank4 if _layouts(shape_of(inputs[name]), sure=True, planes=1)] if not possible else []
+    possible = possible or grey
     if len(possible) == 1:
-        return str(possible[0])
+        return str(possible[0]), 1 if grey else 3
     listed = ", ".join(describe(value) for value in inputs.values()) or "none"
     if not possible:
-        raise WeightsError(f"the network takes no picture: no input has three channels. Its inputs: {listed}")
+        raise WeightsError(
+            f"the network takes no picture: no input has three channels, or one (luma). Its inputs: {listed}"
+        )
     raise UsageError(f"several inputs may be the picture: {', '.join(possible)}. Pass --input NAME.")
 
 
-def _layouts(shape: Shape, *, sure: bool = False) -> list[str]:
-    """The layouts that a shape of four lengths allows; ``sure``: those where the three channels are declared."""
+def _layouts(shape: Shape, *, sure: bool = False, planes: int = 3) -> list[str]:
+    """The layouts that a shape of four lengths allows; ``sure``: those where the ``planes`` channels are declared."""
     taken = []
     for layout, channel in zip(LAYOUTS, (1, 3), strict=True):
         sides = [shape[axis] for axis in (1, 2, 3) if axis != channel]
         wide = all(side is None or side >= SMALLEST for side in sides)
-        if wide and (shape[channel] == 3 or (shape[channel] is None and not sure)):
+        if wide and (shape[channel] == planes or (shape[channel] is None and not sure)):
             taken.append(layout)
     return taken
 
 
-def _layout(name: str, shape: Shape, said: str | None) -> str:
-    possible = _layouts(shape, sure=True) or _layouts(shape)
+def _layout(name: str, shape: Shape, said: str | None, planes: int) -> str:
+    possible = _layouts(shape, sure=True, planes=planes) or _layouts(shape, planes=planes)
     if said is not None:
-        if said not in _layouts(shape):
+        if said not in _layouts(shape, planes=planes):
             raise UsageError(f"--layout {said} does not fit the input {name} of shape {_text(shape)}")
         return said
     if not possible:
@@ -240,7 +263,7 @@ def _size(name: str, shape: Shape, layout: str, said: int | None) -> int:
     return size
 
 
-def _output(model: onnx.ModelProto, wishes: NetworkWishes) -> str:
+def _output(model: onnx.ModelProto, wishes: NetworkWishes, planes: int) -> str:
     outputs = {value.name: value for value in model.graph.output}
     if wishes.output is not None:
         if wishes.output not in outputs:
@@ -249,11 +272,12 @@ def _output(model: onnx.ModelProto, wishes: NetworkWishes) -> str:
     # A file need not declare the shape of an output: then it is seen in the trial.
     known = {name for name, value in outputs.items() if value.type.tensor_type.HasField("shape")}
     rank4 = [name for name in outputs if name not in known or len(shape_of(outputs[name])) == 4]
-    sure = [name for name in rank4 if name in known and _layouts(shape_of(outputs[name]), sure=True)]
-    possible = sure or [name for name in rank4 if name not in known or _layouts(shape_of(outputs[name]))]
+    sure = [name for name in rank4 if name in known and _layouts(shape_of(outputs[name]), sure=True, planes=planes)]
+    possible = sure or [n for n in rank4 if n not in known or _layouts(shape_of(outputs[n]), planes=planes)]
     if not possible:
         listed = ", ".join(describe(value) for value in outputs.values())
-        raise WeightsError(f"the network gives no picture: no output has three channels. Its outputs: {listed}")
+        wanted = "three channels" if planes == 3 else "one channel, as the input has"
+        raise WeightsError(f"the network gives no picture: no output has {wanted}. Its outputs: {listed}")
     if len(possible) > 1:
         raise UsageError(f"several outputs may be the picture: {', '.join(possible)}. Pass --output NAME.")
     return str(possible[0])

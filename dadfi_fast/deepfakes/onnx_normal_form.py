@@ -1,7 +1,9 @@
 """Rewrites a network into the form that `DeepfakeModel` runs: "image" and "edit" in, "fake" out.
 
 "image" is [B, 3, S, S] float32 in [-1, 1], red, green, blue; "edit" [B, E] chooses one of the E edits (one-hot);
-"fake" is as "image". Everything between is the network as it was, with its names behind a prefix.
+"fake" is as "image". A network of one channel gets the luma Y of "image", and what it makes of that is put back:
+"fake" is "image" + Y' - Y, which leaves Cb and Cr as they were. Everything between is the network as it was, with its
+names behind a prefix.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from dadfi_fast.deepfakes.onnx_interface import FixedInput, Interface, Range, Values
+from dadfi_fast.deepfakes.onnx_interface import LUMA, FixedInput, Interface, Range, Values
 
 #: Before the names of the network's own values.
 PREFIX: Final = "net."
 #: The oldest version of the file format in which weights need not be listed among the inputs.
 _IR: Final = 4
+#: Shares of red, green and blue in Y (BT.601, as in JPEG).
+LUMA_WEIGHTS: Final = (0.299, 0.587, 0.114)
 _REVERSED: Final = np.array([2, 1, 0], np.int64)
 
 
@@ -28,7 +32,7 @@ class Meaning:
 
     range: Range  # of the picture that goes in
     output_range: Range
-    channels: str  # "rgb" or "bgr", of both
+    channels: str  # "rgb" or "bgr", of both; "luma" where there is only one
     output_layout: str  # "nchw" or "nhwc"
     shrink: int = 1  # the output has so many times the side of the input, and is averaged
 
@@ -92,7 +96,7 @@ class _Nodes:
         return name
 
     def affine(self, value: str, scale: Values, shift: Values, name: str) -> str:
-        """``value`` [B, 3, H, W] times ``scale`` plus ``shift``, [1, 3, 1, 1] each."""
+        """``value`` [B, C, H, W] times ``scale`` plus ``shift``, [1, C, 1, 1] each."""
         scaled = self.add("Mul", [value, self.weight(f"{name}.scale", scale)], f"{name}.scaled")
         return self.add("Add", [scaled, self.weight(f"{name}.shift", shift)], f"{name}.shifted")
 
@@ -105,7 +109,11 @@ class _Nodes:
 
 
 def _write_picture(nodes: _Nodes, interface: Interface, meaning: Meaning) -> None:
-    value = nodes.affine("image", _planes(meaning.range.scale), _planes(meaning.range.shift), "image")
+    value, scale, shift = "image", _planes(meaning.range.scale), _planes(meaning.range.shift)
+    if meaning.channels == LUMA:
+        weights = nodes.weight("image.weights", _planes(LUMA_WEIGHTS))
+        value, scale, shift = nodes.add("Conv", [value, weights], "image.luma"), scale[:, :1], shift[:, :1]
+    value = nodes.affine(value, scale, shift, "image")
     if meaning.channels == "bgr":
         value = nodes.add("Gather", [value, nodes.weight("image.order", _REVERSED)], "image.bgr", axis=1)
     if interface.layout == "nhwc":
@@ -140,10 +148,14 @@ def _write_fake(nodes: _Nodes, output: str, meaning: Meaning) -> None:
     if meaning.channels == "bgr":
         value = nodes.add("Gather", [value, nodes.weight("fake.order", _REVERSED)], "fake.rgb", axis=1)
     scale, shift = _planes(meaning.output_range.scale), _planes(meaning.output_range.shift)
+    if meaning.channels == LUMA:
+        scale, shift = scale[:, :1], shift[:, :1]
     value = nodes.affine(value, 1 / scale, -shift / scale, "fake")
     if meaning.shrink > 1:
         side = [meaning.shrink, meaning.shrink]
         value = nodes.add("AveragePool", [value], "fake.shrunk", kernel_shape=side, strides=side)
+    if meaning.channels == LUMA:  # the change of the luma, for all three channels
+        value = nodes.add("Add", ["image", nodes.add("Sub", [value, "image.luma"], "fake.change")], "fake.colours")
     nodes.clip(value, "fake", -1, 1)
 
 

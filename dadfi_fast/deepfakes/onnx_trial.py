@@ -18,8 +18,8 @@ import numpy as np
 import onnx
 
 from dadfi_fast.deepfakes.onnx_guard import SIZED_BY_DATA, require_bounded
-from dadfi_fast.deepfakes.onnx_interface import CHANNELS, LAYOUTS, RANGES, RAW, Interface, NetworkWishes, Range
-from dadfi_fast.deepfakes.onnx_normal_form import Meaning, normal_form
+from dadfi_fast.deepfakes.onnx_interface import CHANNELS, LAYOUTS, LUMA, RANGES, RAW, Interface, NetworkWishes, Range
+from dadfi_fast.deepfakes.onnx_normal_form import LUMA_WEIGHTS, Meaning, normal_form
 from dadfi_fast.errors import UsageError, WeightsError
 from dadfi_fast.types import Float32
 
@@ -148,10 +148,13 @@ def find_meaning(
         UsageError: the trial does not tell, and an option must.
         WeightsError: the network cannot be run, or its output is no picture.
     """
-    core = normal_form(model, interface, Meaning(RAW, RAW, "rgb", interface.layout), any_batch=False, raw=True)
+    grey = interface.planes == 1
+    plain = Meaning(RAW, RAW, LUMA if grey else "rgb", interface.layout)
+    core = normal_form(model, interface, plain, any_batch=False, raw=True)
     shape = require_bounded(core).get("fake")
     ranges = (wishes.range,) if wishes.range else RANGES if interface.dtype.kind == "f" else RANGES[2:]
-    asked = list(itertools.product(ranges, (wishes.channels,) if wishes.channels else CHANNELS))
+    orders = (LUMA,) if grey else (wishes.channels,) if wishes.channels else CHANNELS
+    asked = list(itertools.product(ranges, orders))
     outputs, layout, shrink = _asked(core, interface, asked)
     _require_fixed_size(core, shape)
     notes = []
@@ -159,6 +162,8 @@ def find_meaning(
         wishes = replace(wishes, output_range=last)
         notes.append(f"the output was taken to be [{last.name}] by its last operator. Override: --output-range")
     picture = trial_picture(interface.size)
+    if grey:
+        picture = np.tensordot(np.array(LUMA_WEIGHTS, np.float32), picture, (0, 1))[:, None]
     readings = [
         _Reading(r, q, order, min(_distance(_ordered(output[None], order), q, picture) for output in each))
         for (r, order), each in zip(asked, outputs, strict=True)
@@ -200,7 +205,7 @@ def _asked(core: onnx.ModelProto, interface: Interface, asked: Sequence[tuple[Ra
     images = np.concatenate([np.repeat(feeds, len(choices), axis=0), _applied(noise, asked[0][0])])
     edits = np.concatenate([np.tile(choices, (len(asked), 1)), choices[:1]])
     (outputs,) = run_apart(core, images, edits, batches=[1])
-    layout, shrink = _output_form(outputs.shape, interface.size)
+    layout, shrink = _output_form(outputs.shape, interface.size, interface.planes)
     if layout == "nhwc":
         outputs = outputs.transpose(0, 3, 1, 2)
     averaged = _averaged(outputs[:-1], shrink)
@@ -274,14 +279,14 @@ def _ordered(picture: Float32, channels: str) -> Float32:
     return picture[:, ::-1] if channels == "bgr" else picture
 
 
-def _output_form(shape: tuple[int, ...], size: int) -> tuple[str, int]:
+def _output_form(shape: tuple[int, ...], size: int, planes: int) -> tuple[str, int]:
     """Layout of an output, and how many times the side of the input it has.
 
     Raises:
         WeightsError: it is no picture, or of a size that is not taken.
     """
     for layout, channel in zip(LAYOUTS, (1, 3), strict=True):
-        if len(shape) == 4 and shape[channel] == 3:
+        if len(shape) == 4 and shape[channel] == planes:
             sides = [shape[axis] for axis in (1, 2, 3) if axis != channel]
             if sides[0] == sides[1] and sides[0] % size == 0 and sides[0] >= size:
                 return layout, sides[0] // size
@@ -289,7 +294,8 @@ def _output_form(shape: tuple[int, ...], size: int) -> tuple[str, int]:
                 f"the network gives pictures of {sides[1]} x {sides[0]} pixels for {size} x {size}; only the same size,"
                 " or a whole multiple of it, is taken"
             )
-    raise WeightsError(f"the output is no picture of three channels: its shape is {list(shape[1:])} for one picture")
+    wanted = "three channels" if planes == 3 else "one channel, as the input has"
+    raise WeightsError(f"the output is no picture of {wanted}: its shape is {list(shape[1:])} for one picture")
 
 
 def _require_fixed_size(core: onnx.ModelProto, shape: tuple[int | None, ...] | None) -> None:
@@ -352,6 +358,8 @@ def _order(readings: Sequence[_Reading], best: _Reading, wishes: NetworkWishes) 
     Raises:
         UsageError: blue first is better, and not by far.
     """
+    if best.channels == LUMA:
+        return LUMA, "the network takes one channel: it gets the luma (Y) of the picture, whose colours are kept"
     if wishes.channels:
         return wishes.channels, None
     alike = [r for r in readings if (r.range, r.output_range) == (best.range, best.output_range)]

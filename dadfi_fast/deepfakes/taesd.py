@@ -5,7 +5,9 @@ The layers are read from the official state dict, since they differ between memb
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,8 @@ from torch.nn import functional as F
 
 #: Pixels of a picture's side for each latent.
 STRIDE = 8
+#: How files of encoder and decoder together name a layer: diffusers (AutoencoderTiny), the official module, ComfyUI.
+_PAIR: Final = re.compile(r"(?:taesd_)?(encoder|decoder)\.(layers\.)?(\d+)\.(.+)")
 
 
 class Block(nn.Module):
@@ -78,8 +82,24 @@ class Pictures(nn.Module):
         return pictures.clamp(0, 1) * 2 - 1
 
 
+def split(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The state dicts of the ``encoder`` and the ``decoder`` in a file that names both, as official files are.
+
+    Returns:
+        Empty where ``state`` names neither. What belongs to no layer (a scale of the latents, say) is left out.
+    """
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, value in state.items():
+        if match := _PAIR.fullmatch(name):
+            part, layers, place, rest = match.groups()
+            # The clamp with which the decoder begins is no layer in diffusers.
+            shift = int(part == "decoder" and layers is not None)
+            parts.setdefault(part, {})[f"{int(place) + shift}.{rest}"] = value
+    return parts
+
+
 def load(state: Mapping[str, Tensor]) -> nn.Sequential:
-    """The network of an official state dict.
+    """The network of an official state dict, or of the encoder in a file with both.
 
     Returns:
         An encoder, RGB [B, 3, H, W] in [0, 1] to latents [B, L, H/8, W/8]; or a decoder, which does the reverse.
@@ -87,6 +107,7 @@ def load(state: Mapping[str, Tensor]) -> nn.Sequential:
     Raises:
         ValueError, KeyError, RuntimeError: it is neither.
     """
+    state = split(state).get("encoder", state)
     layers, last = list[nn.Module](), max(int(name.split(".", 1)[0]) for name in state)
     encoder = state["0.weight"].shape[1] == 3 if "0.weight" in state else False
     for place in range(last + 1):

@@ -116,6 +116,20 @@ def test_gradients_are_those_of_our_own_modules(name: str) -> None:
 
 
 @pytest.mark.extras("own-models")
+def test_gradients_reach_a_picture_through_its_luma(network: Write, tmp_path: Path) -> None:
+    text = "own (float[n,1,32,32] x) => (float[n,1,32,32] y) { y = Tanh(x) }"
+    model = onnx.load(network(tmp_path / "net.onnx", text))
+    interface = find_interface(model, NetworkWishes())
+    kept = normal_form(model, interface, Meaning(RANGES[0], RANGES[0], "luma", "nchw"), any_batch=True)
+    assert onnx_torch.why_not(kept, *tried(kept, interface), one_by_one=False) == ""
+    x = torch.full((1, 3, 32, 32), 0.5, requires_grad=True)
+    out = onnx_torch.convert(kept, one_by_one=False)(x, torch.ones(1, 1))
+    (gradient,) = torch.autograd.grad(out[0, 0].sum(), x)
+    wanted = np.array([1, 0, 0]) - np.tanh(0.5) ** 2 * np.array([0.299, 0.587, 0.114])  # of x + tanh(Y) - Y
+    np.testing.assert_allclose(gradient[0, :, 0, 0].numpy(), wanted, atol=1e-6)
+
+
+@pytest.mark.extras("own-models")
 def test_where_no_gradient_arrives_it_is_told(normal: Normal) -> None:
     model, interface = normal("y = Cast<to = 1>(x)", kind="uint8[n,3,32,32]")
     assert "no gradient arrives" in onnx_torch.why_not(model, *tried(model, interface), one_by_one=False)

@@ -104,6 +104,46 @@ def test_training_reads_the_same_file(models: Path, name: str) -> None:
     np.testing.assert_allclose(model.encode(x), code.numpy(), atol=1e-4)
 
 
+@pytest.mark.parametrize(("before", "shift"), [("{}.layers.", 1), ("{}.", 0), ("taesd_{}.", 0)])
+def test_one_file_may_hold_encoder_and_decoder(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, shift: int
+) -> None:
+    """As diffusers writes it (where the decoder's clamp is no layer), the official module, and ComfyUI."""
+    from safetensors.torch import save_file
+
+    monkeypatch.setenv(model_card.MODELS_VARIABLE, str(tmp_path / "models"))
+    state = {"vae_scale": torch.ones(())}
+    for part, network, less in (("encoder", encoder(16), 0), ("decoder", decoder(16), shift)):
+        for name, value in network.state_dict().items():
+            place, rest = name.split(".", 1)
+            state[f"{before.format(part)}{int(place) - less}.{rest}"] = value.clone()
+    save_file(state, tmp_path / "both.safetensors")
+    result = command("models", "add", "both", tmp_path / "both.safetensors", "--image-size", 32)
+    assert result.exit_code == 0, result.stderr
+    assert "taesd, 32 px, 256 numbers a code (latents) and decoder" in result.stderr
+    (model,) = load_encoders(["both"])
+    x = np.random.default_rng(0).uniform(-1, 1, (1, 3, 32, 32)).astype(np.float32)
+    with torch.no_grad():
+        code = taesd.Latents(encoder(16))(torch.from_numpy(x))
+        image = taesd.Pictures(decoder(16), 16, 32)(code)
+        trained = load_target(encoder_cards()["both"]).fake(torch.from_numpy(x), torch.zeros(1, 0))
+    np.testing.assert_allclose(model.encode(x), code.numpy(), atol=1e-4)
+    np.testing.assert_allclose(model.decode(code.numpy()), image.numpy(), atol=1e-4)
+    np.testing.assert_allclose(trained.numpy(), code.numpy(), atol=1e-4)
+    save_file({name: value for name, value in state.items() if "decoder" in name}, tmp_path / "half.safetensors")
+    result = command("models", "add", "half", tmp_path / "half.safetensors")
+    assert result.exit_code == 2 and "is a decoder of the TAESD family" in result.stderr
+
+
+def test_a_safetensors_file_that_is_too_large_is_told_as_such(command: Command, models: Path, tmp_path: Path) -> None:
+    """The autoencoder of a diffusion model itself, say."""
+    with (tmp_path / "vae.safetensors").open("wb") as file:
+        file.write(bytes(8) + b"{")
+        file.truncate(65 << 20)
+    result = command("models", "add", "vae", tmp_path / "vae.safetensors")
+    assert result.exit_code == 1 and "an encoder of a known family has less than 64 MB" in result.stderr
+
+
 @pytest.mark.parametrize("file", ["tiny.onnx", "tiny-decoder.onnx"])
 def test_a_file_that_was_changed_is_told(command: Command, copied: Path, file: str) -> None:
     path = copied / "tiny" / file

@@ -116,6 +116,76 @@ def test_bytes_with_channels_last_and_blue_first_are_found(add: Callable[..., Re
     np.testing.assert_allclose(fakes(home, x.clip(-1, 1), np.ones((2, 1), np.float32)), wanted.clip(-1, 1), atol=1e-4)
 
 
+#: The luma in [0, 1] and nine numbers of the light, as portrait relighting takes them; the light comes back too.
+RELIGHT = """
+relight (float[1,1,64,64] grey, float[1,9,1,1] light) => (float[1,1,64,64] lit, float[1,9,1,1] same) {
+    five = Constant<value = float[1] {5.0}>()
+    half = Constant<value = float[1] {0.5}>()
+    axes = Constant<value_ints = [1]>()
+    same = Identity(light)
+    first = ReduceSum(light, axes)
+    middle = Sub(grey, half)
+    steep = Mul(middle, five)
+    sum = Add(steep, first)
+    lit = Sigmoid(sum)
+}"""
+#: Bytes, channels last, of one channel and any size, to twice the side.
+GREY_BYTES = """
+grey (uint8[n,height,width,1] x) => (uint8[n,h,w,1] y) {
+    scales = Constant<value = float[4] {1.0, 2.0, 2.0, 1.0}>()
+    level = Constant<value = uint8 {255}>()
+    inverse = Sub(level, x)
+    same = Sub(level, inverse)
+    y = Resize<mode = "nearest", coordinate_transformation_mode = "asymmetric", nearest_mode = "floor">(same, , scales)
+}"""
+
+
+def luma(images: Float32) -> Float32:
+    y: Float32 = np.tensordot(images, np.array([0.299, 0.587, 0.114], np.float32), (1, 0))[:, None]
+    return y
+
+
+def test_a_network_of_one_channel_gets_the_luma_and_leaves_the_colours(add: Callable[..., Result], home: Path) -> None:
+    result = add(RELIGHT, "--edit", "left:light=[0.5,0,0,0,0,0,0,0,0]", "--edit", "right:light=-0.1")
+    assert result.exit_code == 0, result.stderr
+    assert "grey (nchw) to lit (nchw)" in result.stderr and "[0,1] in, [0,1] out" in words(result)
+    assert "it gets the luma (Y) of the picture, whose colours are kept" in words(result)
+    assert model_card.read_card(home / "mine" / "mine.md").extra["network"]["channels"] == "luma"
+    x = pictures() / 4
+    y = luma(x)
+    lit = 2 / (1 + np.exp(-(2.5 * y + np.array([0.5, -0.9], np.float32)[:, None, None, None]))) - 1
+    np.testing.assert_allclose(fakes(home, x, np.eye(2, dtype=np.float32)), (x + lit - y).clip(-1, 1), atol=1e-5)
+
+
+def test_one_channel_of_bytes_at_twice_the_side(add: Callable[..., Result], home: Path) -> None:
+    result = add(GREY_BYTES, "--image-size", 48)
+    assert result.exit_code == 0, result.stderr
+    assert "x (nhwc) to y (nhwc)" in result.stderr
+    assert "the output has 2 times the side of the input" in words(result)
+    x = pictures(size=48) / 2
+    whole = np.floor((luma(x) + 1) * 127.5 + 0.5) / 127.5 - 1
+    np.testing.assert_allclose(fakes(home, x, np.ones((2, 1), np.float32)), x + whole - luma(x), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("graph", "options", "reason"),
+    [
+        (RELIGHT, ("--channels", "bgr"), "--channels is for networks of three channels; grey has one"),
+        (RELIGHT, ("--range", "imagenet"), "--range imagenet is for networks of three channels"),
+        (RELIGHT, ("--output-range", "imagenet"), "--output-range imagenet is for networks of three channels"),
+        (RELIGHT.replace("lit = Sigmoid(sum)", "two = Concat<axis = 1>(sum, sum)\n lit = Sigmoid(two)")
+         .replace("float[1,1,64,64] lit", "float[1,2,64,64] lit"), (), "no output has one channel, as the input has"),
+        (RELIGHT.replace("[1,1,64,64] grey", "[1,4,64,64] grey"), (), "no input has three channels, or one (luma)"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_one_channel_is_refused(
+    add: Callable[..., Result], home: Path, graph: str, options: tuple[object, ...], reason: str
+) -> None:
+    result = add(graph, "--edit", "left:light=0", *options)
+    assert result.exit_code in (1, 2) and reason in words(result), result.stderr
+    assert not (home / "mine").exists()
+
+
 #: Nodes of one picture x, the type of x, options, and what becomes of a value.
 FORMS: dict[str, tuple[str, str, tuple[object, ...], Callable[[Float32], Float32]]] = {
     "zero to one is found": (
@@ -366,7 +436,7 @@ HOSTILE: dict[str, tuple[str, Callable[[onnx.ModelProto], None] | None]] = {
     "gives pictures of 32 x 32 pixels for 64 x 64": (
         whole(PICTURE, "y = AveragePool<kernel_shape = [2,2], strides = [2,2]>(x)", "float[n,3,32,32]"), None,
     ),
-    "takes no picture: no input has three channels": (whole("float[n,1,64,64]", SOFT), None),
+    "takes no picture: no input has three channels": (whole("float[n,4,64,64]", SOFT), None),
     "of shape [?, 3, 64, 32] is not square": (whole("float[n,3,64,32]", SOFT), None),
     "takes 4 pictures at a time": (whole("float[4,3,64,64]", SOFT), None),
 }  # fmt: skip
