@@ -5,7 +5,10 @@ The fused op `dadfi::instance_norm_residual` becomes InstanceNormalization, Relu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +57,19 @@ def export_module(
         fold: let the exporter fold norms into convolutions; False keeps every weight under its name in the state dict.
     """
     table: dict[Any, Any] = {torch.ops.dadfi.instance_norm_residual.default: _instance_norm_residual}
-    program = torch.onnx.export(
-        module.eval().cpu(),
-        example,
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=list(inputs),
-        output_names=[output],
-        dynamic_shapes=shapes,
-        custom_translation_table=table,
-        optimize=fold,
-        verbose=False,
-    )
+    with _quiet():
+        program = torch.onnx.export(
+            module.eval().cpu(),
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_shapes=shapes,
+            custom_translation_table=table,
+            optimize=fold,
+            verbose=False,
+        )
     assert program is not None
     model = program.model_proto
     for entry in (*model.graph.node, *model.graph.value_info):
@@ -78,6 +82,20 @@ def export_module(
     onnx.checker.check_model(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.SerializeToString())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's remarks on packages and functions of its own that are of no concern to a user."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _instance_norm_residual(x, weight, bias, residual=None, relu=False, eps=EPS):  # type: ignore[no-untyped-def]
