@@ -42,6 +42,8 @@ def profile(
     thread; verify is what one verified photo takes. Whole runs, measured in the same rounds, stand below: protect from
     disk to disk, copy (decode and encode with our codecs) and pillow (Image.open().save() at the same quality). rest is
     what protect takes beside its functions: threads, queues and the manifest.
+
+    Example: dadfi-fast bench profile --photos photos --megapixels 12 --count 4
     """
     from tempfile import TemporaryDirectory
 

@@ -99,12 +99,17 @@ def test_the_deepfake_model_stays_as_it_is(faces: Faces, target: Target) -> None
 def test_what_is_seen_beyond_the_goals_costs(faces: Faces, target: Target) -> None:
     made = trainer(replace(TINY, lambda_flip=60.0, lambda_ssimulacra2=0.08), faces, target)
     x = faces.batch(torch.arange(4))
-    costs = [made._perceived(x, torch.full_like(x, value)) for value in (0.0, 0.02, 0.05)]
+    costs = [made._perceived(x, torch.full_like(x, value), step_rng(0, 0)) for value in (0.0, 0.02, 0.05)]
     assert [cost["flip"].item() for cost in costs[:1]] == [0.0]
     assert costs[0]["flip"] <= costs[1]["flip"] < costs[2]["flip"]
     changed = torch.zeros_like(x)
     changed[TINY.seen_count :] = 0.05
-    assert made._perceived(x, changed)["flip"].item() == 0  # only the first pictures are looked at
+    assert made._perceived(x, changed, step_rng(0, 0))["flip"].item() == 0  # only the first pictures are looked at
+    windowed = trainer(replace(TINY, lambda_flip=60.0, flip_goal=0.0, seen_side=32, seen_window=16), faces, target)
+    corner = torch.zeros_like(x)
+    corner[:, :, :8, :8] = 0.5
+    seen = [windowed._perceived(x, corner, step_rng(0, number))["flip"].item() for number in range(20)]
+    assert 100 * min(seen) < max(seen)  # the change lies in some windows, and in others not
 
 
 def test_a_pool_is_drawn_from(faces: Faces, target: Target) -> None:

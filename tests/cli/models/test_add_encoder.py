@@ -17,6 +17,7 @@ from PIL import Image
 from dadfi_fast import model_card
 from dadfi_fast.cli.models import add_encoder
 from dadfi_fast.deepfakes import mobilefacenet, registry, taesd
+from dadfi_fast.deepfakes.official_encoders import read_encoder
 from dadfi_fast.deepfakes.registry import encoder_cards, load_encoders
 from dadfi_fast.deepfakes.torch_model import load_target
 from dadfi_fast.errors import WeightsError
@@ -104,20 +105,43 @@ def test_training_reads_the_same_file(models: Path, name: str) -> None:
     np.testing.assert_allclose(model.encode(x), code.numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize(("before", "shift"), [("{}.layers.", 1), ("{}.", 0), ("taesd_{}.", 0)])
-def test_one_file_may_hold_encoder_and_decoder(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, shift: int
-) -> None:
-    """As diffusers writes it (where the decoder's clamp is no layer), the official module, and ComfyUI."""
+#: How files with both halves begin the names of their layers, and by how much their decoder's numbers are less:
+#: diffusers (where its clamp is no layer), the official module, ComfyUI.
+DIFFUSERS, LAYOUTS = ("{}.layers.", 1), [("{}.layers.", 1), ("{}.", 0), ("taesd_{}.", 0)]
+
+
+def both_halves(path: Path, before: str, shift: int) -> dict[str, torch.Tensor]:
+    """A safetensors file with an encoder and a decoder; what it holds."""
     from safetensors.torch import save_file
 
-    monkeypatch.setenv(model_card.MODELS_VARIABLE, str(tmp_path / "models"))
     state = {"vae_scale": torch.ones(())}
     for part, network, less in (("encoder", encoder(16), 0), ("decoder", decoder(16), shift)):
         for name, value in network.state_dict().items():
             place, rest = name.split(".", 1)
             state[f"{before.format(part)}{int(place) - less}.{rest}"] = value.clone()
-    save_file(state, tmp_path / "both.safetensors")
+    save_file(state, path)
+    return state
+
+
+@pytest.mark.parametrize(("before", "shift"), LAYOUTS)
+def test_files_with_both_halves_are_read(tmp_path: Path, before: str, shift: int) -> None:
+    both_halves(tmp_path / "both.safetensors", before, shift)
+    official = read_encoder(tmp_path / "both.safetensors", image_size=32)
+    assert official is not None and official.decoder is not None
+    x = torch.rand(1, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        code = taesd.Latents(encoder(16))(x)
+        assert torch.equal(official.module(x), code)
+        assert torch.equal(official.decoder.module(code), taesd.Pictures(decoder(16), 16, 32)(code))
+
+
+def test_one_file_may_hold_encoder_and_decoder(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import save_file
+
+    monkeypatch.setenv(model_card.MODELS_VARIABLE, str(tmp_path / "models"))
+    state = both_halves(tmp_path / "both.safetensors", *DIFFUSERS)
     result = command("models", "add", "both", tmp_path / "both.safetensors", "--image-size", 32)
     assert result.exit_code == 0, result.stderr
     assert "taesd, 32 px, 256 numbers a code (latents) and decoder" in result.stderr
