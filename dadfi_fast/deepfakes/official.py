@@ -7,8 +7,7 @@ and files of the same form from training with the authors' code.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +20,7 @@ from dadfi_fast.deepfakes.base import Editor
 from dadfi_fast.deepfakes.edits import ATTRIBUTES, edits_of
 from dadfi_fast.deepfakes.landmarks import MaskedGenerator, load_masks
 from dadfi_fast.deepfakes.tensorflow_checkpoint import read_variables, to_state
-from dadfi_fast.deepfakes.torch_checkpoint import read_tensors
+from dadfi_fast.deepfakes.torch_checkpoint import of_family, read_tensors
 from dadfi_fast.errors import UsageError, WeightsError
 from dadfi_fast.files import sha256
 from dadfi_fast.types import LEVELS, UInt8
@@ -134,24 +133,12 @@ def _size(weights: Path) -> int:
 def _read(files: tuple[Path, ...], wishes: Wishes) -> Official:
     if len(files) > 1:
         state = to_state(read_variables(files[0].with_suffix("")))
-        with _of_family("STGAN", files[-1]):
+        with of_family("STGAN", files[-1]):
             return _stgan(state, wishes)
     content = read_tensors(files[0])
     family, build = _recognise(content, files[0])
-    with _of_family(family, files[0]):
+    with of_family(family, files[0]):
         return build(content, wishes)
-
-
-@contextmanager
-def _of_family(family: str, path: Path) -> Iterator[None]:
-    """Names or shapes that do not fit are the file's fault, not ours."""
-    try:
-        yield
-    except (KeyError, IndexError, ValueError, RuntimeError) as error:
-        detail = " ".join(str(error).split())[:300]
-        raise WeightsError(
-            f"{path} looks like {family}, but its parameter names or shapes differ ({detail})"
-        ) from error
 
 
 def _recognise(content: Mapping[str, Any], path: Path) -> tuple[str, Callable[[Any, Wishes], Official]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dadfi_fast.deepfakes import mobilefacenet, taesd
-from dadfi_fast.deepfakes.torch_checkpoint import read_state
+from dadfi_fast.deepfakes.torch_checkpoint import of_family, read_state
 from dadfi_fast.errors import UsageError, WeightsError
 from dadfi_fast.files import sha256
 
@@ -144,7 +143,7 @@ def _taesd(state: Mapping[str, Tensor], path: Path, decoder: Path | None, image_
     parts = taesd.split(state)
     if decoder is None and "decoder" in parts:
         decoder = path
-    with _of_family("an encoder of the TAESD family", path):
+    with of_family("an encoder of the TAESD family", path):
         network = _network(parts.get("encoder", state))
         latents = _shape(network, torch.zeros(1, 3, SMALLEST, SMALLEST))
         if latents[2:] != (SMALLEST // taesd.STRIDE,) * 2:
@@ -170,7 +169,7 @@ def _decoder(path: Path, latents: int, side: int) -> Decoder:
     state = taesd.split(state).get("decoder", state)
     if not _is_decoder(state):
         raise WeightsError(f"{path} is not a decoder of the TAESD family")
-    with _of_family("a decoder of the TAESD family", path):
+    with of_family("a decoder of the TAESD family", path):
         network = _network(state)
         small = SMALLEST // taesd.STRIDE
         wanted = state["1.weight"].shape[1]
@@ -188,7 +187,7 @@ def _mobilefacenet(
         raise UsageError(f"{path} is a face embedder, which has no decoder. Remove --decoder.")
     if image_size not in (None, mobilefacenet.CROP):
         raise UsageError(f"{path} is given crops of {mobilefacenet.CROP} px. Remove --image-size.")
-    with _of_family("MobileFaceNet", path):
+    with of_family("MobileFaceNet", path):
         network = mobilefacenet.load(state)
     module = mobilefacenet.Identity(network)
     return OfficialEncoder("mobilefacenet", mobilefacenet.CROP, module, network.bn.num_features, Original.of(path))
@@ -197,15 +196,3 @@ def _mobilefacenet(
 @torch.no_grad()
 def _shape(network: nn.Module, x: Tensor) -> tuple[int, ...]:
     return tuple(network(x).shape)
-
-
-@contextmanager
-def _of_family(family: str, path: Path) -> Iterator[None]:
-    """Names or shapes that do not fit are the file's fault, not ours."""
-    try:
-        yield
-    except (KeyError, IndexError, ValueError, RuntimeError) as error:
-        detail = " ".join(str(error).split())[:300]
-        raise WeightsError(
-            f"{path} looks like {family}, but its parameter names or shapes differ ({detail})"
-        ) from error

@@ -10,6 +10,8 @@ import pickletools
 import re
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,6 +67,18 @@ def read_state(path: Path) -> dict[str, Any]:
         raise WeightsError(f"{path} is truncated or damaged ({error}). Download it again.") from error
     _require_tensors(content, path)
     return content
+
+
+@contextmanager
+def of_family(family: str, path: Path) -> Iterator[None]:
+    """Names or shapes that do not fit are the file's fault, not ours."""
+    try:
+        yield
+    except (KeyError, IndexError, ValueError, RuntimeError) as error:
+        detail = " ".join(str(error).split())[:300]
+        raise WeightsError(
+            f"{path} looks like {family}, but its parameter names or shapes differ ({detail})"
+        ) from error
 
 
 def _look(path: Path) -> None:

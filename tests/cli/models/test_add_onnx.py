@@ -55,13 +55,6 @@ bytes (float[1,height,width,3] x) => (float[1,height,width,3] y) {
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's data folder, which is not there yet."""
-    monkeypatch.setenv(model_card.MODELS_VARIABLE, str(tmp_path / "models"))
-    return tmp_path / "models"
-
-
-@pytest.fixture
 def add(command: Command, home: Path, network: Write, tmp_path: Path) -> Callable[..., Result]:
     """Runs ``models add mine`` on a graph, with options; the keywords are those of `network`."""
 

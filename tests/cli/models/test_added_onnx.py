@@ -36,12 +36,6 @@ RANGE = ("--output-range", "-1,1")
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(model_card.MODELS_VARIABLE, str(tmp_path / "models"))
-    return tmp_path / "models"
-
-
-@pytest.fixture
 def added(command: Command, home: Path, network: Write, tmp_path: Path) -> Callable[..., Result]:
     """Adds the network as ``mine``, with options."""
     file = network(tmp_path / "fragile.onnx", FRAGILE)
