@@ -67,7 +67,8 @@ def spectrum(energy: Float64, *, sizes: Sequence[int], name: str, about: str) ->
     count = energy.shape[1]
     top = max(float(energy.max()), 1e-9)
     curves = [_curve(plane / top, css) for plane, css in zip(energy, ("brightness", "colour"), strict=True)]
-    limits = [_limit(size, count) for size in sorted(set(sizes)) if size / 2 <= count]
+    known = [size for size in sorted(set(sizes)) if size / 2 <= count]
+    limits = [_limit(size, count, row) for row, size in enumerate(known)]
     marks = [2**k for k in range(1, int(math.log2(count)) + 1)]
     ticks = [_tick(_cycle(mark, count), str(mark)) for mark in marks]
     key = [
@@ -116,10 +117,10 @@ def _tick(x: float, text: str) -> Markup:
     return Markup(line + _label(x, _y(0) + 14, text, "middle"))
 
 
-def _limit(size: int, count: int) -> Markup:
+def _limit(size: int, count: int, row: int) -> Markup:
     x = _cycle(size / 2, count)
     line = tag("line", x1=x, x2=x, y1=TOP, y2=_y(0), class_="threshold")
-    return Markup(line + _label(x + 3, TOP + 8, f"{size} px", "start"))
+    return Markup(line + _label(x + 3, TOP + 8 + 11 * row, f"{size} px", "start"))
 
 
 def _curve(shares: Float64, css: str) -> Markup:
