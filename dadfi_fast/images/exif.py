@@ -61,6 +61,7 @@ class _Block:
         if bytes(self.data[:4]) not in orders:
             raise ValueError("no TIFF header")
         self.order = orders[bytes(self.data[:4])]
+        self._read: dict[int, tuple[list[int], bool]] = {}
         self.first = self.read("I", 4)
         self.read("H", self.first)
 
@@ -70,10 +71,11 @@ class _Block:
 
     def write(self, kind: str, at: int, value: int) -> None:
         struct.pack_into(self.order + kind, self.data, at, value)
+        self.changed()
 
-    def fields(self, directory: int) -> Iterator[_Field]:
-        for at, (tag, kind, count) in self._entries(directory):
-            yield _Field(at, tag, kind, count)
+    def changed(self) -> None:
+        """To be called after a change of ``data``: what was read of directories may not be so any more."""
+        self._read.clear()
 
     def tags(self, directory: int) -> list[int]:
         """The tag of each entry."""
@@ -84,10 +86,13 @@ class _Block:
 
     def _tags(self, directory: int) -> tuple[list[int], bool]:
         """The tag of each entry that is there, and whether none is missing."""
+        if directory in self._read:
+            return self._read[directory]
         count, at = self.read("H", directory), directory + 2
         body = bytes(self.data[at : at + 12 * count])
         tags = [tag for (tag,) in struct.iter_unpack(self.order + "H10x", body[: len(body) // 12 * 12])]
-        return tags, len(body) == 12 * count
+        self._read[directory] = tags, len(body) == 12 * count
+        return self._read[directory]
 
     def _entries(self, directory: int) -> Iterator[tuple[int, tuple[int, int, int]]]:
         count, at = self.read("H", directory), directory + 2
@@ -100,18 +105,23 @@ class _Block:
     def large_fields(self, directory: int) -> list[_Field]:
         """The entries whose values have room for a picture."""
         entries = list(self._entries(directory))
+        least = _PICTURE // max(SIZES.values())
         return [
-            _Field(at, tag, kind, count) for at, (tag, kind, count) in entries if count * SIZES.get(kind, 1) >= _PICTURE
+            _Field(at, tag, kind, count)
+            for at, (tag, kind, count) in entries
+            if count >= least and count * SIZES.get(kind, 1) >= _PICTURE
         ]
 
     def find(self, directory: int, tag: int) -> _Field | None:
         """The entry of a tag; None where there is none before the directory ends or breaks off."""
-        with suppress(struct.error):
+        try:
             tags, _ = self._tags(directory)
-            if tag in tags:
-                at = directory + 2 + 12 * tags.index(tag)
-                return _Field(at, *struct.unpack_from(self.order + "HHI", self.data, at))
-        return None
+        except struct.error:
+            return None
+        if tag not in tags:
+            return None
+        at = directory + 2 + 12 * tags.index(tag)
+        return _Field(at, *struct.unpack_from(self.order + "HHI", self.data, at))
 
     def number(self, directory: int, tag: int) -> int | None:
         field = self.find(directory, tag)
@@ -131,6 +141,7 @@ class _Block:
     def blank(self, start: int, length: int) -> None:
         length = max(0, min(length, len(self.data) - start))
         self.data[start : start + length] = bytes(length)
+        self.changed()
 
     def blank_value(self, field: _Field) -> None:
         size = field.values * SIZES.get(field.kind, 1)
@@ -139,16 +150,17 @@ class _Block:
 
     def blank_directory(self, directory: int) -> None:
         """Zeros over a directory and over the values that it points to."""
-        for field in list(self.fields(directory)):
-            self.blank_value(field)
+        for at, (_, kind, count) in list(self._entries(directory)):
+            if (size := count * SIZES.get(kind, 1)) > 4:
+                self.blank(self.read("I", at + 8), size)
         self.blank(directory, self.link(directory) + 4 - directory)
 
     def blank_pictures(self, directory: int) -> int:
         """Zeros over the pictures that a directory says it has; where one begins that reaches to the block's end."""
         tail = len(self.data)
-        present = {*self.tags(directory)}
+        present = self.tags(directory)
         for starts, lengths in _PICTURES:
-            if not present.issuperset((starts, lengths)):
+            if starts not in present or lengths not in present:
                 continue
             first, second = self.find(directory, starts), self.find(directory, lengths)
             if first is None or second is None:
@@ -215,6 +227,7 @@ def cleaned(exif: bytes | None, *, strip_gps: bool = False) -> bytes | None:
     except (ValueError, struct.error):
         return None
     _blank_nested(block.data)
+    block.changed()
     _blank_noted(block)
     previews.blank(block.data)
     return bytes(block.data)
@@ -236,7 +249,7 @@ def unread(exif: bytes | None) -> tuple[str, ...]:
     These are values of bytes that are no text, and maker notes that are encrypted or of an unknown make: what a maker
     note says in a directory as EXIF has them, in small values, counts as read.
     """
-    if not exif or len(exif) < _PICTURE:
+    if not exif or len(exif) < _PICTURE or previews.filled(exif) < _PICTURE:
         return ()
     names = []
     with suppress(ValueError, struct.error):
@@ -247,7 +260,7 @@ def unread(exif: bytes | None) -> tuple[str, ...]:
                 start = block.read("I", field.at + 8)
                 value = bytes(block.data[start : start + size])
                 if field.tag == _MAKER_NOTE:
-                    names += ["maker notes"] if maker_notes.unread(block.data, start, value) >= _PICTURE else []
+                    names += ["maker notes"] if maker_notes.is_unread(block.data, start, value) else []
                 elif previews.is_opaque(value):
                     names.append("EXIF")
     return tuple(dict.fromkeys(names))
@@ -314,8 +327,9 @@ def _directories(block: _Block) -> Iterator[int]:
 def _reset_orientation(block: _Block) -> None:
     for directory in list(_directories(block)):
         field = block.find(directory, ORIENTATION)
-        if field is not None:
-            block.write(_KINDS.get(field.kind, "I"), field.at + 8, 1)
+        kind = "I" if field is None else _KINDS.get(field.kind, "I")
+        if field is not None and block.read(kind, field.at + 8) != 1:
+            block.write(kind, field.at + 8, 1)
 
 
 def _drop_previews(block: _Block) -> None:
@@ -336,7 +350,8 @@ def _drop_previews(block: _Block) -> None:
     _drop_fields(block, (SUB_IFDS, *(tag for pair in _PICTURES for tag in pair)))
     link = block.link(block.first)
     directory = block.read("I", link)
-    block.write("I", link, 0)
+    if directory:
+        block.write("I", link, 0)
     for _ in range(_MOST):
         if not directory:
             break
@@ -353,6 +368,7 @@ def _blank_preview(block: _Block, directory: int) -> int:
         return 0
     if tail > directory:  # it stood at the end, as it does in most cameras
         del block.data[tail:]
+        block.changed()
     return following
 
 
