@@ -57,8 +57,10 @@ class _Directory(NamedTuple):
         return self.at + 2 + 12 * len(self.entries)
 
 
-def blank_previews(data: bytearray, start: int, size: int) -> None:
+def blank_previews(data: bytearray, start: int, size: int) -> bool:
     """Zeros over the previews that a maker note's directory says it has, whatever is in them; nothing moves.
+
+    Whether it has any.
 
     Args:
         data: the EXIF block, without prefix.
@@ -69,14 +71,17 @@ def blank_previews(data: bytearray, start: int, size: int) -> None:
     directories = (_directory(data, start + at, order, end) for at, order in itertools.product(_NAMED, "<>"))
     directory = next((each for each in directories if each is not None), None)
     if directory is None or _NAMING.isdisjoint([tag for tag, _, _, _ in directory.entries]):
-        return
+        return False
     base = _base(data, directory, start, end)
+    changed = False
     for offset, length in list(_previews(data, directory, base)):
         for first in (base + offset, offset):  # Pentax's count from the beginning of the block, always
             apart = first + length <= directory.at or first >= directory.end
             if length >= ENOUGH and first >= _HEADER and first + length <= len(data) and apart:
                 data[first : first + length] = bytes(length)
+                changed = True
                 break
+    return changed
 
 
 def is_unread(data: bytearray, start: int, note: bytes) -> bool:
@@ -106,10 +111,10 @@ def _small_values(directory: _Directory, start: int, size: int) -> Iterator[tupl
     for _, kind, number, value in directory.entries:
         length = number * SIZES[kind]
         if 4 < length < ENOUGH:
-            last = size - length
-            first = next((base + value for base in bases if 0 <= base + value <= last), None)
-            if first is not None:
-                yield first, first + length
+            for base in bases:
+                if 0 <= base + value <= size - length:
+                    yield base + value, base + value + length
+                    break
 
 
 def _are_apart(spans: list[tuple[int, int]]) -> bool:
@@ -138,7 +143,7 @@ def _base(data: bytearray, directory: _Directory, start: int, end: int) -> int:
     """What places count from: a TIFF header before the directory; else most values are in the note, behind it."""
     if data.startswith(_TIFF, max(0, directory.at - _HEADER)):
         return directory.at - _HEADER
-    sized = ((value, number * SIZES[kind]) for _, kind, number, value in directory.entries)
+    sized = [(value, number * SIZES[kind]) for _, kind, number, value in directory.entries]
     values = [(value - directory.end, end - size - value) for value, size in sized if size > 4]
     best, most = 0, -1
     for base in _bases(directory, start):
