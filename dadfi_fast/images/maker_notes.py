@@ -85,24 +85,23 @@ def blank_previews(data: bytearray, start: int, size: int) -> bool:
 
 
 def is_unread(data: bytearray, start: int, note: bytes) -> bool:
-    """Whether so many bytes of a maker note, zeros not counted, belong to no small value of a directory in it that they
-    may be a picture of a face."""
-    full = filled(note)
-    if full < ENOUGH:
-        return False
+    """Whether enough bytes of a maker note for a picture of a face belong to no small value of a directory in it.
+
+    Zeros do not count.
+    """
     for at, order in itertools.product(_NAMED, "<>"):
         directory = _directory(data, start + at, order, start + len(note))
-        if directory is not None and _explains(directory, start, note, full):
+        if directory is not None and _explains(directory, start, note):
             return False
-    return True
+    return filled(note) >= ENOUGH
 
 
-def _explains(directory: _Directory, start: int, note: bytes, full: int) -> bool:
-    """Whether fewer than `ENOUGH` of the ``full`` bytes of a note are outside of its directory and its small values."""
+def _explains(directory: _Directory, start: int, note: bytes) -> bool:
+    """Whether fewer than `ENOUGH` bytes of a note are outside of its directory and its small values."""
     spans = [(directory.at + 2 - start, directory.end - start), *_small_values(directory, start, len(note))]
     if len(note) - sum([end - first for first, end in spans]) < ENOUGH and _are_apart(spans):
         return True  # whatever is in them
-    return full - sum([filled(note[first:end]) for first, end in spans]) < ENOUGH
+    return filled(note) - sum([filled(note[first:end]) for first, end in spans]) < ENOUGH
 
 
 def _small_values(directory: _Directory, start: int, size: int) -> Iterator[tuple[int, int]]:
