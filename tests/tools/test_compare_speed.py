@@ -33,14 +33,14 @@ raise SystemExit("this fails" if "--die" in rest else 0)
 
 @pytest.fixture
 def folders(tmp_path: Path) -> list[str]:
-    """Two checkouts, of which the second one takes twice as long a photo, and five photos."""
+    """Two checkouts, of which the second one takes twice as long a photo, and four photos."""
     for name, each in (("before", 40), ("after", 80)):
         package = tmp_path / name / "dadfi_fast" / "cli"
         package.mkdir(parents=True)
         (package / "__init__.py").touch()
-        (package / "__main__.py").write_text(PROGRAM.format(start=100, each=each))
+        (package / "__main__.py").write_text(PROGRAM.format(start=0, each=each))
     (tmp_path / "photos").mkdir()
-    for number in range(5):
+    for number in range(4):
         (tmp_path / "photos" / f"{number}.jpg").touch()
     return [str(tmp_path / name) for name in ("before", "after", "photos")]
 
@@ -56,7 +56,7 @@ def test_the_one_that_takes_longer_is_seen(folders: list[str], tmp_path: Path) -
     assert ended.returncode == 0, ended.stderr
     runs = json.loads((tmp_path / "runs.json").read_text())
     assert [run["checkout"] for run in runs] == ["before", "after"] * 2 + ["after", "before"] * 2
-    assert [run["photos"] for run in runs] == [5, 5, 1, 1] * 2
+    assert [run["photos"] for run in runs] == [4, 4, 1, 1] * 2
     a_photo = next(line for line in ended.stdout.splitlines() if line.startswith("a photo")).split()
     before, after, ratio = (float(word) for word in a_photo[3:6])
     assert 35 < before < 60 and 70 < after < 120 and 1.5 < ratio < 2.5, ended.stdout  # 40 and 80 ms in child processes
