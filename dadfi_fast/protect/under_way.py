@@ -183,8 +183,7 @@ class UnderWay:
         if len(note) <= _SLOT:
             with self._lock, suppress(OSError):  # a full disk is met by the photo's own file
                 if self._descriptor is not None:
-                    os.lseek(self._descriptor, slot * _SLOT, os.SEEK_SET)
-                    os.write(self._descriptor, note)
+                    _write_at(self._descriptor, slot * _SLOT, note)
 
     def _save(self) -> None:
         assert self._out is not None, "there is no folder"
@@ -194,6 +193,14 @@ class UnderWay:
             return
         found = {name: {"n": each.n, "stage": each.stage, "stat": each.stat} for name, each in self._deaths.items()}
         atomic_write(path, json.dumps(found).encode())
+
+
+def _write_at(descriptor: int, at: int, data: bytes) -> None:
+    if hasattr(os, "pwrite"):
+        os.pwrite(descriptor, data, at)
+    else:  # on Windows
+        os.lseek(descriptor, at, os.SEEK_SET)
+        os.write(descriptor, data)
 
 
 def _note(entry: Entry, stage: str) -> bytes:
