@@ -63,7 +63,7 @@ def is_safetensors(path: Path) -> bool:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """As `read_tensors`, of a safetensors file too, and of a checkpoint of a training, which keeps more than weights."""
+    """As `read_tensors`, of safetensors files too, and of checkpoints of trainings, which keep more than weights."""
     if not path.is_file() or not is_safetensors(path):
         content = _unwrapped(_loaded(path))
         _require_tensors(content, path)
