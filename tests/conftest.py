@@ -32,7 +32,13 @@ if (beside := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // beside)))
 
 #: The files that take longest, half a minute and more, longest first: where tests run side by side they begin first.
-LONGEST = ("kernels/test_loader.py", "test_gpu_run.py", "cli/test_train.py", "test_pretend.py", "tools/test_train_queue.py")
+LONGEST = (
+    "kernels/test_loader.py",
+    "test_gpu_run.py",
+    "cli/test_train.py",
+    "test_pretend.py",
+    "tools/test_train_queue.py",
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
@@ -274,6 +280,18 @@ def network() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def tried_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks that are known to be harmless are tried in this process: another one takes a second to start."""
+    from dadfi_fast.deepfakes import onnx_trial, onnx_trial_process
+
+    def watched(folder: str, megabytes: int) -> int:
+        onnx_trial_process.main(Path(folder))
+        return 0
+
+    monkeypatch.setattr(onnx_trial, "_watched", watched)
 
 
 @pytest.fixture
