@@ -133,7 +133,7 @@ def _no_added_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 @pytest.fixture(autouse=True, scope="session")
 def _exporter_reads_its_operators_once() -> Iterator[None]:
-    """PyTorch's ONNX exporter reads the source of 500 functions at each call, a third of its time; here at the first."""
+    """PyTorch's ONNX exporter reads the same 500 functions at each call, a third of its time; here at the first one."""
     with pytest.MonkeyPatch.context() as patch:
         if "dadfi_fast.export.to_onnx" in sys.modules:
             from torch.onnx._internal.exporter._registration import onnxscript_apis

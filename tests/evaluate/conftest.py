@@ -130,7 +130,7 @@ def asked(toys: None, faces: Path, stripes: Path) -> Callable[..., Any]:
 
 @pytest.fixture(scope="module")
 def once() -> Callable[[Callable[[], T]], T]:
-    """Runs what it is given for the first test of a file that asks; the others get the same result, to be left as it is."""
+    """Runs what it is given for the first test of a file; the others get the same result, to be left as it is."""
     results: list[T] = []
 
     def get(run: Callable[[], T]) -> T:
