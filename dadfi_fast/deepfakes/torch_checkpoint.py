@@ -25,6 +25,8 @@ ZIP: Final = b"PK\x03\x04"
 PICKLE: Final = b"\x80"
 #: Tables in tables, and values in all of them: checkpoints have two, and some thousands.
 _DEPTH, _VALUES = 4, 100_000
+#: What trainings call the weights, the averaged ones first, where they save more than these.
+STATES: Final = ("params_ema", "state_dict", "model_state_dict", "model", "params")
 #: Where torch says what a pickle asked for.
 CULPRIT: Final = re.compile(r"GLOBAL ([\w.]+)|function (<.+?>)|but got (<.+?>)")
 
@@ -35,6 +37,13 @@ def read_tensors(path: Path) -> dict[str, Any]:
     Raises:
         WeightsError: the file is no checkpoint, is damaged, or holds more than tensors.
     """
+    content = _loaded(path)
+    _require_tensors(content, path)
+    return content
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    """What is in ``path``; values are not looked at."""
     _look(path)
     try:
         with warnings.catch_warnings():
@@ -44,7 +53,6 @@ def read_tensors(path: Path) -> dict[str, Any]:
         raise WeightsError(_reason(path, error)) from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path} holds a {type(content).__name__}, not weights by name (a state dict)")
-    _require_tensors(content, path)
     return content
 
 
@@ -55,9 +63,11 @@ def is_safetensors(path: Path) -> bool:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """As `read_tensors`, of a safetensors file too."""
+    """As `read_tensors`, of safetensors files too, and of checkpoints of trainings, which keep more than weights."""
     if not path.is_file() or not is_safetensors(path):
-        return read_tensors(path)
+        content = _unwrapped(_loaded(path))
+        _require_tensors(content, path)
+        return content
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -67,6 +77,12 @@ def read_state(path: Path) -> dict[str, Any]:
         raise WeightsError(f"{path} is truncated or damaged ({error}). Download it again.") from error
     _require_tensors(content, path)
     return content
+
+
+def _unwrapped(content: dict[str, Any]) -> dict[str, Any]:
+    """The weights within what trainings save beside their optimizer and epoch."""
+    states = (content[name] for name in STATES if isinstance(content.get(name), dict))
+    return next(states, content)
 
 
 @contextmanager

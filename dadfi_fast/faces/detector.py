@@ -79,7 +79,13 @@ class Detector(ABC):
             faces = distinct(faces + self._at(height, width, small, min(side, longer)))
             if side >= longer or (faces and _smallest(faces) >= portrait * longer):
                 break
-        if side >= FINE * longer or not self._wants_small(faces, longer):
+        return self.with_small_ones(height, width, small, faces, side)
+
+    def with_small_ones(
+        self, height: int, width: int, small: Callable[[int, int], UInt8], faces: list[Face], side: int
+    ) -> list[Face]:
+        """``faces``, found in copies of up to ``side`` pixels, and the smaller ones, if `small_faces` asks for them."""
+        if side >= FINE * max(height, width) or not self._wants_small(faces, max(height, width)):
             return faces
         return self._finer(height, width, small, faces, side)
 

@@ -72,7 +72,11 @@ class YuNetBatch:
             at_this = self._at([pictures[n] for n in left], side) if left else []
             for n, faces in zip(left, at_this, strict=True):
                 found[n] = distinct(found[n] + faces)
-            left = [n for n in left if max(pictures[n].shape[:2]) > side and _goes_on(found[n], pictures[n], portrait)]
+            left = [
+                n
+                for n in left
+                if (longer := max(pictures[n].shape[:2])) > side and _goes_on(found[n], longer, portrait)
+            ]
         return found
 
     def _at(self, pictures: Sequence[Tensor], side: int) -> list[list[Face]]:
@@ -157,10 +161,14 @@ def _faces(rows: Float32, x: float, y: float, width: int, height: int) -> list[F
     return [face for face in boxes if face.width >= 1 and face.height >= 1]
 
 
-def _goes_on(faces: Sequence[Face], picture: Tensor, portrait: float) -> bool:
+def searched_at(faces: Sequence[Face], height: int, width: int) -> int:
+    """The longer side of the finest copy in which ``faces`` were found in a picture; or of a coarser one."""
+    return next(side for side, portrait in SIDES if not _goes_on(faces, max(height, width), portrait))
+
+
+def _goes_on(faces: Sequence[Face], longer: int, portrait: float) -> bool:
     """Whether a finer copy may have more faces; as in `faces.detector.Detector`."""
-    smallest = min((max(face.width, face.height) for face in faces), default=0.0)
-    return smallest < portrait * max(picture.shape[:2])
+    return min((max(face.width, face.height) for face in faces), default=0.0) < portrait * longer
 
 
 def _any_size(model: Path) -> bytes:

@@ -423,7 +423,7 @@ def test_what_the_page_is_made_from_is_installed(root: Path, monkeypatch: pytest
     runpy.run_path(str(root / "setup.py"))
     patterns = given["package_data"]["dadfi_fast.check.report"]
     sources = [p for p in (root / "dadfi_fast" / "check" / "report").iterdir() if p.suffix in (".html", ".css", ".js")]
-    assert len(sources) == 3
+    assert len(sources) == 4
     assert all(any(path.match(pattern) for pattern in patterns) for path in sources)
     assert "dadfi_fast.check.report" in given["packages"]
 

@@ -28,6 +28,11 @@ from dadfi_fast.metrics.defence import SUCCESS, success
 LISTED: Final = 500
 #: What protected the files, where they came without a manifest.
 UNKNOWN: Final = "not known: there is no manifest beside the files"
+#: What photos are shown with where deepfake models were run.
+FAKES: Final = (
+    "; then the fakes side by side: that of the original on the left, that of the protected photo on the right. "
+    "Click a pair of fakes to overlay them."
+)
 #: Lines of a list of files.
 LINES: Final = 200
 
@@ -42,16 +47,13 @@ def page(result: CheckResult, gallery: Gallery, traces: Visibility, setting: Set
         script=script,
         style_hash=_hash(style),
         script_hash=_hash(script),
-        threshold=SUCCESS,
         gain=GAIN,
+        question="Are the fakes broken?" if result.models else "What do other networks make of the photos?",
+        fakes=FAKES if result.models else ".",
         result=_outcome(result, edits),
-        models=_models(result, edits),
-        conditions=_conditions(result),
-        distances=_distances(result),
-        edits=_edits(result, edits),
         visibility=_visibility(result),
+        figures=_figures(result, edits, _traces(traces, setting)),
         encoders=section(result),
-        traces=_traces(traces, setting),
         untested=_untested(result, setting),
         options=join(tag("option", model, value=i) for i, model in enumerate(edits)),
         photos=join(
@@ -99,6 +101,22 @@ def _outcome(result: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup:
 def _beaten(model: str, count: int, n: int) -> Markup:
     colour = {n: "good", 0: "bad"}.get(count)
     return tag("li", f"{model}: every fake broken in {count} of {n} photos", class_=colour)
+
+
+def _figures(result: CheckResult, edits: Mapping[str, Sequence[str]], traces: Markup) -> Markup:
+    """The section on deepfake models; without any, only what the protection changed."""
+    if not result.models:
+        heading = tag("h2", "What the protection changed", id="figures")
+        return tag("section", heading, tag("div", traces, class_="charts"), aria_labelledby="figures")
+    text = Template(_file("models.html")).substitute(
+        threshold=SUCCESS,
+        models=_models(result, edits),
+        distances=_distances(result),
+        conditions=_conditions(result),
+        edits=_edits(result, edits),
+        traces=traces,
+    )
+    return Markup(text)
 
 
 def _models(result: CheckResult, edits: Mapping[str, Sequence[str]]) -> Markup:

@@ -177,21 +177,32 @@ def searched_on(detector: Detector, device: str) -> tuple[str, str | None]:
 
 
 def search(detector: Detector, device: str) -> Search:
-    """How faces are found: YuNet looks at all pictures of a batch where they lie, others at small copies, fetched."""
+    """How faces are found: YuNet looks at all pictures of a batch where they lie, others at small copies, fetched.
+
+    Small faces in large photos are looked for in fetched copies too, by either: few photos need that.
+    """
     if isinstance(detector, YuNet) and searched_on(detector, device)[0] == device:
-        from dadfi_fast.faces.yunet_batch import YuNetBatch
+        from dadfi_fast.faces.yunet_batch import YuNetBatch, searched_at
 
-        return YuNetBatch(detector.model, device=device)
+        batch = YuNetBatch(detector.model, device=device)
 
-    def one(pixels: Tensor) -> list[Face]:
-        def small(width: int, height: int) -> UInt8:
-            fetched: UInt8 = shrink(pixels, width, height).permute(1, 2, 0).contiguous().byte().cpu().numpy()
-            return fetched
+        def completed(pixels: Tensor, faces: list[Face]) -> list[Face]:
+            height, width = pixels.shape[:2]
+            return detector.with_small_ones(height, width, _fetcher(pixels), faces, searched_at(faces, height, width))
 
-        height, width = pixels.shape[:2]
-        return detector.search(height, width, small)
+        return lambda pictures: [completed(*each) for each in zip(pictures, batch(pictures), strict=True)]
 
-    return lambda pictures: [one(each) for each in pictures]
+    return lambda pictures: [detector.search(each.shape[0], each.shape[1], _fetcher(each)) for each in pictures]
+
+
+def _fetcher(pixels: Tensor) -> Callable[[int, int], UInt8]:
+    """Brings shrunk copies of a picture to the CPU."""
+
+    def small(width: int, height: int) -> UInt8:
+        fetched: UInt8 = shrink(pixels, width, height).permute(1, 2, 0).contiguous().byte().cpu().numpy()
+        return fetched
+
+    return small
 
 
 def on_device(picture: Picture) -> Tensor:

@@ -239,8 +239,23 @@ def test_the_report_has_a_section_on_them(check: Command, tmp_path: Path) -> Non
     assert check("--report", path, "--models", "tiny").exit_code == 0
     text = path.read_text(encoding="utf-8")
     assert "No deepfake model was run." in text and "who: mobilefacenet" in text  # it is there and was not run
+    assert "What the protection changed" in text
+    assert "The deepfake models tested" not in text and "By edit" not in text and "fakes side by side" not in text
     assert check("--report", path, "--models", "sturdy").exit_code == 0
     assert "Other networks" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["state_dict", "model", "params_ema"])
+def test_checkpoints_of_trainings_are_read(tmp_path: Path, name: str) -> None:
+    """They keep the weights beside the optimizer and what is no tensor."""
+    weights = {f"module.{key}": value for key, value in embedder().state_dict().items()}
+    content = {"epoch": 3, "best": 0.99, "note": "", "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}}
+    torch.save({**content, "params": {}, name: weights}, tmp_path / "checkpoint.pth")
+    official = read_encoder(tmp_path / "checkpoint.pth")
+    assert official is not None and official.family == "mobilefacenet"
+    x = torch.rand(1, 3, 152, 152) * 2 - 1
+    with torch.no_grad():
+        assert torch.equal(official.module(x), mobilefacenet.Identity(embedder())(x))
 
 
 def wrong_shape(path: Path) -> Path:

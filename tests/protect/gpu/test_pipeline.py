@@ -252,12 +252,40 @@ def test_what_is_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("why", [None, "it is not there"])
 def test_faces_are_searched_where_they_can_be(monkeypatch: pytest.MonkeyPatch, smooth: Smooth, why: str | None) -> None:
     detector, batched, copies = yunet(monkeypatch, why=why), [], []
-    monkeypatch.setattr(yunet_batch, "YuNetBatch", lambda model, device: batched.append((model, device)) or list)
+
+    def large(pictures: list[torch.Tensor]) -> list[list[Face]]:
+        return [[Face(0, 0, 90, 90, 0.9)] for _ in pictures]
+
+    monkeypatch.setattr(yunet_batch, "YuNetBatch", lambda model, device: batched.append((model, device)) or large)
     monkeypatch.setattr(YuNet, "find", lambda self, pixels: copies.append(pixels.shape) or [])
     found = search(detector, "cpu" if why is None else "cuda")([torch.from_numpy(smooth(90, 200))])
     assert len(found) == 1
     assert bool(batched) is (why is None)
     assert copies == ([] if why is None else [(72, 160, 3), (90, 200, 3)])
+
+
+@pytest.mark.parametrize(("small_faces", "wanted"), [("auto", True), ("never", False)])
+def test_small_faces_are_searched_in_copies_after_a_batch(
+    monkeypatch: pytest.MonkeyPatch, smooth: Smooth, small_faces: str, wanted: bool
+) -> None:
+    """The batch finds a face of 300 px and a portrait; another face of the first picture shows in the second tile."""
+    detector, copies = yunet(monkeypatch, why=None), []
+    detector.small_faces = small_faces
+    known = [[Face(1000, 100, 1300, 400, 0.9)], [Face(0, 0, 600, 600, 0.9)]]
+
+    def find(pixels: UInt8) -> list[Face]:
+        copies.append(pixels.shape)
+        return [Face(12, 24, 36, 54, 0.8)] if len(copies) == 2 else []
+
+    monkeypatch.setattr(
+        yunet_batch, "YuNetBatch", lambda model, device: lambda pictures: [list(each) for each in known]
+    )
+    monkeypatch.setattr(YuNet, "find", lambda self, pixels: find(pixels))
+    pictures = [torch.from_numpy(smooth(height, width)) for height, width in ((1600, 2500), (700, 900))]
+    group, portrait = search(detector, "cpu")(pictures)
+    assert portrait == known[1]
+    assert copies == ([(960, 960, 3), (960, 960, 3)] if wanted else [])
+    assert group == [*known[0], *([Face(920, 40, 960, 90, 0.8)] if wanted else [])]
 
 
 @pytest.mark.gpu
