@@ -10,6 +10,7 @@ import os
 import signal
 import struct
 import sys
+import types
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,41 @@ def _exporter_reads_its_operators_once() -> Iterator[None]:
             from torch.onnx._internal.exporter._registration import onnxscript_apis
 
             patch.setattr(onnxscript_apis, "get_torchlib_ops", functools.cache(onnxscript_apis.get_torchlib_ops))
+        yield
+
+
+@pytest.fixture(scope="module")
+def traced_once() -> Iterator[None]:
+    """Networks of one form are exported once, as that takes seconds; each file has the weights of its own network.
+
+    Where the exporter folds weights, what was exported serves for networks of the same weights alone.
+    """
+    import onnx
+    import torch
+
+    export, exports = torch.onnx.export, dict[str, bytes]()
+
+    def exported(module: torch.nn.Module, example: tuple[torch.Tensor, ...], **options: Any) -> Any:
+        state = {name: value.detach().numpy() for name, value in module.state_dict().items()}
+        weights = b"".join(value.tobytes() for value in state.values()) if options["optimize"] else b""
+        plain = [value for part in module.modules() for key, value in vars(part).items() if key[0] != "_"]
+        settings = [value.tolist() if isinstance(value, torch.Tensor) else value for value in plain]
+        shapes = [value.shape for value in (*state.values(), *example)]
+        names = [*state, options["input_names"], options["dynamic_shapes"], hashlib.sha256(weights).digest()]
+        if (form := repr((module, settings, shapes, names))) not in exports:
+            program = export(module, example, **options)
+            named = {weight.name for weight in program.model_proto.graph.initializer}
+            if not options["optimize"] and not state.keys() <= named:
+                return program
+            exports[form] = program.model_proto.SerializeToString()
+        model = onnx.load_from_string(exports[form])
+        for weight in model.graph.initializer:
+            if weight.name in state and not options["optimize"]:
+                weight.CopyFrom(onnx.numpy_helper.from_array(state[weight.name], weight.name))
+        return types.SimpleNamespace(model_proto=model)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.onnx, "export", exported)
         yield
 
 

@@ -7,13 +7,12 @@ import io
 import shutil
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from click.testing import Result
@@ -34,7 +33,7 @@ from dadfi_fast.model_card import read_card
 from dadfi_fast.training import checkpoint, validate
 from dadfi_fast.training.widen import widen
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("traced_once")]
 
 Command = Callable[..., Result]
 
@@ -77,32 +76,6 @@ def small(**settings: object) -> list[str]:
 
 
 TINY = small(image_size=32, stored_size=32, batch=4, teacher_batches=1, teacher_steps=1)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def traced_once() -> Iterator[None]:
-    """Deepfake models of one form are traced once, as that takes seconds; each file has the weights of its own."""
-    export, traced = torch.onnx.export, dict[object, bytes]()
-
-    def exported(module: torch.nn.Module, example: tuple[torch.Tensor, ...], **options: Any) -> Any:
-        state = {name: value.detach().numpy() for name, value in module.state_dict().items()}
-        sizes = [value.shape for value in (*state.values(), *example)]
-        form = (repr(module), *state, *sizes, *options["input_names"])
-        if form not in traced:
-            program = export(module, example, **options)
-            model = program.model_proto
-            if options["optimize"] or not state.keys() <= {weight.name for weight in model.graph.initializer}:
-                return program
-            traced[form] = model.SerializeToString()
-        model = onnx.load_from_string(traced[form])
-        for weight in model.graph.initializer:
-            if weight.name in state:
-                weight.CopyFrom(onnx.numpy_helper.from_array(state[weight.name], weight.name))
-        return SimpleNamespace(model_proto=model)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.onnx, "export", exported)
-        yield
 
 
 @pytest.fixture(autouse=True)
