@@ -145,31 +145,28 @@ def _exporter_reads_its_operators_once() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def traced_once() -> Iterator[None]:
-    """Networks of one form are exported once, as that takes seconds; each file has the weights of its own network.
-
-    Where the exporter folds weights, what was exported serves for networks of the same weights alone.
-    """
+    """Deepfake models of one form are exported once, as that takes seconds; each file has its own model's weights."""
     import onnx
     import torch
 
     export, exports = torch.onnx.export, dict[str, bytes]()
 
     def exported(module: torch.nn.Module, example: tuple[torch.Tensor, ...], **options: Any) -> Any:
+        if options["optimize"]:  # weights are folded into others
+            return export(module, example, **options)
         state = {name: value.detach().numpy() for name, value in module.state_dict().items()}
-        weights = b"".join(value.tobytes() for value in state.values()) if options["optimize"] else b""
         plain = [value for part in module.modules() for key, value in vars(part).items() if key[0] != "_"]
         settings = [value.tolist() if isinstance(value, torch.Tensor) else value for value in plain]
-        shapes = [value.shape for value in (*state.values(), *example)]
-        names = [*state, options["input_names"], options["dynamic_shapes"], hashlib.sha256(weights).digest()]
-        if (form := repr((module, settings, shapes, names))) not in exports:
+        shapes = {name: value.shape for name, value in state.items()}, [value.shape for value in example]
+        form = repr((module, settings, shapes, options["input_names"], options["dynamic_shapes"]))
+        if form not in exports:
             program = export(module, example, **options)
-            named = {weight.name for weight in program.model_proto.graph.initializer}
-            if not options["optimize"] and not state.keys() <= named:
-                return program
+            if not state.keys() <= {weight.name for weight in program.model_proto.graph.initializer}:
+                return program  # equal weights are stored once
             exports[form] = program.model_proto.SerializeToString()
         model = onnx.load_from_string(exports[form])
         for weight in model.graph.initializer:
-            if weight.name in state and not options["optimize"]:
+            if weight.name in state:
                 weight.CopyFrom(onnx.numpy_helper.from_array(state[weight.name], weight.name))
         return types.SimpleNamespace(model_proto=model)
 

@@ -24,8 +24,6 @@ from dadfi_fast.errors import WeightsError
 from dadfi_fast.types import UInt8
 from tests.encoders import LATENTS, decoder, embedder, encoder, saved
 
-pytestmark = pytest.mark.usefixtures("traced_once")
-
 Command = Callable[..., Result]
 
 
