@@ -9,6 +9,8 @@ import io
 import os
 import signal
 import struct
+import sys
+import types
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # PyTorch takes all cores, whoever else computes. Where tests run side by side, each process has its share of them.
 if (beside := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // beside)))
+
+#: The files that take longest, half a minute and more, longest first: where tests run side by side they begin first.
+LONGEST = (
+    "kernels/test_loader.py",
+    "test_gpu_run.py",
+    "cli/test_train.py",
+    "test_pretend.py",
+    "tools/test_train_queue.py",
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
@@ -67,11 +78,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip what is marked ``gpu`` where there is none, and what is marked ``extras`` where packages are missing.
 
-    Where tests run side by side, files with slow tests come first, so that no process is left alone with one.
+    Where tests run side by side, the longest files come first, then all others with slow tests, so that no process is
+    left alone with one.
     """
     if hasattr(config, "workerinput"):
         slow = {item.path for item in items if item.get_closest_marker("slow")}
-        items.sort(key=lambda item: item.path not in slow)
+        first = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: (first.get(item.path, len(first)), item.path not in slow))
     if config.getoption("extras"):
         others = [item for item in items if not item.get_closest_marker("extras")]
         config.hook.pytest_deselected(items=others)
@@ -116,6 +129,49 @@ def _no_added_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     """Tests see what ships, never what the user of this machine has added."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(MODELS_VARIABLE, str(tmp_path_factory.getbasetemp() / "no-models"))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _exporter_reads_its_operators_once() -> Iterator[None]:
+    """PyTorch's ONNX exporter reads the same 500 functions at each call, a third of its time; here at the first one."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "dadfi_fast.export.to_onnx" in sys.modules:
+            from torch.onnx._internal.exporter._registration import onnxscript_apis
+
+            patch.setattr(onnxscript_apis, "get_torchlib_ops", functools.cache(onnxscript_apis.get_torchlib_ops))
+        yield
+
+
+@pytest.fixture(scope="module")
+def traced_once() -> Iterator[None]:
+    """Deepfake models of one form are exported once, as that takes seconds; each file has its own model's weights."""
+    import onnx
+    import torch
+
+    export, exports = torch.onnx.export, dict[str, bytes]()
+
+    def exported(module: torch.nn.Module, example: tuple[torch.Tensor, ...], **options: Any) -> Any:
+        if options["optimize"]:  # weights are folded into others
+            return export(module, example, **options)
+        state = {name: value.detach().numpy() for name, value in module.state_dict().items()}
+        plain = [value for part in module.modules() for key, value in vars(part).items() if key[0] != "_"]
+        settings = [value.tolist() if isinstance(value, torch.Tensor) else value for value in plain]
+        shapes = {name: value.shape for name, value in state.items()}, [value.shape for value in example]
+        form = repr((module, settings, shapes, options["input_names"], options["dynamic_shapes"]))
+        if form not in exports:
+            program = export(module, example, **options)
+            if not state.keys() <= {weight.name for weight in program.model_proto.graph.initializer}:
+                return program  # equal weights are stored once
+            exports[form] = program.model_proto.SerializeToString()
+        model = onnx.load_from_string(exports[form])
+        for weight in model.graph.initializer:
+            if weight.name in state:
+                weight.CopyFrom(onnx.numpy_helper.from_array(state[weight.name], weight.name))
+        return types.SimpleNamespace(model_proto=model)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.onnx, "export", exported)
         yield
 
 
@@ -257,6 +313,18 @@ def network() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def tried_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks that are known to be harmless are tried in this process: another one takes a second to start."""
+    from dadfi_fast.deepfakes import onnx_trial, onnx_trial_process
+
+    def watched(folder: str, megabytes: int) -> int:
+        onnx_trial_process.main(Path(folder))
+        return 0
+
+    monkeypatch.setattr(onnx_trial, "_watched", watched)
 
 
 @pytest.fixture

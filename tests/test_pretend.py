@@ -11,9 +11,9 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("folder", ["training", "contracts"])
-def test_nothing_is_left_on_the_processor(folder: str, root: Path) -> None:
+def test_nothing_is_left_on_the_processor(root: Path) -> None:
     # A process of its own: PyTorch counts its devices once, and other tests go by what there is.
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/{folder}/on_pretended.py"]
+    files = [f"tests/{folder}/on_pretended.py" for folder in ("training", "contracts")]
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
     run = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
     assert run.returncode == 0 and " passed" in run.stdout, run.stdout + run.stderr

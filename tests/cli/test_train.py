@@ -30,10 +30,10 @@ from dadfi_fast.errors import UsageError
 from dadfi_fast.export.release import release_deepfake
 from dadfi_fast.files import sha256
 from dadfi_fast.model_card import read_card
-from dadfi_fast.training import checkpoint
+from dadfi_fast.training import checkpoint, validate
 from dadfi_fast.training.widen import widen
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("traced_once")]
 
 Command = Callable[..., Result]
 
@@ -76,6 +76,13 @@ def small(**settings: object) -> list[str]:
 
 
 TINY = small(image_size=32, stored_size=32, batch=4, teacher_batches=1, teacher_steps=1)
+
+
+@pytest.fixture(autouse=True)
+def a_short_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One small picture is enough to see that the JPEG equivalent is measured; `trained` looks at them as shipped."""
+    monkeypatch.setattr(validate, "LOOKED_AT", 1)
+    monkeypatch.setattr(validate, "SEEN_AT", 64)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ __all__ = ["means"]
 
 
 @pytest.fixture
-def artifact() -> GeneratorFile:
+def generator_file() -> GeneratorFile:
     """The one that ships, in place of one that is exported first: none of these attacks asks a generator."""
     return load_generator_file()
 
@@ -28,6 +28,8 @@ def artifact() -> GeneratorFile:
     "case", [case for case in CASES if case.queries or case.name == "cmua"], ids=lambda case: case.name
 )
 def test_the_models_may_be_elsewhere(case: Case, means: Callable[..., AttackInputs]) -> None:
+    if case.options.get("steps", 0) > 2:  # each step does the same on the device
+        case = replace(case, options=case.options | {"steps": 2})
     here = case.make(means(case)).aim(LABELS)(crops())
     with pretend_device() as device:
         away = replace(means(case), targets=[_moved(target, device) for target in means(case).targets])

@@ -25,6 +25,8 @@ from dadfi_fast.errors import BackendMissing, WeightsError
 from dadfi_fast.model_card import Card, amend_card, find_card
 from dadfi_fast.types import Float32
 
+pytestmark = pytest.mark.usefixtures("tried_here")
+
 Write = Callable[..., Path]
 Normal = Callable[..., tuple[onnx.ModelProto, Interface]]
 

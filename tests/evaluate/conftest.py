@@ -6,7 +6,7 @@ import functools
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -15,6 +15,8 @@ from PIL import Image
 from dadfi_fast.deepfakes import registry
 from dadfi_fast.files import sha256
 from dadfi_fast.model_card import cards, write_card
+
+T = TypeVar("T")
 
 #: By level of their grey: what the table says of them, Black_Hair to Young.
 LABELS = {
@@ -124,6 +126,19 @@ def asked(toys: None, faces: Path, stripes: Path) -> Callable[..., Any]:
         return Setup(**(given | changes))
 
     return make
+
+
+@pytest.fixture(scope="module")
+def once() -> Callable[[Callable[[], T]], T]:
+    """Runs what it is given for the first test of a file; the others get the same result, to be left as it is."""
+    results: list[T] = []
+
+    def get(run: Callable[[], T]) -> T:
+        if not results:
+            results.append(run())
+        return results[0]
+
+    return get
 
 
 @pytest.fixture

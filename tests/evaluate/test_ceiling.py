@@ -23,6 +23,8 @@ from dadfi_fast.export.release import release_deepfake, release_encoder
 from dadfi_fast.files import sha256
 from tests.deepfakes.test_encoders import encoder
 
+pytestmark = pytest.mark.usefixtures("traced_once")
+
 SMALL: dict[str, Any] = {
     "crop": 32, "steps": 4, "universal_steps": 4, "batch": 4, "draws": 2, "edits": ["Blond_Hair", "Male"],
     "bounds": ["30 dB"], "adversaries": ["A0", "A2"],

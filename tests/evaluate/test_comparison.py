@@ -32,9 +32,10 @@ class Network:
 
 
 @pytest.fixture
-def found(asked: Asked, differentiable: None, monkeypatch: pytest.MonkeyPatch) -> Result:
+def found(asked: Asked, differentiable: None, monkeypatch: pytest.MonkeyPatch, once: Callable[..., Result]) -> Result:
     monkeypatch.setattr(comparison, "Inception", Network)
-    return comparison.run(asked(methods=("noise", "pgd"), options={"pgd": {"steps": 6}}, fid=4))
+    setup = asked(methods=("noise", "pgd"), options={"pgd": {"steps": 6}}, fid=4)
+    return once(lambda: comparison.run(setup))
 
 
 def by_row(result: Result) -> dict[tuple[str, str], dict[str, Any]]:

@@ -29,8 +29,8 @@ def trained(carded: Callable[..., Path], toy_weights: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def found(asked: Asked, trained: tuple[str, ...]) -> Result:
-    return single_model.run(asked(generators=trained))
+def found(asked: Asked, trained: tuple[str, ...], once: Callable[..., Result]) -> Result:
+    return once(lambda: single_model.run(asked(generators=trained)))
 
 
 def by_row(result: Result) -> dict[tuple[str, str], dict[str, Any]]:

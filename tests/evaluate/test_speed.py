@@ -26,8 +26,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def found(asked: Asked, differentiable: None) -> Result:
-    return speed.run(asked(methods=("noise", "pgd", "fgsm"), options={"pgd": {"steps": 2}}))
+def found(asked: Asked, differentiable: None, once: Callable[..., Result]) -> Result:
+    setup = asked(methods=("noise", "pgd", "fgsm"), options={"pgd": {"steps": 2}})
+    return once(lambda: speed.run(setup))
 
 
 def by_row(result: Result) -> dict[tuple[str, int | None], dict[str, Any]]:

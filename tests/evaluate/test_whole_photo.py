@@ -51,8 +51,8 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def found(asked: Asked, photos: Path) -> Result:
-    return whole_photo.run(asked(sources=(photos,), models=("fragile",)))
+def found(asked: Asked, photos: Path, once: Callable[..., Result]) -> Result:
+    return once(lambda: whole_photo.run(asked(sources=(photos,), models=("fragile",))))
 
 
 def by_row(result: Result) -> dict[tuple[str, str], dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from pathlib import Path
 
@@ -14,4 +15,6 @@ from host import build
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    return build(tmp_path_factory.mktemp("shim"))
+    """Built once, also where several processes run tests: their folders lie in one."""
+    folder = tmp_path_factory.getbasetemp()
+    return build(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)

@@ -38,22 +38,33 @@ class KernelFault(Exception):
 
 
 def build(folder: Path) -> ctypes.CDLL:
-    """Compile the kernels for this CPU; skips the test where that cannot be done."""
+    """The kernels for this CPU, compiled unless they are in ``folder``; skips the test where that cannot be done."""
     compiler = shutil.which("g++")
     if compiler is None or sys.platform != "linux":
         pytest.skip("the kernels run on a CPU only where there are g++ and Linux's ucontext")
+    import fcntl
+
     library = folder / "shim.so"
+    with (folder / "shim.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+        if not library.exists():
+            _compile(compiler, library)
+    loaded = ctypes.CDLL(str(library))
+    loaded.shim_launch.restype = ctypes.c_char_p
+    return loaded
+
+
+def _compile(compiler: str, library: Path) -> None:
     flags = ["-std=c++17", "-O2", "-fPIC", "-shared", "-Wall", "-Werror", "-Wno-unknown-pragmas", "-U_FORTIFY_SOURCE"]
     stores = [f"-DSTORE_{dtype.upper()}" for dtype in SIZES]
     suffixes = [f"{dtype}_{layout}" for dtype in SIZES for layout in ("nchw", "nhwc")]
     stores.append("-DPLUGIN=" + " ".join(macro(suffix, more) for suffix in suffixes for more in (False, True)))
+    part = library.with_suffix(".part")
     # Contraction to fused multiply-adds would differ between CPUs.
-    command = [compiler, *flags, "-ffp-contract=off", *stores, f"-I{HERE}", f"-I{FOLDER}", "-o", str(library)]
+    command = [compiler, *flags, "-ffp-contract=off", *stores, f"-I{HERE}", f"-I{FOLDER}", "-o", str(part)]
     done = subprocess.run([*command, str(HERE / "shim.cpp")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    loaded = ctypes.CDLL(str(library))
-    loaded.shim_launch.restype = ctypes.c_char_p
-    return loaded
+    part.rename(library)
 
 
 class HostMachine:

@@ -16,8 +16,9 @@ from dadfi_fast.training.data import Faces
 
 @pytest.fixture(autouse=True)
 def a_short_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One picture is enough to see that the JPEG equivalent is measured."""
+    """One small picture is enough to see that the JPEG equivalent is measured; `tests/cli/test_train.py` has more."""
     monkeypatch.setattr(validate, "LOOKED_AT", 1)
+    monkeypatch.setattr(validate, "SEEN_AT", 64)
 
 
 @pytest.fixture

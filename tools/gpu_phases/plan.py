@@ -11,7 +11,7 @@ from typing import Any, Final
 FAMILIES: Final = ("stargan", "stgan", "stgan-sac", "stargan2")
 
 #: Steps of each training in a rehearsal; else it is the time that ends them.
-REHEARSED: Final = 6
+REHEARSED: Final = 4
 
 _STGAN: Final[dict[str, Any]] = {"layers": 5, "critic_layers": 5}
 _REHEARSAL: Final[dict[str, Any]] = {"batch": 4, "critic_dim": 4, "critic_layers": 3}

@@ -43,7 +43,7 @@ def run(plan: Plan, clock: Clock) -> None:
     probe.prepare()
     rate = _rate(probe, plan)
     steps = REHEARSED if plan.rehearse else max(2, int(SHARE * clock.left() * rate))
-    validation = held_out.first(JUDGED if plan.on_gpu else 4)
+    validation = held_out.first(JUDGED if plan.on_gpu else 1)
     trainer = DadfiTrainer(replace(config, steps=steps), train, attacked, validation=validation)
     trainer.perturbations = probe.perturbations  # the universal perturbations, which depend on the models alone
     folder = plan.work / "protector"
@@ -60,7 +60,7 @@ def run(plan: Plan, clock: Clock) -> None:
     try:
         progress = run_training(
             trainer, steps=steps, seed=plan.seed, folder=folder, log=log, saved=saved,
-            save_every=max(1, steps // 3), max_minutes=0.95 * clock.left() / 60,
+            save_every=max(1, steps // (3 if plan.on_gpu else 2)), max_minutes=0.95 * clock.left() / 60,
         )  # fmt: skip
     except KeyboardInterrupt:
         print("stopped, what there is is put away", flush=True)

@@ -97,6 +97,7 @@ def test_an_editor_with_two_further_inputs_is_known_from_then_on(
     np.testing.assert_allclose(fakes(home, x, np.eye(2, dtype=np.float32)), wanted, atol=1e-5)
 
 
+@pytest.mark.usefixtures("tried_here")
 def test_bytes_with_channels_last_and_blue_first_are_found(add: Callable[..., Result], home: Path) -> None:
     result = add(BYTES, "--image-size", 48)
     assert result.exit_code == 0, result.stderr
@@ -138,6 +139,7 @@ def luma(images: Float32) -> Float32:
     return y
 
 
+@pytest.mark.usefixtures("tried_here")
 def test_a_network_of_one_channel_gets_the_luma_and_leaves_the_colours(add: Callable[..., Result], home: Path) -> None:
     result = add(RELIGHT, "--edit", "left:light=[0.5,0,0,0,0,0,0,0,0]", "--edit", "right:light=-0.1")
     assert result.exit_code == 0, result.stderr
@@ -150,6 +152,7 @@ def test_a_network_of_one_channel_gets_the_luma_and_leaves_the_colours(add: Call
     np.testing.assert_allclose(fakes(home, x, np.eye(2, dtype=np.float32)), (x + lit - y).clip(-1, 1), atol=1e-5)
 
 
+@pytest.mark.usefixtures("tried_here")
 def test_one_channel_of_bytes_at_twice_the_side(add: Callable[..., Result], home: Path) -> None:
     result = add(GREY_BYTES, "--image-size", 48)
     assert result.exit_code == 0, result.stderr
@@ -160,6 +163,7 @@ def test_one_channel_of_bytes_at_twice_the_side(add: Callable[..., Result], home
     np.testing.assert_allclose(fakes(home, x, np.ones((2, 1), np.float32)), x + whole - luma(x), atol=1e-5)
 
 
+@pytest.mark.usefixtures("tried_here")
 @pytest.mark.parametrize(
     ("graph", "options", "reason"),
     [
@@ -215,6 +219,7 @@ FORMS: dict[str, tuple[str, str, tuple[object, ...], Callable[[Float32], Float32
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("tried_here")
 @pytest.mark.parametrize("case", FORMS)
 def test_forms_of_pictures(add: Callable[..., Result], home: Path, case: str) -> None:
     kind, nodes, options, wanted = FORMS[case]
@@ -236,6 +241,7 @@ PICTURE = "float[n,3,64,64]"
 SOFT = "t = Mul(x, g) y = Tanh(t)"
 
 
+@pytest.mark.usefixtures("tried_here")
 def test_a_network_for_one_picture_at_a_time_serves_batches(add: Callable[..., Result], home: Path) -> None:
     nodes = "s = Constant<value_ints = [1,3,64,64]>() r = Reshape(x, s) t = Mul(r, g) y = Tanh(t)"
     result = add(whole("float[1,3,64,64]", nodes))
@@ -245,6 +251,7 @@ def test_a_network_for_one_picture_at_a_time_serves_batches(add: Callable[..., R
     assert model_card.read_card(home / "mine" / "mine.md").extra["batch"] == 1
 
 
+@pytest.mark.usefixtures("tried_here")
 def test_a_batch_of_one_is_any_batch_where_that_is_the_same(add: Callable[..., Result], home: Path) -> None:
     assert add(whole("float[1,3,64,64]", SOFT)).exit_code == 0
     assert model_card.read_card(home / "mine" / "mine.md").extra["batch"] == 0
@@ -262,6 +269,7 @@ VALUES = {
 }
 
 
+@pytest.mark.usefixtures("tried_here")
 @pytest.mark.parametrize("case", VALUES)
 def test_values_of_a_further_input(
     add: Callable[..., Result], home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
@@ -317,6 +325,7 @@ SAID: dict[str, tuple[str, tuple[object, ...]]] = {
 }
 
 
+@pytest.mark.usefixtures("tried_here")
 @pytest.mark.parametrize("message", SAID)
 def test_what_must_be_said_is_named(add: Callable[..., Result], home: Path, message: str) -> None:
     graph, options = SAID[message]
@@ -497,6 +506,7 @@ def test_versions_that_cannot_be_read_are_told(add: Callable[..., Result], home:
     assert not home.exists()
 
 
+@pytest.mark.usefixtures("tried_here")
 @pytest.mark.parametrize("opset", [9, 13, 21])
 def test_old_and_new_versions_are_read(add: Callable[..., Result], home: Path, opset: int) -> None:
     graph = f"own ({PICTURE} x) => ({PICTURE} y) {{ t = Add(x, x) y = Tanh(t) }}"
@@ -512,6 +522,7 @@ def test_time_is_bounded(add: Callable[..., Result], home: Path, monkeypatch: py
     assert not home.exists()
 
 
+@pytest.mark.usefixtures("tried_here")
 def test_what_was_written_must_give_the_fakes_of_the_trial(
     add: Callable[..., Result], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -521,6 +532,7 @@ def test_what_was_written_must_give_the_fakes_of_the_trial(
     assert not list(home.iterdir())
 
 
+@pytest.mark.usefixtures("tried_here")
 def test_a_range_that_is_said_wrong_changes_what_the_model_does(add: Callable[..., Result], home: Path) -> None:
     x, one = pictures(), np.ones((2, 1), np.float32)
     assert add(whole(PICTURE, SOFT)).exit_code == 0

@@ -15,6 +15,8 @@ from dadfi_fast.deepfakes.onnx_model import DeepfakeModel
 from dadfi_fast.protect.config import SCALES
 from dadfi_fast.types import Float32
 
+pytestmark = pytest.mark.usefixtures("tried_here")
+
 Command = Callable[..., Result]
 Write = Callable[..., Path]
 

@@ -350,32 +350,46 @@ def test_json_alone_is_on_stdout(arguments: list[str], folder: Path) -> None:
     assert found["bottleneck"] in STAGES and found["stages"]["encode"]["photos_per_second"] > 0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes all bytes in names")
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        (b"\x1b]0;title\x07\x1b[2J.jpg", r"\x1b]0;title\x07\x1b[2J.jpg"),
-        (b"\xff\xfe.jpg", r"\xff\xfe.jpg"),
-        (b"a\ndadfi-fast: error: fake.jpg", r"a\ndadfi-fast: error: fake.jpg"),
-    ],
-)
-@pytest.mark.parametrize("more", ["-v", "--dry-run", "--json", "--json --dry-run", "{}/missing", "--config={}"])
-def test_names_reach_no_terminal_as_they_are(
-    more: str, name: bytes, shown: str, arguments: list[str], folder: Path
-) -> None:
-    photo = f"{folder}/{os.fsdecode(name)}"
-    Path(photo).write_bytes(b"damaged")
-    done = subprocess.run(
-        [*arguments, *(part.format(photo) for part in more.split())], capture_output=True, timeout=120
-    )
+#: Names of files, and how they are shown.
+WILD_NAMES = {
+    b"\x1b]0;title\x07\x1b[2J.jpg": r"\x1b]0;title\x07\x1b[2J.jpg",
+    b"\xff\xfe.jpg": r"\xff\xfe.jpg",
+    b"a\ndadfi-fast: error: fake.jpg": r"a\ndadfi-fast: error: fake.jpg",
+}
+any_name = pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes all bytes in names")
+
+
+def said_of(arguments: list[str]) -> tuple[str, bytes]:
+    """What the command writes in all, free of what a terminal obeys, and of that the part on stdout."""
+    done = subprocess.run(arguments, capture_output=True, timeout=120)
     said = (done.stdout + done.stderr).decode("utf-8")  # or it raises
     assert not set(said) & set(map(chr, {*range(32), *range(0x7F, 0xA0)} - {10}))
     assert "\ndadfi-fast: error: fake" not in said and "Traceback" not in said
+    return said, done.stdout
+
+
+@any_name
+@pytest.mark.parametrize("more", ["-v", "--dry-run", "--json", "--json --dry-run"])
+def test_names_reach_no_terminal_as_they_are(more: str, arguments: list[str], folder: Path) -> None:
+    names = [os.fsdecode(name) for name in WILD_NAMES]
+    for name in names:
+        (folder / name).write_bytes(b"damaged")
+    said, stdout = said_of([*arguments, *more.split()])
     if "--json" in more:
-        found = json.loads(done.stdout)
-        assert os.fsdecode(name) in [row["source"] for row in found.get("plan", found.get("failures"))]
+        found = json.loads(stdout)
+        assert set(names) <= {row["source"] for row in found.get("plan", found.get("failures"))}
     else:
-        assert shown in said or "\ufffd\ufffd.jpg" in said  # click has a way of its own
+        assert all(shown in said for shown in WILD_NAMES.values())
+
+
+@any_name
+@pytest.mark.parametrize("name", WILD_NAMES)
+@pytest.mark.parametrize("more", ["{}/missing", "--config={}"])
+def test_names_that_are_arguments_do_not_either(more: str, name: bytes, arguments: list[str], folder: Path) -> None:
+    photo = folder / os.fsdecode(name)
+    photo.write_bytes(b"damaged")
+    said, _ = said_of([*arguments, more.format(photo)])
+    assert WILD_NAMES[name] in said or "\ufffd\ufffd.jpg" in said  # click has a way of its own
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
