@@ -37,7 +37,7 @@ def steps(root: Path, request: pytest.FixtureRequest) -> list[tuple[str, str]]:
 
 def given(steps: list[tuple[str, str]], word: str) -> list[str]:
     """What follows each ``word``."""
-    return [rest for found, rest in steps if found == word]
+    return [rest for instruction, rest in steps if instruction == word]
 
 
 def test_the_bases_are_pinned(steps: list[tuple[str, str]]) -> None:
@@ -89,15 +89,15 @@ def test_the_two_differ_only_in_what_the_gpu_needs(root: Path) -> None:
 def commands(page: str) -> list[list[str]]:
     """The arguments of dadfi-fast in every ``run`` of an image on the page."""
     joined = re.sub(r"\\\n\s*", " ", page)
-    found = re.findall(r"^(?:ExecStart=|0 3 \* \* \* )?(?:podman|docker) run .*$", joined, re.MULTILINE)
-    return [shlex.split(line)[-len(re.split(r" dadfi-fast(?::gpu)? ", line)[1].split()) :] for line in found]
+    matches = re.findall(r"^(?:ExecStart=|0 3 \* \* \* )?(?:podman|docker) run .*$", joined, re.MULTILINE)
+    return [shlex.split(line)[-len(re.split(r" dadfi-fast(?::gpu)? ", line)[1].split()) :] for line in matches]
 
 
 def test_the_commands_on_the_page_are_right_usage(root: Path) -> None:
     page = (root / "docs" / "containers.md").read_text(encoding="utf-8")
-    found = commands(page)
-    assert len(found) == 5 and {words[0] for words in found} == {"protect", "doctor"}
-    for words in (each for each in found if each[0] == "protect"):
+    calls = commands(page)
+    assert len(calls) == 5 and {words[0] for words in calls} == {"protect", "doctor"}
+    for words in (each for each in calls if each[0] == "protect"):
         values, rest, _ = protect.make_parser(click.Context(protect)).parse_args(words[1:])
         assert not rest and values["out"] == "/protected" and values["sources"] == ("/photos",)
     for name in FILES:

@@ -73,7 +73,7 @@ def seeds() -> dict[str, bytes]:
         return buffer.getvalue()
 
     plain, flat = saved("JPEG"), saved("TIFF", compression="raw")
-    found = {
+    files = {
         "baseline.jpg": jpeg.with_metadata(plain, facts),
         "progressive.jpg": saved("JPEG", progressive=True, **all_of_it),
         "grey.jpg": saved("JPEG", colour.convert("L")),
@@ -98,8 +98,8 @@ def seeds() -> dict[str, bytes]:
         "rgb.avif": saved("AVIF", xmp=XMP, **all_of_it),
     }
     if "HEIF" in Image.SAVE:
-        found["rgb.heic"] = saved("HEIF", xmp=XMP, **all_of_it)
-    return found
+        files["rgb.heic"] = saved("HEIF", xmp=XMP, **all_of_it)
+    return files
 
 
 def _flip(data: bytearray, rng: random.Random, _: bytes) -> None:

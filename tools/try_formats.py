@@ -85,8 +85,8 @@ def protected(folder: Path, out: Path, *options: str) -> list[dict[str, Any]]:
 def by_imagemagick(path: Path) -> np.ndarray[Any, Any]:
     """[H, W, 4], 0 to 255."""
     command = ["convert", f"{path}[0]", "-auto-orient", "-colorspace", "sRGB", "-depth", "16", "pam:-"]
-    found = subprocess.run(command, capture_output=True, timeout=120)
-    head, _, body = found.stdout.partition(b"ENDHDR\n")
+    process = subprocess.run(command, capture_output=True, timeout=120)
+    head, _, body = process.stdout.partition(b"ENDHDR\n")
     facts = dict(line.split(b" ", 1) for line in head.splitlines()[1:] if b" " in line)
     height, width, depth = (int(facts[name]) for name in (b"HEIGHT", b"WIDTH", b"DEPTH"))
     kind = ">u2" if int(facts[b"MAXVAL"]) > 255 else "u1"

@@ -27,7 +27,7 @@ def find(_pixels: UInt8) -> list[Face]:
 @pytest.fixture
 def pairs(tmp_path: Path) -> list[Pair]:
     """A photo that is as it was, one that is slightly changed, one that is badly changed in its second face."""
-    made = []
+    result = []
     for number, quality in enumerate((None, 85, 15)):
         original, changed = picture(number), picture(number)
         if quality:
@@ -35,8 +35,8 @@ def pairs(tmp_path: Path) -> list[Pair]:
             changed[where] = as_jpeg(original, quality)[where]
         for name, pixels in (("original", original), ("protected", changed)):
             Image.fromarray(pixels).save(tmp_path / f"{name}-{number}.png")
-        made.append(Pair(f"{number}.png", tmp_path / f"original-{number}.png", tmp_path / f"protected-{number}.png"))
-    return made
+        result.append(Pair(f"{number}.png", tmp_path / f"original-{number}.png", tmp_path / f"protected-{number}.png"))
+    return result
 
 
 def test_the_most_visible_face_of_each_changed_photo(pairs: list[Pair]) -> None:
@@ -45,9 +45,9 @@ def test_the_most_visible_face_of_each_changed_photo(pairs: list[Pair]) -> None:
     assert [pair.name for pair in seen.photos] == ["1.png", "2.png"]
     slight, bad = (face.jpeg_equivalent for face in seen.photos.values())
     assert slight > 60 > 30 > bad
-    found = seen.to_dict()
-    assert found["jpeg_equivalent_worst"] == bad and found["jpeg_equivalent"] == (slight + bad) / 2
-    assert found["n_visibility"] == 2 and found["visibility_reason"] is None
+    figures = seen.to_dict()
+    assert figures["jpeg_equivalent_worst"] == bad and figures["jpeg_equivalent"] == (slight + bad) / 2
+    assert figures["n_visibility"] == 2 and figures["visibility_reason"] is None
     assert f"the worst {bad}" in seen.sentence() and "the lower of SSIMULACRA2 and FLIP" in seen.sentence()
 
 

@@ -207,9 +207,9 @@ def tensorflow(monkeypatch: pytest.MonkeyPatch, load: Callable[[str], Reader]) -
 def test_only_the_generators_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     tensorflow(monkeypatch, lambda prefix: asked.append(prefix) or Reader(tiny()))  # type: ignore[func-returns-value]
-    found = read_variables(Path("somewhere/Epoch_(9).ckpt"))
-    assert found.keys() == tiny().keys() and asked == [str(Path("somewhere/Epoch_(9).ckpt"))]
-    assert all(np.array_equal(found[name], value) for name, value in tiny().items())
+    variables = read_variables(Path("somewhere/Epoch_(9).ckpt"))
+    assert variables.keys() == tiny().keys() and asked == [str(Path("somewhere/Epoch_(9).ckpt"))]
+    assert all(np.array_equal(variables[name], value) for name, value in tiny().items())
 
 
 def test_a_damaged_file_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

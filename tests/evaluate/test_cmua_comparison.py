@@ -50,9 +50,9 @@ def rows(success: tuple[float, float], seen: float, **more: Any) -> list[Any]:
 def test_better_is_more_broken_and_less_seen(
     success: tuple[float, float], seen: float, by_model: list[str], whole: str
 ) -> None:
-    found = rows(success, seen)
-    assert [each[BETTER] for each in found] == [*by_model, None, None]
-    text = words(found, {"ours": card()})
+    table = rows(success, seen)
+    assert [each[BETTER] for each in table] == [*by_model, None, None]
+    text = words(table, {"ours": card()})
     assert f"**ours: {whole}**" in text and f"{by_model.count('yes')} of 2" in text
 
 
@@ -75,5 +75,5 @@ def test_a_watermark_from_a_file() -> None:
 
 
 def test_without_cmua_there_is_no_answer() -> None:
-    found = judged([row("ours", "one", 1, 0)])
-    assert found[0][BETTER] is None and "Not answered" in words(found, {"ours": card()})
+    table = judged([row("ours", "one", 1, 0)])
+    assert table[0][BETTER] is None and "Not answered" in words(table, {"ours": card()})

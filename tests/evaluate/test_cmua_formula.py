@@ -66,11 +66,11 @@ def by_the_release(original: Float32, clean: Float32, broken: Float32) -> bool:
 def test_the_masked_distance_is_the_formula() -> None:
     """On random pictures of all strengths, some of them with an empty mask."""
     rng = np.random.default_rng(0)
-    found = []
+    successes = []
     for number in range(200):
         x, y = (rng.uniform(-1, 1, (1, 3, 4, 4)).astype(np.float32) for _ in range(2))
         y = x if number % 20 == 0 else y
         broken = (y + rng.normal(0, rng.uniform(0.1, 0.35), y.shape)).clip(-1, 1).astype(np.float32)
-        found.append(bool(success(mask_distance(y, broken, edit_mask(x, y)))[0]))
-        assert found[-1] == by_the_release(x, y, broken)
-    assert 40 < sum(found) < 160
+        successes.append(bool(success(mask_distance(y, broken, edit_mask(x, y)))[0]))
+        assert successes[-1] == by_the_release(x, y, broken)
+    assert 40 < sum(successes) < 160

@@ -26,29 +26,29 @@ def gathered(setup: Any) -> ComparedMethods:
 
 
 def test_all_that_can_be_made_take_part(asked: Asked) -> None:
-    found = gathered(asked())
-    names = [method.name for method in found.methods]
+    comparison = gathered(asked())
+    names = [method.name for method in comparison.methods]
     made_beforehand = {"cmua", "moma", "initiative", "mse"}
     assert names[-1] == "stripes" and set(names[:-1]) == set(ATTACKS) - made_beforehand - {"dadfi"}
-    assert set(found.absent) == made_beforehand
-    assert "- cmua does not take part: attack cmua needs training images" in found.text
+    assert set(comparison.absent) == made_beforehand
+    assert "- cmua does not take part: attack cmua needs training images" in comparison.text
 
 
 def test_what_is_made_beforehand_is_made_on_other_pictures(asked: Asked, others: Path) -> None:
-    found = gathered(asked(train=(others,), methods=("cmua", "moma"), options=QUICK))
-    assert [method.name for method in found.methods] == ["cmua", "moma", "stripes"]
-    mark = found.arrays["cmua"]
-    assert list(found.arrays) == ["cmua"] and mark.shape == (3, 256, 256)
+    comparison = gathered(asked(train=(others,), methods=("cmua", "moma"), options=QUICK))
+    assert [method.name for method in comparison.methods] == ["cmua", "moma", "stripes"]
+    mark = comparison.arrays["cmua"]
+    assert list(comparison.arrays) == ["cmua"] and mark.shape == (3, 256, 256)
     assert 0 < np.abs(mark).max() <= np.float32(0.05)
-    assert all(method.attack.spent.gradients > 0 for method in found.methods[:2])
+    assert all(method.attack.spent.gradients > 0 for method in comparison.methods[:2])
 
 
 def test_a_universal_perturbation_from_a_file(asked: Asked, tmp_path: Path) -> None:
     path = tmp_path / "mark.npy"
     np.save(path, np.full((3, 8, 8), 0.01))
-    found = gathered(asked(methods=("cmua",), watermark=path))
-    attack = found.methods[0].attack
-    assert not found.arrays  # already exists
+    comparison = gathered(asked(methods=("cmua",), watermark=path))
+    attack = comparison.methods[0].attack
+    assert not comparison.arrays  # already exists
     assert isinstance(attack, Watermark) and attack.pattern.dtype == np.float32
     assert attack(np.zeros((2, 3, 16, 16), np.float32)) == pytest.approx(0.01)
 
@@ -79,9 +79,9 @@ def test_what_is_named_must_be_possible(asked: Asked, changes: Any, message: str
 
 
 def test_a_generator_stands_for_the_attack_of_its_name(asked: Asked, stripes: Path) -> None:
-    found = gathered(asked(generators=(f"mse={stripes}",), methods=("mse", "dadfi", "noise")))
-    assert [method.name for method in found.methods] == ["noise", "mse"]
-    assert found.methods[-1].generator is not None
+    comparison = gathered(asked(generators=(f"mse={stripes}",), methods=("mse", "dadfi", "noise")))
+    assert [method.name for method in comparison.methods] == ["noise", "mse"]
+    assert comparison.methods[-1].generator is not None
 
 
 def test_pictures_that_are_judged_are_not_trained_on(asked: Asked, faces: Path) -> None:
@@ -92,8 +92,8 @@ def test_pictures_that_are_judged_are_not_trained_on(asked: Asked, faces: Path) 
 def test_an_attack_is_told_what_the_classifier_sees(asked: Asked) -> None:
     setup = asked(methods=("pgd",), options={"pgd": {"steps": 1}})
     with open_protocol(setup) as protocol:
-        found = gather(protocol)
-        method = informed(protocol, found, found.methods[0])
+        comparison = gather(protocol)
+        method = informed(protocol, comparison, comparison.methods[0])
         crops = protocol.crops()
         assert protocol.labels(crops, ["Black_Hair", "Blond_Hair"]).tolist() == [[0, 1], [1, 0], [1, 0]]
         delta = method.attack(crops)

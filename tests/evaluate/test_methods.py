@@ -27,12 +27,12 @@ class Told(Attack):
 
 
 def test_generators_are_known_by_their_names(asked: Callable[..., Any], stripes: Path) -> None:
-    found = generators(asked(generators=(str(stripes), f"other={stripes}"), strength=0.02))
-    assert [method.name for method in found] == ["stripes", "other"]
-    assert [len(method.generator or "") for method in found] == [64, 64]
-    assert (found[0].runs_on or "").startswith("openvino-cpu")
+    methods = generators(asked(generators=(str(stripes), f"other={stripes}"), strength=0.02))
+    assert [method.name for method in methods] == ["stripes", "other"]
+    assert [len(method.generator or "") for method in methods] == [64, 64]
+    assert (methods[0].runs_on or "").startswith("openvino-cpu")
     crops = np.zeros((1, 3, 256, 256), np.float32)
-    assert np.abs(found[0].attack(crops)).max() == pytest.approx(0.02)  # the strength that was asked for
+    assert np.abs(methods[0].attack(crops)).max() == pytest.approx(0.02)  # the strength that was asked for
 
 
 def test_a_path_with_an_equals_sign_is_a_path(asked: Callable[..., Any], carded: Any, tmp_path: Path) -> None:

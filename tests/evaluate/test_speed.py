@@ -26,7 +26,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def found(asked: Asked, differentiable: None, once: Callable[..., Result]) -> Result:
+def result(asked: Asked, differentiable: None, once: Callable[..., Result]) -> Result:
     setup = asked(methods=("noise", "pgd", "fgsm"), options={"pgd": {"steps": 2}})
     return once(lambda: speed.run(setup))
 
@@ -35,25 +35,25 @@ def by_row(result: Result) -> dict[tuple[str, int | None], dict[str, Any]]:
     return {(row["method"], row.get("batch")): dict(row) for row in result.rows}
 
 
-def test_every_method_at_every_batch(found: Result) -> None:
+def test_every_method_at_every_batch(result: Result) -> None:
     names = ("noise", "pgd", "fgsm", "stripes")
-    assert list(by_row(found)) == [(name, batch) for batch in (1, 2) for name in names] + [(speed.REST, None)]
-    for row in found.rows:
+    assert list(by_row(result)) == [(name, batch) for batch in (1, 2) for name in names] + [(speed.REST, None)]
+    for row in result.rows:
         assert set(NAMED) <= set(row) and row["ms"] > 0
         assert (row["generator"] is not None) == (row["method"] == "stripes")
         assert row["n"] == (3 if row["method"] == speed.REST else 2)  # pictures in a round
 
 
-def test_calls_a_picture(found: Result) -> None:
-    rows = by_row(found)
+def test_calls_a_picture(result: Result) -> None:
+    rows = by_row(result)
     for batch in (1, 2):  # two models, five edits; the clean fakes are queries
         assert (rows["pgd", batch]["gradients"], rows["pgd", batch]["queries"]) == (20, 10)
         assert (rows["fgsm", batch]["gradients"], rows["fgsm", batch]["queries"]) == (10, 10)
         assert (rows["stripes", batch]["gradients"], rows["noise", batch]["queries"]) == (0, 0)
 
 
-def test_the_ratio_is_to_what_works_in_many_steps(found: Result) -> None:
-    rows = by_row(found)
+def test_the_ratio_is_to_what_works_in_many_steps(result: Result) -> None:
+    rows = by_row(result)
     for batch in (1, 2):
         assert rows["pgd", batch]["ratio"] == pytest.approx(1)
         row = rows["stripes", batch]
@@ -68,9 +68,9 @@ def test_without_an_iterative_method_there_is_no_ratio(asked: Asked, differentia
     assert "times as long" not in result.answer
 
 
-def test_the_answer_in_words(found: Result) -> None:
-    ms, ratio = (by_row(found)["stripes", 2][key] for key in ("ms", "ratio"))
-    line = found.answer.splitlines()[1]
+def test_the_answer_in_words(result: Result) -> None:
+    ms, ratio = (by_row(result)["stripes", 2][key] for key in ("ms", "ratio"))
+    line = result.answer.splitlines()[1]
     assert line.startswith(f"- **stripes**, batch 2: {ms:.1f} ms a picture (") and f" {ratio:.0f} times as long" in line
 
 
@@ -126,9 +126,9 @@ def test_methods_take_turns(asked: Asked) -> None:
     assert "".join(order) == "ab" + "ba" + "ab" + "ba"
 
 
-def test_the_figure(found: Result) -> None:
+def test_the_figure(result: Result) -> None:
     figure = pytest.importorskip("matplotlib.figure").Figure()
-    found.draw(figure)
+    result.draw(figure)
     assert [axis.get_xscale() for axis in figure.axes] == ["log", "log"]
     assert len(figure.axes[0].patches) == 2 * 4
 

@@ -51,7 +51,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def found(asked: Asked, photos: Path, once: Callable[..., Result]) -> Result:
+def result(asked: Asked, photos: Path, once: Callable[..., Result]) -> Result:
     return once(lambda: whole_photo.run(asked(sources=(photos,), models=("fragile",))))
 
 
@@ -59,14 +59,14 @@ def by_row(result: Result) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["method"], row["condition"]): dict(row) for row in result.rows}
 
 
-def test_photos_without_a_face_are_left_out(found: Result) -> None:
-    for row in found.rows:
+def test_photos_without_a_face_are_left_out(result: Result) -> None:
+    for row in result.rows:
         assert set(NAMED) <= set(row) and row["n"] == 3
         assert row["n_written"] == 2
 
 
-def test_protection_and_what_it_looks_like(found: Result) -> None:
-    rows = by_row(found)
+def test_protection_and_what_it_looks_like(result: Result) -> None:
+    rows = by_row(result)
     row, null = rows["stripes", "written"], rows["null", "written"]
     assert row["sr_mask"] > 0.3 and null["sr_mask"] == 0 and null["d_mask"] < 0.1 * row["d_mask"]
     assert 0 < rows["noise", "written"]["d_mask"] < row["d_mask"]
@@ -91,7 +91,7 @@ def test_no_face_at_all(asked: Asked, photos: Path) -> None:
         whole_photo.run(asked(sources=(photos,)))
 
 
-def test_the_table_shows_everything(found: Result) -> None:
-    cells = list(found.cells())
-    assert all(len(line) == len(found.columns) for line in cells)
+def test_the_table_shows_everything(result: Result) -> None:
+    cells = list(result.cells())
+    assert all(len(line) == len(result.columns) for line in cells)
     assert None not in cells[0] and None not in cells[-1]  # a generator, and noise

@@ -15,9 +15,9 @@ def seen(profile: bytes, colour: tuple[int, int, int]) -> tuple[int, ...]:
     """A colour under a profile, as sRGB."""
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     image = Image.new("RGB", (1, 1), colour)
-    found = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), renderingIntent=1)
-    assert found is not None
-    return tuple(int(n) for n in np.asarray(found)[0, 0])
+    srgb = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), renderingIntent=1)
+    assert srgb is not None
+    return tuple(int(n) for n in np.asarray(srgb)[0, 0])
 
 
 @pytest.mark.parametrize(

@@ -56,9 +56,9 @@ def test_gps_goes_and_every_other_byte_stays(encoded: Make, exif_block: Make) ->
     place = b'<x exif:GPSLatitude="51,30N"/>'
     bare = encoded()
     data = with_metadata(bare, Metadata(exif=exif_block(), xmp=place))
-    found = without_gps(data)
-    assert read_header(found).metadata.xmp == b"<x/>"
-    assert found[-len(bare) + 20 :] == bare[20:]
+    result = without_gps(data)
+    assert read_header(result).metadata.xmp == b"<x/>"
+    assert result[-len(bare) + 20 :] == bare[20:]
     assert without_gps(bare) == bare
 
 

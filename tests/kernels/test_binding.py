@@ -119,8 +119,8 @@ def test_nothing_is_copied_on_the_way_through_channels_last(device: str) -> None
     x, weight, bias, residual = given(device)
     out = instance_norm_residual(x, weight, bias, residual, True)
     grads = instance_norm_residual_gradients(out, x, weight, bias, True)
-    for made in (out, grads[0]):
-        assert made.is_contiguous(memory_format=LAST) and not made.is_contiguous()
+    for tensor in (out, grads[0]):
+        assert tensor.is_contiguous(memory_format=LAST) and not tensor.is_contiguous()
 
 
 def test_the_generator_runs_on_the_kernels(device: str) -> None:

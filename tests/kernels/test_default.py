@@ -85,11 +85,11 @@ class TestCheck:
         assert json.loads(capsys.readouterr().out) == {"refused": refused}
 
     def test_all_that_the_generator_calls_is_checked(self) -> None:
-        found = list(selfcheck.cases())
-        assert {case.dtype for case in found} == set(binding.NAMES)
-        assert {(case.relu, case.residual) for case in found} == {(True, False), (False, True)}
-        assert {case.layout for case in found} == {"NCHW", "NHWC"}
-        assert any(case.shape[2] % 8 and case.shape[3] % 8 for case in found)
+        cases = list(selfcheck.cases())
+        assert {case.dtype for case in cases} == set(binding.NAMES)
+        assert {(case.relu, case.residual) for case in cases} == {(True, False), (False, True)}
+        assert {case.layout for case in cases} == {"NCHW", "NHWC"}
+        assert any(case.shape[2] % 8 and case.shape[3] % 8 for case in cases)
 
 
 @pytest.fixture
@@ -204,12 +204,12 @@ def test_the_check_is_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch, code
 
     monkeypatch.setattr(default, "SECONDS", 1)
     monkeypatch.setattr(subprocess, "run", run)
-    found = default.examine(1)
+    reason = default.examine(1)
     if verdict is None:
-        assert found is None
+        assert reason is None
     else:
-        assert found is not None
-        assert re.search(verdict, found), found
+        assert reason is not None
+        assert re.search(verdict, reason), reason
 
 
 class OnAGpu(torch.Tensor):

@@ -48,11 +48,11 @@ def truth(grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> 
     return torch.autograd.grad(reference(*given, relu=relu), given, grad.double())
 
 
-def within(found: tuple[Tensor, ...], given: tuple[Tensor, ...], *, relu: bool) -> None:
+def within(ours: tuple[Tensor, ...], given: tuple[Tensor, ...], *, relu: bool) -> None:
     """Each is at most twice as far off as PyTorch's own in the same dtype, and four units of its largest entry."""
     x, weight, bias, grad = given
     plain = gradients(grad, x, weight, bias, relu=relu)
-    for mine, torchs, true in zip(found, plain, truth(grad, x, weight, bias, relu), strict=True):
+    for mine, torchs, true in zip(ours, plain, truth(grad, x, weight, bias, relu), strict=True):
         unit = torch.finfo(mine.dtype).eps * max(true.abs().max().item(), torch.finfo(mine.dtype).tiny)
         assert mine.dtype == torchs.dtype and mine.shape == true.shape
         assert largest_error(mine, true) <= 2 * largest_error(torchs, true) + 4 * unit
@@ -64,15 +64,15 @@ def test_float64_agrees_with_finite_differences(relu: bool) -> None:
     x, weight, bias, _ = (t.double() for t in inputs((2, 3, 4, 5), torch.float32, torch.contiguous_format, seed=3))
     direction = torch.randn(2, 3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     given = [x, weight, bias]
-    for argument, found in enumerate(truth(direction, x, weight, bias, relu)):
-        for index in range(0, found.numel(), 7):
-            step = torch.zeros_like(found)
+    for argument, gradient in enumerate(truth(direction, x, weight, bias, relu)):
+        for index in range(0, gradient.numel(), 7):
+            step = torch.zeros_like(gradient)
             step.view(-1)[index] = 1e-6
             sums = []
             for sign in (1, -1):
                 moved = [t + sign * step if i == argument else t for i, t in enumerate(given)]
                 sums.append((reference(*moved, relu=relu) * direction).sum())
-            assert ((sums[0] - sums[1]) / 2e-6 - found.reshape(-1)[index]).abs() < 1e-6
+            assert ((sums[0] - sums[1]) / 2e-6 - gradient.reshape(-1)[index]).abs() < 1e-6
 
 
 @each_gpu
@@ -84,9 +84,9 @@ def test_agrees_with_float64(
 ) -> None:
     for relu in (False, True):
         given = inputs(shape, dtype, layout, seed=int(relu))
-        found = run(*given, relu=relu, gpu=gpu, order=int(relu))
-        within(found, given, relu=relu)
-        assert found[0].is_contiguous(memory_format=layout)
+        ours = run(*given, relu=relu, gpu=gpu, order=int(relu))
+        within(ours, given, relu=relu)
+        assert ours[0].is_contiguous(memory_format=layout)
 
 
 @each_layout
@@ -105,8 +105,8 @@ def test_channels_that_fill_no_vector(run: Run, shape: tuple[int, ...], dtype: t
 
 def test_what_fits_is_held() -> None:
     for gpu, version in ((HOPPER, "held"), (TINY, "streamed")):
-        made = gradient_plan(Planes(2, 16, 63, "f16"), gpu)
-        assert made.version == version and made.steps[0].kernel == f"gradients_{version}_f16_nchw_x8"
+        plan = gradient_plan(Planes(2, 16, 63, "f16"), gpu)
+        assert plan.version == version and plan.steps[0].kernel == f"gradients_{version}_f16_nchw_x8"
     large = gradient_plan(Planes(2, 16, 300 * 300, "f16"), HOPPER)
     assert large.version == "streamed"
 
@@ -125,8 +125,8 @@ def test_hard_values(library: ctypes.CDLL, values: str, layout: torch.memory_for
 def test_a_large_mean_costs_no_digits(library: ctypes.CDLL, layout: torch.memory_format, gpu: Gpu) -> None:
     x, weight, bias, grad = inputs((1, 8, 41, 37), torch.float32, layout, seed=2)
     x = x * 0.1 + 1e5
-    found = fused_gradients(grad, x, weight, bias, False, on=HostMachine(library, gpu))
-    for mine, true in zip(found, truth(grad, x, weight, bias, False), strict=True):
+    ours = fused_gradients(grad, x, weight, bias, False, on=HostMachine(library, gpu))
+    for mine, true in zip(ours, truth(grad, x, weight, bias, False), strict=True):
         assert largest_error(mine, true) <= 2e-5 * true.abs().max()
 
 
@@ -136,10 +136,10 @@ def test_a_nan_stays_in_its_plane(library: ctypes.CDLL, layout: torch.memory_for
     x, weight, bias, grad = inputs((2, 8, 9, 7), torch.float16, layout, seed=3)
     clean = fused_gradients(grad, x, weight, bias, True, on=HostMachine(library, gpu))[0]
     x[1, 2, 4, 3] = float("nan")
-    found = fused_gradients(grad, x, weight, bias, True, on=HostMachine(library, gpu))[0]
-    assert found[1, 2].isnan().all()
-    found[1, 2] = clean[1, 2]
-    assert torch.equal(found, clean)
+    ours = fused_gradients(grad, x, weight, bias, True, on=HostMachine(library, gpu))[0]
+    assert ours[1, 2].isnan().all()
+    ours[1, 2] = clean[1, 2]
+    assert torch.equal(ours, clean)
 
 
 def test_the_order_of_threads_changes_no_bit(library: ctypes.CDLL) -> None:
@@ -157,10 +157,10 @@ def test_layouts_and_dtypes_that_differ_are_brought_together(library: ctypes.CDL
 
 def test_what_has_no_kernel_goes_through_pytorchs_own() -> None:
     x, weight, bias, grad = (t.double() for t in inputs((2, 8, 6, 5), torch.float32, torch.channels_last, seed=6))
-    found = fused_gradients(grad, x, weight, bias, True)
-    for mine, true in zip(found, truth(grad, x, weight, bias, True), strict=True):
+    ours = fused_gradients(grad, x, weight, bias, True)
+    for mine, true in zip(ours, truth(grad, x, weight, bias, True), strict=True):
         torch.testing.assert_close(mine, true)
-    assert found[0].is_contiguous(memory_format=torch.channels_last)
+    assert ours[0].is_contiguous(memory_format=torch.channels_last)
     assert fused_gradients(grad[:0], x[:0], weight, bias)[0].shape == (0, 8, 6, 5)
 
 

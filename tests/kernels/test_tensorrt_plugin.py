@@ -91,10 +91,10 @@ def test_every_kernel_that_tensorrt_may_choose_agrees_with_float64(
         x, weight, bias, residual = inputs(shape, dtype, torch.contiguous_format, seed)
         given = (x, weight, bias, residual if call.residual else None)
         truth, bound = truth_and_bound(*given, relu=call.relu)
-        found = kernels(trt, call, dtype, shape[1])
-        assert {each.tactic for each in found} == set(tensorrt_plugin.TACTICS)
+        choices = kernels(trt, call, dtype, shape[1])
+        assert {each.tactic for each in choices} == set(tensorrt_plugin.TACTICS)
         # What takes the CPU long: each kernel for one of the calls.
-        for each in found if math.prod(shape) < 300 else found[seed :: len(NODES)]:
+        for each in choices if math.prod(shape) < 300 else choices[seed :: len(NODES)]:
             assert largest_error(run(library, each, given, order=seed), truth) <= bound, each
 
 
@@ -112,10 +112,10 @@ def test_all_blocks_of_a_plane_agree(
 ) -> None:
     """Each makes the statistics by itself: to the same bits, or edges between their parts would show."""
     x, weight, bias, residual = inputs(shape, dtype, torch.contiguous_format, seed=3)
-    found = {(each.formats[0], each.tactic): each for each in kernels(trt, NODES["InstanceNormResidual"], dtype, 8)}
-    for (form, tactic), each in found.items():
+    choices = {(each.formats[0], each.tactic): each for each in kernels(trt, NODES["InstanceNormResidual"], dtype, 8)}
+    for (form, tactic), each in choices.items():
         if tensorrt_plugin.TACTICS[tactic][1] > 1:
-            one = run(library, found[form, 3], (x, weight, bias, residual))
+            one = run(library, choices[form, 3], (x, weight, bias, residual))
             assert torch.equal(run(library, each, (x, weight, bias, residual), order=tactic), one)
 
 
@@ -149,8 +149,8 @@ def test_the_exported_file_runs_on_them(trt: Any, library: ctypes.CDLL, narrow: 
         def _run(self: OpRun, x: Any, weight: Any, bias: Any, residual: Any = None, **_: object) -> tuple[Any]:
             given = [None if each is None else torch.tensor(each) for each in (x, weight, bias, residual)]
             if (name, x.shape[1]) not in built:
-                found = kernels(trt, call, given[0].dtype, x.shape[1], stored=given[1].dtype)
-                built[name, x.shape[1]] = next(each for each in found if each.formats[0] == last)
+                choices = kernels(trt, call, given[0].dtype, x.shape[1], stored=given[1].dtype)
+                built[name, x.shape[1]] = next(each for each in choices if each.formats[0] == last)
             return (run(library, built[name, x.shape[1]], tuple(given)).contiguous().numpy(),)
 
         return type(name, (OpRun,), {"op_domain": DOMAIN, "_run": _run})
@@ -176,22 +176,22 @@ def test_the_exported_file_runs_on_them(trt: Any, library: ctypes.CDLL, narrow: 
     ids=str,
 )
 def test_formats(trt: Any, dtype: torch.dtype, channels: int, formats: str) -> None:
-    found = kernels(trt, NODES["InstanceNormResidual"], dtype, channels)
-    assert {each.formats[0] for each in found} == set(formats.split())
-    for each in found:
+    choices = kernels(trt, NODES["InstanceNormResidual"], dtype, channels)
+    assert {each.formats[0] for each in choices} == set(formats.split())
+    for each in choices:
         x, weight, bias, residual, out = each.formats
         assert x == residual == out and weight == bias == "LINEAR"
 
 
 def test_a_strange_tactic_is_the_usual_one(trt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """TensorRT's own default is 0."""
-    found = {
+    sizes = {
         each.tactic: each.sizes(d0=5, d2=4, d3=4) for each in kernels(trt, NODES["InstanceNorm"], torch.float32, 3)
     }
-    assert {tactic: (each[1], each[0] // 15) for tactic, each in found.items()} == tensorrt_plugin.TACTICS
+    assert {tactic: (each[1], each[0] // 15) for tactic, each in sizes.items()} == tensorrt_plugin.TACTICS
     monkeypatch.setattr(tensorrt_plugin, "combinations", lambda plugin, inputs: [])
     (only,) = kernels(trt, NODES["InstanceNorm"], torch.float32, 3)
-    assert (only.tactic, only.sizes(d0=1, d2=4, d3=4)[1]) == (0, found[tensorrt_plugin.USUAL][1])
+    assert (only.tactic, only.sizes(d0=1, d2=4, d3=4)[1]) == (0, sizes[tensorrt_plugin.USUAL][1])
 
 
 def test_the_kernels_round_as_the_operation_does() -> None:

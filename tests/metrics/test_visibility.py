@@ -65,7 +65,7 @@ def test_each_jpeg_is_scored_once_for_all_changes(picture: UInt8) -> None:
 
     scores = JpegScores(metric, picture)
     changes = [as_jpeg(picture, quality) for quality in (30, 60)]
-    found = [scores.equivalent(change) for change in changes]
-    assert found == [equivalent(METRICS["flip"], picture, change) for change in changes]
+    equivalents = [scores.equivalent(change) for change in changes]
+    assert equivalents == [equivalent(METRICS["flip"], picture, change) for change in changes]
     first = len(asked)
-    assert [scores.equivalent(change) for change in changes] == found and len(asked) == first + 2
+    assert [scores.equivalent(change) for change in changes] == equivalents and len(asked) == first + 2

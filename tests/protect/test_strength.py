@@ -207,10 +207,10 @@ def test_the_files_own_compression_is_accounted_for(
     size = {"size": (160, 200)}
     photos({"a.png": encoded("PNG", **size), "b.jpg": encoded(quality=60, **size), "c.jpg": encoded(quality=3, **size)})
     options = {"attack": Stripes(Budget(DEFAULT_STRENGTH)), "workers": 1}
-    found = [auto(Loud(14.0, size=64), name=name, **options)[1] for name in ("a.png", "b.jpg", "c.jpg")]
-    assert found[0]["reason"] is None and found[0]["strength"] == SCALES[0]
-    assert found[1]["reason"] is None and found[1]["strength"] > SCALES[0]
-    assert found[2]["reason"].startswith(UNBROKEN)
+    rows = [auto(Loud(14.0, size=64), name=name, **options)[1] for name in ("a.png", "b.jpg", "c.jpg")]
+    assert rows[0]["reason"] is None and rows[0]["strength"] == SCALES[0]
+    assert rows[1]["reason"] is None and rows[1]["strength"] > SCALES[0]
+    assert rows[2]["reason"].startswith(UNBROKEN)
     _, row = auto(Loud(14.0, size=64), name="c.jpg", format="png", **options)
     assert row["reason"] is None, "the format that is written counts, not that of the source"
 

@@ -67,8 +67,8 @@ def start(photos: Callable[..., Path], tmp_path: Path, encoded: Callable[..., by
 
 
 def statuses(out: Path) -> dict[str, str]:
-    found = map(json.loads, (out / "dadfi-manifest.jsonl").read_text().splitlines())
-    return {row["source"]: row["status"] for row in found}
+    rows = map(json.loads, (out / "dadfi-manifest.jsonl").read_text().splitlines())
+    return {row["source"]: row["status"] for row in rows}
 
 
 def test_a_deadly_photo_fails_after_three_deaths(start: Callable[..., Any], tmp_path: Path) -> None:
@@ -163,11 +163,11 @@ def test_suspects_are_alone_and_the_order_stays(tmp_path: Path) -> None:
     (tmp_path / DEATHS).write_text(json.dumps(deaths))
     notes = UnderWay(tmp_path)
     items = [entry("a"), Done(entry("b"), "written", "b"), entry("c"), entry("d"), entry("e"), entry("f", size=2)]
-    found = [
+    groups = [
         [getattr(item, "name", None) or item.entry.name for item in group]  # type: ignore[union-attr]
         for group in notes.apart(notes.judge(items))
     ]
-    assert found == [["a", "b"], ["c"], ["d"], ["e", "f"]]  # f has changed
+    assert groups == [["a", "b"], ["c"], ["d"], ["e", "f"]]  # f has changed
 
 
 @pytest.mark.parametrize("name", [NAME, DEATHS])

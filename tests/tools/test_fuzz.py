@@ -73,10 +73,10 @@ def test_whole_files_go_through(fuzz: ModuleType, tmp_path: Path) -> None:
 
 def test_the_same_seed_makes_the_same_files(fuzz: ModuleType) -> None:
     known = fuzz.seeds()
-    made = [fuzz.mutated(number, 3, known) for number in range(50)]
-    assert made == [fuzz.mutated(number, 3, known) for number in range(50)]
-    assert made != [fuzz.mutated(number, 4, known) for number in range(50)]
-    assert sum(data != known[name.partition("-")[2]] for name, data in made) > 45
+    files = [fuzz.mutated(number, 3, known) for number in range(50)]
+    assert files == [fuzz.mutated(number, 3, known) for number in range(50)]
+    assert files != [fuzz.mutated(number, 4, known) for number in range(50)]
+    assert sum(data != known[name.partition("-")[2]] for name, data in files) > 45
 
 
 def test_crashes_hangs_and_errors_of_others_are_told(fuzz: ModuleType, tmp_path: Path) -> None:

@@ -76,9 +76,9 @@ def test_deepfake_models_are_trained_there(family: str, tmp_path: Path, device: 
     ends = _both_ways(lambda where: trainer(replace(config, bf16=False, device=where), faces), tmp_path, device)
     last = ends[device]
     shape = {"image_size": config.image_size, "edit_size": last.rule.size}
-    made = InTraining(last)
+    model = InTraining(last)
     labels = last.labels.numpy()
-    assert made.fake(faces.pixels[:2] / np.float32(255), made.edits(labels[:2])[0]).shape == (2, 3, 32, 32)
+    assert model.fake(faces.pixels[:2] / np.float32(255), model.edits(labels[:2])[0]).shape == (2, 3, 32, 32)
     if family == "stargan2":  # it has styles beside its network
         release_deepfake(last.kept, tmp_path, name="made", family=family, facts=last.facts(), text="", **shape)
 

@@ -39,8 +39,8 @@ def trainer_of(plan: Plan, family: str, faces: Faces, speedup: str, sizes: Mappi
     """A trainer of ``family`` with the settings ``sizes``."""
     config, trainer = _TRAINERS[family]
     of_the_run = {"image_size": plan.image_size, "steps": ENDLESS, "seed": plan.seed, "device": plan.device}
-    made: DeepfakeTrainer = trainer(config(**{**sizes, **of_the_run, "speedup": speedup}), faces)
-    return made
+    result: DeepfakeTrainer = trainer(config(**{**sizes, **of_the_run, "speedup": speedup}), faces)
+    return result
 
 
 def start_of(plan: Plan, family: str) -> tuple[dict[str, Any] | None, Mapping[str, Any]]:

@@ -129,8 +129,8 @@ def several(tmp_path: Path, context: WorkerContext) -> Callable[..., tuple[Summa
 
 def files(folder: Path) -> dict[str, bytes]:
     """Everything but the manifest."""
-    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != NAME)
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != NAME)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def known(out: Path) -> list[dict[str, Any]]:

@@ -53,10 +53,10 @@ def test_blended_as_on_the_processor(smooth: Smooth, where: list[Square], grey: 
     photo = Photo(Path("x"), pixels.copy(), Encoding("JPEG", "L" if grey else "RGB"))
     expected = on_processor.blend(photo, faces, where, deltas, budget)
     before = torch.from_numpy(pixels.copy())
-    found, linf = blend(before, where, torch.from_numpy(deltas), budget, grey=grey)
+    result, linf = blend(before, where, torch.from_numpy(deltas), budget, grey=grey)
     assert np.array_equal(before.numpy(), pixels)  # what comes in stays, for another try
-    assert np.abs(found.numpy().astype(int) - expected.pixels).max() <= 1
-    assert int(linf) == np.abs(found.numpy().astype(int) - pixels).max() <= 6
+    assert np.abs(result.numpy().astype(int) - expected.pixels).max() <= 1
+    assert int(linf) == np.abs(result.numpy().astype(int) - pixels).max() <= 6
     assert abs(int(linf) - expected.linf) <= 1
 
 
@@ -258,8 +258,8 @@ def test_faces_are_searched_where_they_can_be(monkeypatch: pytest.MonkeyPatch, s
 
     monkeypatch.setattr(yunet_batch, "YuNetBatch", lambda model, device: batched.append((model, device)) or large)
     monkeypatch.setattr(YuNet, "find", lambda self, pixels: copies.append(pixels.shape) or [])
-    found = search(detector, "cpu" if why is None else "cuda")([torch.from_numpy(smooth(90, 200))])
-    assert len(found) == 1
+    faces = search(detector, "cpu" if why is None else "cuda")([torch.from_numpy(smooth(90, 200))])
+    assert len(faces) == 1
     assert bool(batched) is (why is None)
     assert copies == ([] if why is None else [(72, 160, 3), (90, 200, 3)])
 
