@@ -68,11 +68,15 @@ def _in_segments(metadata: Metadata) -> Metadata:
     texts = tuple(text for text in metadata.texts if len(comment(*text)) <= _COMMENT_ROOM)
     if len(texts) < len(metadata.texts):
         notes.append("left out a comment: too long for a JPEG")
+    if len(notes) == len(metadata.notes):
+        return metadata
     return replace(metadata, texts=texts, notes=tuple(notes), **blocks)
 
 
 def _without_signals(metadata: Metadata, *, grey: bool) -> Metadata:
     """With an ICC profile in place of what PNG says of colours in other ways."""
+    if not metadata.colour:
+        return metadata
     colour = dict(metadata.colour)
     try:
         profile = _profile(colour, metadata.icc, grey=grey)

@@ -31,12 +31,14 @@ _FOREIGN: Final = (0x02BC, 0x8649)
 _IPTC: Final = 0x83BB
 #: How `struct` calls whole numbers of one byte and of two; all others have four.
 _KINDS: Final = {1: "B", 3: "H", 6: "B"}
+_STRUCTS: Final = {order: {kind: struct.Struct(order + kind) for kind in "BHI"} for order in "<>"}
 #: Directories that are followed, and strips of a preview.
 _MOST: Final = 16
 _STRIPS: Final = 4096
 _HEADER: Final = 8
 #: Bytes from which on a value that nobody can read may be a picture in which a face can be seen: 64 x 64 in grey.
 _PICTURE: Final = 4096
+_LARGEST: Final = max(SIZES.values())
 
 
 class _Field(NamedTuple):
@@ -44,6 +46,14 @@ class _Field(NamedTuple):
     tag: int
     kind: int
     values: int
+
+
+class _Read(NamedTuple):
+    """What is known of a directory."""
+
+    tags: list[int]
+    entries: list[tuple[int, int, int]]  # tag, kind and number of values
+    whole: bool  # else it breaks off
 
 
 class _InsaneError(ValueError):
@@ -61,57 +71,70 @@ class _Block:
         if bytes(self.data[:4]) not in orders:
             raise ValueError("no TIFF header")
         self.order = orders[bytes(self.data[:4])]
+        self._structs = _STRUCTS[self.order]
+        self._read: dict[int, _Read] = {}
         self.first = self.read("I", 4)
         self.read("H", self.first)
 
     def read(self, kind: str, at: int) -> int:
-        value: int = struct.unpack_from(self.order + kind, self.data, at)[0]
+        value: int = self._structs[kind].unpack_from(self.data, at)[0]
         return value
 
     def write(self, kind: str, at: int, value: int) -> None:
         struct.pack_into(self.order + kind, self.data, at, value)
+        self._forget(at, at + 4)
 
-    def fields(self, directory: int) -> Iterator[_Field]:
-        for at, (tag, kind, count) in self._entries(directory):
-            yield _Field(at, tag, kind, count)
+    def _forget(self, start: int, end: int) -> None:
+        """What was read of directories between two places in ``data``, which change."""
+        for directory in [d for d, (tags, _, _) in self._read.items() if d < end and start < d + 14 + 12 * len(tags)]:
+            del self._read[directory]
+
+    def changed(self) -> None:
+        """To be called after a change of ``data`` by others."""
+        self._read.clear()
+
+    def cut(self, at: int) -> None:
+        """Leave out what stands from ``at`` on."""
+        self._forget(at, len(self.data))
+        del self.data[at:]
 
     def tags(self, directory: int) -> list[int]:
         """The tag of each entry."""
-        tags, whole = self._tags(directory)
+        tags, _, whole = self._directory(directory)
         if not whole:
             raise struct.error("the directory breaks off")
         return tags
 
-    def _tags(self, directory: int) -> tuple[list[int], bool]:
-        """The tag of each entry that is there, and whether none is missing."""
-        count, at = self.read("H", directory), directory + 2
-        body = bytes(self.data[at : at + 12 * count])
-        tags = [tag for (tag,) in struct.iter_unpack(self.order + "H10x", body[: len(body) // 12 * 12])]
-        return tags, len(body) == 12 * count
+    def _directory(self, directory: int) -> _Read:
+        if directory not in self._read:
+            count, at = self.read("H", directory), directory + 2
+            body = bytes(self.data[at : at + 12 * count])
+            entries = list(struct.iter_unpack(self.order + "HHI4x", body[: len(body) // 12 * 12]))
+            self._read[directory] = _Read([tag for tag, _, _ in entries], entries, len(body) == 12 * count)
+        return self._read[directory]
 
-    def _entries(self, directory: int) -> Iterator[tuple[int, tuple[int, int, int]]]:
-        count, at = self.read("H", directory), directory + 2
-        body = bytes(self.data[at : at + 12 * count])
-        entries = struct.iter_unpack(self.order + "HHI4x", body[: len(body) // 12 * 12])
-        yield from zip(range(at, at + 12 * count, 12), entries, strict=False)
-        if len(body) < 12 * count:
+    def fields(self, directory: int, least: int = 0) -> list[_Field]:
+        """The entries whose values have at least so many bytes."""
+        _, entries, whole = self._directory(directory)
+        if not whole:
             raise struct.error("the directory breaks off")
-
-    def large_fields(self, directory: int) -> list[_Field]:
-        """The entries whose values have room for a picture."""
-        entries = list(self._entries(directory))
+        few = least // _LARGEST
         return [
-            _Field(at, tag, kind, count) for at, (tag, kind, count) in entries if count * SIZES.get(kind, 1) >= _PICTURE
+            _Field(directory + 2 + 12 * n, *entry)
+            for n, entry in enumerate(entries)
+            if entry[2] >= few and entry[2] * SIZES.get(entry[1], 1) >= least
         ]
 
     def find(self, directory: int, tag: int) -> _Field | None:
         """The entry of a tag; None where there is none before the directory ends or breaks off."""
-        with suppress(struct.error):
-            tags, _ = self._tags(directory)
-            if tag in tags:
-                at = directory + 2 + 12 * tags.index(tag)
-                return _Field(at, *struct.unpack_from(self.order + "HHI", self.data, at))
-        return None
+        try:
+            tags, entries, _ = self._directory(directory)
+        except struct.error:
+            return None
+        if tag not in tags:
+            return None
+        n = tags.index(tag)
+        return _Field(directory + 2 + 12 * n, *entries[n])
 
     def number(self, directory: int, tag: int) -> int | None:
         field = self.find(directory, tag)
@@ -131,6 +154,7 @@ class _Block:
     def blank(self, start: int, length: int) -> None:
         length = max(0, min(length, len(self.data) - start))
         self.data[start : start + length] = bytes(length)
+        self._forget(start, start + length)
 
     def blank_value(self, field: _Field) -> None:
         size = field.values * SIZES.get(field.kind, 1)
@@ -139,16 +163,16 @@ class _Block:
 
     def blank_directory(self, directory: int) -> None:
         """Zeros over a directory and over the values that it points to."""
-        for field in list(self.fields(directory)):
+        for field in self.fields(directory, least=5):
             self.blank_value(field)
         self.blank(directory, self.link(directory) + 4 - directory)
 
     def blank_pictures(self, directory: int) -> int:
         """Zeros over the pictures that a directory says it has; where one begins that reaches to the block's end."""
         tail = len(self.data)
-        present = {*self.tags(directory)}
+        present = self.tags(directory)
         for starts, lengths in _PICTURES:
-            if not present.issuperset((starts, lengths)):
+            if starts not in present or lengths not in present:
                 continue
             first, second = self.find(directory, starts), self.find(directory, lengths)
             if first is None or second is None:
@@ -165,6 +189,7 @@ class _Block:
         """Take an entry out of a directory: what follows it, with the link, moves up by one entry."""
         end = self.link(directory) + 4
         self.data[field.at : end - 12] = self.data[field.at + 12 : end]
+        self._forget(field.at, end)
         self.blank(end - 12, 12)
         self.write("H", directory, self.read("H", directory) - 1)
 
@@ -179,10 +204,13 @@ def stated_orientation(exif: bytes | None) -> int | None:
     if not exif:
         return None
     try:
-        block = _Block(exif)
-        value = block.number(block.first, ORIENTATION)
+        return _stated_orientation(_Block(exif))
     except (ValueError, struct.error):
         return None
+
+
+def _stated_orientation(block: _Block) -> int | None:
+    value = block.number(block.first, ORIENTATION)
     return value if value is not None and 1 <= value <= 8 else None
 
 
@@ -197,27 +225,45 @@ def has_gps(exif: bytes | None) -> bool:
         return any(exif)
 
 
+class Cleaned(NamedTuple):
+    """A block for the written file, without prefix, and what else is to be known of it."""
+
+    block: bytes | None  # None where there is none, or it cannot be read
+    orientation: int | None  # 1 to 8, as it was stated
+    unread: tuple[str, ...]  # see `unread`
+
+
 def cleaned(exif: bytes | None, *, strip_gps: bool = False) -> bytes | None:
-    """The block for the written file, without prefix: upright, and without any picture.
+    """The block of `clean`."""
+    return clean(exif, strip_gps=strip_gps).block
+
+
+def clean(exif: bytes | None, *, strip_gps: bool = False) -> Cleaned:
+    """The block upright, and without any picture.
 
     Previews go, as they are small copies of the unprotected face: the one of IFD1, compressed or not, those of further
     directories, and those that maker notes hold. A block that cannot be read is left out with them.
     """
+    stated = None
     if not exif:
-        return None
+        return Cleaned(None, None, ())
     try:
         block = _Block(exif)
+        stated = _stated_orientation(block)
         _reset_orientation(block)
         if strip_gps:  # first: what previews' directories point to is not to be found once they are gone
             _drop_gps(block)
         _drop_previews(block)
         _drop_fields(block, _FOREIGN)
     except (ValueError, struct.error):
-        return None
-    _blank_nested(block.data)
-    _blank_noted(block)
-    previews.blank(block.data)
-    return bytes(block.data)
+        return Cleaned(None, stated, ())
+    changed = _blank_nested(block.data)
+    if changed:
+        block.changed()
+    changed |= _blank_noted(block)
+    changed |= previews.blank(block.data) > 0
+    result = bytes(block.data)
+    return Cleaned(result, stated, unread(result) if changed else _unread(block))
 
 
 def without_gps(exif: bytes) -> bytes:
@@ -238,37 +284,51 @@ def unread(exif: bytes | None) -> tuple[str, ...]:
     """
     if not exif or len(exif) < _PICTURE:
         return ()
-    names = []
+    try:
+        return _unread(_Block(exif, trusted=True))
+    except (ValueError, struct.error):
+        return ()
+
+
+def _unread(block: _Block) -> tuple[str, ...]:
+    names: list[str] = []
+    if len(block.data) < _PICTURE:
+        return ()
     with suppress(ValueError, struct.error):
-        block = _Block(exif, trusted=True)
         for directory in _directories(block):
-            for field in block.large_fields(directory):
+            for field in block.fields(directory, least=_PICTURE):
                 size = field.values * SIZES.get(field.kind, 1)
                 start = block.read("I", field.at + 8)
                 value = bytes(block.data[start : start + size])
                 if field.tag == _MAKER_NOTE:
-                    names += ["maker notes"] if maker_notes.unread(block.data, start, value) >= _PICTURE else []
+                    names += ["maker notes"] if maker_notes.is_unread(block.data, start, value) else []
                 elif previews.is_opaque(value):
                     names.append("EXIF")
     return tuple(dict.fromkeys(names))
 
 
-def _blank_noted(block: _Block) -> None:
-    """Zeros over the previews that the directory of a maker note names."""
+def _blank_noted(block: _Block) -> bool:
+    """Zeros over the previews that the directory of a maker note names; whether there are any."""
     with suppress(struct.error):
         inner = block.number(block.first, EXIF_IFD)
         field = block.find(inner, _MAKER_NOTE) if inner else None
         if field is not None and field.values > 4:
-            maker_notes.blank_previews(block.data, block.read("I", field.at + 8), field.values)
+            return maker_notes.blank_previews(block.data, block.read("I", field.at + 8), field.values)
+    return False
 
 
-def _blank_nested(data: bytearray) -> None:
-    """Zeros over pictures of TIFF files within the block: maker notes hold some, and directories of that form."""
+def _blank_nested(data: bytearray) -> bool:
+    """Zeros over pictures of TIFF files within the block: maker notes hold some, and directories of that form.
+
+    Whether there is such a file.
+    """
+    any_found = False
     for header in _TIFF:
         at = data.find(header, _HEADER)
         for _ in range(_MOST):
             if at < 0:
                 break
+            any_found = True
             with suppress(ValueError, struct.error):
                 inner = _Block(bytes(data[at:]))
                 for directory in _all_directories(inner):
@@ -276,6 +336,7 @@ def _blank_nested(data: bytearray) -> None:
                         inner.blank_pictures(directory)
                 data[at:] = inner.data
             at = data.find(header, at + 1)
+    return any_found
 
 
 def _all_directories(block: _Block) -> list[int]:
@@ -314,8 +375,9 @@ def _directories(block: _Block) -> Iterator[int]:
 def _reset_orientation(block: _Block) -> None:
     for directory in list(_directories(block)):
         field = block.find(directory, ORIENTATION)
-        if field is not None:
-            block.write(_KINDS.get(field.kind, "I"), field.at + 8, 1)
+        kind = "I" if field is None else _KINDS.get(field.kind, "I")
+        if field is not None and block.read(kind, field.at + 8) != 1:
+            block.write(kind, field.at + 8, 1)
 
 
 def _drop_previews(block: _Block) -> None:
@@ -336,7 +398,8 @@ def _drop_previews(block: _Block) -> None:
     _drop_fields(block, (SUB_IFDS, *(tag for pair in _PICTURES for tag in pair)))
     link = block.link(block.first)
     directory = block.read("I", link)
-    block.write("I", link, 0)
+    if directory:
+        block.write("I", link, 0)
     for _ in range(_MOST):
         if not directory:
             break
@@ -352,7 +415,7 @@ def _blank_preview(block: _Block, directory: int) -> int:
     except struct.error:
         return 0
     if tail > directory:  # it stood at the end, as it does in most cameras
-        del block.data[tail:]
+        block.cut(tail)
     return following
 
 

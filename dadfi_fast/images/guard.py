@@ -6,8 +6,7 @@ All checks are linear in the size of what they look at.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from typing import Final
+from typing import Final, TypeAlias
 
 from dadfi_fast.errors import PhotoError
 
@@ -18,6 +17,10 @@ _BEYOND: Final = 1 << 20
 _ENTRIES: Final = 4096
 _POINTERS: Final = (0x8769, 0x8825)  # the directories of EXIF and of GPS
 _SIZES: Final = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+#: Directories that are looked at.
+_DIRECTORIES: Final = 16
+#: Tag, kind, number of values, and the value or where it stands.
+_Entry: TypeAlias = tuple[int, int, int, int]
 
 
 def check_lengths(data: bytes) -> None:
@@ -50,33 +53,42 @@ def is_sane_exif(block: bytes) -> bool:
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
     if order is None or len(block) < 8:
         return True
-    entries, size = 0, 0
-    for directory in _directories(block, order):
-        for _, kind, count, _ in _entries(block, order, directory):
-            entries, size = entries + 1, size + count * _SIZES.get(kind, 1)
-    return entries <= _ENTRIES and size <= 4 * len(block) + (1 << 16)
-
-
-def _directories(block: bytes, order: str) -> Iterator[int]:
     (first,) = struct.unpack_from(order + "I", block, 4)
-    waiting = [first]
-    if first + 2 <= len(block):
-        (count,) = struct.unpack_from(order + "H", block, first)
-        if first + 6 + 12 * count <= len(block):
-            waiting += struct.unpack_from(order + "I", block, first + 2 + 12 * count)
-    for _, _, _, value in _pointers(block, order, first):
-        waiting.append(value)
-        waiting += (deeper for _, _, _, deeper in _pointers(block, order, value))
-    yield from (at for at in dict.fromkeys(waiting[:16]) if at >= 8)  # 0 stands for none
+    waiting, read = [first, *_link(block, order, first)], dict[int, list[_Entry]]()
+    for value in _pointers(block, order, first, read):
+        waiting += (value, *_pointers(block, order, value, read))
+        if len(waiting) > _DIRECTORIES:
+            break
+    entries: list[_Entry] = []
+    for directory in dict.fromkeys(waiting[:_DIRECTORIES]):
+        if directory >= 8:  # 0 stands for none
+            entries += read[directory] if directory in read else _entries(block, order, directory)
+    room = 4 * len(block) + (1 << 16)
+    size = sum([count for _, _, count, _ in entries]) * max(_SIZES.values())
+    if size > room:  # not all of them have values of that size
+        size = sum([count * _SIZES.get(kind, 1) for _, kind, count, _ in entries])
+    return len(entries) <= _ENTRIES and size <= room
 
 
-def _pointers(block: bytes, order: str, directory: int) -> Iterator[tuple[int, int, int, int]]:
-    return (entry for entry in _entries(block, order, directory) if entry[0] in _POINTERS)
-
-
-def _entries(block: bytes, order: str, directory: int) -> Iterator[tuple[int, int, int, int]]:
+def _link(block: bytes, order: str, directory: int) -> tuple[int, ...]:
+    """Where the next directory stands, if this one does not break off."""
     if directory + 2 > len(block):
-        return iter(())
+        return ()
     (count,) = struct.unpack_from(order + "H", block, directory)
-    body = memoryview(block)[directory + 2 : directory + 2 + 12 * count]
-    return struct.iter_unpack(order + "HHII", body[: len(body) // 12 * 12])
+    end = directory + 2 + 12 * count
+    return struct.unpack_from(order + "I", block, end) if end + 4 <= len(block) else ()
+
+
+def _pointers(block: bytes, order: str, directory: int, read: dict[int, list[_Entry]]) -> list[int]:
+    """Where the directories stand that this one points to; its entries are kept in ``read``."""
+    if directory not in read:
+        read[directory] = _entries(block, order, directory)
+    return [value for tag, _, _, value in read[directory] if tag in _POINTERS]
+
+
+def _entries(block: bytes, order: str, directory: int) -> list[_Entry]:
+    if directory + 2 > len(block):
+        return []
+    (count,) = struct.unpack_from(order + "H", block, directory)
+    body = block[directory + 2 : directory + 2 + 12 * count]
+    return list(struct.iter_unpack(order + "HHII", body[: len(body) // 12 * 12]))

@@ -94,6 +94,11 @@ def segments(data: bytes) -> Iterator[Segment]:
     Raises:
         PhotoError: the file ends before the scan, or holds something else.
     """
+    return (Segment(marker, data[start + 4 : end], start, end) for marker, start, end in spans(data))
+
+
+def spans(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, beginning and end of each of the `segments`, which are not copied."""
     at = 2
     while True:
         if at + 4 > len(data):
@@ -114,7 +119,7 @@ def segments(data: bytes) -> Iterator[Segment]:
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if marker == EOI or end > len(data) or end < at + 4:
             raise PhotoError("the file is truncated in its header")
-        yield Segment(marker, data[at + 4 : end], at, end)
+        yield marker, at, end
         if marker == SOS:
             return
         at = end

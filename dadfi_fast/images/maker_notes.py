@@ -50,15 +50,17 @@ class _Entry(NamedTuple):
 class _Directory(NamedTuple):
     at: int  # in the block
     order: str  # as `struct` has it
-    entries: list[_Entry]
+    entries: list[tuple[int, int, int, int]]  # tag, kind, number of values, and the value or its place
 
     @property
     def end(self) -> int:
         return self.at + 2 + 12 * len(self.entries)
 
 
-def blank_previews(data: bytearray, start: int, size: int) -> None:
+def blank_previews(data: bytearray, start: int, size: int) -> bool:
     """Zeros over the previews that a maker note's directory says it has, whatever is in them; nothing moves.
+
+    Whether it has any.
 
     Args:
         data: the EXIF block, without prefix.
@@ -68,50 +70,67 @@ def blank_previews(data: bytearray, start: int, size: int) -> None:
     end = min(len(data), start + size)
     directories = (_directory(data, start + at, order, end) for at, order in itertools.product(_NAMED, "<>"))
     directory = next((each for each in directories if each is not None), None)
-    if directory is None or _NAMING.isdisjoint(entry.tag for entry in directory.entries):
-        return
+    if directory is None or _NAMING.isdisjoint([tag for tag, _, _, _ in directory.entries]):
+        return False
     base = _base(data, directory, start, end)
+    changed = False
     for offset, length in list(_previews(data, directory, base)):
         for first in (base + offset, offset):  # Pentax's count from the beginning of the block, always
             apart = first + length <= directory.at or first >= directory.end
             if length >= ENOUGH and first >= _HEADER and first + length <= len(data) and apart:
                 data[first : first + length] = bytes(length)
+                changed = True
                 break
+    return changed
 
 
-def unread(data: bytearray, start: int, note: bytes) -> int:
-    """How many bytes of a maker note, zeros not counted, belong to no small value of a directory in it."""
-    left = full = filled(note)
+def is_unread(data: bytearray, start: int, note: bytes) -> bool:
+    """Whether enough bytes of a maker note for a picture of a face belong to no small value of a directory in it.
+
+    Zeros do not count.
+    """
     for at, order in itertools.product(_NAMED, "<>"):
-        if left < ENOUGH:
-            break
         directory = _directory(data, start + at, order, start + len(note))
-        if directory is not None:
-            left = min(left, full - _explained(directory, start, note))
-    return left
+        if directory is not None and _explains(directory, start, note):
+            return False
+    return filled(note) >= ENOUGH
 
 
-def _explained(directory: _Directory, start: int, note: bytes) -> int:
-    """Bytes of a note that its directory explains: its table, and its small values."""
-    explained = filled(note[directory.at + 2 - start : directory.end - start])
-    for entry in directory.entries:
-        bases = _bases(directory, start) if 4 < entry.size < ENOUGH else ()
-        for first in (base + entry.value - start for base in bases):
-            if first >= 0 and first + entry.size <= len(note):
-                explained += filled(note[first : first + entry.size])
-                break
-    return explained
+def _explains(directory: _Directory, start: int, note: bytes) -> bool:
+    """Whether fewer than `ENOUGH` bytes of a note are outside of its directory and its small values."""
+    spans = [(directory.at + 2 - start, directory.end - start), *_small_values(directory, start, len(note))]
+    if len(note) - sum([end - first for first, end in spans]) < ENOUGH and _are_apart(spans):
+        return True  # whatever is in them
+    return filled(note) - sum([filled(note[first:end]) for first, end in spans]) < ENOUGH
+
+
+def _small_values(directory: _Directory, start: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where the small values of a directory begin and end that are in its note of ``size`` bytes."""
+    bases = [base - start for base in _bases(directory, start)]
+    for _, kind, number, value in directory.entries:
+        length = number * SIZES[kind]
+        if 4 < length < ENOUGH:
+            for base in bases:
+                if 0 <= base + value <= size - length:
+                    yield base + value, base + value + length
+                    break
+
+
+def _are_apart(spans: list[tuple[int, int]]) -> bool:
+    """Whether none of them overlaps another one."""
+    ordered = sorted(spans)
+    return all(end <= first for (_, end), (first, _) in itertools.pairwise(ordered))
 
 
 def _directory(data: bytearray, at: int, order: str, end: int) -> _Directory | None:
     """The directory at ``at``, if there is one that ends before ``end``."""
-    if at < 0 or at + 2 > end:
+    if at < 0 or at + 14 > end:
         return None
-    count = int.from_bytes(data[at : at + 2], "little" if order == "<" else "big")
-    if not 1 <= count <= _MOST_ENTRIES or at + 2 + 12 * count > end:
+    count, kind = struct.unpack_from(order + "H2xH", data, at)
+    if not 1 <= count <= _MOST_ENTRIES or at + 2 + 12 * count > end or kind not in SIZES:
         return None
-    entries = list(map(_Entry._make, struct.iter_unpack(order + "HHII", data[at + 2 : at + 2 + 12 * count])))
-    return _Directory(at, order, entries) if all(entry.kind in SIZES for entry in entries) else None
+    entries = list(struct.iter_unpack(order + "HHII", data[at + 2 : at + 2 + 12 * count]))
+    return _Directory(at, order, entries) if SIZES.keys() >= {kind for _, kind, _, _ in entries} else None
 
 
 def _bases(directory: _Directory, start: int) -> tuple[int, ...]:
@@ -123,17 +142,21 @@ def _base(data: bytearray, directory: _Directory, start: int, end: int) -> int:
     """What places count from: a TIFF header before the directory; else most values are in the note, behind it."""
     if data.startswith(_TIFF, max(0, directory.at - _HEADER)):
         return directory.at - _HEADER
-    values = [(entry.value, entry.size) for entry in directory.entries if entry.size > 4]
-
-    def inside(base: int) -> int:
-        return sum(directory.end <= base + offset <= end - size for offset, size in values)
-
-    return max(_bases(directory, start), key=inside)
+    sized = [(value, number * SIZES[kind]) for _, kind, number, value in directory.entries]
+    values = [(value - directory.end, end - size - value) for value, size in sized if size > 4]
+    best, most = 0, -1
+    for base in _bases(directory, start):
+        inside = sum([behind >= -base and room >= base for behind, room in values])
+        if inside > most:
+            best, most = base, inside
+        if inside == len(values):
+            break
+    return best
 
 
 def _previews(data: bytearray, directory: _Directory, base: int, *, below: bool = False) -> Iterator[tuple[int, int]]:
     """Place and length of each preview that a directory, or one below it, names."""
-    entries = {entry.tag: entry for entry in directory.entries}
+    entries = {entry[0]: _Entry(*entry) for entry in directory.entries if entry[0] in _NAMING}
     for starts, lengths in _PAIRS:
         if starts in entries and lengths in entries:
             numbers = (_numbers(data, entries[tag], directory.order, base) for tag in (starts, lengths))

@@ -43,13 +43,22 @@ def tagged(xmp: bytes | None, *, strength: float, most: int | None = None) -> by
     if NAMESPACE in packet:
         packet = _INSTRUCTION.sub(b"", _OURS.sub(b"", packet))
     facts = b'dadfi:Protected="True" dadfi:Strength="%g"' % strength
-    ends = list(_END.finditer(packet))
-    if ends:
-        at, prefix = ends[-1].start(), ends[-1][1]
+    end = _last_end(packet)
+    if end is not None:
+        at, prefix = end.start(), end[1]
         marked = packet[:at] + _description(packet, prefix, facts) + packet[at:]
     else:  # no RDF to put a property into: an instruction, which XML allows behind everything
         marked = packet + b"<?dadfi-fast " + NAMESPACE + b" " + facts + b"?>"
     return marked if most is None or len(marked) <= most else xmp
+
+
+def _last_end(packet: bytes) -> re.Match[bytes] | None:
+    """The last end of an RDF element, which in most packets is the last thing of that name."""
+    named = packet.rfind(b":RDF")
+    match = _END.match(packet, max(0, packet.rfind(b"</", 0, max(0, named))))
+    if match is not None and match.end(1) == named:
+        return match
+    return next(reversed(list(_END.finditer(packet))), None)
 
 
 def _description(packet: bytes, prefix: bytes, facts: bytes) -> bytes:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dadfi_fast.errors import PhotoError
-from dadfi_fast.images.jpeg import APP1, APP2, EOI, XMP, Segment, segments
+from dadfi_fast.images.jpeg import APP1, APP2, EOI, XMP, Segment, spans
 from dadfi_fast.images.previews import MARKER_IN_SCANS
 
 INDEX: Final = b"MPF\0"
@@ -84,23 +84,26 @@ def find_trailer(data: bytes, *, thorough: bool = False) -> Trailer | None:
     search is to be ``thorough``.
     """
     try:
-        header = list(segments(data))
+        header = list(spans(data))
     except PhotoError:
         return None
-    index = next((s for s in header if s.marker == APP2 and s.payload.startswith(INDEX)), None)
-    named = index is not None or any(_names_more(s) for s in header)
+    index = next((span for span in header if span[0] == APP2 and data.startswith(INDEX, span[1] + 4, span[2])), None)
+    named = index is not None or any(_names_more(data, *span) for span in header)
     if not (named or thorough) and data[-64:].rstrip(_PADDING).endswith(b"\xff\xd9"):
         return None
-    end, _ = end_of_scans(data, header[-1].end)
+    end, _ = end_of_scans(data, header[-1][2])
     if not end or not data[end:].strip(_PADDING):
         return None
-    return Trailer(data[end:], end, index)
+    return Trailer(
+        data[end:], end, None if index is None else Segment(index[0], data[index[1] + 4 : index[2]], *index[1:])
+    )
 
 
-def _names_more(segment: Segment) -> bool:
-    """Whether this is an XMP packet with a list of what follows."""
-    packet = segment.payload
-    return segment.marker == APP1 and packet.startswith(XMP) and any(name in packet for name in _LISTS)
+def _names_more(data: bytes, marker: int, start: int, end: int) -> bool:
+    """Whether this segment is an XMP packet with a list of what follows."""
+    if marker != APP1 or not data.startswith(XMP, start + 4, end):
+        return False
+    return any(data.find(name, start, end) >= 0 for name in _LISTS)
 
 
 def end_of_scans(data: bytes, at: int) -> tuple[int, int]:

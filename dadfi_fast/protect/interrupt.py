@@ -12,10 +12,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -27,9 +29,11 @@ DEADLINE: Final = 1.9
 #: How threads are called that may be left with a photo.
 THREADS: Final = "dadfi-"
 #: Waits for the number of a signal, and then for the process to end; it has no other way to see either than its stdin.
+#: Which file is to go before the process is ended stands in another file.
 _WATCHDOG: Final = """
 import os, select, sys, time
 numbers, seconds, process = set(map(int, sys.argv[1].split(","))), float(sys.argv[2]), os.getppid()
+removed = int(sys.argv[3])
 while not numbers & set(found := os.read(0, 64)):
     if not found:
         raise SystemExit
@@ -38,9 +42,15 @@ while (left := end - time.monotonic()) > 0:
     if select.select([0], [], [], left)[0] and not os.read(0, 64):
         raise SystemExit
 if os.getppid() == process:
+    try:
+        os.unlink(os.pread(removed, 65536, 0))
+    except OSError:
+        pass
     print("dadfi-fast: error: interrupted, and ended at once: one photo took too long", file=sys.stderr, flush=True)
     os.kill(process, 9)
 """
+#: The descriptor of that other file, as long as there is a watchdog.
+_removed: int | None = None
 
 
 class Stop(threading.Event):
@@ -107,6 +117,7 @@ def deadline(seconds: float = DEADLINE) -> Iterator[None]:
     What is written stays valid, as after any kill. Without effect where there are no such signals, and off the main
     thread.
     """
+    global _removed
     if os.name != "posix" or not sys.executable or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -114,23 +125,44 @@ def deadline(seconds: float = DEADLINE) -> Iterator[None]:
     os.set_blocking(theirs, False)
     names = ",".join(str(int(number)) for number in SIGNALS)
     command = [sys.executable, "-I", "-S", "-c", _WATCHDOG, names, str(seconds)]
-    try:
-        watchdog = subprocess.Popen(command, stdin=ours, stdout=subprocess.DEVNULL, start_new_session=True)
-    except OSError:  # no room for a process
-        os.close(theirs)
-        yield
-        return
-    finally:
-        os.close(ours)
-    # Python writes the number there as soon as a signal comes, and not when its own handler has its turn.
-    before = signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(before)
-        os.close(theirs)
-        with suppress(subprocess.TimeoutExpired):
-            watchdog.wait(1)
+    with ExitStack() as stack:
+        try:
+            removed = stack.enter_context(tempfile.TemporaryFile()).fileno()
+            watchdog = subprocess.Popen(
+                [*command, str(removed)],
+                stdin=ours,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=(removed,),
+            )
+        except OSError:  # no room for a process
+            os.close(theirs)
+            yield
+            return
+        finally:
+            os.close(ours)
+        # Python writes the number there as soon as a signal comes, and not when its own handler has its turn.
+        before = signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
+        _removed = removed
+        try:
+            yield
+        finally:
+            _removed = None
+            signal.set_wakeup_fd(before)
+            os.close(theirs)
+            with suppress(subprocess.TimeoutExpired):
+                watchdog.wait(1)
+
+
+def removed_at_deadline(path: Path | None) -> None:
+    """Have a file go if `deadline` has to end this process; it takes the place of the one named before. None: no file.
+
+    Without effect outside of `deadline`.
+    """
+    if _removed is not None:
+        with suppress(OSError):  # no room on the disk for a name
+            os.ftruncate(_removed, 0)
+            os.pwrite(_removed, b"" if path is None else os.fsencode(path.absolute()), 0)
 
 
 def leave(code: int) -> None:

@@ -5,6 +5,8 @@ process has written is kept by the system when it is killed, and only a power cu
 and counts the deaths in `DEATHS`. It works on each of these photos alone, so that the one at fault is told from those
 beside it, and after `MOST` deaths it fails the photo without opening it.
 
+A run that the user has interrupted has not died, even if a watchdog had to end it (`removed_at_deadline`).
+
 This is for runs by one process, into a folder on a disk: of several workers, the scheduler sees the death itself.
 """
 
@@ -22,6 +24,7 @@ from typing import Final
 
 from dadfi_fast.errors import DeadlyPhoto
 from dadfi_fast.files import atomic_write
+from dadfi_fast.protect.interrupt import removed_at_deadline
 from dadfi_fast.protect.job import PhotoJob
 from dadfi_fast.protect.results import Entry, Failed, Input, Outcome
 from dadfi_fast.storage.disk import open_regular
@@ -86,6 +89,7 @@ class UnderWay:
             (out / NAME).unlink(missing_ok=True)  # a link, too: what it leads to is not ours
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
             self._descriptor = os.open(out / NAME, flags, 0o666)
+            removed_at_deadline(out / NAME)
 
     @property
     def note(self) -> str | None:
@@ -167,6 +171,7 @@ class UnderWay:
         with suppress(OSError):
             self._save()
             (self._out / NAME).unlink(missing_ok=True)
+        removed_at_deadline(None)  # from now on it may be that of another run
 
     def _slot(self) -> int:
         try:
@@ -178,8 +183,7 @@ class UnderWay:
         if len(note) <= _SLOT:
             with self._lock, suppress(OSError):  # a full disk is met by the photo's own file
                 if self._descriptor is not None:
-                    os.lseek(self._descriptor, slot * _SLOT, os.SEEK_SET)
-                    os.write(self._descriptor, note)
+                    _write_at(self._descriptor, slot * _SLOT, note)
 
     def _save(self) -> None:
         assert self._out is not None, "there is no folder"
@@ -189,6 +193,14 @@ class UnderWay:
             return
         deaths = {name: {"n": each.n, "stage": each.stage, "stat": each.stat} for name, each in self._deaths.items()}
         atomic_write(path, json.dumps(deaths).encode())
+
+
+def _write_at(descriptor: int, at: int, data: bytes) -> None:
+    if hasattr(os, "pwrite"):
+        os.pwrite(descriptor, data, at)
+    else:  # on Windows
+        os.lseek(descriptor, at, os.SEEK_SET)
+        os.write(descriptor, data)
 
 
 def _note(entry: Entry, stage: str) -> bytes:

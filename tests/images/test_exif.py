@@ -135,3 +135,26 @@ def test_xmp_and_photoshop_in_exif_would_escape(exif_block: Block) -> None:
     tags[0x010F], tags[700] = "CameraX", b"<x exif:GPSLatitude='51'/>"
     result = exif.cleaned(tags.tobytes()[6:])
     assert result is not None and b"GPSLatitude" not in result and read(result)[0x010F] == "CameraX"
+
+
+def test_what_is_known_of_a_directory_ends_with_a_change() -> None:
+    """Directories are read once; a change to one of them, and to no other, has it read again."""
+    first = struct.pack("<HHHIIHHIII", 2, 0x0112, 3, 1, 6, 0x8769, 4, 1, 38, 0)
+    inner = struct.pack("<HHHIII", 1, 0x9000, 7, 4, 0x30333230, 0)
+    block = exif._Block(b"II*\0\x08\0\0\0" + first + inner)
+    assert block.tags(8) == [0x0112, 0x8769] and block.tags(38) == [0x9000]
+    field = block.find(8, 0x0112)
+    assert field is not None
+    block.drop(8, field)
+    assert block.tags(8) == [0x8769] and block.find(8, 0x0112) is None and block.number(8, 0x8769) == 38
+    block.blank(38, 2)
+    assert block.tags(38) == [] and block.tags(8) == [0x8769]
+    block.cut(20)
+    with pytest.raises(struct.error):
+        block.tags(38)
+
+
+def test_the_orientation_of_a_cleaned_block_is_the_one_that_was_stated(exif_block: Block) -> None:
+    result = exif.clean(exif_block())
+    assert result.orientation == 6 and exif.orientation(result.block) == 1 and result.unread == ()
+    assert exif.clean(b"no block") == exif.Cleaned(None, None, ()) == exif.clean(None)

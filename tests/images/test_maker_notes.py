@@ -135,3 +135,21 @@ def test_what_a_note_says_is_not_believed(entries: dict[int, tuple[int, int, byt
 def test_a_note_that_is_no_directory_stays() -> None:
     for note in (b"words " * 20, b"\1\0", b"", b"\xff" * 40):
         assert exif.cleaned(block(note)) == block(note)
+
+
+@pytest.mark.parametrize(
+    ("first", "step", "unread"),
+    [
+        (0, 500, False),  # ten values beside one another are all that there is
+        (5000, 500, True),  # they are the zeros behind it
+        (5000, 0, True),  # the same zeros ten times, which would be enough by their number
+        (0, 250, False),  # they overlap, and what is left is too small for a face
+    ],
+)
+def test_small_values_explain_the_bytes_in_them_and_no_others(first: int, step: int, unread: bool) -> None:
+    """Bytes of a note that would be enough for a picture, with as many zeros behind them."""
+    place = START + 2 + 12 * 10 + 4 + first
+    entries = b"".join(struct.pack("<HHII", 0x7000 + n, 7, 500, place + step * n) for n in range(10))
+    note = struct.pack("<H", 10) + entries + bytes(4) + RAW[:5000] + bytes(5000 if step else 500)
+    assert (exif.unread(block(note)) == ("maker notes",)) == unread
+    assert (exif.clean(block(note)).unread == ("maker notes",)) == unread

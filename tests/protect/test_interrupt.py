@@ -19,6 +19,7 @@ from dadfi_fast.protect.config import ProtectConfig
 from dadfi_fast.protect.distributed.worker import WorkerContext
 from dadfi_fast.protect.interrupt import DEADLINE, GRACE, SIGNALS, Stop
 from dadfi_fast.protect.manifest import Facts
+from dadfi_fast.protect.under_way import DEATHS, MOST, NAME, noted
 from dadfi_fast.types import Budget, Face, UInt8
 from tests.protect.conftest import MIDDLE, Boxes, Run, Stripes, rows
 
@@ -160,6 +161,48 @@ def test_a_run_ends_in_time(
     for row in manifest_rows.values():
         assert hashlib.sha256((out / row["target"]).read_bytes()).hexdigest() == row["sha256_target"]
     assert {path.name for path in out.iterdir()} == {*PHOTOS, "dadfi-manifest.jsonl"}
+
+
+def test_a_photo_does_not_die_of_interrupts(source: Path, run: Run, tmp_path: Path) -> None:
+    """Three runs are ended from outside while they work on it, which would be three deaths if nobody had wished it."""
+    out, told = tmp_path / "alone", tmp_path / "told"
+    command = [sys.executable, "-c", SCRIPT, str(source), str(out), "1", "2"]
+    for _ in range(MOST):
+        told.unlink(missing_ok=True)
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            wait_for(told)
+            assert noted(out / NAME)
+            process.send_signal(signal.SIGINT)
+            _, stderr = process.communicate(timeout=FOREVER)
+        assert process.returncode == -signal.SIGKILL and "interrupted, and ended at once" in stderr
+        assert not (out / NAME).exists() and not (out / DEATHS).exists()
+    _, manifest_rows = run(out=out)  # a detector that does not hang
+    assert manifest_rows["d.jpg"]["status"] == "written"
+
+
+def test_a_file_goes_with_the_process_alone_that_is_ended(tmp_path: Path) -> None:
+    """The last one that was named, and none if the process ends by itself or takes its word back."""
+    script = (
+        "import signal, sys, time\nfrom pathlib import Path\n"
+        "from dadfi_fast.protect.interrupt import deadline, removed_at_deadline\n"
+        "folder, how = Path(sys.argv[1]), sys.argv[2]\nsignal.signal(signal.SIGINT, lambda *_: None)\n"
+        "removed_at_deadline(folder / 'early')\n"
+        "with deadline(0.2):\n"
+        "    removed_at_deadline(folder / 'a much longer name')\n    removed_at_deadline(folder / 'last')\n"
+        "    if how == 'taken back':\n        removed_at_deadline(None)\n"
+        "    if how != 'ends':\n        signal.raise_signal(signal.SIGINT)\n        sum(range(10**11))\n"
+    )
+    names = {"early", "last", "a much longer name"}
+    for how, code, left in (
+        ("ends", 0, names),
+        ("taken back", -signal.SIGKILL, names),
+        ("is ended", -signal.SIGKILL, names - {"last"}),
+    ):
+        for name in names:
+            (tmp_path / name).touch()
+        done = subprocess.run([sys.executable, "-c", script, str(tmp_path), how], capture_output=True, timeout=FOREVER)
+        assert done.returncode == code, done.stderr
+        assert {path.name for path in tmp_path.iterdir()} == left, how
 
 
 def frames(count: int) -> bytes:

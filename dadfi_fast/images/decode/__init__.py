@@ -113,12 +113,13 @@ def decode(decoder: Decoder, source: Path, *, strip_gps: bool = False) -> Photo:
         PhotoError: the file is damaged or cut off.
     """
     raster = decoder.decode()
-    turn = 1 if raster.upright else orientation(decoder.metadata)
+    metadata, stated = _cleaned(decoder.metadata, strip_gps=strip_gps, converted=raster.converted)
+    turn = 1 if raster.upright else stated or xmp.stated_orientation(decoder.metadata.xmp) or 1
     return Photo(
         source=source,
         pixels=upright(raster.pixels, turn),
         encoding=decoder.encoding,
-        metadata=cleaned(decoder.metadata, strip_gps=strip_gps, converted=raster.converted),
+        metadata=metadata,
         alpha=None if raster.alpha is None else upright(raster.alpha, turn),
         deep=None if raster.deep is None else upright(raster.deep, turn),
     )
@@ -131,7 +132,12 @@ def orientation(raw_metadata: Metadata) -> int:
 
 def cleaned(raw_metadata: Metadata, *, strip_gps: bool, converted: bool = False) -> Metadata:
     """What a file says of its photo, as it holds once that is upright; ``converted``: its colours are sRGB now."""
-    block = exif.cleaned(raw_metadata.exif, strip_gps=strip_gps)
+    return _cleaned(raw_metadata, strip_gps=strip_gps, converted=converted)[0]
+
+
+def _cleaned(raw_metadata: Metadata, *, strip_gps: bool, converted: bool) -> tuple[Metadata, int | None]:
+    """`cleaned`, and the orientation that EXIF states."""
+    block, stated, unread = exif.clean(raw_metadata.exif, strip_gps=strip_gps)
     packet = xmp.cleaned(raw_metadata.xmp, strip_gps=strip_gps)
     profile = raw_metadata.icc if is_profile(raw_metadata.icc) else None
     resources = iptc.cleaned(raw_metadata.photoshop, strip_gps=strip_gps)
@@ -147,9 +153,9 @@ def cleaned(raw_metadata: Metadata, *, strip_gps: bool, converted: bool = False)
     blocks = (packet, resources, profile)  # what EXIF holds has just been blanked
     # No picture does without zeros, and text does.
     left = ["the metadata"] if any(any(previews.pictures(b)) for b in blocks if b and b"\0" in b) else []
-    left += [*exif.unread(block), *(["IPTC or Photoshop's resources"] if iptc.unread(resources) else [])]
+    left += [*unread, *(["IPTC or Photoshop's resources"] if iptc.unread(resources) else [])]
     notes += [f"{MAY_BE_LEFT} {' and '.join(left)}"] if left else []
-    return Metadata(
+    result = Metadata(
         exif=block,
         icc=None if converted else profile,
         xmp=packet,
@@ -159,6 +165,7 @@ def cleaned(raw_metadata: Metadata, *, strip_gps: bool, converted: bool = False)
         colour=() if converted else raw_metadata.colour,
         notes=tuple(notes),
     )
+    return result, stated
 
 
 def _is_resolution(dpi: tuple[float, float] | None) -> bool:
