@@ -102,9 +102,9 @@ def _looked_for(source: str) -> set[str]:
     modules = set()
     for call in ast.walk(ast.parse(source)):
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.args:
-            asked = call.args[0].value if isinstance(call.args[0], ast.Constant) else None
-            if call.func.attr in ("importorskip", "find_spec") and str(asked).startswith(MODULES):
-                modules.add(str(asked))
+            name = call.args[0].value if isinstance(call.args[0], ast.Constant) else None
+            if call.func.attr in ("importorskip", "find_spec") and str(name).startswith(MODULES):
+                modules.add(str(name))
     return modules
 
 

@@ -175,8 +175,8 @@ def _checkout(name: str, folder: Path, python: Path | None, options: Sequence[st
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see the head of this file."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    options = given[given.index("--") + 1 :] if "--" in given else []
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = words[words.index("--") + 1 :] if "--" in words else []
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, usage="%(prog)s BEFORE AFTER PHOTOS"
     )
@@ -189,27 +189,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument(f"--{name}-python", type=Path, metavar="FILE")
         parser.add_argument(f"--{name}-options", type=shlex.split, default=[], metavar="'OPTIONS'")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every run")
-    asked = parser.parse_args(given[: given.index("--")] if "--" in given else given)
-    photos = sorted(path.resolve() for path in asked.photos.iterdir() if path.is_file())
-    if not photos or asked.times < 1:
+    args = parser.parse_args(words[: words.index("--")] if "--" in words else words)
+    photos = sorted(path.resolve() for path in args.photos.iterdir() if path.is_file())
+    if not photos or args.times < 1:
         parser.error("there has to be a photo and a round")
     checkouts = [
         _checkout(
-            name, getattr(asked, name), getattr(asked, f"{name}_python"), [*options, *getattr(asked, f"{name}_options")]
+            name, getattr(args, name), getattr(args, f"{name}_python"), [*options, *getattr(args, f"{name}_options")]
         )
         for name in ("before", "after")
     ]
-    if asked.core is not None:
-        os.sched_setaffinity(0, {asked.core})
+    if args.core is not None:
+        os.sched_setaffinity(0, {args.core})
     with tempfile.TemporaryDirectory(prefix="compare-speed-") as work:
         try:
-            runs = compared(checkouts, photos, asked.times, Path(work))
+            runs = compared(checkouts, photos, args.times, Path(work))
         except RunError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
     print("\n".join(table(runs, *(each.name for each in checkouts))))
-    if asked.json:
-        asked.json.write_text(json.dumps([asdict(each) for each in runs], indent=1), "utf-8")
+    if args.json:
+        args.json.write_text(json.dumps([asdict(each) for each in runs], indent=1), "utf-8")
     return 0
 
 

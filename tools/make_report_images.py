@@ -63,8 +63,8 @@ class Browser:
             flags = ["--headless=new", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1"]
             flags += ["--no-sandbox"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
             logs = {"browser": "ALL", "performance": "ALL"}
-            wanted = {"goog:chromeOptions": {"binary": browser, "args": flags}, "goog:loggingPrefs": logs}
-            session = self._send("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+            capabilities = {"goog:chromeOptions": {"binary": browser, "args": flags}, "goog:loggingPrefs": logs}
+            session = self._send("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})
             self._session = f"/session/{session['sessionId']}"
         except BaseException:
             self._driver.kill()

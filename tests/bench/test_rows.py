@@ -18,23 +18,18 @@ def row(rates: list[float]) -> Row:
 
 
 def test_quantiles_of_the_rounds() -> None:
-    summary = row([30.0, 10.0, 50.0, 20.0, 40.0, 60.0])
-    assert (summary.p20, summary.p50, summary.p80, summary.n) == (20.0, 35.0, 50.0, 6)
+    stats = row([30.0, 10.0, 50.0, 20.0, 40.0, 60.0])
+    assert (stats.p20, stats.p50, stats.p80, stats.n) == (20.0, 35.0, 50.0, 6)
 
 
 def test_a_single_round_has_no_spread() -> None:
-    summary = row([7.0])
-    assert (summary.p20, summary.p50, summary.p80, summary.n) == (7.0, 7.0, 7.0, 1)
+    stats = row([7.0])
+    assert (stats.p20, stats.p50, stats.p80, stats.n) == (7.0, 7.0, 7.0, 1)
 
 
 def test_a_ratio_is_taken_round_by_round() -> None:
-    summary = ratio("a / b", [10.0, 1.0, 6.0], [5.0, 0.5, 3.0], provider="a / b", config={})
-    assert (summary.p20, summary.p50, summary.p80, summary.unit) == (
-        2.0,
-        2.0,
-        2.0,
-        "ratio",
-    )  # the slow round slowed both
+    stats = ratio("a / b", [10.0, 1.0, 6.0], [5.0, 0.5, 3.0], provider="a / b", config={})
+    assert (stats.p20, stats.p50, stats.p80, stats.unit) == (2.0, 2.0, 2.0, "ratio")  # the slow round slowed both
 
 
 def test_rows_have_the_promised_form_and_are_appended(tmp_path: Path) -> None:

@@ -188,9 +188,9 @@ def test_the_jpeg_control_is_the_original_crop_after_jpeg_75(
     file = pair("j", 3.0)
     x = crop(file.original)
     _, after = parse(f"jpeg:{QUALITY}").treat(*(np.asarray(Image.open(file.original)),) * 2)
-    wanted = after.transpose(2, 0, 1).astype(np.float32) / np.float32(127.5) - 1
-    assert np.array_equal(compressed(x), wanted)
-    shift = np.linalg.norm(wanted - x) / np.linalg.norm(x)
+    expected = after.transpose(2, 0, 1).astype(np.float32) / np.float32(127.5) - 1
+    assert np.array_equal(compressed(x), expected)
+    shift = np.linalg.norm(expected - x) / np.linalg.norm(x)
     codes = check([file, pair("unprotected")], encoders=encoders).codes("pixels")
     assert codes.figures("jpeg") == pytest.approx([shift, shift], rel=1e-4)  # whatever the protection is
     assert codes.figures()[1] == 0 and codes.figures("noise")[1] == 0 and codes.psnr[1] == math.inf

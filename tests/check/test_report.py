@@ -123,11 +123,11 @@ def html(put: Callable[..., Pair], check: Callable[..., Any], toys: tuple[Any, A
     gallery, traces = Gallery(plan(6, 10)), Visibility()
     conditions = [parse("jpeg:75"), parse("noise:0.05"), parse("margin:0.9")]
     verdict = check([*pairs, torn], find=find, watchers=[gallery, traces], conditions=conditions)
-    seen = {pair: FaceAppearance(quality, 78.3, 0.034) for pair, quality in zip(pairs, (72, 60), strict=False)}
-    verdict = replace(verdict, appearance=Appearance(seen, None))
-    left = (Unprotected("<script>alert(3)</script>.jpg", "copied unprotected", "no face found"),)
+    faces = {pair: FaceAppearance(quality, 78.3, 0.034) for pair, quality in zip(pairs, (72, 60), strict=False)}
+    verdict = replace(verdict, appearance=Appearance(faces, None))
+    unprotected = (Unprotected("<script>alert(3)</script>.jpg", "copied unprotected", "no face found"),)
     makers = ("generator sha256 0123abc, options f00, openvino-cpu: the fastest",)
-    scope = ManifestSummary(left, makers, ((0.03, 1), (0.05, 4)))
+    scope = ManifestSummary(unprotected, makers, ((0.03, 1), (0.05, 4)))
     others = [type(models[0].card)(**{**vars(models[0].card), "name": "unused-model"})]
     return page(
         verdict, gallery, traces, Setting(models, classifier, "none (as told)", "dadfi-fast check", others, scope)
@@ -417,15 +417,15 @@ def test_a_page_replaces_an_earlier_one_and_leaves_nothing_beside_it(tmp_path: P
 
 
 def test_what_the_page_is_made_from_is_installed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: dict[str, Any] = {}
-    monkeypatch.setattr(setuptools, "setup", lambda **more: given.update(more))
+    settings: dict[str, Any] = {}
+    monkeypatch.setattr(setuptools, "setup", lambda **more: settings.update(more))
     monkeypatch.chdir(root)
     runpy.run_path(str(root / "setup.py"))
-    patterns = given["package_data"]["dadfi_fast.check.report"]
+    patterns = settings["package_data"]["dadfi_fast.check.report"]
     sources = [p for p in (root / "dadfi_fast" / "check" / "report").iterdir() if p.suffix in (".html", ".css", ".js")]
     assert len(sources) == 4
     assert all(any(path.match(pattern) for pattern in patterns) for path in sources)
-    assert "dadfi_fast.check.report" in given["packages"]
+    assert "dadfi_fast.check.report" in settings["packages"]
 
 
 # In a browser.
@@ -525,13 +525,13 @@ def test_everything_that_can_be_used_has_a_name(browser: Any, file: Path) -> Non
 
 def named(browser: Any) -> dict[str, set[str]]:
     """Role -> names in the accessibility tree, of what people use or look at; fails where one has none."""
-    wanted = ("button", "searchbox", "textbox", "combobox", "checkbox", "slider", "image", "link", "heading", "form")
-    wanted += ("region", "article", "dialog", "DisclosureTriangle")
+    kinds = ("button", "searchbox", "textbox", "combobox", "checkbox", "slider", "image", "link", "heading", "form")
+    kinds += ("region", "article", "dialog", "DisclosureTriangle")
     browser.devtools("Accessibility.enable")
     roles: dict[str, set[str]] = {}
     for node in browser.devtools("Accessibility.getFullAXTree")["nodes"]:
         role = node.get("role", {}).get("value")
-        if role in wanted and not node.get("ignored"):
+        if role in kinds and not node.get("ignored"):
             name = node.get("name", {}).get("value", "")
             assert name.strip(), node
             roles.setdefault(role, set()).add(name)
@@ -541,8 +541,8 @@ def named(browser: Any) -> dict[str, set[str]]:
 @pytest.mark.browser
 def test_it_is_dark_where_that_is_wanted(browser: Any, file: Path) -> None:
     colour = "return getComputedStyle(document.body).backgroundColor"
-    seen = []
+    colours = []
     for scheme in ("light", "dark"):
         browser.open(file, scheme=scheme)
-        seen.append(browser.run(colour))
-    assert seen == ["rgb(255, 255, 255)", "rgb(22, 22, 22)"]
+        colours.append(browser.run(colour))
+    assert colours == ["rgb(255, 255, 255)", "rgb(22, 22, 22)"]

@@ -119,9 +119,9 @@ def test_percentiles_of_the_distances_leave_empty_masks_out(put: Put, check: Che
     verdict = check(pairs, names=("sturdy",))
     figures = verdict.to_dict()["models"]["sturdy"]
     masks = verdict.distances("sturdy").mask
-    known = sorted(masks[~np.isnan(masks)].tolist())
-    assert figures["n_empty"] == masks.size - len(known)
-    assert figures["d_mask_p20"] == known[0] == 0  # five of the fakes are those of the bare picture
+    values = sorted(masks[~np.isnan(masks)].tolist())
+    assert figures["n_empty"] == masks.size - len(values)
+    assert figures["d_mask_p20"] == values[0] == 0  # five of the fakes are those of the bare picture
     assert figures["d_mask_p80"] == pytest.approx((LEVEL / 127.5) ** 2, rel=1e-5)
     assert figures["d_mask_p20"] <= figures["d_mask_p50"] <= figures["d_mask_p80"]
 
@@ -152,15 +152,15 @@ def test_every_face_of_a_picture_counts(put: Put, check: Check) -> None:
 
 
 def test_the_adversary_looks_at_the_protected_picture_only(put: Put, check: Check) -> None:
-    seen = []
+    inputs = []
 
     def find(pixels: np.ndarray) -> list[Face]:
-        seen.append(pixels)
+        inputs.append(pixels)
         return []
 
     check([put("a", grey(), protect(grey()))], find=find)
-    assert len(seen) == 1
-    assert np.array_equal(seen[0], protect(grey()))
+    assert len(inputs) == 1
+    assert np.array_equal(inputs[0], protect(grey()))
 
 
 def test_conditions_have_figures_of_their_own(put: Put, check: Check) -> None:

@@ -84,15 +84,15 @@ def test_a_difference_that_is_too_large_fails(
 
 
 def test_the_faces_of_photos(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Path] = []
+    folders: list[Path] = []
 
     def crops(folder: Path, *, size: int) -> object:
-        asked.append(folder)
+        folders.append(folder)
         return parity.pictures(1)
 
     monkeypatch.setattr(parity, "photo_crops", crops)
     assert command("export", "--to", "openvino", "--out", tmp_path, "--check", "--photos", tmp_path).exit_code == 0
-    assert asked == [tmp_path]
+    assert folders == [tmp_path]
 
 
 @pytest.mark.extras("tensorrt-rtx")

@@ -85,9 +85,9 @@ def test_the_help_of_every_command_has_an_example(command: Command, path: tuple[
 def test_the_examples_are_right_usage(line: str) -> None:
     program, *words = shlex.split(line.partition(" > ")[0])
     assert program == "dadfi-fast"
-    known = dict(leaves(main))
-    path = next(path for path in known if tuple(words[: len(path)]) == path)
-    subcommand = known[path]
+    commands = dict(leaves(main))
+    path = next(path for path in commands if tuple(words[: len(path)]) == path)
+    subcommand = commands[path]
     values, rest, _ = subcommand.make_parser(click.Context(subcommand)).parse_args(words[len(path) :])
     assert not rest
     for param in subcommand.params:  # choices and numbers are what they should be; files need not be there

@@ -79,16 +79,16 @@ def crops(seed: int = 0, size: int = SIZE) -> Float32:
 @contextmanager
 def passes(targets: list[Target]) -> Iterator[Calls]:
     """Counts the pictures that go through the models, by whether they are differentiated."""
-    seen = Calls()
+    calls = Calls()
 
     def count(_module: object, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
         if inputs[0].requires_grad:
-            seen.gradients += len(inputs[0])
+            calls.gradients += len(inputs[0])
         else:
-            seen.queries += len(inputs[0])
+            calls.queries += len(inputs[0])
 
     hooks = [target.model.generator.register_forward_hook(count) for target in targets]
-    yield seen
+    yield calls
     for hook in hooks:
         hook.remove()
 

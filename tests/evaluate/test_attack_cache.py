@@ -15,19 +15,24 @@ from dadfi_fast.evaluate.compared_methods import gather
 from dadfi_fast.evaluate.experiment import Progress
 from dadfi_fast.evaluate.protocol import open_protocol
 
-Asked = Callable[..., Any]
+MakeSetup = Callable[..., Any]
 QUICK = {"cmua": {"steps": 1}, "moma": {"population": 2, "generations": 1}}
 pytestmark = pytest.mark.usefixtures("differentiable")
 
 
 @pytest.fixture
-def gather_attacks(asked: Asked, others: Path, tmp_path: Path) -> Callable[..., tuple[list[Any], list[str]]]:
+def gather_attacks(make_setup: MakeSetup, others: Path, tmp_path: Path) -> Callable[..., tuple[list[Any], list[str]]]:
     """The two attacks, and what was said while they were made or found."""
 
     def gathered(options: Any = None, **changes: Any) -> tuple[list[Any], list[str]]:
         said: list[str] = []
-        given = {"train": (others,), "methods": ("cmua", "moma"), "options": options or QUICK, "out": tmp_path / "out"}
-        with open_protocol(asked(**(given | changes), progress=Progress(note=said.append))) as protocol:
+        settings = {
+            "train": (others,),
+            "methods": ("cmua", "moma"),
+            "options": options or QUICK,
+            "out": tmp_path / "out",
+        }
+        with open_protocol(make_setup(**(settings | changes), progress=Progress(note=said.append))) as protocol:
             return [method.attack for method in gather(protocol).methods[:2]], said
 
     return gathered

@@ -130,10 +130,12 @@ def test_whether_it_converged_is_written_down(result: Result) -> None:
 def test_what_is_finished_is_not_measured_again(
     models: Path, archive: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = setup(models, archive, table, out=tmp_path, limits={"made": ["joint"], "adversaries": ["A0"]})
-    first = ceiling.run(asked)
+    joint_setup = setup(models, archive, table, out=tmp_path, limits={"made": ["joint"], "adversaries": ["A0"]})
+    first = ceiling.run(joint_setup)
     monkeypatch.setattr(ceiling, "ascend", None)
-    assert [dict(row) for row in ceiling.run(asked).rows] == json.loads(json.dumps([dict(row) for row in first.rows]))
+    assert [dict(row) for row in ceiling.run(joint_setup).rows] == json.loads(
+        json.dumps([dict(row) for row in first.rows])
+    )
 
 
 @pytest.mark.parametrize(

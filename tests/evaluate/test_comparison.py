@@ -20,7 +20,7 @@ from dadfi_fast.evaluate.comparison import PLAIN_NOISE
 from dadfi_fast.evaluate.experiment import NAMED, Result
 from dadfi_fast.types import Float32, UInt8
 
-Asked = Callable[..., Any]
+MakeSetup = Callable[..., Any]
 METHODS = ("noise", "pgd", "stripes", "null", PLAIN_NOISE)
 
 
@@ -32,9 +32,11 @@ class Network:
 
 
 @pytest.fixture
-def result(asked: Asked, differentiable: None, monkeypatch: pytest.MonkeyPatch, once: Callable[..., Result]) -> Result:
+def result(
+    make_setup: MakeSetup, differentiable: None, monkeypatch: pytest.MonkeyPatch, once: Callable[..., Result]
+) -> Result:
     monkeypatch.setattr(comparison, "Inception", Network)
-    setup = asked(methods=("noise", "pgd"), options={"pgd": {"steps": 6}}, fid=4)
+    setup = make_setup(methods=("noise", "pgd"), options={"pgd": {"steps": 6}}, fid=4)
     return once(lambda: comparison.run(setup))
 
 
@@ -105,9 +107,9 @@ def test_without_cmua_it_is_not_said_who_is_better(result: Result) -> None:
     assert all(row[BETTER] is None for row in result.rows)
 
 
-def test_the_generator_against_cmua(asked: Asked, differentiable: None, others: Path, tmp_path: Path) -> None:
+def test_the_generator_against_cmua(make_setup: MakeSetup, differentiable: None, others: Path, tmp_path: Path) -> None:
     quick = {"methods": ("cmua",), "options": {"cmua": {"steps": 1}}, "train": (others,), "out": tmp_path}
-    result = comparison.run(asked(**quick))
+    result = comparison.run(make_setup(**quick))
     rows = by_row(result)
     assert [rows["stripes", model][BETTER] for model in ("fragile", "sturdy")] == [
         "yes"
@@ -121,7 +123,7 @@ def test_the_generator_against_cmua(asked: Asked, differentiable: None, others: 
         "**stripes: " in result.answer
         and "does not say what it was trained on; cmua was made on at most 200" in result.answer
     )
-    again = comparison.run(asked(**quick))
+    again = comparison.run(make_setup(**quick))
     assert json.dumps(again.rows) == json.dumps(result.rows) and np.array_equal(
         again.arrays["cmua"], result.arrays["cmua"]
     )

@@ -28,8 +28,8 @@ def result(**changes: Any) -> Result:
         bars(figure, panels, labels=["a", "c"], groups=["m1", "m2"], control="control")
 
     columns = {"model": "model", "edit": "edit", "share": "share of it", "fid": "FID", "n": "n"}
-    given = {"name": "trial", "rows": rows, "columns": columns, "text": "What it is.", "draw": draw}
-    return Result(**(given | changes))
+    fields = {"name": "trial", "rows": rows, "columns": columns, "text": "What it is.", "draw": draw}
+    return Result(**(fields | changes))
 
 
 def test_all_files_are_written(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ CONDITIONS = ("written", "jpeg:95", "jpeg:90", "jpeg:75", "jpeg:50", "resize:0.5
 
 
 @pytest.fixture
-def result(asked: Callable[..., Any], stripes: Path, once: Callable[..., Result]) -> Result:
-    setup = asked(generators=(str(stripes), f"again={stripes}"))
+def result(make_setup: Callable[..., Any], stripes: Path, once: Callable[..., Result]) -> Result:
+    setup = make_setup(generators=(str(stripes), f"again={stripes}"))
     return once(lambda: robustness.run(setup))
 
 

@@ -15,7 +15,7 @@ from dadfi_fast.evaluate import no_fine_tuning, single_model
 from dadfi_fast.evaluate.experiment import NAMED, Result
 from dadfi_fast.model_card import read_card
 
-Asked = Callable[..., Any]
+MakeSetup = Callable[..., Any]
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def trained(carded: Callable[..., Path], toy_weights: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def result(asked: Asked, trained: tuple[str, ...], once: Callable[..., Result]) -> Result:
-    return once(lambda: single_model.run(asked(generators=trained)))
+def result(make_setup: MakeSetup, trained: tuple[str, ...], once: Callable[..., Result]) -> Result:
+    return once(lambda: single_model.run(make_setup(generators=trained)))
 
 
 def by_row(result: Result) -> dict[tuple[str, str], dict[str, Any]]:
@@ -74,17 +74,17 @@ def test_the_figure_marks_them(result: Result) -> None:
     assert "not seen" in figure.legends[0].get_texts()[0].get_text()
 
 
-def test_fine_tuning_and_without(asked: Asked, trained: tuple[str, ...]) -> None:
-    result = no_fine_tuning.run(asked(generators=trained, models=("sturdy",)))
+def test_fine_tuning_and_without(make_setup: MakeSetup, trained: tuple[str, ...]) -> None:
+    result = no_fine_tuning.run(make_setup(generators=trained, models=("sturdy",)))
     assert result.name == "no-fine-tuning"
     weights = {row["method"]: row.get("lambda_y") for row in result.rows}
     assert weights == {"one": 0, "two": 0.05, "three": None, "null": None, "noise": None}
     assert list(result.columns)[:2] == ["method", "lambda_y"]
 
 
-def test_one_must_be_without_it(asked: Asked, trained: tuple[str, ...]) -> None:
+def test_one_must_be_without_it(make_setup: MakeSetup, trained: tuple[str, ...]) -> None:
     with pytest.raises(UsageError, match=r"settings\.lambda_y = 0.*--set lambda_y=0"):
-        no_fine_tuning.run(asked(generators=trained[1:]))
+        no_fine_tuning.run(make_setup(generators=trained[1:]))
 
 
 def test_the_answer_goes_by_what_was_seen(result: Result) -> None:
@@ -113,11 +113,11 @@ def test_the_answers(rows: list[dict[str, Any]], message: str) -> None:
     assert message in single_model.answer(rows)
 
 
-def test_fine_tuning_in_words(asked: Asked, trained: tuple[str, ...], carded: Callable[..., Path]) -> None:
-    text = no_fine_tuning.run(asked(generators=trained[:2])).answer
+def test_fine_tuning_in_words(make_setup: MakeSetup, trained: tuple[str, ...], carded: Callable[..., Path]) -> None:
+    text = no_fine_tuning.run(make_setup(generators=trained[:2])).answer
     assert "On 0 of 2 models" in text  # both are the same network
     assert "The generators differ in more than that, by their cards: targets" in text
-    alone = no_fine_tuning.run(asked(generators=trained[:1], models=("sturdy",))).answer
+    alone = no_fine_tuning.run(make_setup(generators=trained[:1], models=("sturdy",))).answer
     assert "Not answered: name a generator that was trained with it" in alone and "differ" not in alone
 
 

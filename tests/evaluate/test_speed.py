@@ -16,7 +16,7 @@ from dadfi_fast.evaluate.methods import Method
 from dadfi_fast.evaluate.speed import ROUNDS, Timed, measure
 from dadfi_fast.types import Budget, Float32
 
-Asked = Callable[..., Any]
+MakeSetup = Callable[..., Any]
 
 
 @pytest.fixture(autouse=True)
@@ -26,8 +26,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def result(asked: Asked, differentiable: None, once: Callable[..., Result]) -> Result:
-    setup = asked(methods=("noise", "pgd", "fgsm"), options={"pgd": {"steps": 2}})
+def result(make_setup: MakeSetup, differentiable: None, once: Callable[..., Result]) -> Result:
+    setup = make_setup(methods=("noise", "pgd", "fgsm"), options={"pgd": {"steps": 2}})
     return once(lambda: speed.run(setup))
 
 
@@ -62,8 +62,8 @@ def test_the_ratio_is_to_what_works_in_many_steps(result: Result) -> None:
     assert set(speed.ITERATIVE) == {"i-fgsm", "pgd", "anti-forgery", "moma", "ats-o2a", "adv-bot"}
 
 
-def test_without_an_iterative_method_there_is_no_ratio(asked: Asked, differentiable: None) -> None:
-    result = speed.run(asked(methods=("noise",)))
+def test_without_an_iterative_method_there_is_no_ratio(make_setup: MakeSetup, differentiable: None) -> None:
+    result = speed.run(make_setup(methods=("noise",)))
     assert all(math.isnan(row["ratio"]) for row in result.rows[:-1])
     assert "times as long" not in result.answer
 
@@ -96,20 +96,20 @@ class Slow(Attack):
     ],
 )
 def test_each_round_times_whole_batches(
-    monkeypatch: pytest.MonkeyPatch, asked: Asked, n: int, batch: int, parts: list[list[float]]
+    monkeypatch: pytest.MonkeyPatch, make_setup: MakeSetup, n: int, batch: int, parts: list[list[float]]
 ) -> None:
     clock = [0.0]
     monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
     crops = np.arange(n, dtype=np.float32)[:, None, None, None] * np.ones((1, 3, 2, 2), np.float32)
     attack = Slow(clock, 0.5)
     each = Timed(Method("slow", attack), batch)
-    measure([each], {CROP_SIZE: crops}, np.zeros((n, 1), np.float32), asked())
+    measure([each], {CROP_SIZE: crops}, np.zeros((n, 1), np.float32), make_setup())
     assert attack.seen[1:] == parts * ROUNDS  # the first call does not count
     assert each.rounds == pytest.approx([500 / batch] * ROUNDS)
     assert each.pictures == ROUNDS * batch * len(parts)
 
 
-def test_methods_take_turns(asked: Asked) -> None:
+def test_methods_take_turns(make_setup: MakeSetup) -> None:
     order: list[str] = []
 
     class Named(Slow):
@@ -122,7 +122,7 @@ def test_methods_take_turns(asked: Asked) -> None:
             return crops * 0
 
     cases = [Timed(Method(name, Named(name)), 1) for name in "ab"]
-    measure(cases, {CROP_SIZE: np.zeros((1, 3, 2, 2), np.float32)}, np.zeros((1, 1), np.float32), asked())
+    measure(cases, {CROP_SIZE: np.zeros((1, 3, 2, 2), np.float32)}, np.zeros((1, 1), np.float32), make_setup())
     assert "".join(order) == "ab" + "ba" + "ab" + "ba"
 
 
@@ -135,12 +135,12 @@ def test_the_figure(result: Result) -> None:
 
 @pytest.mark.parametrize(("cost", "calls"), [(0.5, 3), (2.0, 2), (60.0, 1)])
 def test_slow_methods_get_fewer_pictures(
-    monkeypatch: pytest.MonkeyPatch, asked: Asked, cost: float, calls: int
+    monkeypatch: pytest.MonkeyPatch, make_setup: MakeSetup, cost: float, calls: int
 ) -> None:
     clock, planned, ticks = [0.0], list[int](), list[int]()
     monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
     attack = Slow(clock, cost)
-    setup = asked(progress=Progress(plan=planned.append, tick=ticks.append))
+    setup = make_setup(progress=Progress(plan=planned.append, tick=ticks.append))
     measure(
         [Timed(Method("slow", attack), 1)],
         {CROP_SIZE: np.zeros((3, 1, 2, 2), np.float32)},

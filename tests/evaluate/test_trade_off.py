@@ -23,7 +23,7 @@ from dadfi_fast.evaluate.trade_off import FACTORS, Scaled, at_look
 from dadfi_fast.metrics.visibility import METRICS
 from dadfi_fast.types import Budget, Float32, UInt8
 
-Asked = Callable[..., Any]
+MakeSetup = Callable[..., Any]
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def busy(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def result(asked: Asked, judges: None, stripes: Path, busy: Path) -> Result:
-    return trade_off.run(asked(sources=(busy,), generators=(f"ours={stripes}",), strength=0.04))
+def result(make_setup: MakeSetup, judges: None, stripes: Path, busy: Path) -> Result:
+    return trade_off.run(make_setup(sources=(busy,), generators=(f"ours={stripes}",), strength=0.04))
 
 
 def curve(result: Result, model: str, key: str) -> list[float]:
@@ -84,8 +84,8 @@ def test_the_answer_names_each_method_and_what_is_out_of_reach(result: Result) -
     assert "- fragile, ours: " in result.answer and "- sturdy, ours: " in result.answer
 
 
-def test_attacks_take_part_where_they_are_named(asked: Asked, judges: None, differentiable: None) -> None:
-    rows = trade_off.run(asked(methods=("noise",))).rows
+def test_attacks_take_part_where_they_are_named(make_setup: MakeSetup, judges: None, differentiable: None) -> None:
+    rows = trade_off.run(make_setup(methods=("noise",))).rows
     assert [row["method"] for row in rows[:: 2 * len(FACTORS)]] == ["noise", "stripes"]
 
 

@@ -17,7 +17,7 @@ from dadfi_fast.evaluate import validity
 from dadfi_fast.evaluate.experiment import NAMED, Progress, Result
 from dadfi_fast.types import Float32, UInt8
 
-Asked = Callable[..., Any]
+MakeSetup = Callable[..., Any]
 
 
 class Network:
@@ -28,9 +28,9 @@ class Network:
 
 
 @pytest.fixture
-def result(asked: Asked, monkeypatch: pytest.MonkeyPatch, once: Callable[..., Result]) -> Result:
+def result(make_setup: MakeSetup, monkeypatch: pytest.MonkeyPatch, once: Callable[..., Result]) -> Result:
     monkeypatch.setattr(validity, "Inception", Network)
-    return once(lambda: validity.run(asked(fid=8)))
+    return once(lambda: validity.run(make_setup(fid=8)))
 
 
 def by_row(result: Result) -> dict[tuple[str, str], dict[str, Any]]:
@@ -65,16 +65,16 @@ def test_rows_say_what_they_were_measured_with(result: Result) -> None:
         assert (row["n"], row["fid_n"], row["n_edits"]) == (3, 8, 5)  # of 15 fakes in all
 
 
-def test_no_frechet_distance_is_asked_for(asked: Asked) -> None:
-    rows = validity.run(asked(models=("sturdy",))).rows
+def test_no_frechet_distance_is_asked_for(make_setup: MakeSetup) -> None:
+    rows = validity.run(make_setup(models=("sturdy",))).rows
     assert all(np.isnan(row["fid"]) and row["fid_n"] is None for row in rows)
 
 
 @pytest.mark.parametrize("fid", [0, 8])
-def test_the_figure(asked: Asked, monkeypatch: pytest.MonkeyPatch, fid: int) -> None:
+def test_the_figure(make_setup: MakeSetup, monkeypatch: pytest.MonkeyPatch, fid: int) -> None:
     figure = pytest.importorskip("matplotlib.figure").Figure()
     monkeypatch.setattr(validity, "Inception", Network)
-    validity.run(asked(fid=fid)).draw(figure)
+    validity.run(make_setup(fid=fid)).draw(figure)
     titles = [axis.get_title() for axis in figure.axes]
     assert titles == ["SR_mask", "d_pix", *(["FID (n = 8)"] if fid else []), "x to y'"]
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["fragile", "sturdy"]
@@ -93,9 +93,9 @@ def test_the_answer_in_words(result: Result) -> None:
     assert "above the paper's 0.06 on 1 of 2 models: fragile" in result.answer
 
 
-def test_the_same_again_is_taken_from_what_is_finished(asked: Asked, tmp_path: Path, stripes: Path) -> None:
+def test_the_same_again_is_taken_from_what_is_finished(make_setup: MakeSetup, tmp_path: Path, stripes: Path) -> None:
     ticks: list[int] = []
-    setup = asked(out=tmp_path, progress=Progress(tick=ticks.append))
+    setup = make_setup(out=tmp_path, progress=Progress(tick=ticks.append))
     first = validity.run(setup)
     assert sum(ticks) == 2 * 2 * 3  # two pieces, each protects and checks three pictures
     again = validity.run(replace(setup, command="the same in other words"))

@@ -49,8 +49,8 @@ def test_what_is_written_is_a_generator_again(released: GeneratorFile, tmp_path:
 
 def test_the_file_says_what_it_is(released: GeneratorFile, tmp_path: Path) -> None:
     output = generator.write(generator.read(str(released.onnx)), tmp_path)
-    wanted = {"dadfi.generator": released.sha256, "dadfi.lim": "0.04", "dadfi.preset": "s", "dadfi.range": "[-1, 1]"}
-    assert facts(output.onnx) == wanted
+    expected = {"dadfi.generator": released.sha256, "dadfi.lim": "0.04", "dadfi.preset": "s", "dadfi.range": "[-1, 1]"}
+    assert facts(output.onnx) == expected
 
 
 def test_the_card_says_where_it_came_from_and_keeps_the_rest(released: GeneratorFile, tmp_path: Path) -> None:

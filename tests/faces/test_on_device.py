@@ -88,12 +88,12 @@ def test_search_through_small_copies(picture: UInt8) -> None:
             self.seen.append(pixels.shape)
             return [Face(2, 3, 8, 9, 0.9)]
 
-    detector, asked = Told(), list[tuple[int, int]]()
+    detector, sizes = Told(), list[tuple[int, int]]()
     detector.seen = []
 
     def small(width: int, height: int) -> UInt8:
-        asked.append((width, height))
+        sizes.append((width, height))
         return shrink(picture, width, height)
 
     assert detector.search(331, 257, small) == detector(picture)
-    assert asked == [(shape[1], shape[0]) for shape in detector.seen[: len(asked)]] and len(asked) > 1
+    assert sizes == [(shape[1], shape[0]) for shape in detector.seen[: len(sizes)]] and len(sizes) > 1

@@ -72,9 +72,9 @@ def test_scores(network: OpenVinoNetwork) -> None:
 
 
 def test_red_is_not_blue(network: OpenVinoNetwork) -> None:
-    seen = picture(64, 64, (0, 32, 8, 255))
-    assert len(network(seen)) == 1
-    assert network(np.ascontiguousarray(seen[..., ::-1])).shape == (0, 5)
+    rgb = picture(64, 64, (0, 32, 8, 255))
+    assert len(network(rgb)) == 1
+    assert network(np.ascontiguousarray(rgb[..., ::-1])).shape == (0, 5)
 
 
 def test_the_best_of_what_overlaps(network: OpenVinoNetwork) -> None:

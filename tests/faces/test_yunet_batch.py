@@ -53,9 +53,9 @@ def stand_in(*, outputs: Sequence[str] = ("cls", "obj", "bbox", "kps")) -> bytes
                 nodes.append(helper.make_node("Reshape", [f"{name}t{stride}", f"shape{count}"], [f"{name}_{stride}"]))
                 shape = [1, (640 // stride) ** 2, count]
                 infos.append(helper.make_tensor_value_info(f"{name}_{stride}", TensorProto.FLOAT, shape))
-    taken = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, 640, 640])
+    graph_input = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, 640, 640])
     fixed = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
-    graph = helper.make_graph(nodes, "stand-in", [taken], infos, fixed)
+    graph = helper.make_graph(nodes, "stand-in", [graph_input], infos, fixed)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6)
     return bytes(model.SerializeToString())
 
@@ -111,12 +111,12 @@ def test_a_batch_is_its_pictures_one_by_one(model: Path) -> None:
 def test_small_faces_call_for_a_finer_copy(model: Path) -> None:
     wide, near = black(256, 256, (64, 64, 8, 8)), black(256, 256, (64, 64, 64, 64))
     assert YuNetBatch(model, sides=((64, 0.0),))([wide, near])[0] == []
-    network, asked = YuNetBatch(model, sides=((64, 0.2), (256, 0.0))), []
+    network, calls = YuNetBatch(model, sides=((64, 0.2), (256, 0.0))), []
     once = network._at
-    network._at = lambda pictures, side: asked.append((side, len(pictures))) or once(pictures, side)  # type: ignore[method-assign,func-returns-value]
+    network._at = lambda pictures, side: calls.append((side, len(pictures))) or once(pictures, side)  # type: ignore[method-assign,func-returns-value]
     faces = network([wide, near])
     assert box(faces[0][0]) == (56, 56, 72, 72)
-    assert asked == [(64, 2), (256, 1)]  # the near one was seen at once
+    assert calls == [(64, 2), (256, 1)]  # the near one was seen at once
 
 
 def test_decoded_is_the_loop_of_opencv() -> None:

@@ -124,5 +124,5 @@ def test_hdr_stays_in_png_and_is_refused_elsewhere(transfer: int, name: str) -> 
 def test_grey_has_a_profile_of_grey_where_it_stays_grey(target: str, kind: str) -> None:
     result = carried(Metadata(colour=((b"gAMA", struct.pack(">I", 100_000)),)), target, grey=True)
     assert (result.icc or b"")[16:20].decode() == kind
-    given = carried(Metadata(icc=icc.profile(icc.SRGB, (1.0,), "g", grey=True)), target, grey=True)
-    assert (given.icc is None) is (target == "WEBP") and bool(given.notes) is (target == "WEBP")
+    own_profile = carried(Metadata(icc=icc.profile(icc.SRGB, (1.0,), "g", grey=True)), target, grey=True)
+    assert (own_profile.icc is None) is (target == "WEBP") and bool(own_profile.notes) is (target == "WEBP")

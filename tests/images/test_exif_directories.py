@@ -113,7 +113,7 @@ def readable(size: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("original", "left"),
+    ("original", "expected"),
     [
         (notes(b"MAKER\0" + RAW), ("maker notes",)),
         (notes(readable(200)), ()),
@@ -125,5 +125,5 @@ def readable(size: int) -> bytes:
     ],
     ids=["unknown", "a directory", "a directory and more", "too small", "zeros", "an unknown tag", "a long text"],
 )
-def test_what_nobody_can_read_is_named(original: bytes, left: tuple[str, ...]) -> None:
-    assert exif.unread(exif.cleaned(original)) == left
+def test_what_nobody_can_read_is_named(original: bytes, expected: tuple[str, ...]) -> None:
+    assert exif.unread(exif.cleaned(original)) == expected

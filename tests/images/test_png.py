@@ -65,8 +65,8 @@ def test_a_colour_that_stands_for_transparency(channels: int, bits: int) -> None
     data = file(stored, bits, 0 if channels == 1 else 2, [(b"tRNS", packed)])
     top = 65535 if bits == 16 else 255
     for result in (photo(data), photo(again(data))):
-        seen = result.pixels if result.deep is None else result.deep
-        assert np.array_equal(seen, np.broadcast_to(samples * (top // (2**bits - 1)), (8, 16, 3)))
+        pixels = result.pixels if result.deep is None else result.deep
+        assert np.array_equal(pixels, np.broadcast_to(samples * (top // (2**bits - 1)), (8, 16, 3)))
         expected = np.where((samples == key).all(axis=2), 0, top)
         assert result.alpha is not None and np.array_equal(result.alpha, expected)
 
@@ -98,8 +98,8 @@ def test_orientation_is_found_wherever_it_stands(name: str, behind: bool, bits: 
     samples = np.random.default_rng(0).integers(0, 2**bits, (8, 12, 3))
     data = file(samples, bits, 2, **{"after" if behind else "before": [SAID[name]]})
     result = photo(data)
-    seen = result.pixels if result.deep is None else result.deep
-    assert np.array_equal(seen, np.rot90(samples, -1))
+    pixels = result.pixels if result.deep is None else result.deep
+    assert np.array_equal(pixels, np.rot90(samples, -1))
     with Image.open(io.BytesIO(again(data))) as image:
         image.load()
         assert image.getexif()[0x0112] == 1

@@ -43,7 +43,7 @@ def photo(data: bytes) -> Photo:
     return decode(open_picture(data, max_pixels=10**8), Path("x"))
 
 
-def seen(image: Photo) -> Any:
+def pixels_of(image: Photo) -> Any:
     """The pixels in the depth that the file has."""
     return image.pixels if image.deep is None else image.deep
 
@@ -58,7 +58,7 @@ def test_layouts(bits: int, order: str, layout: Any, planar: bool, packing: Any,
     samples = random_samples(bits, 3)
     data = tiff(samples, photometric="rgb", planar=planar, byteorder=order, bigtiff=big, **layout, **packing)
     result = photo(data)
-    assert np.array_equal(seen(result), samples)
+    assert np.array_equal(pixels_of(result), samples)
     assert result.encoding.mode == ("RGB" if bits == 8 else "RGB;16") and result.alpha is None
 
 
@@ -76,7 +76,7 @@ def test_orientation_is_applied_once(bits: int, orientation: int, channels: int)
         8: lambda x: np.rot90(x),
     }  # fmt: skip
     expected = turn[orientation](samples)
-    assert np.array_equal(seen(result), np.repeat(expected, 3, 2) if channels == 1 else expected[..., :3])
+    assert np.array_equal(pixels_of(result), np.repeat(expected, 3, 2) if channels == 1 else expected[..., :3])
     assert (result.alpha is not None and np.array_equal(result.alpha, expected[..., 3])) is (channels == 4)
 
 
@@ -84,7 +84,7 @@ def test_orientation_is_applied_once(bits: int, orientation: int, channels: int)
 def test_white_may_be_zero(bits: int) -> None:
     samples = random_samples(bits, 1)
     result = photo(tiff(~samples, photometric="miniswhite"))
-    assert np.array_equal(seen(result)[..., 0], samples[..., 0]) and result.encoding.mode in ("L", "I;16")
+    assert np.array_equal(pixels_of(result)[..., 0], samples[..., 0]) and result.encoding.mode in ("L", "I;16")
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -105,7 +105,7 @@ def test_further_channels(
     kind = "rgb" if channels > 2 else "minisblack"
     how = {"planar": True} if planar and channels > 2 else {"planarconfig": "contig"}
     result = photo(tiff(samples, photometric=kind, extrasamples=kinds, **how))
-    assert np.array_equal(seen(result)[..., 0], samples[..., 0]) and result.metadata.notes == notes
+    assert np.array_equal(pixels_of(result)[..., 0], samples[..., 0]) and result.metadata.notes == notes
     assert (result.alpha is not None and np.array_equal(result.alpha, samples[..., -1])) is alpha
 
 
@@ -116,7 +116,7 @@ def test_colours_are_not_left_multiplied_by_alpha(bits: int) -> None:
     alpha = np.full((HEIGHT, WIDTH, 1), top // 2, colour.dtype)
     stored = (colour.astype(np.float64) * alpha / top).round().astype(colour.dtype)
     result = photo(tiff(np.dstack((stored, alpha)), photometric="rgb", extrasamples=["assocalpha"]))
-    assert np.abs(seen(result).astype(int) - colour).max() <= 2
+    assert np.abs(pixels_of(result).astype(int) - colour).max() <= 2
     assert result.alpha is not None and np.array_equal(result.alpha, alpha[..., 0])
 
 

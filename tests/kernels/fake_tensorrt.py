@@ -77,8 +77,8 @@ class IExprBuilder:
 
 
 class DimsExprs(list[Any]):
-    def __init__(self, given: int | Sequence[IDimensionExpr]) -> None:
-        super().__init__([None] * given if isinstance(given, int) else given)
+    def __init__(self, dimensions: int | Sequence[IDimensionExpr]) -> None:
+        super().__init__([None] * dimensions if isinstance(dimensions, int) else dimensions)
 
 
 class Dims(tuple[int, ...]):
@@ -131,12 +131,14 @@ class Kernel:
     launch: Any  # sizes are `IDimensionExpr`
     numbers: list[IDimensionExpr]
 
-    def sizes(self, **given: int) -> tuple[int, int, int, list[int]]:
+    def sizes(self, **dimensions: int) -> tuple[int, int, int, list[int]]:
         """Blocks, threads a block, bytes of shared memory and the numbers, for tensors of these sizes."""
-        grid, threads, shared = (getattr(self.launch, key).value(given) for key in ("grid_x", "block_x", "shared_mem"))
+        grid, threads, shared = (
+            getattr(self.launch, key).value(dimensions) for key in ("grid_x", "block_x", "shared_mem")
+        )
         for key in ("grid_y", "grid_z", "block_y", "block_z"):
-            assert getattr(self.launch, key).value(given) == 1
-        return grid, threads, shared, [number.value(given) for number in self.numbers]
+            assert getattr(self.launch, key).value(dimensions) == 1
+        return grid, threads, shared, [number.value(dimensions) for number in self.numbers]
 
 
 def load(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
@@ -185,8 +187,8 @@ def build(trt: Any, name: str, kinds: Sequence[str], shapes: Sequence[tuple[int,
     ]
     (output_shape,) = plugin.get_output_shapes(exprs, [], builder)
     marks = {f"d{i}": 1000 + i for i in range(len(shapes[0]))}
-    wanted = [marks[f"d{i}"] if size < 0 else size for i, size in enumerate(shapes[0])]
-    assert [each.value(marks) for each in output_shape] == wanted, "the result has the shape of x"
+    expected = [marks[f"d{i}"] if size < 0 else size for i, size in enumerate(shapes[0])]
+    assert [each.value(marks) for each in output_shape] == expected, "the result has the shape of x"
     described = [_described(kind, shape) for kind, shape in zip([*inputs, *outputs], [*shapes, shapes[0]], strict=True)]
     count = len(described)
     flat = plugin.get_supported_format_combinations(described, len(inputs))

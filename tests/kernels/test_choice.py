@@ -62,9 +62,9 @@ def everything() -> list[tuple[Planes, Gpu, Plan]]:
 
 
 def test_every_plan_can_be_launched() -> None:
-    seen = set()
+    versions = set()
     for planes, gpu, launch_plan in everything():
-        seen.add(launch_plan.version)
+        versions.add(launch_plan.version)
         for step in launch_plan.steps:
             assert 0 < step.shared_bytes <= gpu.shared_bytes
             assert step.threads % 32 == 0 and 32 <= step.threads <= MAX_THREADS
@@ -77,7 +77,7 @@ def test_every_plan_can_be_launched() -> None:
         assert launch_plan.capacity % columns == 0
         assert launch_plan.capacity * blocks * width >= planes.pixels * (columns * width if planes.channels_last else 1)
         assert launch_plan.capacity * blocks < 2**31
-    assert seen == set(VERSIONS)
+    assert versions == set(VERSIONS)
 
 
 def test_a_few_planes_are_spread_over_many_multiprocessors() -> None:

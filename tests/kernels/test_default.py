@@ -219,24 +219,24 @@ class OnAGpu(torch.Tensor):
 
 
 def test_the_operation_asks_when_it_meets_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+    calls: list[str] = []
     answers = iter([True, False])
 
     def offer() -> bool:
-        asked.append("offer")
+        calls.append("offer")
         return next(answers)
 
     monkeypatch.setattr(operation, "KERNELS", {"cuda": lambda: offer})
     plain = operation.instance_norm_residual._init_fn
     x = torch.randn(1, 2, 4, 4)
     plain(x, torch.ones(2), torch.zeros(2))
-    assert asked == []  # not on a CPU
+    assert calls == []  # not on a CPU
     there = x.as_subclass(OnAGpu)
-    monkeypatch.setattr(operation, "instance_norm_residual", lambda *given: asked.append("again"))
+    monkeypatch.setattr(operation, "instance_norm_residual", lambda *args: calls.append("again"))
     plain(there, torch.ones(2), torch.zeros(2))
-    assert asked == ["offer", "again"]  # registered just now: called once more, to reach them
+    assert calls == ["offer", "again"]  # registered just now: called once more, to reach them
     plain(there, torch.ones(2), torch.zeros(2))
-    assert asked == ["offer", "again", "offer"]
+    assert calls == ["offer", "again", "offer"]
 
 
 def test_the_table_names_what_there_is() -> None:

@@ -60,9 +60,9 @@ def test_gradients_compile_without_spilling(
 ) -> None:
     kernels = builds[dtype, architecture, "gradients"].result().resources
     width = 16 // SIZES[dtype]
-    wanted = [(kind, f"x{n}") for kind, n in (("held", width), ("streamed", width), ("streamed", 1))]
+    expected = [(kind, f"x{n}") for kind, n in (("held", width), ("streamed", width), ("streamed", 1))]
     assert kernels.keys() == {
-        f"gradients_{kind}_{dtype}_{layout}_{n}" for kind, n in wanted for layout in ("nchw", "nhwc")
+        f"gradients_{kind}_{dtype}_{layout}_{n}" for kind, n in expected for layout in ("nchw", "nhwc")
     }
     for name, resources in kernels.items():
         assert resources.spilled == 0 and 0 < resources.registers * GRADIENT_THREADS <= REGISTERS, name

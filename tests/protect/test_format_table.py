@@ -188,8 +188,10 @@ def turned(form: str) -> bytes:
 def is_upright(data: bytes) -> bool:
     """As seen, and not to be turned any more."""
     image = opened(data)
-    seen = np.asarray(image.convert("RGB")).astype(int)
-    return image.getexif().get(0x0112, 1) == 1 and seen.shape == smooth().shape and np.abs(seen - smooth()).mean() < 9
+    pixels = np.asarray(image.convert("RGB")).astype(int)
+    return (
+        image.getexif().get(0x0112, 1) == 1 and pixels.shape == smooth().shape and np.abs(pixels - smooth()).mean() < 9
+    )
 
 
 def preview() -> bytes:

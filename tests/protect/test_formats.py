@@ -38,7 +38,7 @@ def _heif() -> None:
     heif.register()
 
 
-def seen(path: Path) -> UInt8:
+def to_srgb(path: Path) -> UInt8:
     """What a viewer shows."""
     with Image.open(path) as image:
         return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
@@ -60,7 +60,7 @@ def test_outside_of_faces_no_pixel_changes(
     name = f"a.{form.lower()}"
     source = photos({name: encoded(form, mode, size=(160, 200), **options)}) / name
     _, rows = run()
-    before, after = seen(source), seen(tmp_path / "out" / name)
+    before, after = to_srgb(source), to_srgb(tmp_path / "out" / name)
     mask = outside(rows[name], 160, 200)
     assert 0.3 < mask.mean() < 0.9
     assert np.array_equal(before[mask], after[mask])
@@ -100,7 +100,7 @@ def test_it_is_seen_the_same_way(
     source = photos({name: encoded(form, size=(72, 104), exif=exif.tobytes(), **options)}) / name
     summary, _ = run()
     assert summary.written == 1
-    before, after = seen(source).astype(int), seen(tmp_path / "out" / name)
+    before, after = to_srgb(source).astype(int), to_srgb(tmp_path / "out" / name)
     assert before.shape == after.shape == ((104, 72, 3) if orientation > 4 else (72, 104, 3))
     assert np.abs(before - after).mean() < 5  # turned the other way it would be above 30
     with Image.open(tmp_path / "out" / name) as image:

@@ -196,8 +196,8 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
     row = row_of(Failed(entry("a.jpg"), "read", OSError("gone")), FACTS)
     (tmp_path / NAME).write_text(json.dumps(row) + '\n{"torn')
-    with closing(Manifest(tmp_path, FACTS, read_only=True)) as seen:
-        assert seen.find("a.jpg") == row
+    with closing(Manifest(tmp_path, FACTS, read_only=True)) as reader:
+        assert reader.find("a.jpg") == row
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
     assert (tmp_path / NAME).read_bytes().endswith(b'{"torn')
 

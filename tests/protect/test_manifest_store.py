@@ -102,8 +102,8 @@ def test_rows_of_both_kinds_are_known(out: RemotePath) -> None:
         first.append(row("a.jpg"))
         put(out, "a.jpg")
     killed(out, {"b.jpg": True})
-    with closing(open_manifest(out, FACTS, read_only=True)) as seen:
-        assert seen.find("a.jpg") and seen.find("b.jpg")
+    with closing(open_manifest(out, FACTS, read_only=True)) as reader:
+        assert reader.find("a.jpg") and reader.find("b.jpg")
     assert len(shards(out)) == 1 and sources(out) == ["a.jpg"] and LOCK not in files(out)  # looking changes nothing
 
 

@@ -65,18 +65,18 @@ def test_the_order_is_that_of_the_inputs(photos: Fill, run: Run, encoded: Make) 
 
 
 def test_crops_are_as_large_as_the_attack_takes_them(photos: Fill, run: Run) -> None:
-    seen: list[tuple[int, ...]] = []
+    shapes: list[tuple[int, ...]] = []
 
     class Small(Stripes):
         crop_size = 32
 
         def run(self, crops: Float32) -> Float32:
-            seen.append(crops.shape)
+            shapes.append(crops.shape)
             return super().run(crops)
 
     photos({"a.jpg": None})
     _, rows = run(attack=Small(Budget(0.05)))
-    assert seen == [(1, 3, 32, 32)] and rows["a.jpg"]["linf"] == 6
+    assert shapes == [(1, 3, 32, 32)] and rows["a.jpg"]["linf"] == 6
 
 
 def test_threads_and_batches_change_no_byte(photos: Fill, run: Run, tmp_path: Path) -> None:
@@ -138,11 +138,11 @@ def test_places_are_stripped_from_copies_too(
     _, rows = run(detector=nobody, strip_gps=True)
     image = Image.open(io.BytesIO((tmp_path / "out" / name).read_bytes()))
     assert 0x8825 not in image.getexif() and rows[name]["status"] == "copied"
-    assert np.array_equal(seen(image), seen(Image.open(io.BytesIO(data))))
+    assert np.array_equal(upright_pixels(image), upright_pixels(Image.open(io.BytesIO(data))))
     assert (tmp_path / "out" / f"plain-{name}").read_bytes() == encoded(form)
 
 
-def seen(image: Image.Image) -> UInt8:
+def upright_pixels(image: Image.Image) -> UInt8:
     """The pixels as a viewer shows them."""
     return np.asarray(ImageOps.exif_transpose(image))
 
@@ -381,12 +381,12 @@ def test_the_output_folder_is_asked_whether_it_folds_case(
     photos: Fill, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos({"a.jpg": None})
-    asked: list[tuple[Path, bool]] = []
+    calls: list[tuple[Path, bool]] = []
 
     def ask(folder: Path) -> bool:
-        asked.append((folder, (folder / "dadfi-manifest.jsonl").exists()))
+        calls.append((folder, (folder / "dadfi-manifest.jsonl").exists()))
         return False
 
     monkeypatch.setattr("dadfi_fast.protect.discover.folds_case", ask)
     run()
-    assert asked == [(tmp_path / "out", True)]  # once, when there is a name in it to ask for
+    assert calls == [(tmp_path / "out", True)]  # once, when there is a name in it to ask for

@@ -138,14 +138,14 @@ def test_the_file_system_is_asked_whether_it_folds_case(tmp_path: Path) -> None:
 
 def test_a_file_system_that_folds_case_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "Probe.txt").write_bytes(b"")
-    look, asked = Path.lstat, list[str]()
+    look, spellings = Path.lstat, list[str]()
 
     def fold(path: Path) -> os.stat_result:
-        asked.append(path.name)
+        spellings.append(path.name)
         return look(path.with_name("Probe.txt") if path.name.lower() == "probe.txt" else path)
 
     monkeypatch.setattr(Path, "lstat", fold)
-    assert folds_case(tmp_path) and asked == ["Probe.txt", "pROBE.TXT"]
+    assert folds_case(tmp_path) and spellings == ["Probe.txt", "pROBE.TXT"]
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names that differ by case are one there")

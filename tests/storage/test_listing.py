@@ -32,8 +32,8 @@ def fill(top: Any, *names: str) -> None:
 
 def list_inputs(*sources: object, out: object) -> list[tuple[str, str, int]]:
     """(name, target, size) of every input."""
-    given = [str(source) for source in sources]
-    return [(e.name, e.target, e.size) for e in discover(given, parse_path(str(out))) if isinstance(e, Entry)]
+    names = [str(source) for source in sources]
+    return [(e.name, e.target, e.size) for e in discover(names, parse_path(str(out))) if isinstance(e, Entry)]
 
 
 def test_as_on_a_disk(memory: str, tmp_path: Path) -> None:

@@ -69,8 +69,8 @@ def test_a_url_is_a_place_in_a_store(memory: str) -> None:
 )
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, url: str, gone: str | None, words: str) -> None:
     pytest.importorskip("fsspec", reason="fsspec is not installed")
-    known = importlib.import_module("fsspec.registry")._registry
-    monkeypatch.delitem(known, url.partition("://")[0], raising=False)  # another test may have needed it
+    registry = importlib.import_module("fsspec.registry")._registry
+    monkeypatch.delitem(registry, url.partition("://")[0], raising=False)  # another test may have needed it
     if gone:
         monkeypatch.setitem(sys.modules, gone, None)
     with pytest.raises(UsageError, match=words):

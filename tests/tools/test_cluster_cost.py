@@ -86,7 +86,7 @@ def test_more_never_slows_and_never_stops_costing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("values", "message"),
     [
         ({"gpu_pric": 3.0}, "did you mean 'gpu_price'"),
         ({"gpus": 0.0}, "gpus is 0 ; it must be above 0"),
@@ -94,9 +94,9 @@ def test_more_never_slows_and_never_stops_costing() -> None:
         ({"rows": float("inf")}, "must be above 0"),
     ],
 )
-def test_what_cannot_be_assumed(given: dict[str, float], message: str) -> None:
+def test_what_cannot_be_assumed(values: dict[str, float], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Cluster(given)
+        Cluster(values)
 
 
 def test_what_concerns_a_gpu_is_an_assumption() -> None:

@@ -49,12 +49,12 @@ SAVINGS = (
 @each
 def test_resumed_is_as_uninterrupted(family: str, tmp_path: Path, faces: Faces) -> None:
     whole, first, second = (make_trainer(family, faces) for _ in range(3))
-    seen: dict[str, list[dict[str, float]]] = {"whole": [], "parts": []}
+    losses: dict[str, list[dict[str, float]]] = {"whole": [], "parts": []}
     for name, trainers in (("whole", [(whole, 3)]), ("parts", [(first, 1), (second, 3)])):
         for trainer, steps in trainers:
-            trainer.step = _recorded(trainer, seen[name])  # type: ignore[method-assign]
+            trainer.step = _recorded(trainer, losses[name])  # type: ignore[method-assign]
             run(trainer, steps=steps, seed=0, folder=tmp_path / name)
-    assert seen["whole"] == seen["parts"]  # the same losses, to the last bit
+    assert losses["whole"] == losses["parts"]  # the same losses, to the last bit
     for name, value in whole.kept.state_dict().items():
         assert torch.equal(second.kept.state_dict()[name], value), name
     assert (tmp_path / "whole" / "sheet-000003.png").is_file()
@@ -129,14 +129,14 @@ def test_an_unknown_speedup_is_refused(faces: Faces) -> None:
 
 
 def test_reused_fakes_are_those_of_the_last_generator_updates(faces: Faces) -> None:
-    trainer, asked = make_trainer("stargan", faces, reuse_fakes=True), list[int]()
+    trainer, calls = make_trainer("stargan", faces, reuse_fakes=True), list[int]()
     assert isinstance(trainer, StarGANTrainer)
     fake = trainer.fake
-    trainer.fake = lambda *args: (asked.append(1), fake(*args))[1]  # type: ignore[method-assign]
+    trainer.fake = lambda *args: (calls.append(1), fake(*args))[1]  # type: ignore[method-assign]
     counts = []
     for number in range(3):
         trainer.step(number, step_rng(0, number))
-        counts.append(len(asked))
+        counts.append(len(calls))
     assert counts == [2, 4, 4]  # two critic updates a step; from the third step on there are two fakes to look at again
     assert trainer.recent[0][2].grad_fn is None
 

@@ -57,8 +57,8 @@ def test_a_resumed_run_takes_the_same_steps(faces: Faces, target: Target, tmp_pa
 
 def test_figures_are_those_of_the_model_itself(faces: Faces, target: Target, tmp_path: Path) -> None:
     initiative = InitiativeTrainer(load_config("initiative", TINY), faces, [target], validation=faces, **SMALL)
-    seen = []
-    target.model.generator.register_forward_hook(lambda *_: seen.append(1))
+    calls = []
+    target.model.generator.register_forward_hook(lambda *_: calls.append(1))
     initiative.report(tmp_path, 0)
-    assert seen and (tmp_path / "validation.jsonl").is_file()
+    assert calls and (tmp_path / "validation.jsonl").is_file()
     assert initiative.targets is initiative.surrogates

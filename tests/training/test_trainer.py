@@ -110,8 +110,8 @@ def test_what_is_seen_beyond_the_goals_costs(faces: Faces, target: Target) -> No
     windowed = trainer(replace(TINY, lambda_flip=60.0, flip_goal=0.0, seen_side=32, seen_window=16), faces, target)
     corner = torch.zeros_like(x)
     corner[:, :, :8, :8] = 0.5
-    seen = [windowed._perceived(x, corner, step_rng(0, number))["flip"].item() for number in range(20)]
-    assert 100 * min(seen) < max(seen)  # the change lies in some windows, and in others not
+    flips = [windowed._perceived(x, corner, step_rng(0, number))["flip"].item() for number in range(20)]
+    assert 100 * min(flips) < max(flips)  # the change lies in some windows, and in others not
 
 
 def test_a_pool_is_drawn_from(faces: Faces, target: Target) -> None:

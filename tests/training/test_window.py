@@ -40,9 +40,9 @@ def test_a_window_is_a_part_of_what_the_whole_would_see() -> None:
     assert isinstance(part.model, Window)
     top, left = part.model.corner
     assert top % 8 == left % 8 == 0
-    seen = part.fake(images, torch.zeros(2, 0))
-    assert torch.equal(seen, target.model.resize(images)[:, :, top : top + 16, left : left + 16])
-    assert torch.equal(part.model.resize(seen), seen)
+    fakes = part.fake(images, torch.zeros(2, 0))
+    assert torch.equal(fakes, target.model.resize(images)[:, :, top : top + 16, left : left + 16])
+    assert torch.equal(part.model.resize(fakes), fakes)
 
 
 def test_windows_lie_anywhere_and_inside() -> None:

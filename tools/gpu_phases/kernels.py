@@ -46,10 +46,10 @@ def run(plan: Plan, clock: Clock) -> None:
 def _on_the_cpu() -> Iterator[Row]:
     """What PyTorch has for the operation, found right before it is timed; compiling it would take too long here."""
     work = Work((1, 8, 32, 32), "f32", relu=True, residual=False)
-    given = work.inputs("cpu")
+    inputs = work.inputs("cpu")
     for name, body in (("torch eager", kernels.eager), ("reference", kernels.plain)):
         assert kernels.accuracy(body, work, "cpu").right, name
-        speeds = rates(lambda body=body: body(given, work.relu), work.bytes, "cpu", seconds=0.2)
+        speeds = rates(lambda body=body: body(inputs, work.relu), work.bytes, "cpu", seconds=0.2)
         gigabytes = [rate / 1e9 for rate in speeds]
         yield summarise(work.name, name, gigabytes, unit="GB/s", driver=package("torch"), config=work.facts())
 

@@ -90,8 +90,8 @@ def test_the_files_are_kept_and_the_onnx_answers_as_they_do(models: Path) -> Non
     assert image.shape == (2, 3, 64, 64) and image.abs().max() <= 1
     faces = np.random.default_rng(0).uniform(-1, 1, (2, 3, 152, 152)).astype(np.float32)
     with torch.no_grad():
-        wanted = mobilefacenet.Identity(embedder())(torch.from_numpy(faces)).numpy()
-    np.testing.assert_allclose(identity.encode(faces), wanted, atol=1e-4)
+        expected = mobilefacenet.Identity(embedder())(torch.from_numpy(faces)).numpy()
+    np.testing.assert_allclose(identity.encode(faces), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["tiny", "who"])

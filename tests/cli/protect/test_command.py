@@ -109,16 +109,10 @@ def test_a_folder(protect: Command, folder: Path) -> None:
 
 
 def test_json(protect: Command, folder: Path) -> None:
-    summary = json.loads(protect("--json", "--quiet").stdout)
-    assert (summary["total"], summary["written"], summary["skipped"], summary["failed"], summary["faces"]) == (
-        3,
-        2,
-        1,
-        0,
-        2,
-    )
-    assert summary["linf"] == 6 and summary["check"] is None and summary["failures"] == []
-    assert summary["out"] == str(folder.parent / "out") and len(summary["config"]) == 16
+    counts = json.loads(protect("--json", "--quiet").stdout)
+    assert (counts["total"], counts["written"], counts["skipped"], counts["failed"], counts["faces"]) == (3, 2, 1, 0, 2)
+    assert counts["linf"] == 6 and counts["check"] is None and counts["failures"] == []
+    assert counts["out"] == str(folder.parent / "out") and len(counts["config"]) == 16
 
 
 def test_rows_name_generator_and_backend(protect: Command, folder: Path, generator: Path) -> None:
@@ -337,8 +331,8 @@ def test_the_options_load_nothing_heavy() -> None:
 def arguments(folder: Path, generator: Path) -> list[str]:
     """``protect SOURCE --out OUT`` for another process."""
     out = folder.parent / "out"
-    given = ("protect", folder, "--out", out, "--generator", generator, "--detector", "none", "--check", 0)
-    return [sys.executable, "-m", "dadfi_fast.cli", *map(str, given)]
+    options = ("protect", folder, "--out", out, "--generator", generator, "--detector", "none", "--check", 0)
+    return [sys.executable, "-m", "dadfi_fast.cli", *map(str, options)]
 
 
 def test_piped_there_is_no_colour_and_no_bar(arguments: list[str]) -> None:
