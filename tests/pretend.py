@@ -59,8 +59,8 @@ class There(Tensor):
     @staticmethod
     def __new__(cls, held: Tensor) -> There:
         like: dict[str, Any] = {"strides": held.stride(), "dtype": held.dtype, "device": f"{NAME}:0"}
-        made: There = torch.Tensor._make_wrapper_subclass(cls, held.size(), **like)
-        return made
+        tensor: There = torch.Tensor._make_wrapper_subclass(cls, held.size(), **like)
+        return tensor
 
     def __init__(self, held: Tensor) -> None:
         self.held = held

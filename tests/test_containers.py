@@ -35,29 +35,29 @@ def steps(root: Path, request: pytest.FixtureRequest) -> list[tuple[str, str]]:
     return [(word, rest) for word, rest in pairs]
 
 
-def given(steps: list[tuple[str, str]], word: str) -> list[str]:
+def arguments_of(steps: list[tuple[str, str]], word: str) -> list[str]:
     """What follows each ``word``."""
-    return [rest for found, rest in steps if found == word]
+    return [rest for instruction, rest in steps if instruction == word]
 
 
 def test_the_bases_are_pinned(steps: list[tuple[str, str]]) -> None:
-    bases = [rest.partition(" AS ")[0] for rest in given(steps, "FROM")]
+    bases = [rest.partition(" AS ")[0] for rest in arguments_of(steps, "FROM")]
     assert len(set(bases)) == 1 and all(PINNED.match(base) for base in bases), bases
     python = tuple(int(part) for part in re.findall(r"python:(\d+)\.(\d+)", bases[0])[0])
     assert (3, 10) <= python <= (3, 13)
 
 
 def test_it_does_not_run_as_root(steps: list[tuple[str, str]]) -> None:
-    (user,) = given(steps, "USER")
+    (user,) = arguments_of(steps, "USER")
     number, group = user.split(":")
     assert int(number) >= 1000 <= int(group)
     words = [word for word, _ in steps]
     assert words.index("USER") > max(at for at, word in enumerate(words) if word in ("RUN", "COPY"))
-    assert f"--uid {number} " in " ".join(given(steps, "RUN"))
+    assert f"--uid {number} " in " ".join(arguments_of(steps, "RUN"))
 
 
 def test_what_is_copied_is_there(steps: list[tuple[str, str]], root: Path) -> None:
-    copied = [rest.split()[:-1] for rest in given(steps, "COPY") if not rest.startswith("--from=build")]
+    copied = [rest.split()[:-1] for rest in arguments_of(steps, "COPY") if not rest.startswith("--from=build")]
     names = {name for each in copied for name in each}
     assert {"pyproject.toml", "setup.py", "README.md", "LICENSE", "dadfi_fast", "cli", "export", "kernels"} <= names
     assert all((root / name).exists() for name in names)
@@ -65,7 +65,7 @@ def test_what_is_copied_is_there(steps: list[tuple[str, str]], root: Path) -> No
 
 
 def test_what_is_installed_is_pinned_and_has_a_name(steps: list[tuple[str, str]], root: Path) -> None:
-    (install,) = [rest for rest in given(steps, "RUN") if "pip install" in rest]
+    (install,) = [rest for rest in arguments_of(steps, "RUN") if "pip install" in rest]
     words = shlex.split(install.rpartition("&&")[2])
     assert words[words.index("--constraint") + 1] == "constraints.txt"
     extras = re.fullmatch(r"\.\[([\w,]+)\]", words[-1])
@@ -75,7 +75,7 @@ def test_what_is_installed_is_pinned_and_has_a_name(steps: list[tuple[str, str]]
 
 def test_it_is_the_program(steps: list[tuple[str, str]], root: Path) -> None:
     settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    (entry,), (default,) = given(steps, "ENTRYPOINT"), given(steps, "CMD")
+    (entry,), (default,) = arguments_of(steps, "ENTRYPOINT"), arguments_of(steps, "CMD")
     assert json.loads(entry)[0] in settings["project"]["scripts"] and json.loads(default) == ["--help"]
 
 
@@ -89,15 +89,15 @@ def test_the_two_differ_only_in_what_the_gpu_needs(root: Path) -> None:
 def commands(page: str) -> list[list[str]]:
     """The arguments of dadfi-fast in every ``run`` of an image on the page."""
     joined = re.sub(r"\\\n\s*", " ", page)
-    found = re.findall(r"^(?:ExecStart=|0 3 \* \* \* )?(?:podman|docker) run .*$", joined, re.MULTILINE)
-    return [shlex.split(line)[-len(re.split(r" dadfi-fast(?::gpu)? ", line)[1].split()) :] for line in found]
+    matches = re.findall(r"^(?:ExecStart=|0 3 \* \* \* )?(?:podman|docker) run .*$", joined, re.MULTILINE)
+    return [shlex.split(line)[-len(re.split(r" dadfi-fast(?::gpu)? ", line)[1].split()) :] for line in matches]
 
 
 def test_the_commands_on_the_page_are_right_usage(root: Path) -> None:
     page = (root / "docs" / "containers.md").read_text(encoding="utf-8")
-    found = commands(page)
-    assert len(found) == 5 and {words[0] for words in found} == {"protect", "doctor"}
-    for words in (each for each in found if each[0] == "protect"):
+    calls = commands(page)
+    assert len(calls) == 5 and {words[0] for words in calls} == {"protect", "doctor"}
+    for words in (each for each in calls if each[0] == "protect"):
         values, rest, _ = protect.make_parser(click.Context(protect)).parse_args(words[1:])
         assert not rest and values["out"] == "/protected" and values["sources"] == ("/photos",)
     for name in FILES:

@@ -85,7 +85,7 @@ def test_no_test_decides_by_itself_that_such_a_package_is_missing(root: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("source", "found"),
+    ("source", "expected"),
     [
         ("pytest.importorskip('ray')", {"ray"}),
         ("torch = pytest.importorskip('nvidia.dali', reason='x')", {"nvidia.dali"}),
@@ -93,19 +93,19 @@ def test_no_test_decides_by_itself_that_such_a_package_is_missing(root: Path) ->
         ("pytest.importorskip('torch'); pytest.importorskip(name); print('ray')", set()),
     ],
 )
-def test_how_it_is_looked_for(source: str, found: set[str]) -> None:
-    assert _looked_for(source) == found
+def test_how_it_is_looked_for(source: str, expected: set[str]) -> None:
+    assert _looked_for(source) == expected
 
 
 def _looked_for(source: str) -> set[str]:
     """The modules of `MODULES` that a file looks for, in order to skip."""
-    found = set()
+    modules = set()
     for call in ast.walk(ast.parse(source)):
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.args:
-            asked = call.args[0].value if isinstance(call.args[0], ast.Constant) else None
-            if call.func.attr in ("importorskip", "find_spec") and str(asked).startswith(MODULES):
-                found.add(str(asked))
-    return found
+            name = call.args[0].value if isinstance(call.args[0], ast.Constant) else None
+            if call.func.attr in ("importorskip", "find_spec") and str(name).startswith(MODULES):
+                modules.add(str(name))
+    return modules
 
 
 def test_ci_installs_and_runs_them(root: Path) -> None:

@@ -111,8 +111,8 @@ def test_a_file_holds_what_matters_most(families: ModuleType) -> None:
     snapshots = {1: network(4), 2: network(4), 3: network(4)}
 
     def content(kilobytes: int) -> tuple[set[str], set[int]]:
-        found = families.fitted(networks, snapshots, kept, kilobytes * 1024)
-        return set(found) - {"kept", "snapshots"}, set(found["snapshots"])
+        parts = families.fitted(networks, snapshots, kept, kilobytes * 1024)
+        return set(parts) - {"kept", "snapshots"}, set(parts["snapshots"])
 
     assert content(4) == ({"mean"}, set())  # the average is what is kept already
     assert content(6) == ({"mean", "mean_style"}, set())

@@ -162,9 +162,9 @@ def draw(model: Cluster, figure: Figure) -> None:
     left, right = figure.subplots(1, 2)
     counts = [round(10 ** (n / 20)) for n in range(61)]
     for kind, name, colour in (("gpu", "GPUs (nothing measured)", COLOURS[0]), ("cpu", "CPU machines", COLOURS[1])):
-        found = [model.estimate(kind, count) for count in counts]
-        left.loglog(counts, [each.rate for each in found], color=colour, label=name)
-        right.loglog(counts, [each.cost for each in found], color=colour, label=name)
+        estimates = [model.estimate(kind, count) for count in counts]
+        left.loglog(counts, [each.rate for each in estimates], color=colour, label=name)
+        right.loglog(counts, [each.cost for each in estimates], color=colour, label=name)
     shared = model.shared()
     lowest = min(shared, key=lambda name: shared[name])
     left.axhline(shared[lowest], color="#555555", linewidth=0.8, linestyle=":", label=f"shared by all: {lowest}")
@@ -175,14 +175,14 @@ def draw(model: Cluster, figure: Figure) -> None:
 
 
 def _given(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
-    found = {}
+    numbers = {}
     for value in values:
         name, _, number = value.partition("=")
         try:
-            found[name.strip().replace("-", "_")] = float(number)
+            numbers[name.strip().replace("-", "_")] = float(number)
         except ValueError:
             raise click.BadParameter(f"{value!r} is not of the form NAME=NUMBER, such as gpu_price=2.5") from None
-    return found
+    return numbers
 
 
 @click.command()

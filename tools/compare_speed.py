@@ -107,13 +107,13 @@ def compared(checkouts: Sequence[Checkout], photos: Sequence[Path], times: int, 
     runs: list[Run] = []
     for number in range(times + 1):
         ordered = checkouts if number % 2 else checkouts[::-1]
-        found = [run(each, part, work, number) for part in (photos, photos[:1]) for each in ordered]
-        if found[0].statuses != found[1].statuses:
-            raise RunError(f"they did not do the same: {found[0].statuses} and {found[1].statuses}")
+        pair = [run(each, part, work, number) for part in (photos, photos[:1]) for each in ordered]
+        if pair[0].statuses != pair[1].statuses:
+            raise RunError(f"they did not do the same: {pair[0].statuses} and {pair[1].statuses}")
         if number:
-            runs += found
+            runs += pair
             print(
-                f"round {number} of {times}: " + ", ".join(f"{r.checkout} {r.cpu:.2f} s" for r in found[:2]), flush=True
+                f"round {number} of {times}: " + ", ".join(f"{r.checkout} {r.cpu:.2f} s" for r in pair[:2]), flush=True
             )
     return runs
 
@@ -165,16 +165,18 @@ def table(runs: Sequence[Run], before: str, after: str) -> list[str]:
 
 def _checkout(name: str, folder: Path, python: Path | None, options: Sequence[str]) -> Checkout:
     folder = folder.resolve()
-    found = python or next((folder / each for each in PYTHONS if (folder / each).exists()), None)
-    if found is None or not found.exists():
+    interpreter = python or next((folder / each for each in PYTHONS if (folder / each).exists()), None)
+    if interpreter is None or not interpreter.exists():
         raise SystemExit(f"no Python for {folder}: make an environment at {PYTHONS[0]}, or pass --{name}-python")
-    return Checkout(name, folder, found.absolute(), tuple(options))  # not resolved: a link leads out of the environment
+    return Checkout(
+        name, folder, interpreter.absolute(), tuple(options)
+    )  # not resolved: a link leads out of the environment
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see the head of this file."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    options = given[given.index("--") + 1 :] if "--" in given else []
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = words[words.index("--") + 1 :] if "--" in words else []
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, usage="%(prog)s BEFORE AFTER PHOTOS"
     )
@@ -187,27 +189,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument(f"--{name}-python", type=Path, metavar="FILE")
         parser.add_argument(f"--{name}-options", type=shlex.split, default=[], metavar="'OPTIONS'")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every run")
-    asked = parser.parse_args(given[: given.index("--")] if "--" in given else given)
-    photos = sorted(path.resolve() for path in asked.photos.iterdir() if path.is_file())
-    if not photos or asked.times < 1:
+    args = parser.parse_args(words[: words.index("--")] if "--" in words else words)
+    photos = sorted(path.resolve() for path in args.photos.iterdir() if path.is_file())
+    if not photos or args.times < 1:
         parser.error("there has to be a photo and a round")
     checkouts = [
         _checkout(
-            name, getattr(asked, name), getattr(asked, f"{name}_python"), [*options, *getattr(asked, f"{name}_options")]
+            name, getattr(args, name), getattr(args, f"{name}_python"), [*options, *getattr(args, f"{name}_options")]
         )
         for name in ("before", "after")
     ]
-    if asked.core is not None:
-        os.sched_setaffinity(0, {asked.core})
+    if args.core is not None:
+        os.sched_setaffinity(0, {args.core})
     with tempfile.TemporaryDirectory(prefix="compare-speed-") as work:
         try:
-            runs = compared(checkouts, photos, asked.times, Path(work))
+            runs = compared(checkouts, photos, args.times, Path(work))
         except RunError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
     print("\n".join(table(runs, *(each.name for each in checkouts))))
-    if asked.json:
-        asked.json.write_text(json.dumps([asdict(each) for each in runs], indent=1), "utf-8")
+    if args.json:
+        args.json.write_text(json.dumps([asdict(each) for each in runs], indent=1), "utf-8")
     return 0
 
 

@@ -73,7 +73,7 @@ def seeds() -> dict[str, bytes]:
         return buffer.getvalue()
 
     plain, flat = saved("JPEG"), saved("TIFF", compression="raw")
-    found = {
+    files = {
         "baseline.jpg": jpeg.with_metadata(plain, facts),
         "progressive.jpg": saved("JPEG", progressive=True, **all_of_it),
         "grey.jpg": saved("JPEG", colour.convert("L")),
@@ -98,8 +98,8 @@ def seeds() -> dict[str, bytes]:
         "rgb.avif": saved("AVIF", xmp=XMP, **all_of_it),
     }
     if "HEIF" in Image.SAVE:
-        found["rgb.heic"] = saved("HEIF", xmp=XMP, **all_of_it)
-    return found
+        files["rgb.heic"] = saved("HEIF", xmp=XMP, **all_of_it)
+    return files
 
 
 def _flip(data: bytearray, rng: random.Random, _: bytes) -> None:
@@ -143,14 +143,14 @@ MUTATIONS: Final[Sequence[Callable[[bytearray, random.Random, bytes], None]]] = 
 )  # fmt: skip
 
 
-def mutated(number: int, seed: int, known: dict[str, bytes]) -> tuple[str, bytes]:
+def mutated(number: int, seed: int, corpus: dict[str, bytes]) -> tuple[str, bytes]:
     """File ``number`` of ``seed``: its name, and what is in it."""
     rng = random.Random(f"{seed}-{number}")
-    name = sorted(known)[number % len(known)]
-    data = bytearray(known[name])
+    name = sorted(corpus)[number % len(corpus)]
+    data = bytearray(corpus[name])
     for _ in range(rng.choice((1, 1, 2, 4))):
         if data:
-            rng.choice(MUTATIONS)(data, rng, known[rng.choice(sorted(known))])
+            rng.choice(MUTATIONS)(data, rng, corpus[rng.choice(sorted(corpus))])
     return f"{number:06}-{name}", bytes(data)
 
 
@@ -282,22 +282,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="that may pass without a result")
     parser.add_argument("--work", type=Path, help="keep what is made there")
     parser.add_argument("--json", type=Path, dest="table", help="write the report there")
-    given = parser.parse_args(arguments)
-    work = given.work or Path(tempfile.mkdtemp(prefix="fuzz-"))
+    args = parser.parse_args(arguments)
+    work = args.work or Path(tempfile.mkdtemp(prefix="fuzz-"))
     shutil.rmtree(work, ignore_errors=True)
     (work / "in").mkdir(parents=True)
-    known = seeds()
-    for number in range(given.first, given.first + given.n):
-        name, data = mutated(number, given.seed, known)
+    corpus = seeds()
+    for number in range(args.first, args.first + args.n):
+        name, data = mutated(number, args.seed, corpus)
         (work / "in" / name).write_bytes(data)
     start = time.monotonic()
-    limit = str(int(given.memory * (1 << 30)))
+    limit = str(int(args.memory * (1 << 30)))
     command = [sys.executable, __file__, "--child", str(work / "in"), str(work / "out"), limit]
-    report = protected(work / "in", work / "out", command, seconds=given.seconds)
+    report = protected(work / "in", work / "out", command, seconds=args.seconds)
     print(*_lines(report), f"{time.monotonic() - start:.0f} s in all", sep="\n")
-    if given.table:
-        given.table.write_text(json.dumps(vars(report), indent=1), "utf-8")
-    if given.work is None:
+    if args.table:
+        args.table.write_text(json.dumps(vars(report), indent=1), "utf-8")
+    if args.work is None:
         shutil.rmtree(work)
     return 0 if report.clean else 1
 

@@ -186,8 +186,8 @@ def _phases_until(names: Sequence[str], end: float, plan: Plan) -> bool:
 
 def _budget(names: Sequence[str], left: float) -> float:
     """Seconds for the first of the phases ``names`` that are still to come, of the ``left`` ones."""
-    wanted = [PHASES[name].seconds for name in names]
-    return min(left * wanted[0] / sum(wanted), wanted[0] * PHASES[names[0]].most)
+    seconds = [PHASES[name].seconds for name in names]
+    return min(left * seconds[0] / sum(seconds), seconds[0] * PHASES[names[0]].most)
 
 
 def _last_line(log: Path) -> str:

@@ -79,7 +79,7 @@ def measure(package: str, imports: dict[str, set[str]]) -> tuple[int, int, int]:
     """
     names = {name for name in imports if name == package or name.startswith(f"{package}.")}
     inner = {name: imports[name] & names for name in names}
-    used = {name for found in inner.values() for name in found}
+    used = {name for targets in inner.values() for name in targets}
     packages = {name.rpartition(".")[0] for name in names}
     empty = {name for name in names & packages if not inner[name] and name not in used}
 

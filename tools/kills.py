@@ -203,13 +203,13 @@ class Disk:
 
     def _flush_names(self, folder: Path) -> None:
         """A folder is flushed, with the names in it."""
-        left = []
+        rest = []
         for what, name, inode in self._since:
             if (self._root / name.split("\0")[-1]).parent == folder:
                 _apply(self._names, what, name, inode)
             else:
-                left.append((what, name, inode))
-        self._since = left
+                rest.append((what, name, inode))
+        self._since = rest
 
     def _tick(self) -> None:
         with self._lock:
@@ -279,9 +279,9 @@ def results(out: Path) -> dict[str, tuple[str, int]]:
 
 def look(out: Path, report: Report) -> dict[str, tuple[str, int]]:
     """After a kill or a cut: the files that are there, each of which has to have its row."""
-    known = {(row["target"], row["sha256_target"]) for row in rows_of(out)}
+    row_keys = {(row["target"], row["sha256_target"]) for row in rows_of(out)}
     files = results(out)
-    report.files_without_row += sum((name, digest) not in known for name, (digest, _) in files.items())
+    report.files_without_row += sum((name, digest) not in row_keys for name, (digest, _) in files.items())
     return files
 
 
@@ -401,20 +401,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--photos", type=int, default=60, help="of a run")
     parser.add_argument("--work", type=Path, help="keep what is made there")
     parser.add_argument("--json", type=Path, dest="table", help="write the report there")
-    given = parser.parse_args(arguments)
-    work = (given.work or Path(tempfile.mkdtemp(prefix="kills-"))).resolve()
+    args = parser.parse_args(arguments)
+    work = (args.work or Path(tempfile.mkdtemp(prefix="kills-"))).resolve()
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     start = time.monotonic()
-    rounds = Rounds(work, given.photos, random.Random(given.seed))
-    rounds.kill(given.kills)
-    rounds.cut(given.cuts)
+    rounds = Rounds(work, args.photos, random.Random(args.seed))
+    rounds.kill(args.kills)
+    rounds.cut(args.cuts)
     for name, value in vars(rounds.report).items():
         print(f"{name.replace('_', ' ')}: {len(value) if isinstance(value, list) else value}")
     print(*rounds.report.failed_runs, f"{time.monotonic() - start:.0f} s in all", sep="\n")
-    if given.table:
-        given.table.write_text(json.dumps(vars(rounds.report), indent=1), "utf-8")
-    if given.work is None:
+    if args.table:
+        args.table.write_text(json.dumps(vars(rounds.report), indent=1), "utf-8")
+    if args.work is None:
         shutil.rmtree(work)
     return 0 if rounds.report.clean else 1
 

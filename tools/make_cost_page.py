@@ -52,16 +52,16 @@ def rows(name: str) -> list[dict[str, Any]]:
 
 def page() -> str:
     """The page, as it should be."""
-    found, model = rows("cost-cpu"), Cluster()
-    megapixels, faces, photos = (growth.fit(found, name) for name in growth.OVER)
-    cost = {name: {row["config"][name]: row for row in _of(found, name)} for name in growth.OVER}
+    cost_rows, model = rows("cost-cpu"), Cluster()
+    megapixels, faces, photos = (growth.fit(cost_rows, name) for name in growth.OVER)
+    cost = {name: {row["config"][name]: row for row in _of(cost_rows, name)} for name in growth.OVER}
     heads = ("of", "number", "photos/s", "waits for", "hours for the job", "$ per million")
     shared = model.shared()
     codec = model.values["megapixels"] * (1 / model.values["gpu_decode"] + 1 / model.values["gpu_encode"])
     return TEMPLATE.read_text(encoding="utf-8").format(
-        machine=found[0]["machine"]["processor"],
-        growth_table=_growth_table(found),
-        n_photo=found[0]["n"],
+        machine=cost_rows[0]["machine"]["processor"],
+        growth_table=_growth_table(cost_rows),
+        n_photo=cost_rows[0]["n"],
         n_runs=next(iter(cost["photos"].values()))["n"],
         mp_base=megapixels.base,
         mp_slope=megapixels.slope,
@@ -86,14 +86,14 @@ def page() -> str:
     )
 
 
-def _of(found: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    return [row for row in found if row["case"] == f"{growth.PREFIX}{name}"]
+def _of(cost_rows: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    return [row for row in cost_rows if row["case"] == f"{growth.PREFIX}{name}"]
 
 
-def _growth_table(found: Sequence[dict[str, Any]]) -> str:
+def _growth_table(cost_rows: Sequence[dict[str, Any]]) -> str:
     def cells() -> Iterator[tuple[object, ...]]:
         for name in growth.OVER:
-            of_it = _of(found, name)
+            of_it = _of(cost_rows, name)
             yield name, *(f"{row['config'][name]:g}" for row in of_it), *[""] * (8 - len(of_it))
             unit, factor = ("core-s per run", 1000) if name == "photos" else ("core-ms per photo", 1)
             yield unit, *(f"{row['p50'] / factor:.3g}" for row in of_it), *[""] * (8 - len(of_it))

@@ -37,14 +37,14 @@ DESCRIPTION, MAKE, ORIENTATION, COPYRIGHT = 0x010E, 0x010F, 0x0112, 0x8298
 def main() -> None:
     """Write all pictures."""
     PHOTOS.mkdir(parents=True, exist_ok=True)
-    made: dict[str, Callable[[Path], None]] = {
+    writers: dict[str, Callable[[Path], None]] = {
         "portrait.jpg": portrait,
         "group.jpg": group,
         "rotated.jpg": rotated,
         "cutout.png": cutout,
         "no-face.jpg": no_face,
     }
-    for name, make in made.items():
+    for name, make in writers.items():
         make(PHOTOS / name)
 
 

@@ -32,8 +32,8 @@ def faces(sizes: set[int]) -> dict[int, Float32]:
     crops = []
     for path in sorted(PHOTOS.iterdir()):
         pixels = read(path)
-        squares, found = find_faces(pixels, find)
-        crops += cut_out(pixels, pixels, squares if found else (), sizes=sizes)
+        squares, has_face = find_faces(pixels, find)
+        crops += cut_out(pixels, pixels, squares if has_face else (), sizes=sizes)
     return {size: np.stack([crop.original[size] for crop in crops[:FACES]]) for size in sizes}
 
 

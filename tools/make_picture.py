@@ -34,8 +34,8 @@ def protected(folder: Path) -> UInt8:
 def panels(before: UInt8, after: UInt8) -> list[UInt8]:
     """Original, protected, difference, and the fakes of both with the second edit (blond hair)."""
     find, _ = choose_detector()
-    (where, *_), found = find_faces(after, find)
-    assert found, "no face in the example portrait"
+    (where, *_), has_face = find_faces(after, find)
+    assert has_face, "no face in the example portrait"
     model, classifier = load_models()[0], load_attributes()
     (crop,) = cut_out(before, after, [where], sizes={model.image_size, classifier.image_size})
     labels = classifier.labels(crop.original[classifier.image_size][None], model.attributes)

@@ -63,9 +63,9 @@ class Browser:
             flags = ["--headless=new", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1"]
             flags += ["--no-sandbox"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
             logs = {"browser": "ALL", "performance": "ALL"}
-            wanted = {"goog:chromeOptions": {"binary": browser, "args": flags}, "goog:loggingPrefs": logs}
-            found = self._send("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
-            self._session = f"/session/{found['sessionId']}"
+            capabilities = {"goog:chromeOptions": {"binary": browser, "args": flags}, "goog:loggingPrefs": logs}
+            session = self._send("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})
+            self._session = f"/session/{session['sessionId']}"
         except BaseException:
             self._driver.kill()
             self._driver.communicate()
@@ -109,8 +109,8 @@ class Browser:
 
     def log(self, kind: str) -> list[Any]:
         """What was logged since the last call: ``browser`` for the console, ``performance`` for the network."""
-        found: list[Any] = self._send("POST", "/se/log", {"type": kind})
-        return found
+        entries: list[Any] = self._send("POST", "/se/log", {"type": kind})
+        return entries
 
     def requests(self) -> list[str]:
         """The addresses that were asked for since the last call."""
@@ -126,14 +126,14 @@ class Browser:
         return base64.b64decode(self._send("GET", "/screenshot"))
 
     def _element(self, selector: str) -> str:
-        found = self._send("POST", "/element", {"using": "css selector", "value": selector})
-        return f"/element/{found[ELEMENT]}"
+        element = self._send("POST", "/element", {"using": "css selector", "value": selector})
+        return f"/element/{element[ELEMENT]}"
 
     def _port(self) -> str:
         assert self._driver.stdout is not None
         for line in self._driver.stdout:
-            if found := re.search(rb"successfully on port (\d+)", line):
-                return found[1].decode()
+            if match := re.search(rb"successfully on port (\d+)", line):
+                return match[1].decode()
         raise RuntimeError("chromedriver did not start")
 
     def _send(self, method: str, path: str, body: object = None) -> Any:

@@ -38,9 +38,9 @@ def codes(folder: Path, encoder: str) -> tuple[list[str], Float32]:
     people, crops = [], []
     for path in sorted(path for path in folder.rglob("*") if PERSON.search(path.stem)):
         pixels = read(path)
-        squares, found = find_faces(pixels, find)
-        if not found or len(squares) != 1:
-            print(f"{path.name}: {len(squares) if found else 0} faces, left out")
+        squares, has_face = find_faces(pixels, find)
+        if not has_face or len(squares) != 1:
+            print(f"{path.name}: {len(squares) if has_face else 0} faces, left out")
             continue
         (crop,) = cut_out(pixels, pixels, squares, sizes=[model.image_size])
         people.append(str(PERSON.search(path.stem)[1]))  # type: ignore[index]  # it was found above

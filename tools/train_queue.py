@@ -182,10 +182,10 @@ def pack(queue: Queue, runs: Path, names: Sequence[str], out: Path, *, critic: b
     from dadfi_fast.training import checkpoint
     from dadfi_fast.training.loop import CHECKPOINT
 
-    known = {training.name for training in queue.trainings}
+    queue_names = {training.name for training in queue.trainings}
     for name in names:
-        if name not in known or not (runs / name / CHECKPOINT).is_file():
-            raise SystemExit(f"{name} has no checkpoint in {runs}; in the queue are: {', '.join(sorted(known))}")
+        if name not in queue_names or not (runs / name / CHECKPOINT).is_file():
+            raise SystemExit(f"{name} has no checkpoint in {runs}; in the queue are: {', '.join(sorted(queue_names))}")
     for name in names:
         small = checkpoint.compact(checkpoint.load(runs / name / CHECKPOINT), critic=critic)
         checkpoint.save(out / f"{name}.pt", small)
@@ -209,27 +209,27 @@ def main() -> int:
         "--no-critic", action="store_true", help="with --pack: leave the critic out; a new one warms up"
     )
     options.add_argument("--out", type=Path, default=Path(), help="folder for --pack")
-    given = options.parse_args()
-    queue = read_queue(given.queue)
-    if given.status:
-        print(status(queue, given.runs))
+    args = options.parse_args()
+    queue = read_queue(args.queue)
+    if args.status:
+        print(status(queue, args.runs))
         return 0
-    if given.pack:
-        pack(queue, given.runs, given.pack, given.out, critic=not given.no_critic)
+    if args.pack:
+        pack(queue, args.runs, args.pack, args.out, critic=not args.no_critic)
         return 0
-    if given.data is None:
+    if args.data is None:
         options.error("name the folder of the archives with --data")
-    if given.background:
+    if args.background:
         words = [word for word in sys.argv[1:] if word != "--background"]
-        given.runs.mkdir(parents=True, exist_ok=True)
-        with (given.runs / "queue.log").open("a") as log:
+        args.runs.mkdir(parents=True, exist_ok=True)
+        with (args.runs / "queue.log").open("a") as log:
             process = subprocess.Popen(
                 [sys.executable, __file__, *words], stdout=log, stderr=log, start_new_session=True
             )
         print(f"training in process {process.pid}; end it with: kill {process.pid}")
         return 0
-    limits: dict[str, Any] = {"minutes": given.minutes, "threads": given.threads, "save_every": given.save_every}
-    return work(queue, given.data, given.runs, **limits)
+    limits: dict[str, Any] = {"minutes": args.minutes, "threads": args.threads, "save_every": args.save_every}
+    return work(queue, args.data, args.runs, **limits)
 
 
 if __name__ == "__main__":

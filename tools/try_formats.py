@@ -89,8 +89,8 @@ def protected(folder: Path, out: Path, *options: str) -> list[dict[str, Any]]:
 def by_imagemagick(path: Path) -> np.ndarray[Any, Any]:
     """[H, W, 4], 0 to 255."""
     command = ["convert", f"{path}[0]", "-auto-orient", "-colorspace", "sRGB", "-depth", "16", "pam:-"]
-    found = subprocess.run(command, capture_output=True, timeout=120)
-    head, _, body = found.stdout.partition(b"ENDHDR\n")
+    process = subprocess.run(command, capture_output=True, timeout=120)
+    head, _, body = process.stdout.partition(b"ENDHDR\n")
     facts = dict(line.split(b" ", 1) for line in head.splitlines()[1:] if b" " in line)
     height, width, depth = (int(facts[name]) for name in (b"HEIGHT", b"WIDTH", b"DEPTH"))
     kind = ">u2" if int(facts[b"MAXVAL"]) > 255 else "u1"
@@ -145,14 +145,14 @@ READERS: Final = {"ImageMagick": by_imagemagick, "Pillow": by_pillow, "tifffile"
 
 def judged(source: Path, target: Path) -> tuple[str, str]:
     """``right``, ``wrong`` or ``unread``, and who says so."""
-    seen: dict[str, str] = {}
+    faults: dict[str, str] = {}
     for name, reader in READERS.items():
         try:
             before, after = reader(source), reader(target)
         except Exception:  # whatever a reader does with odd files: it has no say
             continue
         if before.shape != after.shape:
-            seen[name] = f"{before.shape[1]}x{before.shape[0]} became {after.shape[1]}x{after.shape[0]}"
+            faults[name] = f"{before.shape[1]}x{before.shape[0]} became {after.shape[1]}x{after.shape[0]}"
             continue
         shown = before[..., 3:] > 0
         if not target.suffix.lower().endswith(("jpg", "jpeg", "bmp")) or (before[..., 3] == 255).all():
@@ -162,8 +162,8 @@ def judged(source: Path, target: Path) -> tuple[str, str]:
         colour = float((np.abs(before[..., :3] - after[..., :3]) * shown).mean())
         if colour <= (LOSSY if recognise(target.read_bytes()[:HEAD]) in CODECS else LOSSLESS) and alpha <= ALPHA:
             return "right", name
-        seen[name] = f"colours differ by {colour:.1f}, alpha by {alpha:.1f}"
-    return ("wrong" if seen else "unread"), "; ".join(f"{name}: {what}" for name, what in seen.items())
+        faults[name] = f"colours differ by {colour:.1f}, alpha by {alpha:.1f}"
+    return ("wrong" if faults else "unread"), "; ".join(f"{name}: {what}" for name, what in faults.items())
 
 
 def left_pictures(folder: Path, names: list[str]) -> dict[str, str]:
@@ -172,14 +172,14 @@ def left_pictures(folder: Path, names: list[str]) -> dict[str, str]:
     listed = subprocess.run(
         ["exiftool", "-j", "-a", "-r", "-G1", *tags, str(folder)], capture_output=True, text=True, errors="replace"
     )
-    left = {}
+    leftovers = {}
     for each in json.loads(listed.stdout or "[]"):
         path = Path(each.pop("SourceFile"))
         for tag in each:
             data = subprocess.run(["exiftool", "-b", f"-{tag}", str(path)], capture_output=True).stdout
             if len(data) - data.count(0) > HEADS * len(data) and path.relative_to(folder).as_posix() in names:
-                left[path.relative_to(folder).as_posix()] = f"{tag}: {len(data)} bytes"
-    return left
+                leftovers[path.relative_to(folder).as_posix()] = f"{tag}: {len(data)} bytes"
+    return leftovers
 
 
 def main() -> int:
@@ -189,12 +189,12 @@ def main() -> int:
     parser.add_argument("--work", type=Path, help="keep what is made there")
     parser.add_argument("--json", type=Path, dest="table", help="write a row for every picture")
     parser.add_argument("--most", type=int, default=1 << 30, metavar="BYTES", help="leave out larger files")
-    given = parser.parse_args()
+    args = parser.parse_args()
     heif.register_if_there()
     Image.MAX_IMAGE_PIXELS = None
-    work = given.work or Path(tempfile.mkdtemp(prefix="try-formats-"))
+    work = args.work or Path(tempfile.mkdtemp(prefix="try-formats-"))
     shutil.rmtree(work, ignore_errors=True)
-    unpacked(given.sources, work / "in", given.most)
+    unpacked(args.sources, work / "in", args.most)
     rows = protected(work / "in", work / "out")
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
@@ -208,8 +208,8 @@ def main() -> int:
         if row["verdict"] in ("wrong", "unread"):
             print(f"{row['verdict']}: {row['source']}: {row['why']}")
     written = [row["target"] for row in rows if row["status"] == "written"]
-    left = left_pictures(work / "out", written)
-    for name, what in left.items():
+    leftovers = left_pictures(work / "out", written)
+    for name, what in leftovers.items():
         print(f"picture left: {name}: {what}")
     for reason, count in reasons.most_common():
         print(f"refused {count:4}: {reason}")
@@ -217,12 +217,12 @@ def main() -> int:
         f"{len(rows)} pictures: "
         + ", ".join(f"{counts[name]} {name}" for name in ("right", "refused", "wrong", "unread"))
     )
-    print(f"{len(written)} results, {len(left)} with a picture left inside")
-    if given.table:
-        given.table.write_text(json.dumps(rows, indent=1), "utf-8")
-    if given.work is None:
+    print(f"{len(written)} results, {len(leftovers)} with a picture left inside")
+    if args.table:
+        args.table.write_text(json.dumps(rows, indent=1), "utf-8")
+    if args.work is None:
         shutil.rmtree(work)
-    return int(bool(counts["wrong"] or left))
+    return int(bool(counts["wrong"] or leftovers))
 
 
 if __name__ == "__main__":

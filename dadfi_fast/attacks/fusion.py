@@ -112,9 +112,9 @@ def _success(oracle: Oracle, batches: Sequence[Batch], mark: Tensor) -> float:
     broken: list[list[Tensor]] = [[] for _ in oracle.targets]
     for x, asked in (_asked(oracle, batch) for batch in batches):
         moved = (x + mark.to(x)).clamp(-1, 1)
-        for found, questions in zip(broken, asked, strict=True):
-            found += [oracle.distance(question, moved) > SUCCESS for question in questions]
-    return sum(torch.cat(found).float().mean().item() for found in broken) / len(broken)
+        for hits, questions in zip(broken, asked, strict=True):
+            hits += [oracle.distance(question, moved) > SUCCESS for question in questions]
+    return sum(torch.cat(hits).float().mean().item() for hits in broken) / len(broken)
 
 
 def _asked(oracle: Oracle, batch: Batch) -> tuple[Tensor, Asked]:

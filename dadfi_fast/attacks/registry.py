@@ -52,12 +52,12 @@ def _noise(means: AttackInputs) -> Attack:
 def _aimed(name: str, module: str, kind: str) -> Factory:
     """What makes an attack that asks deepfake models."""
 
-    def made(means: AttackInputs) -> Attack:
+    def factory(means: AttackInputs) -> Attack:
         _need(name, targets=means.targets)
         attack: Attack = lazy(module, kind)()(means.targets, means.budget, seed=means.seed, **means.options)
         return attack
 
-    return made
+    return factory
 
 
 def _cmua(means: AttackInputs) -> Attack:
@@ -85,7 +85,7 @@ def _moma(means: AttackInputs) -> Attack:
 def _generated(name: str) -> Factory:
     """What makes an attack that is one pass of a trained generator."""
 
-    def made(means: AttackInputs) -> Attack:
+    def factory(means: AttackInputs) -> Attack:
         from dadfi_fast.attacks.generator import GeneratorAttack
 
         if name not in means.generators:
@@ -93,7 +93,7 @@ def _generated(name: str) -> Factory:
             raise UsageError(f"attack {name} needs its generator. Train one: dadfi-fast train --recipe {recipe}")
         return GeneratorAttack(means.generators[name], means.budget)
 
-    return made
+    return factory
 
 
 def _need(name: str, **means: Sequence[Any]) -> None:

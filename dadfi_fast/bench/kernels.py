@@ -108,8 +108,8 @@ def plain(inputs: Inputs, relu: bool) -> Tensor:
 @functools.cache
 def compiled() -> Body:
     """The plain arithmetic through torch.compile, for each shape by itself."""
-    made: Body = torch.compile(plain, fullgraph=True, dynamic=False)
-    return made
+    body: Body = torch.compile(plain, fullgraph=True, dynamic=False)
+    return body
 
 
 def bodies() -> tuple[dict[str, Body], list[str]]:
@@ -205,10 +205,10 @@ def gpu_rows(
     return rows, missing
 
 
-def _cases(chosen: Sequence[Work], found: Mapping[str, Body], missing: list[str]) -> Iterator[Case]:
+def _cases(chosen: Sequence[Work], versions: Mapping[str, Body], missing: list[str]) -> Iterator[Case]:
     for work in chosen:
         sets = work.sets("cpu")
-        for name, body in found.items():
+        for name, body in versions.items():
             if not _left_out(name, body, work, "cpu", missing):
                 yield _case(work, name, body, sets)
 

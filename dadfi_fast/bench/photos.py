@@ -39,9 +39,9 @@ def gather(source: Path, folder: Path, *, count: int, max_pixels: int = 200_000_
     Raises:
         NothingToDo: ``source`` has no picture that can be protected.
     """
-    found: list[tuple[bytes, str, int]] = []
+    photos: list[tuple[bytes, str, int]] = []
     for path in sorted(path for path in source.rglob("*") if path.is_file()):
-        if len(found) == count:
+        if len(photos) == count:
             break
         data = path.read_bytes()
         form = recognise(data[:HEAD])
@@ -49,12 +49,12 @@ def gather(source: Path, folder: Path, *, count: int, max_pixels: int = 200_000_
             decoder = open_picture(data, max_pixels=max_pixels)
         except PhotoError:
             continue
-        found.append((data, form or "", decoder.width * decoder.height))
-    if not found:
+        photos.append((data, form or "", decoder.width * decoder.height))
+    if not photos:
         raise NothingToDo(f"no photo in {source} can be protected. Pass another folder with --photos.")
-    files = _spread([data for data, _, _ in found], folder, count)
-    formats = tuple(sorted({form for _, form, _ in found}))
-    return Photos(folder, files, len(found), sum(size for _, _, size in found) / len(found) / 1e6, formats)
+    files = _spread([data for data, _, _ in photos], folder, count)
+    formats = tuple(sorted({form for _, form, _ in photos}))
+    return Photos(folder, files, len(photos), sum(size for _, _, size in photos) / len(photos) / 1e6, formats)
 
 
 def pictures(source: Path, *, max_pixels: int = 200_000_000) -> list[UInt8]:

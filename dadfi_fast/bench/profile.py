@@ -144,8 +144,8 @@ def _walk(path: Path, bench_setup: BenchSetup, out: OutFolder) -> tuple[Stopwatc
     def small(width: int, height: int) -> UInt8:
         return watch("detect: shrink", lambda: pyramid(width, height))
 
-    found = watch("detect: network", lambda: tuple(bench_setup.detector.search(height, width, small)))
-    faces = found or (whole(height, width),)
+    detections = watch("detect: network", lambda: tuple(bench_setup.detector.search(height, width, small)))
+    faces = detections or (whole(height, width),)
     where = squares(faces)
     cut = watch("crop: crops", lambda: crops(pyramid, where, size=attack.crop_size))
     batch = config.crops_a_batch

@@ -83,17 +83,17 @@ def field(generator_file: GeneratorFile, crops: Float32, scratch: Path, *, label
     """
     kind, _ = choose("auto", device=device)
     default = kind(generator_file, device=device, threads=cores())
-    found: list[Backend] = [default]
+    runners: list[Backend] = [default]
     missing: list[str] = []
     for make in _makers(generator_file, crops, scratch, device):
         try:
-            made = make()
+            runner = make()
         except (DadfiError, ImportError) as error:
             missing.append(str(error))
             continue
-        if made.describe != default.describe:
-            found.append(made)
-    return Field(label, tuple(found), tuple(missing))
+        if runner.describe != default.describe:
+            runners.append(runner)
+    return Field(label, tuple(runners), tuple(missing))
 
 
 def run(
@@ -170,9 +170,9 @@ def _backend(name: str, generator_file: GeneratorFile, device: str, precision: s
 
 
 def _int8(name: str, generator_file: GeneratorFile) -> Backend:
-    made = choose(name)[0](generator_file, threads=cores(), precision="f32")
-    made.describe = f"{name}-cpu int8"
-    return made
+    backend = choose(name)[0](generator_file, threads=cores(), precision="f32")
+    backend.describe = f"{name}-cpu int8"
+    return backend
 
 
 def _case(label: str, runner: Backend, batch: int, crops: Float32) -> Case:

@@ -68,16 +68,18 @@ def cases(
     def alone(config: ProtectConfig) -> Summary:
         return protect(config, detector=bench_setup.detector, attack=bench_setup.attack, facts=bench_setup.facts)
 
-    made = [_case(LOCAL, bench_setup.driver, _at(config, "local"), alone, facts)]
+    result = [_case(LOCAL, bench_setup.driver, _at(config, "local"), alone, facts)]
     here = _at(each, "processes")
-    made.append(_shared(f"{processes} processes", bench_setup, here, Processes([here] * processes, make), stack, facts))
+    result.append(
+        _shared(f"{processes} processes", bench_setup, here, Processes([here] * processes, make), stack, facts)
+    )
     if ray and importlib.util.find_spec("ray") is not None:
         here = _at(each, "ray")
         pool = Ray(here, make, count=processes)
-        made.append(
+        result.append(
             _shared(f"{processes} actors of Ray", bench_setup, here, pool, stack, {**facts, "ray": package("ray")})
         )
-    return made
+    return result
 
 
 def compare(timed: Sequence[Case], *, repeats: int, tick: Callable[[], object] = lambda: None) -> list[Row]:

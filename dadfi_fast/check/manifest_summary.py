@@ -52,8 +52,8 @@ def read_manifest_summary(folder: Path) -> ManifestSummary:
                 refinements[refined(row["refined"])] = None
             if isinstance(strength := row.get("strength"), float):
                 strengths[strength] += 1
-    found = tuple(sorted(strengths.items()))
-    return ManifestSummary(tuple(left.values()), tuple(makers), found, tuple(refinements))
+    counts = tuple(sorted(strengths.items()))
+    return ManifestSummary(tuple(left.values()), tuple(makers), counts, tuple(refinements))
 
 
 def _why(row: Mapping[str, Any]) -> str:

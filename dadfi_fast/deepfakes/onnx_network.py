@@ -55,7 +55,7 @@ def read_own(path: Path, wishes: NetworkWishes) -> Network:
     """
     given = read_network(path)
     interface = find_interface(given, wishes)
-    meaning, found = find_meaning(given, interface, wishes)
+    meaning, notes = find_meaning(given, interface, wishes)
     sound = require_sound(given, interface, meaning)
     facts = {
         "labels": [],
@@ -74,7 +74,7 @@ def read_own(path: Path, wishes: NetworkWishes) -> Network:
         },
     }
     taken = f"picture {interface.picture} ({interface.layout}) to {interface.output} ({meaning.output_layout})"
-    return Network(path, sound.model, interface, sound.any_batch, sound.fakes, facts, (taken, *found, *sound.notes))
+    return Network(path, sound.model, interface, sound.any_batch, sound.fakes, facts, (taken, *notes, *sound.notes))
 
 
 def write_own(network: Network, folder: Path, *, name: str) -> Card:

@@ -151,9 +151,9 @@ class _Study:
                 if "alone" in self.limits.made:
                     for target in self.targets:
                         yield self._piece(f"alone {target.name}", adversary, bound, self._alone, target)
-                for made in ("joint", "universal"):
-                    if made in self.limits.made:
-                        yield self._piece(made, adversary, bound, getattr(self, f"_{made}"))
+                for kind in ("joint", "universal"):
+                    if kind in self.limits.made:
+                        yield self._piece(kind, adversary, bound, getattr(self, f"_{kind}"))
             for method in self.methods:
                 yield self._piece(method.name, adversary, OWN, self._generator, method)
 
@@ -245,19 +245,19 @@ class _Study:
             yield x, labels, step_rng(self.setup.seed, number)
 
     def _rows(
-        self, made: str, bound: str, adversary: Adversary, deltas: Tensor, facts: dict[str, Any]
+        self, kind: str, bound: str, adversary: Adversary, deltas: Tensor, facts: dict[str, Any]
     ) -> Iterator[Row]:
         for target in self.targets:
             for index, edit in self.edits[target.name].items():
                 figures = self._judged(deltas, target, index, adversary)
-                yield self._row(made, bound, adversary, target, edit, figures) | facts
+                yield self._row(kind, bound, adversary, target, edit, figures) | facts
 
     def _row(
-        self, made: str, bound: str, adversary: Adversary, target: Target, edit: str, figures: dict[str, Any]
+        self, kind: str, bound: str, adversary: Adversary, target: Target, edit: str, figures: dict[str, Any]
     ) -> dict[str, Any]:
         card = next(card for card in self.cards if card.name == target.name)
         return {
-            "made": made, "bound": bound, "adversary": adversary.name, "model": target.name, "edit": edit, **figures,
+            "made": kind, "bound": bound, "adversary": adversary.name, "model": target.name, "edit": edit, **figures,
             "share": float("nan"), "trained": card.extra.get("steps"), **self._facts(), "crop": self.limits.crop,
         }  # fmt: skip
 
@@ -268,7 +268,7 @@ class _Study:
     @torch.no_grad()
     def _judged(self, deltas: Tensor, target: Target, index: int, adversary: Adversary) -> dict[str, Any]:
         """d_mask and SR_mask of pictures rounded to levels, over new crops of each; empty masks are no success."""
-        found, empty = [], []
+        values, empty = [], []
         for draw in range(1 if adversary.exact else self.limits.draws):
             rng = step_rng(self.setup.seed + 1, draw)
             parts = (part.split(self.limits.batch) for part in (self.x, deltas, self.labels))
@@ -278,12 +278,12 @@ class _Study:
                 one, other = (p if frames is None else cut(p, frames, p.shape[-1]) for p in (x, moved))
                 edit = self._edit(target, labels, index)
                 clean, source = target.fake(one, edit), target.model.resize(one)
-                found.append(distortion_of(target)(clean, target.fake(other, edit), source))
+                values.append(distortion_of(target)(clean, target.fake(other, edit), source))
                 changed = torch.ones(len(one), dtype=torch.bool)  # a code is never the picture itself
                 if target.family not in ENCODERS:
                     changed = edit_mask(clean, source).flatten(1).any(1)
                 empty.append(~changed)
-        distances, without = torch.cat(found), torch.cat(empty)
+        distances, without = torch.cat(values), torch.cat(empty)
         counted = distances[~without]
         broken = (distances > SUCCESS).float().mean().item()
         return {
@@ -351,15 +351,15 @@ def _levels(x: Tensor) -> Tensor:
 def answer(rows: Sequence[Row]) -> str:
     """The joint ceiling and the generators in words, Markdown."""
     lines = []
-    for made in dict.fromkeys(row["made"] for row in rows if row["made"] != "alone"):
-        for bound, adversary in dict.fromkeys((r["bound"], r["adversary"]) for r in rows if r["made"] == made):
-            here = [r for r in rows if (r["made"], r["bound"], r["adversary"]) == (made, bound, adversary)]
+    for kind in dict.fromkeys(row["made"] for row in rows if row["made"] != "alone"):
+        for bound, adversary in dict.fromkeys((r["bound"], r["adversary"]) for r in rows if r["made"] == kind):
+            here = [r for r in rows if (r["made"], r["bound"], r["adversary"]) == (kind, bound, adversary)]
             models = {r["model"]: [q for q in here if q["model"] == r["model"]] for r in here}
             told = [
                 f"{name} {np.nanmean([r['d_mask'] for r in own]):.3f} ({np.mean([r['sr_mask'] for r in own]):.2f})"
                 for name, own in models.items()
             ]
-            lines.append(f"- {made}, {bound}, {adversary}: {', '.join(told)}")
+            lines.append(f"- {kind}, {bound}, {adversary}: {', '.join(told)}")
     head = "**How far does one perturbation get against all models?** d_mask (SR_mask), means over the edits:"
     return "\n".join([head, "", *lines]) if lines else ""
 
@@ -375,14 +375,14 @@ def draw(figure: Figure, rows: Sequence[Row]) -> None:
     axes = figure.subplots(1, len(adversaries), sharey=True, squeeze=False)[0]
     for axis, adversary in zip(axes, adversaries, strict=True):
         here = [row for row in rows if row["adversary"] == adversary]
-        for made, bound in dict.fromkeys((row["made"], row["bound"]) for row in here):
+        for kind, bound in dict.fromkeys((row["made"], row["bound"]) for row in here):
             means = [
-                np.nanmean([r["d_mask"] for r in here if (r["made"], r["bound"], r["model"]) == (made, bound, name)])
-                if any((r["made"], r["bound"], r["model"]) == (made, bound, name) for r in here) else np.nan
+                np.nanmean([r["d_mask"] for r in here if (r["made"], r["bound"], r["model"]) == (kind, bound, name)])
+                if any((r["made"], r["bound"], r["model"]) == (kind, bound, name) for r in here) else np.nan
                 for name in models
             ]  # fmt: skip
             xs = [trained[name] for name in models] if over_steps else range(len(models))
-            axis.plot(xs, means, "o-" if over_steps else "o", label=f"{made}, {bound}")
+            axis.plot(xs, means, "o-" if over_steps else "o", label=f"{kind}, {bound}")
         axis.axhline(SUCCESS, color="grey", linewidth=0.8, linestyle="--")
         axis.set_yscale("log")
         axis.set_title(adversary, fontsize="medium")

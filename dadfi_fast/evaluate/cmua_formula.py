@@ -42,4 +42,4 @@ def success_unwritten(attack: Attack, protocol: Protocol) -> dict[str, float]:
                 y = model.fake(before, edit)
                 distance = mask_distance(y, model.fake(after, edit), edit_mask(before, y))
                 broken[model.name].append(success(distance))
-    return {name: float(np.concatenate(found).mean()) for name, found in broken.items()}
+    return {name: float(np.concatenate(successes).mean()) for name, successes in broken.items()}

@@ -66,18 +66,18 @@ class YuNetBatch:
         Args:
             pictures: [H, W, 3] uint8 RGB on the device, each of its own size.
         """
-        found: list[list[Face]] = [[] for _ in pictures]
+        results: list[list[Face]] = [[] for _ in pictures]
         left = [n for n, each in enumerate(pictures) if min(each.shape[:2]) >= SMALLEST]
         for side, portrait in self.sides:
             at_this = self._at([pictures[n] for n in left], side) if left else []
             for n, faces in zip(left, at_this, strict=True):
-                found[n] = distinct(found[n] + faces)
+                results[n] = distinct(results[n] + faces)
             left = [
                 n
                 for n in left
-                if (longer := max(pictures[n].shape[:2])) > side and _goes_on(found[n], longer, portrait)
+                if (longer := max(pictures[n].shape[:2])) > side and _goes_on(results[n], longer, portrait)
             ]
-        return found
+        return results
 
     def _at(self, pictures: Sequence[Tensor], side: int) -> list[list[Face]]:
         """The faces in copies of all pictures whose longer side is ``side``; smaller pictures are not enlarged."""
@@ -105,19 +105,19 @@ class YuNetBatch:
         def bind(way: Any, name: str, tensor: Tensor) -> None:
             way(name, kind, number, np.float32, tuple(tensor.shape), tensor.data_ptr())
 
-        made = {
+        outputs = {
             f"{head}_{stride}": torch.empty((1, count * (side // stride) ** 2, numbers), device=batch.device)
             for head, numbers in _HEADS.items()
             for stride in STRIDES
         }
         bind(binding.bind_input, self._session.get_inputs()[0].name, batch)
-        for name, tensor in made.items():
+        for name, tensor in outputs.items():
             bind(binding.bind_output, name, tensor)
         if kind == "cuda":
             torch.cuda.current_stream(batch.device).synchronize()  # ONNX Runtime has a stream of its own
         self._session.run_with_iobinding(binding)
         binding.synchronize_outputs()
-        return {name: tensor.view(count, -1, tensor.shape[-1]) for name, tensor in made.items()}
+        return {name: tensor.view(count, -1, tensor.shape[-1]) for name, tensor in outputs.items()}
 
 
 def missing(device: str = "cpu") -> str | None:

@@ -67,11 +67,11 @@ def without_strangers(data: bytes) -> bytes:
     return bytes(edited)
 
 
-def _free(found: bytearray, name: bytes, start: int, end: int, known: frozenset[bytes]) -> None:
+def _free(content: bytearray, name: bytes, start: int, end: int, known: frozenset[bytes]) -> None:
     if name not in known or name in (b"free", b"skip"):
-        head = start - 16 if found[start - 12 : start - 8] == name else start - 8
-        found[head + 4 : head + 8] = b"free"
-        found[start:end] = bytes(end - start)
+        head = start - 16 if content[start - 12 : start - 8] == name else start - 8
+        content[head + 4 : head + 8] = b"free"
+        content[start:end] = bytes(end - start)
 
 
 def metadata_items(data: bytes) -> int:

@@ -344,25 +344,25 @@ def _is_extended(segment: Segment) -> bool:
     return segment.marker == APP1 and segment.payload.startswith(EXTENDED_XMP)
 
 
-def _extended(found: list[Segment]) -> dict[int, bytes]:
+def _extended(all_segments: list[Segment]) -> dict[int, bytes]:
     """Extended XMP that names a place goes as a whole: its checksum would not fit any more."""
-    parts = [s for s in found if _is_extended(s)]
+    parts = [s for s in all_segments if _is_extended(s)]
     ordered = sorted(parts, key=lambda s: s.payload[_EXTENDED_HEAD - 4 : _EXTENDED_HEAD])
     if not parts or not xmp.has_gps(b"".join(s.payload[_EXTENDED_HEAD:] for s in ordered)):
         return {}
     return dict.fromkeys((s.start for s in parts), b"")
 
 
-def _unextended(found: list[Segment], changes: dict[int, bytes]) -> dict[int, bytes]:
+def _unextended(all_segments: list[Segment], changes: dict[int, bytes]) -> dict[int, bytes]:
     """The packets that point to extended XMP, without that."""
-    packets = [s for s in found if s.marker == APP1 and s.payload.startswith(XMP)]
+    packets = [s for s in all_segments if s.marker == APP1 and s.payload.startswith(XMP)]
     now = {s.start: changes.get(s.start, b"")[4:] or s.payload for s in packets}
     return {at: _segment(APP1, XMP, xmp.without_note(packet[len(XMP) :])) for at, packet in now.items()}
 
 
-def _photoshop(found: list[Segment]) -> dict[int, bytes]:
+def _photoshop(all_segments: list[Segment]) -> dict[int, bytes]:
     """Photoshop's resources, which may go on from segment to segment, as the first of them."""
-    parts = [s for s in found if s.marker == APP13 and s.payload.startswith(iptc.PREFIX)]
+    parts = [s for s in all_segments if s.marker == APP13 and s.payload.startswith(iptc.PREFIX)]
     whole = b"".join(s.payload[len(iptc.PREFIX) :] for s in parts)
     if not iptc.has_place(whole):
         return {}

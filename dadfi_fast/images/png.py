@@ -50,7 +50,7 @@ class Chunk:
 
 
 @dataclass
-class _Found:
+class _Fields:
     """What a file says beside its pixels."""
 
     exif: bytes | None = None
@@ -109,68 +109,68 @@ def pixels_only(data: bytes) -> bytes:
 
 def read_metadata(data: bytes) -> Metadata:
     """All that a file says beside its pixels, before and behind them; what is damaged is left out, and named."""
-    found = _Found()
+    fields = _Fields()
     for each in chunks(data):
         if each.name in _PIXELS:
             continue
         try:
-            _note(each.name, bytes(each.payload), found)
+            _note(each.name, bytes(each.payload), fields)
         except (ValueError, struct.error, zlib.error, IndexError):
             note = f"left out a damaged {each.name.decode('latin-1')} chunk"
-            found.notes += [note] if note not in found.notes else []
+            fields.notes += [note] if note not in fields.notes else []
     return Metadata(
-        found.exif, found.icc, found.xmp, found.dpi, found.photoshop,
-        tuple(found.texts), tuple(sorted(found.colour.items())), tuple(found.notes),
+        fields.exif, fields.icc, fields.xmp, fields.dpi, fields.photoshop,
+        tuple(fields.texts), tuple(sorted(fields.colour.items())), tuple(fields.notes),
     )  # fmt: skip
 
 
-def _note(name: bytes, payload: bytes, found: _Found) -> None:
+def _note(name: bytes, payload: bytes, fields: _Fields) -> None:
     if name == b"eXIf":
-        found.exif = payload.removeprefix(exif.PREFIX)
+        fields.exif = payload.removeprefix(exif.PREFIX)
     elif name == b"iCCP":
-        found.icc = found.unfolded(payload[payload.index(b"\0") + 2 :])
+        fields.icc = fields.unfolded(payload[payload.index(b"\0") + 2 :])
     elif name == b"pHYs":
         x, y, unit = struct.unpack(">IIB", payload)
-        found.dpi = (x * _INCH, y * _INCH) if unit == 1 and x and y else None
+        fields.dpi = (x * _INCH, y * _INCH) if unit == 1 and x and y else None
     elif name in COLOUR:
-        found.colour.setdefault(name, payload)
+        fields.colour.setdefault(name, payload)
     elif name in _TEXTS:
-        _note_text(*_text(name, payload, found), found)
+        _note_text(*_text(name, payload, fields), fields)
 
 
-def _note_text(key: str, value: str, found: _Found) -> None:
+def _note_text(key: str, value: str, fields: _Fields) -> None:
     raw = _RAW.fullmatch(key)
     if key == _XMP:
-        found.xmp = value.encode()
+        fields.xmp = value.encode()
     elif raw is None:
-        found.texts.append((key, value))
+        fields.texts.append((key, value))
     else:
-        _note_profile(raw[1].lower(), _raw_profile(value), found)
+        _note_profile(raw[1].lower(), _raw_profile(value), fields)
 
 
-def _note_profile(kind: str, data: bytes, found: _Found) -> None:
+def _note_profile(kind: str, data: bytes, fields: _Fields) -> None:
     """A profile in hexadecimal; a chunk of its own counts more than such a text."""
     if data.startswith((exif.PREFIX, b"II*\0", b"MM\0*")):
-        found.exif = found.exif or data.removeprefix(exif.PREFIX)
+        fields.exif = fields.exif or data.removeprefix(exif.PREFIX)
     elif kind in ("xmp", "app1"):
-        found.xmp = found.xmp or data.removeprefix(b"http://ns.adobe.com/xap/1.0/\0")
+        fields.xmp = fields.xmp or data.removeprefix(b"http://ns.adobe.com/xap/1.0/\0")
     elif kind in ("iptc", "8bim"):
         data = data.removeprefix(iptc.PREFIX)
-        found.photoshop = found.photoshop or (data if data[:4] == b"8BIM" else iptc.resources_of(data))
+        fields.photoshop = fields.photoshop or (data if data[:4] == b"8BIM" else iptc.resources_of(data))
     elif kind in ("icc", "icm"):
-        found.icc = found.icc or data
+        fields.icc = fields.icc or data
 
 
-def _text(name: bytes, payload: bytes, found: _Found) -> tuple[str, str]:
+def _text(name: bytes, payload: bytes, fields: _Fields) -> tuple[str, str]:
     """Keyword and text of one of the three chunks of text."""
     key, _, rest = payload.partition(b"\0")
     if name == b"tEXt":
         return key.decode("latin-1"), rest.decode("latin-1")
     if name == b"zTXt":
-        return key.decode("latin-1"), found.unfolded(rest[1:]).decode("latin-1")
+        return key.decode("latin-1"), fields.unfolded(rest[1:]).decode("latin-1")
     folded = rest[0] == 1
     value = rest[2:].split(b"\0", 2)[2]
-    return key.decode("latin-1"), (found.unfolded(value) if folded else value).decode("utf-8", "replace")
+    return key.decode("latin-1"), (fields.unfolded(value) if folded else value).decode("utf-8", "replace")
 
 
 def _raw_profile(text: str) -> bytes:
@@ -198,21 +198,21 @@ def _placeless(chunk: Chunk) -> bytes | None:
         return _block(exif.without_gps(payload)) if exif.has_gps(payload) else None
     if chunk.name not in _TEXTS:
         return None if chunk.name in _PLACELESS else b""
-    found = _Found()
+    fields = _Fields()
     try:
-        key, value = _text(chunk.name, payload, found)
-        _note_text(key, value, found)
+        key, value = _text(chunk.name, payload, fields)
+        _note_text(key, value, fields)
     except (ValueError, struct.error, zlib.error, IndexError):
         return b""
-    if exif.has_gps(found.exif):
-        return _block(exif.without_gps(found.exif or b""))
-    if xmp.has_gps(found.xmp):
-        return _packet(xmp.without_gps(found.xmp or b""))
-    if iptc.has_place(found.photoshop):
-        return b"".join(_profiles(iptc.without_place(found.photoshop or b"")))
-    if found.texts:
+    if exif.has_gps(fields.exif):
+        return _block(exif.without_gps(fields.exif or b""))
+    if xmp.has_gps(fields.xmp):
+        return _packet(xmp.without_gps(fields.xmp or b""))
+    if iptc.has_place(fields.photoshop):
+        return b"".join(_profiles(iptc.without_place(fields.photoshop or b"")))
+    if fields.texts:
         return b"" if _names_place(key) else None
-    return None if found.icc or found.exif or found.xmp or found.photoshop else b""
+    return None if fields.icc or fields.exif or fields.xmp or fields.photoshop else b""
 
 
 def _block(block: bytes) -> bytes:

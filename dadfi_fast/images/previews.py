@@ -74,7 +74,7 @@ def is_picture_as_text(text: bytes) -> bool:
         return True
     if len(text) < _MUCH:
         return False
-    lines = _SPACE.sub(lambda found: b" " if found[0] == b" " else b"\n", _BREAK.sub(b"\n", text))
+    lines = _SPACE.sub(lambda match: b" " if match[0] == b" " else b"\n", _BREAK.sub(b"\n", text))
     return next(_endless(lines), None) is not None
 
 

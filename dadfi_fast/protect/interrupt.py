@@ -34,8 +34,8 @@ _WATCHDOG: Final = """
 import os, select, sys, time
 numbers, seconds, process = set(map(int, sys.argv[1].split(","))), float(sys.argv[2]), os.getppid()
 removed = int(sys.argv[3])
-while not numbers & set(found := os.read(0, 64)):
-    if not found:
+while not numbers & set(received := os.read(0, 64)):
+    if not received:
         raise SystemExit
 end = time.monotonic() + seconds
 while (left := end - time.monotonic()) > 0:

@@ -42,15 +42,15 @@ def pools(
         stop: the wish to finish.
     """
     names = {"compute": compute, "disk": disk} | ({"generator": generator} if generator > 1 or apart else {})
-    made = {name: ThreadPoolExecutor(count, f"{THREADS}{name}") for name, count in names.items()}
+    executors = {name: ThreadPoolExecutor(count, f"{THREADS}{name}") for name, count in names.items()}
     waits = True
     try:
-        yield Pools(**made)
+        yield Pools(**executors)
     except BaseException:
         waits = stop is None or not stop.is_set()
         raise
     finally:
-        for each in made.values():
+        for each in executors.values():
             each.shutdown(wait=waits and not (stop and stop.left), cancel_futures=True)
 
 

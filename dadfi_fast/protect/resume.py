@@ -110,9 +110,9 @@ def free_target(target: str, config: ProtectConfig) -> str:
     folder, _, name = target.rpartition("/")
     try:
         return next(
-            found
+            new_target
             for candidate in candidates(name)
-            if not (config.out / (found := f"{folder}/{candidate}" if folder else candidate)).exists()
+            if not (config.out / (new_target := f"{folder}/{candidate}" if folder else candidate)).exists()
         )
     except OSError as error:
         raise _unnameable(target, error) from error

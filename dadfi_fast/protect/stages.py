@@ -260,8 +260,8 @@ class Stages:
 
     def _faces_from(self, job: PhotoJob) -> int | None:
         decoder, faces = require(job.decoder), job.faces
-        found = () if len(faces) == 1 and faces[0].score == 1 else faces  # what stands for the whole picture
-        return self.detector.faces_from(found, decoder.height, decoder.width)
+        detections = () if len(faces) == 1 and faces[0].score == 1 else faces  # what stands for the whole picture
+        return self.detector.faces_from(detections, decoder.height, decoder.width)
 
     def write(self, job: PhotoJob) -> None:
         """The bytes on disk, under a temporary name beside the final one."""
@@ -324,9 +324,9 @@ class Stages:
 
 def encoding(job: PhotoJob, config: ProtectConfig) -> Encoding:
     """How the photo is to be stored: as it was, but for what ``--chroma`` says."""
-    found = require(job.decoder).encoding
+    original = require(job.decoder).encoding
     full = config.chroma == "full" or (config.chroma == "auto" and _has_small_crops(job))
-    return replace(found, subsampling="4:4:4") if full and found.subsampling else found
+    return replace(original, subsampling="4:4:4") if full and original.subsampling else original
 
 
 def is_weakened(job: PhotoJob, target: str, config: ProtectConfig) -> bool:

@@ -191,8 +191,8 @@ class UnderWay:
         if not self._deaths:
             path.unlink(missing_ok=True)
             return
-        found = {name: {"n": each.n, "stage": each.stage, "stat": each.stat} for name, each in self._deaths.items()}
-        atomic_write(path, json.dumps(found).encode())
+        deaths = {name: {"n": each.n, "stage": each.stage, "stat": each.stat} for name, each in self._deaths.items()}
+        atomic_write(path, json.dumps(deaths).encode())
 
 
 def _write_at(descriptor: int, at: int, data: bytes) -> None:
@@ -218,18 +218,18 @@ def _read(path: Path) -> bytes:
 def noted(path: Path) -> list[tuple[str, str, tuple[int, int]]]:
     """The photos in a file of notes, which need not be there: name, stage, and size and mtime of each."""
     data = _read(path)
-    found = []
+    photos = []
     for start in range(0, len(data), _SLOT):
         with suppress(ValueError, TypeError, RecursionError):
             name, stage, size, mtime = json.loads(data[start : start + _SLOT].partition(b"\n")[0])
-            found.append((_text(name), _text(stage), (_whole(size), _whole(mtime))))
-    return found
+            photos.append((_text(name), _text(stage), (_whole(size), _whole(mtime))))
+    return photos
 
 
 def _read_deaths(path: Path) -> dict[str, Deaths]:
     with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        found = json.loads(_read(path) or b"{}")
-        return {name: _deaths(each) for name, each in found.items()}
+        deaths = json.loads(_read(path) or b"{}")
+        return {name: _deaths(each) for name, each in deaths.items()}
     return {}
 
 

@@ -130,8 +130,8 @@ class DadfiTrainer:
     def state(self) -> dict[str, Any]:
         parts = {p: getattr(self, p).state_dict() for p in _PARTS}
         hashes = {t.name: t.sha256 for t in self.targets}
-        found = {"marks": self.perturbations, "shares": self.shares, "scores": self.scores}
-        return parts | found | {"config": asdict(self.config), "targets": hashes}
+        progress = {"marks": self.perturbations, "shares": self.shares, "scores": self.scores}
+        return parts | progress | {"config": asdict(self.config), "targets": hashes}
 
     def load(self, state: dict[str, Any]) -> None:
         if state["targets"] != {t.name: t.sha256 for t in self.targets}:

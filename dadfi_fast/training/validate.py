@@ -65,9 +65,9 @@ def validate(
         if not looks:
             looks = [_looks(*pair) for pair in zip(x[:LOOKED_AT], (x + delta)[:LOOKED_AT], strict=True)]
     psnr = 20 * torch.log10(2 / torch.stack(squares).mean().sqrt().clamp(min=1e-9))
-    distances = {key: torch.cat(found) for key, found in broken.items()}
-    figures = {key: (found > SUCCESS).float().mean().item() for key, found in distances.items()}
-    figures |= {f"{key} d_mask": found.mean().item() for key, found in distances.items()}
+    distances = {key: torch.cat(values) for key, values in broken.items()}
+    figures = {key: (values > SUCCESS).float().mean().item() for key, values in distances.items()}
+    figures |= {f"{key} d_mask": values.mean().item() for key, values in distances.items()}
     return figures | {"psnr": psnr.item(), "jpeg_equivalent": statistics.median(looks)}
 
 

@@ -15,9 +15,9 @@ def tilt(delta: Float32) -> Float32:
 
 def test_stops_at_a_picture_as_soon_as_it_is_broken(strong: Target, crops: Float32, labels: Float32) -> None:
     attack = AtsO2A([strong], Budget(0.05))
-    found = tilt(attack.aim(labels)(crops))
+    tilts = tilt(attack.aim(labels)(crops))
     broken = SUCCESS**0.5 / 8  # the tilt that is enough
-    assert (found > 0.9 * broken).all() and (found < broken + 2 * 0.01 + 0.01).all()
+    assert (tilts > 0.9 * broken).all() and (tilts < broken + 2 * 0.01 + 0.01).all()
     assert attack.calls.gradients < len(crops) * attack.steps / 2
 
 

@@ -37,36 +37,36 @@ def rng() -> torch.Generator:
 @pytest.mark.parametrize("name", ADVERSARIES)
 def test_the_ascent_gets_further_than_where_it_began(name: str, target: Target, pictures: Tensor) -> None:
     edit, bound = target.edits(torch.zeros(3, 5))[1], PSNRBound(36)
-    asked = distance(target, pictures, edit, ADVERSARIES[name], rng())
+    question = distance(target, pictures, edit, ADVERSARIES[name], rng())
     first, told = start(pictures, rng()), list[int]()
-    last = ascend(first, lambda _: (pictures, [asked]), bound, steps=12, watch=lambda number, _: told.append(number))
+    last = ascend(first, lambda _: (pictures, [question]), bound, steps=12, watch=lambda number, _: told.append(number))
     with torch.no_grad():
-        before, after = (asked(pictures + bound.fit(pictures, delta)) for delta in (first, last))
+        before, after = (question(pictures + bound.fit(pictures, delta)) for delta in (first, last))
     assert (after > 2 * before).all() and told[-1] == 12 and len(told) == 8
 
 
 def test_one_for_all_pictures(target: Target, pictures: Tensor) -> None:
     edit = target.edits(torch.zeros(3, 5))[1]
-    asked = distance(target, pictures, edit, ADVERSARIES["A0"], rng())
-    mark = ascend(start(pictures[:1], rng()), lambda _: (pictures, [asked]), PSNRBound(30), steps=12)
+    question = distance(target, pictures, edit, ADVERSARIES["A0"], rng())
+    mark = ascend(start(pictures[:1], rng()), lambda _: (pictures, [question]), PSNRBound(30), steps=12)
     assert mark.shape == (1, 3, 64, 64) and mark.abs().max() <= EPS
     noise = start(mark, rng(), bound=EPS)
     with torch.no_grad():
-        assert asked(pictures + mark).mean() > asked(pictures + noise).mean()
+        assert question(pictures + mark).mean() > question(pictures + noise).mean()
 
 
 @pytest.mark.parametrize("bound", [PSNRBound(39), PSNRBound(34), JPEGBound(50), JPEGBound(90)], ids=lambda b: b.name)
 def test_bounds_hold(bound: Bound, pictures: Tensor) -> None:
     delta = bound.fit(pictures, 3 * start(pictures, rng(), bound=EPS))
-    seen = pictures + delta
-    assert delta.abs().max() <= EPS + 1e-6 and seen.abs().max() <= 1 + 1e-6
+    images = pictures + delta
+    assert delta.abs().max() <= EPS + 1e-6 and images.abs().max() <= 1 + 1e-6
     assert (delta.abs().amax((1, 2, 3)) > 0.005).all()  # what is allowed is used
     if isinstance(bound, PSNRBound):
         psnr = 20 * torch.log10(2 / delta.square().mean((1, 2, 3)).sqrt())
         assert (psnr >= bound.decibels - 1e-3).all()
         return
     assert isinstance(bound, JPEGBound)
-    for before, after in zip(pictures, seen, strict=True):
+    for before, after in zip(pictures, images, strict=True):
         one, other = (((p + 1) * 127.5).round().byte().permute(1, 2, 0).numpy() for p in (before, after))
         coded = as_jpeg(one, bound.quality)
         assert flip(one, other) <= 1.1 * flip(one, coded)

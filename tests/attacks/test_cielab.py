@@ -11,8 +11,8 @@ def test_agrees_with_opencv() -> None:
     rgb = np.random.default_rng(0).uniform(0, 1, (16, 16, 3)).astype(np.float32)
     rgb[0, :2] = [[0, 0, 0], [1, 1, 1]]
     expected = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)
-    found = to_lab(torch.from_numpy(rgb).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
-    np.testing.assert_allclose(found, expected, atol=0.4)  # OpenCV interpolates in tables
+    lab = to_lab(torch.from_numpy(rgb).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+    np.testing.assert_allclose(lab, expected, atol=0.4)  # OpenCV interpolates in tables
 
 
 def test_there_and_back() -> None:

@@ -11,10 +11,13 @@ from dadfi_fast.types import Float32
 
 def test_asks_everything_of_every_model_once(strong: Target, weak: Target, crops: Float32, labels: Float32) -> None:
     calls = Calls()
-    asked = Oracle([strong, weak], calls).questions(torch.tensor(crops), torch.tensor(labels))
-    assert [[question.target.name for question in questions] for questions in asked] == [["strong"] * 2, ["weak"] * 2]
+    by_model = Oracle([strong, weak], calls).questions(torch.tensor(crops), torch.tensor(labels))
+    assert [[question.target.name for question in questions] for questions in by_model] == [
+        ["strong"] * 2,
+        ["weak"] * 2,
+    ]
     assert calls == Calls(queries=2 * 2 * 3)
-    first, second = asked[0]
+    first, second = by_model[0]
     assert first.counts().all() and not second.counts().any()  # the second edit changes nothing
     torch.testing.assert_close(first.clean, torch.tensor(crops) + 0.5)
 
@@ -44,5 +47,5 @@ def test_gradients_and_answers_are_those_of_the_model(strong: Target, crops: Flo
     ],
 )
 def test_goes_round(number: int, edits: int | None, expected: list[str]) -> None:
-    asked = [["a0", "a1", "a2"], ["b0", "b1"]]
-    assert turn(asked, number, edits) == expected  # type: ignore[arg-type,comparison-overlap]
+    questions = [["a0", "a1", "a2"], ["b0", "b1"]]
+    assert turn(questions, number, edits) == expected  # type: ignore[arg-type,comparison-overlap]

@@ -31,11 +31,11 @@ def pictures() -> Float32:
 @pytest.fixture
 def flavour(monkeypatch: pytest.MonkeyPatch) -> build.Flavour:
     """A TensorRT whose module is `_module`: it builds for the GPU that is there, and runs on the CPU."""
-    made = build.Flavour("tensorrt", ("fake_tensorrt",), (10, 16), "pip install it", ahead_of_time=False)
+    fake = build.Flavour("tensorrt", ("fake_tensorrt",), (10, 16), "pip install it", ahead_of_time=False)
     module = _module()
     monkeypatch.setattr(build.Flavour, "load", lambda self: module)
     monkeypatch.setattr(build.Flavour, "installed", property(lambda self: True))
-    return made
+    return fake
 
 
 @pytest.fixture(autouse=True)

@@ -37,16 +37,16 @@ class Driver:
 
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
-    made = Driver()
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: made)
-    return made
+    fake = Driver()
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: fake)
+    return fake
 
 
 @pytest.mark.parametrize(("device", "name"), [("cuda", "NVIDIA card 0"), ("cuda:1", "NVIDIA card 1")])
 def test_what_there_is(driver: Driver, device: str, name: str) -> None:
-    found = cuda.gpu(device)
-    assert found == cuda.Gpu(name, (8, 9), "12.8")
-    assert found.architecture == "sm89"
+    gpu = cuda.gpu(device)
+    assert gpu == cuda.Gpu(name, (8, 9), "12.8")
+    assert gpu.architecture == "sm89"
     assert cuda.missing(device) is None
 
 

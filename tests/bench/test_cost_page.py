@@ -25,8 +25,8 @@ def test_the_page_is_up_to_date(tool: dict[str, Any], root: Path) -> None:
 
 
 def test_what_the_model_calls_measured_is_what_the_rows_say(tool: dict[str, Any]) -> None:
-    found, inputs = tool["rows"]("cost-cpu"), tool["INPUTS"]
-    megapixels, faces = growth.fit(found, "megapixels"), growth.fit(found, "faces")
+    rows, inputs = tool["rows"]("cost-cpu"), tool["INPUTS"]
+    megapixels, faces = growth.fit(rows, "megapixels"), growth.fit(rows, "faces")
     for name, value in (
         ("cpu_ms", megapixels.base),
         ("cpu_ms_megapixel", megapixels.slope),

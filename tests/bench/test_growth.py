@@ -51,8 +51,8 @@ def row(name: str, x: float, y: float) -> dict[str, Any]:
 
 def test_the_line_through_points_on_a_line() -> None:
     rows = [row("faces", x, 7 + 3 * x) for x in (8, 1, 2)] + [row("megapixels", 1, 1e6)]
-    found = growth.fit(rows, "faces")
-    assert (found.base, found.slope) == (pytest.approx(7), pytest.approx(3))
+    line = growth.fit(rows, "faces")
+    assert (line.base, line.slope) == (pytest.approx(7), pytest.approx(3))
 
 
 def test_errors_count_relative_to_the_cost() -> None:
@@ -61,8 +61,8 @@ def test_errors_count_relative_to_the_cost() -> None:
 
 
 def test_the_portrait_is_the_largest_face(face: UInt8, bench_setup: BenchSetup) -> None:
-    (found,) = bench_setup.detector(face)
-    assert max(found.width, found.height) / max(face.shape) == pytest.approx(1 / growth.MARGIN, rel=0.2)
+    (box,) = bench_setup.detector(face)
+    assert max(box.width, box.height) / max(face.shape) == pytest.approx(1 / growth.MARGIN, rel=0.2)
     with pytest.raises(NothingToDo, match="no face"):
         growth.portrait([np.zeros((50, 50, 3), np.uint8)], bench_setup.detector)
 
@@ -79,17 +79,17 @@ def test_rows_by_megapixels(
 @pytest.mark.slow
 def test_rows_by_faces(face: UInt8, bench_setup: BenchSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(growth.OVER, "faces", (3, 16))  # type: ignore[index]
-    found = list(growth.by_faces(face, bench_setup, tmp_path / "s", repeats=1))
-    assert [(each.config["faces"], each.config["faces_found"]) for each in found] == [(3, 3), (16, 16)]
+    results = list(growth.by_faces(face, bench_setup, tmp_path / "s", repeats=1))
+    assert [(each.config["faces"], each.config["faces_found"]) for each in results] == [(3, 3), (16, 16)]
 
 
 @pytest.mark.slow
 def test_rows_by_photos(examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(growth.OVER, "photos", (2, 4))  # type: ignore[index]
     ticks: list[None] = []
-    found = list(growth.by_photos(examples, tmp_path / "s", repeats=1, tick=lambda: ticks.append(None)))
-    assert [each.config["photos"] for each in found] == [2, 4] and len(ticks) == 2
-    assert all(each.p50 > 100 and each.config["clock_seconds"] > 0 for each in found)
+    results = list(growth.by_photos(examples, tmp_path / "s", repeats=1, tick=lambda: ticks.append(None)))
+    assert [each.config["photos"] for each in results] == [2, 4] and len(ticks) == 2
+    assert all(each.p50 > 100 and each.config["clock_seconds"] > 0 for each in results)
 
 
 def test_the_plot(tmp_path: Path) -> None:

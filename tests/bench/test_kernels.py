@@ -73,8 +73,8 @@ def test_what_is_wrong_is_seen(dtype: str, name: str, body: kernels.Body, right:
 class TestOnTheProcessor:
     @pytest.fixture(autouse=True)
     def bodies(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        found = {"torch eager": kernels.eager, "broken": _nan}
-        monkeypatch.setattr(kernels, "bodies", lambda: (found, []))
+        versions = {"torch eager": kernels.eager, "broken": _nan}
+        monkeypatch.setattr(kernels, "bodies", lambda: (versions, []))
 
     def test_every_body_has_a_row_beside_the_copy(self) -> None:
         ticks: list[None] = []
@@ -109,8 +109,8 @@ class TestOnTheProcessor:
 def test_without_a_compiler_torch_compile_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr("shutil.which", lambda name: None)
-    found, missing = kernels.bodies()
-    assert set(found) == {"torch eager", "reference"}
+    bodies, missing = kernels.bodies()
+    assert set(bodies) == {"torch eager", "reference"}
     assert missing == ["torch.compile: it needs a C++ compiler, and there is none on the path"]
 
 
@@ -127,8 +127,8 @@ def test_rows_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     def cluster(inputs: Inputs, relu: bool) -> Tensor:
         raise UsageError("it needs compute capability 9.0")
 
-    found = {"naive": kernels.plain, "broken": _nan, "cluster": cluster}
-    rows, missing = kernels.gpu_rows([SMALL], found=found, time=time, repeats=5, device="cpu")
+    versions = {"naive": kernels.plain, "broken": _nan, "cluster": cluster}
+    rows, missing = kernels.gpu_rows([SMALL], found=versions, time=time, repeats=5, device="cpu")
     assert [(row.case, row.provider) for row in rows] == [("copy", "torch-cpu"), (SMALL.name, "naive-cpu")]
     row = rows[1]
     assert (row.p20, row.p50, row.p80) == pytest.approx((SMALL.bytes / 400, SMALL.bytes / 200, SMALL.bytes / 100))

@@ -52,10 +52,10 @@ def test_a_function_counts_without_those_that_it_calls() -> None:
 
 def test_photos_are_enlarged_and_reduced(folder: Path, tmp_path: Path) -> None:
     profile.enlarged(folder, tmp_path / "large", megapixels=0.1, count=2)
-    found = pictures(tmp_path / "large")
-    assert len(found) == 2
-    assert [each.shape[0] * each.shape[1] / 1e6 for each in found] == pytest.approx([0.1, 0.1], rel=0.02)
-    assert found[0].shape[1] / found[0].shape[0] == pytest.approx(64 / 48, rel=0.02)
+    photos = pictures(tmp_path / "large")
+    assert len(photos) == 2
+    assert [each.shape[0] * each.shape[1] / 1e6 for each in photos] == pytest.approx([0.1, 0.1], rel=0.02)
+    assert photos[0].shape[1] / photos[0].shape[0] == pytest.approx(64 / 48, rel=0.02)
     assert all(recognise(path.read_bytes()) == "JPEG" for path in (tmp_path / "large").iterdir())
 
 

@@ -42,15 +42,15 @@ def test_what_is_compiled_has_no_operation_that_a_compiler_cannot_see(generator:
 
 
 def test_int8_is_nearly_the_same_generator(generator: GeneratorFile, crops: Float32, tmp_path: Path) -> None:
-    made = providers.quantised(generator, crops, tmp_path)
-    apart = np.abs(OnnxRuntime(made, threads=1)(crops) - OnnxRuntime(generator, threads=1)(crops)) * LEVELS
+    int8 = providers.quantised(generator, crops, tmp_path)
+    apart = np.abs(OnnxRuntime(int8, threads=1)(crops) - OnnxRuntime(generator, threads=1)(crops)) * LEVELS
     assert 0 < np.sqrt(np.square(apart).mean()) < 2
-    assert made.onnx.stat().st_size < generator.onnx.stat().st_size
+    assert int8.onnx.stat().st_size < generator.onnx.stat().st_size
 
 
 def test_everything_that_runs_here_is_in_the_field(generator: GeneratorFile, crops: Float32, tmp_path: Path) -> None:
-    found = providers.field(generator, crops, tmp_path, label="g")
-    names = [each.describe for each in found.runners]
+    field = providers.field(generator, crops, tmp_path, label="g")
+    names = [each.describe for each in field.runners]
     assert names[0].startswith("openvino-cpu ")
     assert sorted(names) == sorted(
         [
@@ -59,14 +59,14 @@ def test_everything_that_runs_here_is_in_the_field(generator: GeneratorFile, cro
             *("torch-cpu f32", "torch-cpu bf16", "torch.compile-cpu f32", "torch.compile-cpu bf16"),
         ]
     )
-    assert found.missing == ()
+    assert field.missing == ()
 
 
 def test_what_cannot_run_is_told(generator: GeneratorFile, crops: Float32, tmp_path: Path) -> None:
     lone = GeneratorFile("lone", generator.onnx, None, generator.sha256, generator.lim, generator.preset)
-    found = providers.field(lone, crops, tmp_path, label="g")
-    assert len([why for why in found.missing if "safetensors is missing" in why]) == 4
-    assert not [each for each in found.runners if each.name.startswith("torch")]
+    field = providers.field(lone, crops, tmp_path, label="g")
+    assert len([why for why in field.missing if "safetensors is missing" in why]) == 4
+    assert not [each for each in field.runners if each.name.startswith("torch")]
 
 
 def test_rows_and_ratios(generator: GeneratorFile, crops: Float32) -> None:

@@ -18,30 +18,30 @@ def row(rates: list[float]) -> Row:
 
 
 def test_quantiles_of_the_rounds() -> None:
-    found = row([30.0, 10.0, 50.0, 20.0, 40.0, 60.0])
-    assert (found.p20, found.p50, found.p80, found.n) == (20.0, 35.0, 50.0, 6)
+    stats = row([30.0, 10.0, 50.0, 20.0, 40.0, 60.0])
+    assert (stats.p20, stats.p50, stats.p80, stats.n) == (20.0, 35.0, 50.0, 6)
 
 
 def test_a_single_round_has_no_spread() -> None:
-    found = row([7.0])
-    assert (found.p20, found.p50, found.p80, found.n) == (7.0, 7.0, 7.0, 1)
+    stats = row([7.0])
+    assert (stats.p20, stats.p50, stats.p80, stats.n) == (7.0, 7.0, 7.0, 1)
 
 
 def test_a_ratio_is_taken_round_by_round() -> None:
-    found = ratio("a / b", [10.0, 1.0, 6.0], [5.0, 0.5, 3.0], provider="a / b", config={})
-    assert (found.p20, found.p50, found.p80, found.unit) == (2.0, 2.0, 2.0, "ratio")  # the slow round slowed both
+    stats = ratio("a / b", [10.0, 1.0, 6.0], [5.0, 0.5, 3.0], provider="a / b", config={})
+    assert (stats.p20, stats.p50, stats.p80, stats.unit) == (2.0, 2.0, 2.0, "ratio")  # the slow round slowed both
 
 
 def test_rows_have_the_promised_form_and_are_appended(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     append(file, [row([1.0]), row([2.0])])
     append(file, [row([3.0])])
-    found = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    assert [each["p50"] for each in found] == [1.0, 2.0, 3.0]
+    records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert [each["p50"] for each in records] == [1.0, 2.0, 3.0]
     names = {"case", "provider", "unit", "p20", "p50", "p80", "n", "config", "machine", "driver", "commit"}
-    assert all(set(each) == names for each in found)
-    assert found[0]["machine"]["cores"] >= 1
-    assert found[0]["commit"]
+    assert all(set(each) == names for each in records)
+    assert records[0]["machine"]["cores"] >= 1
+    assert records[0]["commit"]
 
 
 def test_package_has_its_version_where_there_is_one() -> None:

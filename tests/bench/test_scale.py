@@ -25,24 +25,24 @@ Rows = list[dict[str, Any]]
 @pytest.fixture
 def ran(tmp_path: Path) -> tuple[SyntheticPhotos, Path, Rows]:
     """What was made, the output of a faultless run on it, and its rows."""
-    made = SyntheticPhotos(tmp_path / "in", 10, 2, 32, 0)
+    photos = SyntheticPhotos(tmp_path / "in", 10, 2, 32, 0)
     out = tmp_path / "out"
     (out / "0000").mkdir(parents=True)
     rows: Rows = []
-    for name, damage in made.names():
+    for name, damage in photos.names():
         row: dict[str, Any] = {"source": name, "status": "failed", "error": {"hop": "decode"}, "reason": None}
         if damage is None:
             (out / name).write_bytes(name.encode())
             digest = hashlib.sha256(name.encode()).hexdigest()
             row |= {"status": "written", "error": None, "target": name, "sha256_target": digest}
         rows.append(row)
-    return made, out, rows
+    return photos, out, rows
 
 
-def judged(made: SyntheticPhotos, out: Path, rows: Rows) -> list[str]:
+def judged(photos: SyntheticPhotos, out: Path, rows: Rows) -> list[str]:
     """Why which rows are wrong."""
     (out / NAME).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return [f"{each.name[-9:]}: {each.why}" for each in wrong(made, out)]
+    return [f"{each.name[-9:]}: {each.why}" for each in wrong(photos, out)]
 
 
 def test_a_faultless_run(ran: tuple[SyntheticPhotos, Path, Rows]) -> None:
@@ -67,9 +67,9 @@ def test_a_faultless_run(ran: tuple[SyntheticPhotos, Path, Rows]) -> None:
 def test_whatever_is_wrong_is_found(
     ran: tuple[SyntheticPhotos, Path, Rows], spoil: Callable[[Rows, Path], object], expected: str
 ) -> None:
-    made, out, rows = ran
+    photos, out, rows = ran
     spoil(rows, out)
-    assert judged(made, out, rows) == [expected]
+    assert judged(photos, out, rows) == [expected]
 
 
 #: A run of 100 s that writes 10 rows a second from the tenth second on.
@@ -85,9 +85,9 @@ def test_rates_and_start_up() -> None:
 @pytest.mark.parametrize("growth", [0.0, 2.5, -1.0])
 def test_growth_of_memory(growth: float) -> None:
     samples = [MemorySample(each.seconds, each.rows * 100, 100 + growth * each.rows * 100 / 10_000) for each in STEADY]
-    found = memory([MemorySample(0.0, 0, 50.0), *samples])
-    assert found["growth_mib_per_10000"] == pytest.approx(growth)
-    assert found["rss_mib_end"] == pytest.approx(100 + 10 * growth) and found["rss_mib_peak"] >= 100
+    figures = memory([MemorySample(0.0, 0, 50.0), *samples])
+    assert figures["growth_mib_per_10000"] == pytest.approx(growth)
+    assert figures["rss_mib_end"] == pytest.approx(100 + 10 * growth) and figures["rss_mib_peak"] >= 100
 
 
 def test_a_start_is_no_growth() -> None:
@@ -96,8 +96,8 @@ def test_a_start_is_no_growth() -> None:
 
 
 def test_thinned_keeps_both_ends() -> None:
-    found = thinned(STEADY * 3)
-    assert len(found) == scale.POINTS and (found[0], found[-1]) == (STEADY[0], STEADY[-1])
+    points = thinned(STEADY * 3)
+    assert len(points) == scale.POINTS and (points[0], points[-1]) == (STEADY[0], STEADY[-1])
     assert thinned(STEADY[:3]) == STEADY[:3]
 
 
@@ -129,11 +129,11 @@ def test_a_run_that_breaks_is_an_error(tmp_path: Path) -> None:
 @linux
 @pytest.mark.slow
 def test_a_real_run(tmp_path: Path, examples: Path) -> None:
-    made = make(examples, tmp_path / "in", count=40, size=48, damaged=0.25)
+    photos = make(examples, tmp_path / "in", count=40, size=48, damaged=0.25)
     out = tmp_path / "out"
-    samples = watch(protect_command(made, out, "--detector", "none"), out)
-    assert samples[-1].rows == 40 and wrong(made, out) == []
-    assert len([damage for _, damage in made.names() if damage]) == 2 * len(DAMAGES)
-    row = scale.row_of(made, samples, [], provider="openvino-cpu bf16")
+    samples = watch(protect_command(photos, out, "--detector", "none"), out)
+    assert samples[-1].rows == 40 and wrong(photos, out) == []
+    assert len([damage for _, damage in photos.names() if damage]) == 2 * len(DAMAGES)
+    row = scale.row_of(photos, samples, [], provider="openvino-cpu bf16")
     assert row.config["wrong_rows"] == 0 and row.p50 > 0 and row.driver.startswith("openvino 2")
     (tmp_path / "row.json").write_text(json.dumps(row.to_dict()))

@@ -13,7 +13,7 @@ from dadfi_fast.images.decode import decode, open_picture
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> SyntheticPhotos:
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> SyntheticPhotos:
     """Sixty files, a sixth of them damaged."""
     root = Path(__file__).resolve().parents[2]
     folder = tmp_path_factory.mktemp("many") / "in"
@@ -29,36 +29,38 @@ def readable(path: Path) -> bool:
     return True
 
 
-def test_every_file_is_what_its_name_says(made: SyntheticPhotos) -> None:
-    names = dict(made.names())
-    assert sorted(names) == sorted(path.relative_to(made.folder).as_posix() for path in made.folder.rglob("*.jpg"))
-    assert {name: readable(made.folder / name) for name in names} == {name: bad is None for name, bad in names.items()}
+def test_every_file_is_what_its_name_says(corpus: SyntheticPhotos) -> None:
+    names = dict(corpus.names())
+    assert sorted(names) == sorted(path.relative_to(corpus.folder).as_posix() for path in corpus.folder.rglob("*.jpg"))
+    assert {name: readable(corpus.folder / name) for name in names} == {
+        name: bad is None for name, bad in names.items()
+    }
 
 
-def test_the_damaged_are_spread_evenly_and_of_every_kind(made: SyntheticPhotos) -> None:
-    damages = [damage for _, damage in made.names()]
+def test_the_damaged_are_spread_evenly_and_of_every_kind(corpus: SyntheticPhotos) -> None:
+    damages = [damage for _, damage in corpus.names()]
     assert len(damages) == 60 and [n for n, damage in enumerate(damages) if damage] == list(range(5, 60, 6))
     assert [damage for damage in damages if damage] == list(DAMAGES) * 2
 
 
-def test_photos_differ_and_have_their_size(made: SyntheticPhotos) -> None:
-    photos = [made.folder / name for name, damage in made.names() if damage is None]
+def test_photos_differ_and_have_their_size(corpus: SyntheticPhotos) -> None:
+    photos = [corpus.folder / name for name, damage in corpus.names() if damage is None]
     assert len({path.read_bytes() for path in photos}) == 50
     shapes = [decode(open_picture(path.read_bytes(), max_pixels=10**6), path).pixels.shape[:2] for path in photos]
     assert {min(shape) for shape in shapes} == {40} and 40 <= max(map(max, shapes)) <= 53
 
 
-def test_the_same_seed_makes_the_same_files(made: SyntheticPhotos, tmp_path: Path, examples: Path) -> None:
+def test_the_same_seed_makes_the_same_files(corpus: SyntheticPhotos, tmp_path: Path, examples: Path) -> None:
     again = make(examples, tmp_path / "again", count=60, size=40, damaged=1 / 6, threads=1)
-    assert all((again.folder / name).read_bytes() == (made.folder / name).read_bytes() for name, _ in made.names())
+    assert all((again.folder / name).read_bytes() == (corpus.folder / name).read_bytes() for name, _ in corpus.names())
     other = make(examples, tmp_path / "other", count=3, size=40, damaged=0, seed=1)
-    assert all((other.folder / name).read_bytes() != (made.folder / name).read_bytes() for name, _ in other.names())
+    assert all((other.folder / name).read_bytes() != (corpus.folder / name).read_bytes() for name, _ in other.names())
 
 
 def test_folders_hold_some_of_the_files_each(tmp_path: Path, examples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synthetic, "A_FOLDER", 4)
-    found = make(examples, tmp_path / "in", count=9, size=32, damaged=0)
-    assert sorted(len(list(folder.iterdir())) for folder in found.folder.iterdir()) == [1, 4, 4]
+    photos = make(examples, tmp_path / "in", count=9, size=32, damaged=0)
+    assert sorted(len(list(folder.iterdir())) for folder in photos.folder.iterdir()) == [1, 4, 4]
 
 
 def test_what_cannot_be_made(tmp_path: Path, examples: Path) -> None:

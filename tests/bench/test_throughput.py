@@ -34,9 +34,9 @@ class Constant(Backend):
 
 
 def constant(generator_file: GeneratorFile, name: str, value: float) -> Constant:
-    made = Constant(generator_file)
-    made.name, made.describe, made.value = name, f"{name}-cpu", value  # type: ignore[misc, attr-defined]
-    return made
+    backend = Constant(generator_file)
+    backend.name, backend.describe, backend.value = name, f"{name}-cpu", value  # type: ignore[misc, attr-defined]
+    return backend
 
 
 @pytest.fixture
@@ -112,11 +112,11 @@ def test_what_was_written_in_the_rounds_is_removed_but_the_input_is_not(setup: T
 
 def test_runs_on_disk_protect_every_photo(setup: ThroughputSetup, tmp_path: Path) -> None:
     with prepare(setup, tmp_path / "scratch") as bench:
-        found = {
+        counts = {
             case.name: case.work() for case in bench.cases if case.name in ("disk", "memory", "cmua", "pillow", "copy")
         }
         written = sorted(path.name for path in (tmp_path / "scratch" / "out" / "disk").glob("0*"))
-    assert found == dict.fromkeys(found, 4)
+    assert counts == dict.fromkeys(counts, 4)
     assert written == [f"{number:05}" for number in range(4)]
 
 
@@ -129,13 +129,13 @@ def test_a_large_photo_is_enough_for_the_stages(
 
 
 def test_the_generator_is_timed_on_every_backend_that_is_there(toy_generator: GeneratorFile) -> None:
-    found = compared_backends(toy_generator, name="onnxruntime")
-    assert found.chosen.name == "onnxruntime"
-    assert [each.name for each in found.others] == ["openvino"]
-    assert found.torch is None
-    assert sum("toy.safetensors is missing" in why for why in found.missing) == 1
+    backends = compared_backends(toy_generator, name="onnxruntime")
+    assert backends.chosen.name == "onnxruntime"
+    assert [each.name for each in backends.others] == ["openvino"]
+    assert backends.torch is None
+    assert sum("toy.safetensors is missing" in why for why in backends.missing) == 1
     crops = np.zeros((3, 3, 32, 32), np.float32)
-    cases = generator.cases(found, crops)
+    cases = generator.cases(backends, crops)
     assert [(case.name, case.config["batch"]) for case in cases[::2]] == [
         ("generator batch 1", 1),
         ("generator batch 8", 8),

@@ -27,9 +27,9 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: made.now)
-    return made
+    fake = Clock()
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: fake.now)
+    return fake
 
 
 def test_rates_are_units_a_second_and_tidying_is_free(clock: Clock) -> None:

@@ -43,8 +43,8 @@ def bench_setup(tmp_path: Path) -> BenchSetup:
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
     """Ends the workers."""
-    with ExitStack() as made:
-        yield made
+    with ExitStack() as pools:
+        yield pools
 
 
 def test_one_process_and_two(photos: Photos, bench_setup: BenchSetup, stack: ExitStack) -> None:

@@ -63,8 +63,8 @@ def check(toys: tuple[list[DeepfakeModel], AttributeModel]) -> Callable[..., Che
     def run(
         pairs: list[Pair], *, models: list[DeepfakeModel] | None = None, find: Find = whole, **more: Any
     ) -> CheckResult:
-        known, classifier = toys
-        return check_files(pairs, models=models or known, classifier=classifier, detector=find, **more)
+        all_models, classifier = toys
+        return check_files(pairs, models=models or all_models, classifier=classifier, detector=find, **more)
 
     return run
 

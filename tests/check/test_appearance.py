@@ -27,7 +27,7 @@ def find(_pixels: UInt8) -> list[Face]:
 @pytest.fixture
 def pairs(tmp_path: Path) -> list[Pair]:
     """A photo that is as it was, one that is slightly changed, one that is badly changed in its second face."""
-    made = []
+    result = []
     for number, quality in enumerate((None, 85, 15)):
         original, changed = picture(number), picture(number)
         if quality:
@@ -35,20 +35,20 @@ def pairs(tmp_path: Path) -> list[Pair]:
             changed[where] = as_jpeg(original, quality)[where]
         for name, pixels in (("original", original), ("protected", changed)):
             Image.fromarray(pixels).save(tmp_path / f"{name}-{number}.png")
-        made.append(Pair(f"{number}.png", tmp_path / f"original-{number}.png", tmp_path / f"protected-{number}.png"))
-    return made
+        result.append(Pair(f"{number}.png", tmp_path / f"original-{number}.png", tmp_path / f"protected-{number}.png"))
+    return result
 
 
 def test_the_most_visible_face_of_each_changed_photo(pairs: list[Pair]) -> None:
-    seen = look(pairs, find, count=5)
-    assert len(seen.photos) == 2  # what was not changed is not looked at
-    assert [pair.name for pair in seen.photos] == ["1.png", "2.png"]
-    slight, bad = (face.jpeg_equivalent for face in seen.photos.values())
+    visibility = look(pairs, find, count=5)
+    assert len(visibility.photos) == 2  # what was not changed is not looked at
+    assert [pair.name for pair in visibility.photos] == ["1.png", "2.png"]
+    slight, bad = (face.jpeg_equivalent for face in visibility.photos.values())
     assert slight > 60 > 30 > bad
-    found = seen.to_dict()
-    assert found["jpeg_equivalent_worst"] == bad and found["jpeg_equivalent"] == (slight + bad) / 2
-    assert found["n_visibility"] == 2 and found["visibility_reason"] is None
-    assert f"the worst {bad}" in seen.sentence() and "the lower of SSIMULACRA2 and FLIP" in seen.sentence()
+    figures = visibility.to_dict()
+    assert figures["jpeg_equivalent_worst"] == bad and figures["jpeg_equivalent"] == (slight + bad) / 2
+    assert figures["n_visibility"] == 2 and figures["visibility_reason"] is None
+    assert f"the worst {bad}" in visibility.sentence() and "the lower of SSIMULACRA2 and FLIP" in visibility.sentence()
 
 
 def test_only_as_many_as_were_asked_for(pairs: list[Pair]) -> None:
@@ -62,15 +62,15 @@ def test_only_as_many_as_were_asked_for(pairs: list[Pair]) -> None:
     ids=["not asked for", "no face"],
 )
 def test_why_there_are_no_figures(count: int, faces: object, reason: str, pairs: list[Pair]) -> None:
-    seen = look(pairs, faces, count=count)  # type: ignore[arg-type]
-    assert seen.to_dict()["jpeg_equivalent"] is None and seen.to_dict()["visibility_reason"] == reason
-    assert (reason in seen.sentence()) == (reason != NOT_ASKED)
+    visibility = look(pairs, faces, count=count)  # type: ignore[arg-type]
+    assert visibility.to_dict()["jpeg_equivalent"] is None and visibility.to_dict()["visibility_reason"] == reason
+    assert (reason in visibility.sentence()) == (reason != NOT_ASKED)
 
 
 def test_what_to_install(pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(appearance.importlib.util, "find_spec", lambda name: None)
-    seen = look(pairs, find, count=3)
-    assert "pip install 'dadfi-fast[evaluate]'" in seen.sentence() and seen.photos == {}
+    visibility = look(pairs, find, count=3)
+    assert "pip install 'dadfi-fast[evaluate]'" in visibility.sentence() and visibility.photos == {}
 
 
 def test_nothing_asked_nothing_said() -> None:

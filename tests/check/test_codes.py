@@ -136,17 +136,17 @@ def test_the_figures_are_those_of_a_computation_by_hand(
     assert latents.figures() == pytest.approx(shifts, rel=1e-4)
     assert identity.figures() == pytest.approx(cosines, rel=1e-4)
     assert latents.psnr == pytest.approx(psnrs, abs=0.01) and np.isnan(identity.psnr).all()
-    found = result.to_dict()["encoders"]
-    assert found["pixels"]["shift"] == pytest.approx(np.mean(shifts), rel=1e-4)
-    assert found["pixels"]["shift_p50"] == pytest.approx(np.median(shifts), rel=1e-4)
-    assert found["pixels"]["reconstruction_psnr"] == pytest.approx(np.mean(psnrs), abs=0.01)
-    assert (found["pixels"]["reads"], found["pixels"]["measure"], found["pixels"]["n"]) == (
+    figures = result.to_dict()["encoders"]
+    assert figures["pixels"]["shift"] == pytest.approx(np.mean(shifts), rel=1e-4)
+    assert figures["pixels"]["shift_p50"] == pytest.approx(np.median(shifts), rel=1e-4)
+    assert figures["pixels"]["reconstruction_psnr"] == pytest.approx(np.mean(psnrs), abs=0.01)
+    assert (figures["pixels"]["reads"], figures["pixels"]["measure"], figures["pixels"]["n"]) == (
         "latents",
         "relative shift",
         2,
     )
-    assert found["who"]["cosine"] == pytest.approx(np.mean(cosines), rel=1e-4)
-    assert found["who"]["reconstruction_psnr"] is None
+    assert figures["who"]["cosine"] == pytest.approx(np.mean(cosines), rel=1e-4)
+    assert figures["who"]["reconstruction_psnr"] is None
     assert [row["encoders"]["pixels"] for row in result.files()] == [[latents.figures()[i]] for i in (0, 1)]
 
 
@@ -188,9 +188,9 @@ def test_the_jpeg_control_is_the_original_crop_after_jpeg_75(
     file = pair("j", 3.0)
     x = crop(file.original)
     _, after = parse(f"jpeg:{QUALITY}").treat(*(np.asarray(Image.open(file.original)),) * 2)
-    wanted = after.transpose(2, 0, 1).astype(np.float32) / np.float32(127.5) - 1
-    assert np.array_equal(compressed(x), wanted)
-    shift = np.linalg.norm(wanted - x) / np.linalg.norm(x)
+    expected = after.transpose(2, 0, 1).astype(np.float32) / np.float32(127.5) - 1
+    assert np.array_equal(compressed(x), expected)
+    shift = np.linalg.norm(expected - x) / np.linalg.norm(x)
     codes = check([file, pair("unprotected")], encoders=encoders).codes("pixels")
     assert codes.figures("jpeg") == pytest.approx([shift, shift], rel=1e-4)  # whatever the protection is
     assert codes.figures()[1] == 0 and codes.figures("noise")[1] == 0 and codes.psnr[1] == math.inf
@@ -200,9 +200,9 @@ def test_each_condition_has_figures_of_its_own(
     check: Check, encoders: list[EncoderModel], pair: Callable[..., Pair]
 ) -> None:
     result = check([pair("c", 6.0)], encoders=encoders, conditions=[parse("noise:0.2"), parse("blur:9")])
-    found = result.to_dict()
-    shifts = [found["encoders"]["pixels"]["shift"]]
-    shifts += [found["conditions"][name]["encoders"]["pixels"]["shift"] for name in ("noise:0.2", "blur:9")]
+    figures = result.to_dict()
+    shifts = [figures["encoders"]["pixels"]["shift"]]
+    shifts += [figures["conditions"][name]["encoders"]["pixels"]["shift"] for name in ("noise:0.2", "blur:9")]
     assert shifts[0] < shifts[1] < shifts[2]
     rows = list(result.encoder_rows())
     assert [(row[0], row[2]) for row in rows] == [
@@ -230,8 +230,8 @@ def test_without_encoders_the_verdict_is_what_it_was(
     plain, judged = check([file]), check([file], encoders=encoders)
     assert plain.encoders == () and list(plain.encoder_rows()) == [] and "encoders" not in plain.to_dict()
     assert "encoders" not in next(plain.files())
-    found = judged.to_dict()
-    assert found.pop("encoders") and found == plain.to_dict()
+    figures = judged.to_dict()
+    assert figures.pop("encoders") and figures == plain.to_dict()
     assert list(judged.rows()) == list(plain.rows())
 
 
@@ -240,8 +240,8 @@ def test_encoders_alone_judge_too(
 ) -> None:
     file = pair("alone", 6.0)
     result = check_files([file], models=[], classifier=toys[1], detector=lambda _: [], encoders=encoders)
-    found = result.to_dict()
-    assert found["models"] == {} and found["sr_all"] is None and set(found["encoders"]) == {"pixels", "who"}
+    figures = result.to_dict()
+    assert figures["models"] == {} and figures["sr_all"] is None and set(figures["encoders"]) == {"pixels", "who"}
     assert next(result.files())["protected"] is None and result.sentence() == ""
     said = list(result.encoder_sentences())
     assert said[0].startswith("pixels (latents, the entrance of latent diffusion editors): 0 of 1 codes broken")

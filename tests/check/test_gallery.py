@@ -106,16 +106,16 @@ def test_few_photos_are_shown_large() -> None:
 
 
 def test_nobody_looks_on_unless_asked(put: Put, check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
+    calls = []
     measure = result.measure
 
     def spy(crops: Any, **more: Any) -> Any:
-        seen.append((more["see"], {size for crop in crops for size in crop.original}))
+        calls.append((more["see"], {size for crop in crops for size in crop.original}))
         return measure(crops, **more)
 
     monkeypatch.setattr(result, "measure", spy)
     check([put("a")])
-    assert seen == [(None, {32})]  # no callback, and no crop beyond the models' own size
+    assert calls == [(None, {32})]  # no callback, and no crop beyond the models' own size
     check([put("a")], watchers=[Gallery(SMALL)])
-    assert seen[1][0] is not None
-    assert seen[1][1] == {32, Gallery.size}
+    assert calls[1][0] is not None
+    assert calls[1][1] == {32, Gallery.size}

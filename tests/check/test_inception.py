@@ -18,10 +18,10 @@ from dadfi_fast.errors import BackendMissing, WeightsError
 def test_the_network_sees_the_range_and_the_size_that_it_was_made_for(tmp_path: Path) -> None:
     network = Inception(toy_network(tmp_path), batch=2)
     pixels = np.stack([np.full((3, 8, 12), level, np.uint8) for level in (0, 128, 255)])
-    found = network(pixels)
-    assert found.shape == (3, 5)
-    np.testing.assert_allclose(found[:, 0], [-1, 0, 127 / 128], atol=1e-6)
-    assert (found[:, 3:] == 299).all()
+    features = network(pixels)
+    assert features.shape == (3, 5)
+    np.testing.assert_allclose(features[:, 0], [-1, 0, 127 / 128], atol=1e-6)
+    assert (features[:, 3:] == 299).all()
 
 
 def toy_network(folder: Path) -> Path:

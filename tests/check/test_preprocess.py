@@ -61,8 +61,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_every_face_is_cut_with_a_margin() -> None:
     faces = [Face(100, 100, 140, 160, 0.9), Face(10, 10, 50, 50, 0.8)]
-    squares, found = find_faces(np.zeros((200, 300, 3), np.uint8), lambda pixels: faces)
-    assert found
+    squares, has_face = find_faces(np.zeros((200, 300, 3), np.uint8), lambda pixels: faces)
+    assert has_face
     assert squares == (Square(75, 85, 90), Square(0, 0, 60))
 
 

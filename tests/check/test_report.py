@@ -97,11 +97,11 @@ class Page(HTMLParser):
 
 
 def parsed(text: str) -> Page:
-    found = Page()
-    found.feed(text)
-    found.close()
-    assert not found.stack
-    return found
+    result = Page()
+    result.feed(text)
+    result.close()
+    assert not result.stack
+    return result
 
 
 def find(pixels: np.ndarray) -> list[Face]:
@@ -123,11 +123,11 @@ def html(put: Callable[..., Pair], check: Callable[..., Any], toys: tuple[Any, A
     gallery, traces = Gallery(plan(6, 10)), Visibility()
     conditions = [parse("jpeg:75"), parse("noise:0.05"), parse("margin:0.9")]
     verdict = check([*pairs, torn], find=find, watchers=[gallery, traces], conditions=conditions)
-    seen = {pair: FaceAppearance(quality, 78.3, 0.034) for pair, quality in zip(pairs, (72, 60), strict=False)}
-    verdict = replace(verdict, appearance=Appearance(seen, None))
-    left = (Unprotected("<script>alert(3)</script>.jpg", "copied unprotected", "no face found"),)
+    faces = {pair: FaceAppearance(quality, 78.3, 0.034) for pair, quality in zip(pairs, (72, 60), strict=False)}
+    verdict = replace(verdict, appearance=Appearance(faces, None))
+    unprotected = (Unprotected("<script>alert(3)</script>.jpg", "copied unprotected", "no face found"),)
     makers = ("generator sha256 0123abc, options f00, openvino-cpu: the fastest",)
-    scope = ManifestSummary(left, makers, ((0.03, 1), (0.05, 4)))
+    scope = ManifestSummary(unprotected, makers, ((0.03, 1), (0.05, 4)))
     others = [type(models[0].card)(**{**vars(models[0].card), "name": "unused-model"})]
     return page(
         verdict, gallery, traces, Setting(models, classifier, "none (as told)", "dadfi-fast check", others, scope)
@@ -135,7 +135,7 @@ def html(put: Callable[..., Pair], check: Callable[..., Any], toys: tuple[Any, A
 
 
 @pytest.fixture(scope="module")
-def found(html: str) -> Page:
+def document(html: str) -> Page:
     return parsed(html)
 
 
@@ -145,27 +145,27 @@ def file(html: str, tmp_path: Path) -> Path:
     return tmp_path / "page.html"
 
 
-def cards(found: Page) -> list[Element]:
-    return found.all("article", "card")
+def cards(document: Page) -> list[Element]:
+    return document.all("article", "card")
 
 
 # What it says.
 
 
-def test_every_photo_has_its_card_the_worst_first(found: Page) -> None:
-    names = [found.below(card, "h3")[0].text for card in cards(found)]
+def test_every_photo_has_its_card_the_worst_first(document: Page) -> None:
+    names = [document.below(card, "h3")[0].text for card in cards(document)]
     assert sorted(names) == sorted(name.replace("\u202e", "\ufffd") for name in NAMES)
     assert names[0] == "bare.jpg"
-    weakest = [float(card["data-weakest"]) for card in cards(found)]
+    weakest = [float(card["data-weakest"]) for card in cards(document)]
     assert weakest == sorted(weakest)
 
 
-def test_every_sample_and_edit_has_its_pictures(found: Page) -> None:
-    for card in cards(found):
-        faces = found.below(card, "div", "face")
+def test_every_sample_and_edit_has_its_pictures(document: Page) -> None:
+    for card in cards(document):
+        faces = document.below(card, "div", "face")
         assert len(faces) == (2 if "crowd.jpg" in card.text else 1)
         for face in faces:
-            captions = [e.text for e in found.below(face, "figcaption")]
+            captions = [e.text for e in document.below(face, "figcaption")]
             assert captions[:3] == ["original", "protected", "difference \u00d720"]
             assert len(captions) == 3 + 2 * 5
             outcome = "not broken" if "bare.jpg" in card.text else "broken"
@@ -173,8 +173,8 @@ def test_every_sample_and_edit_has_its_pictures(found: Page) -> None:
             assert any(caption.startswith("Blond Hair sturdy not broken ") for caption in captions)
 
 
-def test_k_of_k_for_every_model_and_condition(found: Page) -> None:
-    table, conditions, edits = (table.text for table in found.all("table"))
+def test_k_of_k_for_every_model_and_condition(document: Page) -> None:
+    table, conditions, edits = (table.text for table in document.all("table"))
     assert "fragile 5 edits30 of 35 (85.7%)5 of 6" in table  # seven faces; bare.jpg is not protected
     assert "sturdy 5 edits0 of 35 (0.0%)0 of 6" in table
     assert "the file as writtenA130 of 35" in conditions
@@ -184,24 +184,24 @@ def test_k_of_k_for_every_model_and_condition(found: Page) -> None:
     assert "Blond Hairfragile6 of 7" in edits
 
 
-def test_the_head_says_for_each_model_how_many_are_broken(found: Page) -> None:
-    lines = found.below(found.all("ul", "lead")[0], "li")
+def test_the_head_says_for_each_model_how_many_are_broken(document: Page) -> None:
+    lines = document.below(document.all("ul", "lead")[0], "li")
     assert [(line.text, line["class"]) for line in lines] == [
         ("fragile: every fake broken in 5 of 6 photos", ""),
         ("sturdy: every fake broken in 0 of 6 photos", "bad"),
     ]
-    assert "In 0 of 6 photos every fake by all of these models is broken" in found.all("header")[0].text
-    assert "fragile (5 edits), sturdy (5 edits)" in found.all("header")[0].text
+    assert "In 0 of 6 photos every fake by all of these models is broken" in document.all("header")[0].text
+    assert "fragile (5 edits), sturdy (5 edits)" in document.all("header")[0].text
 
 
-def test_how_visible_the_change_is_stands_beside_psnr(found: Page) -> None:
-    head = found.all("header")[0].text
+def test_how_visible_the_change_is_stands_beside_psnr(document: Page) -> None:
+    head = document.all("header")[0].text
     assert "The change looks like JPEG of quality 66, by the lower of SSIMULACRA2 and FLIP" in head
     assert "(median of 2 photos, the worst 60; SSIMULACRA2 78.3, FLIP 0.034)" in head
     assert "PSNR of whole photos is 32.6 dB, the mean of 5." in head  # 6 levels everywhere; bare.jpg was not changed
-    qualities = {found.below(card, "h3")[0].text: card["data-jpeg"] for card in cards(found)}
+    qualities = {document.below(card, "h3")[0].text: card["data-jpeg"] for card in cards(document)}
     assert (qualities[EVIL], qualities[NAMES[1]], qualities["plain.jpg"]) == ("72", "60", "999")
-    shown = ["looks like JPEG of quality" in card.text for card in cards(found)]
+    shown = ["looks like JPEG of quality" in card.text for card in cards(document)]
     assert shown == [quality != "999" for quality in qualities.values()]
 
 
@@ -226,17 +226,17 @@ def test_why_visibility_is_not_known(
     assert "No photo was changed." in head
 
 
-def test_the_threshold_is_drawn_for_every_model(found: Page) -> None:
-    charts = found.all("svg", "chart")
+def test_the_threshold_is_drawn_for_every_model(document: Page) -> None:
+    charts = document.all("svg", "chart")
     assert len(charts) == 2 + 1  # two models and the spectrum
     for each in charts[:2]:
-        (line,) = found.below(each, "line", "threshold")
-        tick = next(e for e in found.below(each, "text") if e.text == "0.05")
+        (line,) = document.below(each, "line", "threshold")
+        tick = next(e for e in document.below(each, "text") if e.text == "0.05")
         assert float(line["x1"]) == pytest.approx(float(tick["x"]), abs=0.1)
 
 
-def test_what_was_not_tested_is_said(found: Page) -> None:
-    (section,) = found.all("section", **{"aria-labelledby": "untested"})
+def test_what_was_not_tested_is_said(document: Page) -> None:
+    (section,) = document.all("section", **{"aria-labelledby": "untested"})
     for words in (
         "Diffusion editors",
         "face swaps",
@@ -252,8 +252,8 @@ def test_what_was_not_tested_is_said(found: Page) -> None:
     assert "Checked photos in which no face was found (1)holiday/" in section.text
 
 
-def test_versions_and_hashes_are_named(found: Page, toys: tuple[Any, Any]) -> None:
-    (section,) = found.all("section", **{"aria-labelledby": "made"})
+def test_versions_and_hashes_are_named(document: Page, toys: tuple[Any, Any]) -> None:
+    (section,) = document.all("section", **{"aria-labelledby": "made"})
     models, classifier = toys
     for text in (
         __version__,
@@ -263,62 +263,62 @@ def test_versions_and_hashes_are_named(found: Page, toys: tuple[Any, Any]) -> No
         "numpy",
     ):
         assert text in section.text
-    assert all(len(re.findall(r"[0-9a-f]{64}", card.text)) == 2 for card in cards(found))
+    assert all(len(re.findall(r"[0-9a-f]{64}", card.text)) == 2 for card in cards(document))
 
 
 # What it must not do.
 
 
-def test_nothing_of_a_name_becomes_markup(found: Page) -> None:
-    assert EVIL in [e.text for e in found.all("bdi")]
-    assert {e.name for e in found.elements if e.name in ("script", "style")} == {"script", "style"}
-    assert len(found.all("script")) == len(found.all("style")) == 1
-    assert not [e for e in found.all("img") if not e["src"].startswith("data:image/")]
-    assert "alert(" not in found.all("script")[0].text
+def test_nothing_of_a_name_becomes_markup(document: Page) -> None:
+    assert EVIL in [e.text for e in document.all("bdi")]
+    assert {e.name for e in document.elements if e.name in ("script", "style")} == {"script", "style"}
+    assert len(document.all("script")) == len(document.all("style")) == 1
+    assert not [e for e in document.all("img") if not e["src"].startswith("data:image/")]
+    assert "alert(" not in document.all("script")[0].text
 
 
-def test_nothing_points_out_of_the_page(html: str, found: Page) -> None:
-    addresses = [e[key] for e in found.elements for key in ("src", "href", "action", "srcset", "data") if e[key]]
+def test_nothing_points_out_of_the_page(html: str, document: Page) -> None:
+    addresses = [e[key] for e in document.elements for key in ("src", "href", "action", "srcset", "data") if e[key]]
     assert all(address.startswith(("data:", "#")) for address in addresses)
     assert not re.search(r"https?://|url\(|@import", html)
 
 
-def test_no_code_stands_outside_of_the_script(found: Page) -> None:
-    assert not [key for e in found.elements for key in e.attributes if key.startswith("on") or key == "style"]
+def test_no_code_stands_outside_of_the_script(document: Page) -> None:
+    assert not [key for e in document.elements for key in e.attributes if key.startswith("on") or key == "style"]
 
 
-def test_the_policy_allows_this_style_and_this_script_alone(found: Page) -> None:
-    (meta,) = found.all("meta", **{"http-equiv": "Content-Security-Policy"})
+def test_the_policy_allows_this_style_and_this_script_alone(document: Page) -> None:
+    (meta,) = document.all("meta", **{"http-equiv": "Content-Security-Policy"})
     rules = dict(rule.strip().split(" ", 1) for rule in meta["content"].split(";"))
     assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
     assert rules["img-src"] == "data:"
     for kind in ("script", "style"):
-        digest = hashlib.sha256(found.all(kind)[0].text.encode()).digest()
+        digest = hashlib.sha256(document.all(kind)[0].text.encode()).digest()
         assert rules[f"{kind}-src"] == f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 # Whether everybody can use it.
 
 
-def test_ids_are_unique_and_what_is_referred_to_is_there(found: Page) -> None:
-    ids = [e["id"] for e in found.elements if e["id"]]
+def test_ids_are_unique_and_what_is_referred_to_is_there(document: Page) -> None:
+    ids = [e["id"] for e in document.elements if e["id"]]
     assert len(set(ids)) == len(ids)
     keys = ("aria-labelledby", "for")
-    referred = {word for e in found.elements for key in keys for word in e[key].split()}
-    referred |= {e["href"][1:] for e in found.all("a")}
+    referred = {word for e in document.elements for key in keys for word in e[key].split()}
+    referred |= {e["href"][1:] for e in document.all("a")}
     assert referred <= set(ids)
 
 
-def test_pictures_have_words(found: Page) -> None:
-    assert all(e["alt"] for e in found.all("img"))
-    assert all(e["aria-hidden"] or (e["role"] == "img" and e["aria-labelledby"]) for e in found.all("svg"))
+def test_pictures_have_words(document: Page) -> None:
+    assert all(e["alt"] for e in document.all("img"))
+    assert all(e["aria-hidden"] or (e["role"] == "img" and e["aria-labelledby"]) for e in document.all("svg"))
 
 
-def test_controls_have_labels(found: Page) -> None:
-    labelled = {e["for"] for e in found.all("label")}
-    assert all(e["id"] in labelled for name in ("input", "select") for e in found.all(name))
-    assert all(e.text.strip() or found.below(e, "img")[0]["alt"] for e in found.all("button"))
-    assert found.elements[0]["lang"] == "en"
+def test_controls_have_labels(document: Page) -> None:
+    labelled = {e["for"] for e in document.all("label")}
+    assert all(e["id"] in labelled for name in ("input", "select") for e in document.all(name))
+    assert all(e.text.strip() or document.below(e, "img")[0]["alt"] for e in document.all("button"))
+    assert document.elements[0]["lang"] == "en"
 
 
 # Its parts.
@@ -367,11 +367,11 @@ def test_a_page_can_be_made_of_pictures_without_a_single_edit(
     models, classifier = toys
     gallery, traces = Gallery(plan(1, 5)), Visibility()
     verdict = check([put("grey", level=127)], models=models[:1], watchers=[gallery, traces])
-    made = parsed(page(verdict, gallery, traces, Setting(models[:1], classifier, "none", "")))
-    assert "there is no manifest" in made.all("dl")[-1].text
-    assert "1 edits changed nothing" in cards(made)[0].text
-    assert ["--also margin:0.9,1.1" in p.text for p in made.all("p") if "not tested. " in p.text] == [False, True]
-    assert [e.text for e in made.all("span", "none")] == ["the edit changed nothing"]
+    report = parsed(page(verdict, gallery, traces, Setting(models[:1], classifier, "none", "")))
+    assert "there is no manifest" in report.all("dl")[-1].text
+    assert "1 edits changed nothing" in cards(report)[0].text
+    assert ["--also margin:0.9,1.1" in p.text for p in report.all("p") if "not tested. " in p.text] == [False, True]
+    assert [e.text for e in report.all("span", "none")] == ["the edit changed nothing"]
 
 
 def test_a_long_list_ends(
@@ -417,15 +417,15 @@ def test_a_page_replaces_an_earlier_one_and_leaves_nothing_beside_it(tmp_path: P
 
 
 def test_what_the_page_is_made_from_is_installed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: dict[str, Any] = {}
-    monkeypatch.setattr(setuptools, "setup", lambda **more: given.update(more))
+    settings: dict[str, Any] = {}
+    monkeypatch.setattr(setuptools, "setup", lambda **more: settings.update(more))
     monkeypatch.chdir(root)
     runpy.run_path(str(root / "setup.py"))
-    patterns = given["package_data"]["dadfi_fast.check.report"]
+    patterns = settings["package_data"]["dadfi_fast.check.report"]
     sources = [p for p in (root / "dadfi_fast" / "check" / "report").iterdir() if p.suffix in (".html", ".css", ".js")]
     assert len(sources) == 4
     assert all(any(path.match(pattern) for pattern in patterns) for path in sources)
-    assert "dadfi_fast.check.report" in given["packages"]
+    assert "dadfi_fast.check.report" in settings["packages"]
 
 
 # In a browser.
@@ -525,13 +525,13 @@ def test_everything_that_can_be_used_has_a_name(browser: Any, file: Path) -> Non
 
 def named(browser: Any) -> dict[str, set[str]]:
     """Role -> names in the accessibility tree, of what people use or look at; fails where one has none."""
-    wanted = ("button", "searchbox", "textbox", "combobox", "checkbox", "slider", "image", "link", "heading", "form")
-    wanted += ("region", "article", "dialog", "DisclosureTriangle")
+    kinds = ("button", "searchbox", "textbox", "combobox", "checkbox", "slider", "image", "link", "heading", "form")
+    kinds += ("region", "article", "dialog", "DisclosureTriangle")
     browser.devtools("Accessibility.enable")
     roles: dict[str, set[str]] = {}
     for node in browser.devtools("Accessibility.getFullAXTree")["nodes"]:
         role = node.get("role", {}).get("value")
-        if role in wanted and not node.get("ignored"):
+        if role in kinds and not node.get("ignored"):
             name = node.get("name", {}).get("value", "")
             assert name.strip(), node
             roles.setdefault(role, set()).add(name)
@@ -541,8 +541,8 @@ def named(browser: Any) -> dict[str, set[str]]:
 @pytest.mark.browser
 def test_it_is_dark_where_that_is_wanted(browser: Any, file: Path) -> None:
     colour = "return getComputedStyle(document.body).backgroundColor"
-    seen = []
+    colours = []
     for scheme in ("light", "dark"):
         browser.open(file, scheme=scheme)
-        seen.append(browser.run(colour))
-    assert seen == ["rgb(255, 255, 255)", "rgb(22, 22, 22)"]
+        colours.append(browser.run(colour))
+    assert colours == ["rgb(255, 255, 255)", "rgb(22, 22, 22)"]

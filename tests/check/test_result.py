@@ -71,9 +71,9 @@ Check = Callable[..., CheckResult]
 
 def test_figures_of_one_picture(put: Put, check: Check) -> None:
     verdict = check([put("a", grey(), protect(grey()))], names=("fragile", "sturdy"))
-    found = verdict.to_dict()
+    figures = verdict.to_dict()
     distance = (LEVEL / 127.5) ** 2
-    assert found["models"]["sturdy"] == {
+    assert figures["models"]["sturdy"] == {
         "n_edits": 5,
         "d_pix": pytest.approx(distance, rel=1e-5),
         "d_mask": pytest.approx(distance, rel=1e-5),
@@ -86,11 +86,11 @@ def test_figures_of_one_picture(put: Put, check: Check) -> None:
         "d_original": pytest.approx(0.25 + distance),  # the edit adds 0.5, the pattern has mean 0
         "d_original_null": pytest.approx(0.25),
     }
-    assert found["models"]["fragile"]["sr_mask"] == verdict.success("fragile") == 1.0
-    assert found["models"]["fragile"]["d_mask"] > 0.5
-    assert found["sr_all"] == 0.0  # one model held out
-    assert (found["n"], found["linf_max"]) == (1, LEVEL)
-    assert found["psnr"] == pytest.approx(20 * np.log10(255 / LEVEL))
+    assert figures["models"]["fragile"]["sr_mask"] == verdict.success("fragile") == 1.0
+    assert figures["models"]["fragile"]["d_mask"] > 0.5
+    assert figures["sr_all"] == 0.0  # one model held out
+    assert (figures["n"], figures["linf_max"]) == (1, LEVEL)
+    assert figures["psnr"] == pytest.approx(20 * np.log10(255 / LEVEL))
 
 
 def test_one_model_that_breaks_everywhere_is_full_protection(put: Put, check: Check) -> None:
@@ -98,17 +98,17 @@ def test_one_model_that_breaks_everywhere_is_full_protection(put: Put, check: Ch
 
 
 def test_an_unprotected_picture_is_seen_as_such(put: Put, check: Check) -> None:
-    found = check([put("a", grey(), grey())]).to_dict()
-    assert (found["sr_all"], found["n_identical"], found["psnr"], found["linf_max"]) == (0.0, 1, None, 0)
-    assert found["ssim"] == pytest.approx(1.0)
+    figures = check([put("a", grey(), grey())]).to_dict()
+    assert (figures["sr_all"], figures["n_identical"], figures["psnr"], figures["linf_max"]) == (0.0, 1, None, 0)
+    assert figures["ssim"] == pytest.approx(1.0)
 
 
 def test_edits_that_change_nothing_are_counted_as_empty(put: Put, check: Check) -> None:
     middle = grey(127)  # the classifier sees Young alone, and the edit that clears it leaves no label
-    found = check([put("a", middle, protect(middle))]).to_dict()
-    assert found["models"]["fragile"]["n_empty"] == 1
-    assert found["models"]["fragile"]["sr_mask"] == pytest.approx(0.8)  # an empty mask is no success
-    assert found["sr_all"] == 1.0  # but it does not speak against the picture
+    figures = check([put("a", middle, protect(middle))]).to_dict()
+    assert figures["models"]["fragile"]["n_empty"] == 1
+    assert figures["models"]["fragile"]["sr_mask"] == pytest.approx(0.8)  # an empty mask is no success
+    assert figures["sr_all"] == 1.0  # but it does not speak against the picture
 
 
 def test_percentiles_of_the_distances_leave_empty_masks_out(put: Put, check: Check) -> None:
@@ -117,13 +117,13 @@ def test_percentiles_of_the_distances_leave_empty_masks_out(put: Put, check: Che
         put("safe", grey(127), protect(grey(127))),
     ]  # one of whose five masks is empty
     verdict = check(pairs, names=("sturdy",))
-    found = verdict.to_dict()["models"]["sturdy"]
+    figures = verdict.to_dict()["models"]["sturdy"]
     masks = verdict.distances("sturdy").mask
-    known = sorted(masks[~np.isnan(masks)].tolist())
-    assert found["n_empty"] == masks.size - len(known)
-    assert found["d_mask_p20"] == known[0] == 0  # five of the fakes are those of the bare picture
-    assert found["d_mask_p80"] == pytest.approx((LEVEL / 127.5) ** 2, rel=1e-5)
-    assert found["d_mask_p20"] <= found["d_mask_p50"] <= found["d_mask_p80"]
+    values = sorted(masks[~np.isnan(masks)].tolist())
+    assert figures["n_empty"] == masks.size - len(values)
+    assert figures["d_mask_p20"] == values[0] == 0  # five of the fakes are those of the bare picture
+    assert figures["d_mask_p80"] == pytest.approx((LEVEL / 127.5) ** 2, rel=1e-5)
+    assert figures["d_mask_p20"] <= figures["d_mask_p50"] <= figures["d_mask_p80"]
 
 
 def test_every_picture_gets_its_own_figures(put: Put, check: Check) -> None:
@@ -152,25 +152,25 @@ def test_every_face_of_a_picture_counts(put: Put, check: Check) -> None:
 
 
 def test_the_adversary_looks_at_the_protected_picture_only(put: Put, check: Check) -> None:
-    seen = []
+    inputs = []
 
     def find(pixels: np.ndarray) -> list[Face]:
-        seen.append(pixels)
+        inputs.append(pixels)
         return []
 
     check([put("a", grey(), protect(grey()))], find=find)
-    assert len(seen) == 1
-    assert np.array_equal(seen[0], protect(grey()))
+    assert len(inputs) == 1
+    assert np.array_equal(inputs[0], protect(grey()))
 
 
 def test_conditions_have_figures_of_their_own(put: Put, check: Check) -> None:
     texts = ("blur:31", "noise:0.05", "blur:31")
     verdict = check([put("a", grey(), protect(grey()))], conditions=[parse(text) for text in texts])
-    found = verdict.to_dict()
-    assert found["sr_all"] == 1.0
-    assert list(found["conditions"]) == ["blur:31", "noise:0.05"]
-    assert found["conditions"]["blur:31"]["sr_all"] == 0.0  # the pattern is gone
-    assert found["conditions"]["noise:0.05"]["sr_all"] == 1.0  # this toy breaks on noise too
+    figures = verdict.to_dict()
+    assert figures["sr_all"] == 1.0
+    assert list(figures["conditions"]) == ["blur:31", "noise:0.05"]
+    assert figures["conditions"]["blur:31"]["sr_all"] == 0.0  # the pattern is gone
+    assert figures["conditions"]["noise:0.05"]["sr_all"] == 1.0  # this toy breaks on noise too
     assert [row[:2] for row in verdict.rows()] == [("written", "A1"), ("blur:31", "A1"), ("noise:0.05", "A1")]
     assert all(len(row) == len(verdict.COLUMNS) for row in verdict.rows())
 
@@ -201,8 +201,8 @@ def test_the_adversary_is_named(put: Put, check: Check) -> None:
         find=lambda pixels: [Face(30, 30, 50, 50, 0.9)],
         conditions=[parse("margin:0.9"), parse("margin:2")],
     )
-    found = verdict.to_dict()
-    assert (found["adversary"], found["conditions"]["margin:2"]["adversary"]) == ("A1", "A2")
+    figures = verdict.to_dict()
+    assert (figures["adversary"], figures["conditions"]["margin:2"]["adversary"]) == ("A1", "A2")
     distances = [row[5] for row in verdict.rows()]
     assert distances[2] < distances[0] and distances[2] < distances[1]
     assert [row[:3] for row in verdict.rows()][1:] == [("margin:0.9", "A2", "fragile"), ("margin:2", "A2", "fragile")]
@@ -212,10 +212,10 @@ def test_pairs_that_cannot_be_compared_are_reported_and_the_rest_goes_on(put: Pu
     good, torn, smaller = (put(name, grey(), protect(grey())) for name in ("good", "torn", "smaller"))
     torn.protected.write_bytes(torn.protected.read_bytes()[:40])
     Image.new("RGB", (16, 20)).save(smaller.protected)
-    found = check([torn, good, smaller]).to_dict()
-    assert (found["n"], found["n_failed"], found["n_pairs"]) == (1, 2, 3)
-    assert [failure["target"] for failure in found["failures"]] == ["smaller", "torn"]
-    assert "16 x 20 pixels but its original is 32 x 32" in found["failures"][0]["error"]
+    figures = check([torn, good, smaller]).to_dict()
+    assert (figures["n"], figures["n_failed"], figures["n_pairs"]) == (1, 2, 3)
+    assert [failure["target"] for failure in figures["failures"]] == ["smaller", "torn"]
+    assert "16 x 20 pixels but its original is 32 x 32" in figures["failures"][0]["error"]
 
 
 def test_if_nothing_can_be_compared_the_first_reason_is_given(put: Put, check: Check) -> None:
@@ -246,10 +246,10 @@ def test_plain_paths_will_do_and_doubles_count_once(put: Put, check: Check) -> N
 
 def test_the_verdict_is_json_without_special_numbers(put: Put, check: Check) -> None:
     small = np.zeros((8, 8, 3), np.uint8)  # too small for SSIM
-    found = check([put("a", small, small)]).to_dict()
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert (found["ssim"], found["psnr"]) == (None, None)
-    assert {"n", "models", "sr_all", "psnr", "ssim", "linf_max"} <= set(found)
+    figures = check([put("a", small, small)]).to_dict()
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+    assert (figures["ssim"], figures["psnr"]) == (None, None)
+    assert {"n", "models", "sr_all", "psnr", "ssim", "linf_max"} <= set(figures)
 
 
 def test_no_more_crops_are_held_than_a_batch(put: Put) -> None:
@@ -273,10 +273,10 @@ def test_the_frechet_distance_is_measured_where_it_is_asked_for(
     monkeypatch.setattr("dadfi_fast.check.result.Inception", Network)
     pairs = [put(f"{i}", grey(), protect(grey())) for i in range(2)]
     verdict = check(pairs, fid=8, conditions=[parse("blur:31")])
-    found = verdict.to_dict()
-    assert found["models"]["fragile"]["fid"] > 0 and found["fid_reason"] is None
-    assert found["models"]["fragile"]["fid_n"] == found["conditions"]["blur:31"]["models"]["fragile"]["fid_n"] == 8
-    assert found["conditions"]["blur:31"]["models"]["fragile"]["fid"] < found["models"]["fragile"]["fid"]
+    figures = verdict.to_dict()
+    assert figures["models"]["fragile"]["fid"] > 0 and figures["fid_reason"] is None
+    assert figures["models"]["fragile"]["fid_n"] == figures["conditions"]["blur:31"]["models"]["fragile"]["fid_n"] == 8
+    assert figures["conditions"]["blur:31"]["models"]["fragile"]["fid"] < figures["models"]["fragile"]["fid"]
     assert "fragile" in verdict.fid_sentence() and "(n = 8)" in verdict.fid_sentence()
 
 

@@ -44,13 +44,13 @@ def check(folders: tuple[Path, Path], *options: str) -> Result:
 
 def test_json_has_the_promised_form(folders: tuple[Path, Path]) -> None:
     result = check(folders, "--json", "--models", "fragile")
-    found = json.loads(result.stdout)
+    report = json.loads(result.stdout)
     assert result.exit_code == 0
-    assert {"n", "models", "adversary", "sr_all", "psnr", "ssim", "linf_max"} <= set(found)
+    assert {"n", "models", "adversary", "sr_all", "psnr", "ssim", "linf_max"} <= set(report)
     promised = {"n_edits", "d_pix", "d_mask", "sr", "sr_mask", "n_empty", "fid"}
-    assert promised <= set(found["models"]["fragile"])
-    assert found["n"] == 3
-    assert found["sr_all"] == pytest.approx(2 / 3)
+    assert promised <= set(report["models"]["fragile"])
+    assert report["n"] == 3
+    assert report["sr_all"] == pytest.approx(2 / 3)
 
 
 def test_the_table_goes_to_stdout_and_the_rest_to_stderr(folders: tuple[Path, Path]) -> None:
@@ -77,8 +77,8 @@ def test_the_frechet_distance_comes_with_its_n(folders: tuple[Path, Path], monke
     assert "FID" not in check(folders, "--models", "fragile").stdout
     lines = check(folders, "--models", "fragile", "--fid", "6").stdout.splitlines()
     assert lines[-2].startswith("Frechet inception distance (FID) of the fakes: fragile") and "(n = 6)" in lines[-2]
-    found = json.loads(check(folders, "--models", "fragile", "--fid", "6", "--json").stdout)
-    assert found["models"]["fragile"]["fid"] > 0 and found["models"]["fragile"]["fid_n"] == 6
+    report = json.loads(check(folders, "--models", "fragile", "--fid", "6", "--json").stdout)
+    assert report["models"]["fragile"]["fid"] > 0 and report["models"]["fragile"]["fid_n"] == 6
 
 
 def test_quiet_says_nothing_on_stderr(folders: tuple[Path, Path]) -> None:
@@ -117,26 +117,26 @@ def test_too_little_protection_comes_before_unreadable_files(folders: tuple[Path
 
 
 def test_verbose_lists_the_worst_first(folders: tuple[Path, Path]) -> None:
-    found = json.loads(check(folders, "--json", "--verbose", "--models", "fragile").stdout)
-    assert found["samples"][0]["target"] == "0.png"
-    assert [sample["protected"] for sample in found["samples"]] == [False, True, True]
+    report = json.loads(check(folders, "--json", "--verbose", "--models", "fragile").stdout)
+    assert report["samples"][0]["target"] == "0.png"
+    assert [sample["protected"] for sample in report["samples"]] == [False, True, True]
     assert check(folders, "--verbose", "--models", "fragile").stdout.splitlines()[1].split()[0] == "0.png"
 
 
 def test_visibility_stands_beside_psnr(folders: tuple[Path, Path]) -> None:
-    found = json.loads(check(folders, "--json", "--verbose", "--models", "fragile", "--visibility", "1").stdout)
-    qualities = {sample["target"]: sample["jpeg_equivalent"] for sample in found["samples"]}
-    assert found["n_visibility"] == 1 and 5 <= found["jpeg_equivalent"] <= 98
-    assert qualities == {"0.png": None, "1.png": found["jpeg_equivalent"], "2.png": None}  # 0.png was not changed
+    report = json.loads(check(folders, "--json", "--verbose", "--models", "fragile", "--visibility", "1").stdout)
+    qualities = {sample["target"]: sample["jpeg_equivalent"] for sample in report["samples"]}
+    assert report["n_visibility"] == 1 and 5 <= report["jpeg_equivalent"] <= 98
+    assert qualities == {"0.png": None, "1.png": report["jpeg_equivalent"], "2.png": None}  # 0.png was not changed
     lines = check(folders, "--verbose", "--models", "fragile", "--visibility", "1").stdout.splitlines()
     assert lines[0].split()[5:7] == ["psnr", "jpeg_equivalent"]
-    assert f"PSNR (dB) {found['psnr']:.4g}, JPEG equivalent {found['jpeg_equivalent']:g}, SSIM" in lines[-1]
+    assert f"PSNR (dB) {report['psnr']:.4g}, JPEG equivalent {report['jpeg_equivalent']:g}, SSIM" in lines[-1]
     assert "JPEG equivalent" not in check(folders, "--models", "fragile", "--visibility", "0").stdout
 
 
 def test_a_sample_is_drawn(folders: tuple[Path, Path]) -> None:
-    found = json.loads(check(folders, "--json", "--sample", "2").stdout)
-    assert (found["n"], found["n_pairs"]) == (2, 3)
+    report = json.loads(check(folders, "--json", "--sample", "2").stdout)
+    assert (report["n"], report["n_pairs"]) == (2, 3)
     assert json.loads(check(folders, "--json", "--sample", "all").stdout)["n"] == 3
 
 

@@ -20,8 +20,8 @@ def test_protection_does_more_than_noise(command: Command, root: Path, tmp_path:
     also = ("--also", "noise:0.05,jpeg:30", "--models", "stargan-128", "--visibility", 0)
     result = command("check", tmp_path / photo.name, "--original", photo, *also, "--json")
     assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    noise = found["conditions"]["noise:0.05"]["models"]["stargan-128"]
-    protected = found["models"]["stargan-128"]
+    report = json.loads(result.stdout)
+    noise = report["conditions"]["noise:0.05"]["models"]["stargan-128"]
+    protected = report["models"]["stargan-128"]
     assert protected["d_mask_p50"] > 10 * noise["d_mask_p50"]
     assert protected["sr_mask"] > noise["sr_mask"]

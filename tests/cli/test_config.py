@@ -32,8 +32,8 @@ def rows(result: Result) -> dict[str, tuple[Any, str]]:
 
 def test_every_option_of_protect_is_there(command: Command) -> None:
     shown = rows(command("config", "show", "--json"))
-    wanted = {next(o for o in p.opts if o.startswith("--")) for p in protect.params if isinstance(p, click.Option)}
-    assert set(shown) == (wanted - {"--config"}) | {"SOURCE"}
+    expected = {next(o for o in p.opts if o.startswith("--")) for p in protect.params if isinstance(p, click.Option)}
+    assert set(shown) == (expected - {"--config"}) | {"SOURCE"}
     assert {origin for name, (_, origin) in shown.items() if name != "--json"} == {"default"}
     assert shown["--strength"] == (0.05, "default") and shown["--out"] == (None, "default")
     assert shown["--verify"] == ("5%", "default") and shown["--workers"] == ("auto", "default")

@@ -119,10 +119,10 @@ def test_what_is_found_is_written_before_the_next_begins(run: Run, tmp_path: Pat
 def test_options_reach_the_experiment(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dadfi_fast.evaluate.experiment import EXPERIMENTS, Setup
 
-    asked: list[Setup] = []
+    setups: list[Setup] = []
 
     def stub(setup: Setup) -> object:
-        asked.append(setup)
+        setups.append(setup)
         raise UsageError("stop here")
 
     monkeypatch.setitem(EXPERIMENTS._entries, "speed", lambda: stub)
@@ -133,7 +133,7 @@ def test_options_reach_the_experiment(run: Run, tmp_path: Path, monkeypatch: pyt
         "--train", tmp_path / "faces", "--train-sample", 7, "--watermark", mark, "--strength", 0.02,
         "--backend", "torch", "--device", "cuda", "--cmua-compat",
     )  # fmt: skip
-    (setup,) = asked
+    (setup,) = setups
     assert setup.methods == ("pgd", "noise", "cmua") and setup.options == {"pgd": {"steps": 3, "loss": "pixel"}}
     assert (setup.train, setup.train_sample, setup.watermark) == ((tmp_path / "faces",), 7, mark)
     assert (setup.strength, setup.backend, setup.device) == (0.02, "torch", "cuda")

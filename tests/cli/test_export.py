@@ -19,8 +19,8 @@ Command = Callable[..., Result]
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The check's crops, smaller than they are."""
-    made = parity.pictures
-    monkeypatch.setattr(parity, "pictures", lambda count=1, *, size=32, seed=0: made(1, size=32, seed=seed))
+    real = parity.pictures
+    monkeypatch.setattr(parity, "pictures", lambda count=1, *, size=32, seed=0: real(1, size=32, seed=seed))
 
 
 def test_onnx_and_its_card(command: Command, tmp_path: Path) -> None:
@@ -55,12 +55,12 @@ def test_what_was_written_is_named_relative_to_here(
 def test_the_check_as_json(command: Command, tmp_path: Path, options: tuple[str, ...], rows: dict[str, str]) -> None:
     result = command("export", "--out", tmp_path, "--check", "--json", "--to", *options)
     assert result.exit_code == 0, result.stderr
-    found = json.loads(result.stdout)
-    judged = {row["backend"]: row["precision"] for row in found["check"]}
+    report = json.loads(result.stdout)
+    judged = {row["backend"]: row["precision"] for row in report["check"]}
     assert rows.items() <= judged.items()
     assert "torch-cpu f32" not in judged  # that is what they are compared with
-    assert all(row["within"] and row["against"] == "torch-cpu f32" for row in found["check"])
-    assert found["not_run"] == [] and found["layers"] == {}
+    assert all(row["within"] and row["against"] == "torch-cpu f32" for row in report["check"])
+    assert report["not_run"] == [] and report["layers"] == {}
 
 
 def test_the_check_as_tables(command: Command, tmp_path: Path) -> None:
@@ -84,15 +84,15 @@ def test_a_difference_that_is_too_large_fails(
 
 
 def test_the_faces_of_photos(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Path] = []
+    folders: list[Path] = []
 
     def crops(folder: Path, *, size: int) -> object:
-        asked.append(folder)
+        folders.append(folder)
         return parity.pictures(1)
 
     monkeypatch.setattr(parity, "photo_crops", crops)
     assert command("export", "--to", "openvino", "--out", tmp_path, "--check", "--photos", tmp_path).exit_code == 0
-    assert asked == [tmp_path]
+    assert folders == [tmp_path]
 
 
 @pytest.mark.extras("tensorrt-rtx")

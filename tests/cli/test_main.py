@@ -52,8 +52,8 @@ def test_every_file_is_a_command_that_help_lists(root: Path) -> None:
 
 @pytest.mark.parametrize("name", listed())
 def test_help_says_of_a_command_what_the_command_says(command: Command, name: str) -> None:
-    found = main_module.load(name)
-    assert (found.help or "").partition("\n\n")[0].replace("\n", " ").startswith(COMMANDS[name])
+    subcommand = main_module.load(name)
+    assert (subcommand.help or "").partition("\n\n")[0].replace("\n", " ").startswith(COMMANDS[name])
     assert command(name, "--help").exit_code == 0
 
 
@@ -85,12 +85,12 @@ def test_the_help_of_every_command_has_an_example(command: Command, path: tuple[
 def test_the_examples_are_right_usage(line: str) -> None:
     program, *words = shlex.split(line.partition(" > ")[0])
     assert program == "dadfi-fast"
-    known = dict(leaves(main))
-    path = next(path for path in known if tuple(words[: len(path)]) == path)
-    found = known[path]
-    values, rest, _ = found.make_parser(click.Context(found)).parse_args(words[len(path) :])
+    commands = dict(leaves(main))
+    path = next(path for path in commands if tuple(words[: len(path)]) == path)
+    subcommand = commands[path]
+    values, rest, _ = subcommand.make_parser(click.Context(subcommand)).parse_args(words[len(path) :])
     assert not rest
-    for param in found.params:  # choices and numbers are what they should be; files need not be there
+    for param in subcommand.params:  # choices and numbers are what they should be; files need not be there
         value = values.get(str(param.name))
         if isinstance(value, str) and not isinstance(param.type, click.Path):
             param.type.convert(value, param, None)

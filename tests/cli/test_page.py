@@ -5,6 +5,6 @@ from pathlib import Path
 
 
 def test_the_page_of_the_command_line_is_up_to_date(root: Path) -> None:
-    made = runpy.run_path(str(root / "tools" / "make_cli_page.py"))["page"]()
+    page = runpy.run_path(str(root / "tools" / "make_cli_page.py"))["page"]()
     written = (root / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert written == made, "run: python tools/make_cli_page.py"
+    assert written == page, "run: python tools/make_cli_page.py"

@@ -24,10 +24,10 @@ Command = Callable[..., Result]
 
 @pytest.fixture(autouse=True)
 def toys(toy_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = registry.deepfake_cards(toy_weights)
+    cards = registry.deepfake_cards(toy_weights)
     for name in ("load_models", "load_attributes"):
         monkeypatch.setattr(registry, name, functools.partial(getattr(registry, name), folder=toy_weights, threads=1))
-    monkeypatch.setattr(registry, "deepfake_cards", lambda folder=None: known)
+    monkeypatch.setattr(registry, "deepfake_cards", lambda folder=None: cards)
 
 
 @pytest.fixture

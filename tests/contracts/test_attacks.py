@@ -79,16 +79,16 @@ def crops(seed: int = 0, size: int = SIZE) -> Float32:
 @contextmanager
 def passes(targets: list[Target]) -> Iterator[Calls]:
     """Counts the pictures that go through the models, by whether they are differentiated."""
-    seen = Calls()
+    calls = Calls()
 
     def count(_module: object, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
         if inputs[0].requires_grad:
-            seen.gradients += len(inputs[0])
+            calls.gradients += len(inputs[0])
         else:
-            seen.queries += len(inputs[0])
+            calls.queries += len(inputs[0])
 
     hooks = [target.model.generator.register_forward_hook(count) for target in targets]
-    yield seen
+    yield calls
     for hook in hooks:
         hook.remove()
 
@@ -97,12 +97,12 @@ def passes(targets: list[Target]) -> Iterator[Calls]:
 def disturbed(targets: list[Target], x: Float32, delta: Float32) -> float:
     """The mean masked distance over models, edits and pictures."""
     clean, moved = torch.tensor(x), torch.tensor(np.clip(x + delta, -1, 1))
-    found = []
+    distances = []
     for target in targets:
         source = target.model.resize(clean)
         for edit in target.edits(torch.tensor(LABELS)):
-            found.append(masked_distortion(target.fake(clean, edit), target.fake(moved, edit), source))
-    return torch.cat(found).mean().item()
+            distances.append(masked_distortion(target.fake(clean, edit), target.fake(moved, edit), source))
+    return torch.cat(distances).mean().item()
 
 
 @pytest.fixture
@@ -110,11 +110,11 @@ def means(targets: list[Target], generator_file: GeneratorFile) -> Callable[...,
     """What a case is made from, at a strength."""
     backend = Torch(generator_file)
 
-    def made(case: Case, eps: float = 0.05) -> AttackInputs:
+    def inputs(case: Case, eps: float = 0.05) -> AttackInputs:
         generators = dict.fromkeys(("initiative", "mse", "dadfi"), backend)
         return AttackInputs(Budget(eps), targets, [(crops(1), LABELS)], generators, seed=1, options=case.options)
 
-    return made
+    return inputs
 
 
 def test_every_attack_is_in_the_table() -> None:
@@ -156,10 +156,10 @@ def test_a_picture_of_another_size_is_taken(case: Case, means: Callable[..., Att
 
 @each
 def test_calls_are_counted(case: Case, means: Callable[..., AttackInputs]) -> None:
-    made = means(case)
-    with passes(made.targets) as making:
-        attack = case.make(made)
-    with passes(made.targets) as running:
+    inputs = means(case)
+    with passes(inputs.targets) as making:
+        attack = case.make(inputs)
+    with passes(inputs.targets) as running:
         for _ in range(2):
             attack.aim(LABELS)(crops())
     assert attack.spent == making
@@ -171,9 +171,9 @@ def test_calls_are_counted(case: Case, means: Callable[..., AttackInputs]) -> No
     "case", [case for case in CASES if case.gradients or case.name == "cmua"], ids=lambda case: case.name
 )
 def test_what_follows_gradients_disturbs_more_than_noise(case: Case, means: Callable[..., AttackInputs]) -> None:
-    made, x = means(case), crops()
-    control = Noise(made.budget, seed=1)(x)
-    assert disturbed(made.targets, x, case.make(made).aim(LABELS)(x)) > 1.5 * disturbed(made.targets, x, control)
+    inputs, x = means(case), crops()
+    control = Noise(inputs.budget, seed=1)(x)
+    assert disturbed(inputs.targets, x, case.make(inputs).aim(LABELS)(x)) > 1.5 * disturbed(inputs.targets, x, control)
 
 
 @pytest.mark.parametrize("name", ["pgd", "cmua", "moma", "mse"])

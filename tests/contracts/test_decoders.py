@@ -48,10 +48,10 @@ def by_dali(data: bytes) -> Photo:
         PhotoJob(entry, data=file, decoder=open_picture(file, max_pixels=10**8))
         for entry, file in zip(entries, files, strict=True)
     ]
-    found = list(DaliStage(Dali(threads=1, batch=4), Meter(compute=1, disk=1))(items))
-    assert [item.entry for item in found] == entries
-    assert isinstance(found[0].decoder, Decoded) and isinstance(found[2].decoder, Decoded)
-    return decode(found[1].decoder, Path("x"))
+    jobs = list(DaliStage(Dali(threads=1, batch=4), Meter(compute=1, disk=1))(items))
+    assert [item.entry for item in jobs] == entries
+    assert isinstance(jobs[0].decoder, Decoded) and isinstance(jobs[2].decoder, Decoded)
+    return decode(jobs[1].decoder, Path("x"))
 
 
 DECODERS = {"simplejpeg": by_simplejpeg, "pillow": by_pillow, "dali": by_dali}
@@ -76,9 +76,9 @@ def picture(mode: str = "RGB", size: tuple[int, int] = (61, 83), **options: Any)
 
 def turned(orientation: int) -> bytes:
     """A JPEG whose EXIF says how it is to be turned."""
-    made = Image.Exif()
-    made[0x0112] = orientation
-    return picture(exif=made.tobytes())
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return picture(exif=exif.tobytes())
 
 
 GOOD = {
@@ -101,19 +101,19 @@ GOOD = {
 
 @pytest.mark.parametrize("name", GOOD)
 def test_all_see_the_same_photo(decoded: Decode, name: str) -> None:
-    found, expected = decoded(GOOD[name]), by_simplejpeg(GOOD[name])
-    assert found.pixels.shape == expected.pixels.shape and found.pixels.dtype == np.uint8
-    assert np.abs(found.pixels.astype(int) - expected.pixels).max() <= WITHIN
-    assert found.pixels.flags.writeable and found.pixels.flags.c_contiguous
-    assert found.alpha is None and found.deep is None
-    assert found.metadata.exif == expected.metadata.exif
-    assert found.encoding.mode == expected.encoding.mode == ("L" if "grey" in name else "RGB")
+    photo, expected = decoded(GOOD[name]), by_simplejpeg(GOOD[name])
+    assert photo.pixels.shape == expected.pixels.shape and photo.pixels.dtype == np.uint8
+    assert np.abs(photo.pixels.astype(int) - expected.pixels).max() <= WITHIN
+    assert photo.pixels.flags.writeable and photo.pixels.flags.c_contiguous
+    assert photo.alpha is None and photo.deep is None
+    assert photo.metadata.exif == expected.metadata.exif
+    assert photo.encoding.mode == expected.encoding.mode == ("L" if "grey" in name else "RGB")
 
 
 def test_metadata_come_along(decoded: Decode) -> None:
     packet, profile = b"<x/>", icc.profile(icc.SRGB, (2.2,), "a display")
-    found = decoded(with_metadata(picture(), Metadata(xmp=packet, icc=profile, dpi=(72, 72))))
-    assert (found.metadata.xmp, found.metadata.icc, found.metadata.dpi) == (packet, profile, (72, 72))
+    photo = decoded(with_metadata(picture(), Metadata(xmp=packet, icc=profile, dpi=(72, 72))))
+    assert (photo.metadata.xmp, photo.metadata.icc, photo.metadata.dpi) == (packet, profile, (72, 72))
 
 
 def without_tables(data: bytes) -> bytes:

@@ -62,9 +62,9 @@ def _once(export: Callable[..., Any]) -> Callable[..., Any]:
     """Trace what is exported the first time alone, as that takes seconds; to be asked for one module only."""
     traced: list[bytes] = []
 
-    def exported(module: nn.Module, *given: Any, **options: Any) -> Any:
+    def exported(module: nn.Module, *args: Any, **options: Any) -> Any:
         if not traced:
-            traced.append(export(module, *given, **options).model_proto.SerializeToString())
+            traced.append(export(module, *args, **options).model_proto.SerializeToString())
         return SimpleNamespace(model_proto=onnx.load_from_string(traced[0]))
 
     return exported
@@ -134,5 +134,5 @@ def test_every_edit_has_a_name_and_an_aim(family: Family) -> None:
     edits, aims = rule(labels), rule.aims(labels)
     assert edits.shape == (len(rule.names), 2, rule.size) and edits.dtype == np.float32
     assert len(aims) == len(rule.names)
-    for name, wanted in aims:
-        assert name in rule.attributes and set(wanted.tolist()) <= {0.0, 1.0} and wanted.shape == (2,)
+    for name, values in aims:
+        assert name in rule.attributes and set(values.tolist()) <= {0.0, 1.0} and values.shape == (2,)

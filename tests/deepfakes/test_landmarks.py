@@ -82,11 +82,11 @@ def test_statistics_are_never_the_pictures_own(network: MaskNetwork) -> None:
 
 
 def test_the_network_sees_pictures_from_0_to_1(network: MaskNetwork) -> None:
-    seen: list[torch.Tensor] = []
-    hook = network.conv1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    batches: list[torch.Tensor] = []
+    hook = network.conv1.register_forward_pre_hook(lambda _, inputs: batches.append(inputs[0]))
     network(torch.full((1, 3, SIDE, SIDE), -0.5))
     hook.remove()
-    assert seen[0].eq(0.25).all()
+    assert batches[0].eq(0.25).all()
 
 
 # Where heat of a landmark at row 100 is in the official masks: row in the coarse and in the fine one, None: nowhere.

@@ -66,24 +66,24 @@ def picture(seed: int, height: int = 40, width: int = 32) -> np.ndarray:
 
 def test_a_stargan_is_recognised(tmp_path: Path) -> None:
     path = stargan_file(tmp_path / "G.ckpt")
-    found = read_official(path, Wishes(image_size=64))
-    assert (found.family, found.image_size, found.attributes, found.edit_size) == ("stargan", 64, ATTRIBUTES, 5)
-    assert (found.sha256, found.size, found.files) == (sha256(path), path.stat().st_size, (path,))
-    assert found.facts == {"labels": list(ATTRIBUTES)}
-    assert not found.known and not found.module.training
-    assert "G.ckpt is not a published file" in found.notes[0] and "Black_Hair, Blond_Hair" in found.notes[1]
+    model = read_official(path, Wishes(image_size=64))
+    assert (model.family, model.image_size, model.attributes, model.edit_size) == ("stargan", 64, ATTRIBUTES, 5)
+    assert (model.sha256, model.size, model.files) == (sha256(path), path.stat().st_size, (path,))
+    assert model.facts == {"labels": list(ATTRIBUTES)}
+    assert not model.known and not model.module.training
+    assert "G.ckpt is not a published file" in model.notes[0] and "Black_Hair, Blond_Hair" in model.notes[1]
     x, labels = torch.rand(1, 3, 64, 64), torch.eye(5)[:1]
     with torch.no_grad():
-        assert torch.equal(found.module(x, labels), stargan.load_official(stargan_state())(x, labels))
+        assert torch.equal(model.module(x, labels), stargan.load_official(stargan_state())(x, labels))
 
 
 def test_a_published_file_tells_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = stargan_file(tmp_path / "200000-G.ckpt")
     monkeypatch.setattr(official, "KNOWN", {sha256(path): 128})
     monkeypatch.setattr(official, "SIZES", {path.name: path.stat().st_size})
-    found = read_official(path)
-    assert (found.image_size, found.known) == (128, True)
-    assert not any("published" in note for note in found.notes)
+    model = read_official(path)
+    assert (model.image_size, model.known) == (128, True)
+    assert not any("published" in note for note in model.notes)
     assert read_official(path, Wishes(128)).image_size == 128
     with pytest.raises(UsageError, match=r"the published size of 128 px. Remove --image-size"):
         read_official(path, Wishes(256))
@@ -96,36 +96,36 @@ def test_the_published_sizes_and_hashes_are_whole() -> None:
 
 def test_other_attributes_are_named_by_the_user(tmp_path: Path) -> None:
     path = stargan_file(tmp_path / "G.ckpt", c_dim=3)
-    found = read_official(path, Wishes(64, ("Smiling", "Bald", "Hat")))
-    assert found.facts["labels"] == ["Smiling", "Bald", "Hat"] and len(found.notes) == 1
+    model = read_official(path, Wishes(64, ("Smiling", "Bald", "Hat")))
+    assert model.facts["labels"] == ["Smiling", "Bald", "Hat"] and len(model.notes) == 1
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_a_stargan2_is_recognised(tmp_path: Path, prefix: str) -> None:
     content = nets(prefix=prefix)
-    found = read_official(saved(content, tmp_path / "100000_nets_ema.ckpt"))
-    assert (found.family, found.image_size, found.attributes) == ("stargan2", 32, ("female", "male"))
-    assert found.facts["labels"] == [] and found.facts["style_seed"] == STYLE_SEED
-    styles = [(style["name"], style["attribute"], style["value"]) for style in found.facts["styles"]]
+    model = read_official(saved(content, tmp_path / "100000_nets_ema.ckpt"))
+    assert (model.family, model.image_size, model.attributes) == ("stargan2", 32, ("female", "male"))
+    assert model.facts["labels"] == [] and model.facts["style_seed"] == STYLE_SEED
+    styles = [(style["name"], style["attribute"], style["value"]) for style in model.facts["styles"]]
     assert styles == [
         ("female latent 1", "Male", 0),
         ("female latent 2", "Male", 0),
         ("male latent 1", "Male", 1),
         ("male latent 2", "Male", 1),
     ]
-    assert found.edit_size == 4
+    assert model.edit_size == 4
     again = read_official(tmp_path / "100000_nets_ema.ckpt")
-    assert torch.equal(found.module.styles.weight, again.module.styles.weight)
-    assert len(found.module.styles.weight.T.unique(dim=0)) == 4
+    assert torch.equal(model.module.styles.weight, again.module.styles.weight)
+    assert len(model.module.styles.weight.T.unique(dim=0)) == 4
 
 
 def test_latent_styles_come_from_the_mapping_network(tmp_path: Path) -> None:
     content = nets()
-    found = read_official(saved(content, tmp_path / "x.ckpt"))
+    model = read_official(saved(content, tmp_path / "x.ckpt"))
     _, mapping, _ = stargan2.load_official(content)
     rng = torch.Generator().manual_seed(STYLE_SEED)
     codes = torch.cat([torch.randn(2, 3, generator=rng) for _ in range(2)])
-    torch.testing.assert_close(found.module.styles.weight.T, mapping(codes, torch.tensor([0, 0, 1, 1])))
+    torch.testing.assert_close(model.module.styles.weight.T, mapping(codes, torch.tensor([0, 0, 1, 1])))
 
 
 def test_references_become_styles_of_their_domain(tmp_path: Path) -> None:
@@ -134,33 +134,33 @@ def test_references_become_styles_of_their_domain(tmp_path: Path) -> None:
     # The middle of a picture counts: the two rows of the border may be anything.
     middle = picture(1, 32, 32)
     framed = np.concatenate([picture(2, 4, 32), middle, picture(3, 4, 32)])
-    found = read_official(path, Wishes(references=([framed], [picture(4, 64, 64), picture(5)])))
-    names = [style["name"] for style in found.facts["styles"]]
+    model = read_official(path, Wishes(references=([framed], [picture(4, 64, 64), picture(5)])))
+    names = [style["name"] for style in model.facts["styles"]]
     assert names[2] == "female reference 1" and names[5:] == ["male reference 1", "male reference 2"]
     _, _, encoder = stargan2.load_official(content)
-    wanted = encoder(torch.from_numpy(middle).permute(2, 0, 1)[None] / 127.5 - 1, torch.tensor([0]))
-    torch.testing.assert_close(found.module.styles.weight.T[2:3], wanted)
+    expected = encoder(torch.from_numpy(middle).permute(2, 0, 1)[None] / 127.5 - 1, torch.tensor([0]))
+    torch.testing.assert_close(model.module.styles.weight.T[2:3], expected)
 
 
 def test_other_domains_are_attributes(tmp_path: Path) -> None:
     path = saved(nets(3), tmp_path / "x.ckpt")
-    found = read_official(path, Wishes(attributes=("Black_Hair", "Blond_Hair", "female")))
-    shown = {(style["attribute"], style["value"]) for style in found.facts["styles"]}
+    model = read_official(path, Wishes(attributes=("Black_Hair", "Blond_Hair", "female")))
+    shown = {(style["attribute"], style["value"]) for style in model.facts["styles"]}
     assert shown == {("Black_Hair", 1), ("Blond_Hair", 1), ("Male", 0)}
 
 
 def test_masks_come_with_the_generator_that_needs_them(tmp_path: Path, fan: MaskNetwork) -> None:
     content: dict[str, Any] = nets(high_pass=1) | {"fan": fan.state_dict()}
     content["generator"]["hpf.filter"] = torch.tensor([[-1.0, -1, -1], [-1, 8, -1], [-1, -1, -1]]) / 0.5
-    found = read_official(saved(content, tmp_path / "x.ckpt"))
-    assert isinstance(found.module, MaskedGenerator) and found.module.generator.high_pass == 0.5
-    assert torch.equal(found.module.fan.l0.weight, fan.l0.weight)
+    model = read_official(saved(content, tmp_path / "x.ckpt"))
+    assert isinstance(model.module, MaskedGenerator) and model.module.generator.high_pass == 0.5
+    assert torch.equal(model.module.fan.l0.weight, fan.l0.weight)
 
 
 def test_a_mask_network_that_is_missing_is_said(tmp_path: Path) -> None:
-    found = read_official(saved(nets(high_pass=1), tmp_path / "x.ckpt"))
-    assert not isinstance(found.module, MaskedGenerator)
-    assert any("mask network (the part 'fan') is missing" in note for note in found.notes)
+    model = read_official(saved(nets(high_pass=1), tmp_path / "x.ckpt"))
+    assert not isinstance(model.module, MaskedGenerator)
+    assert any("mask network (the part 'fan') is missing" in note for note in model.notes)
 
 
 @pytest.fixture
@@ -178,11 +178,11 @@ def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("end", ["", ".index", ".data-00000-of-00001", ".meta"])
 def test_an_stgan_is_found_by_any_of_its_files(pair: Path, end: str) -> None:
-    found = read_official(Path(f"{pair}{end}"), Wishes(64))
-    assert (found.family, found.image_size, found.attributes) == ("stgan", 64, stgan.ATTRIBUTES)
-    assert [file.name.rpartition(".")[2] for file in found.files] == ["index", "data-00000-of-00001"]
-    assert found.sha256 == sha256(found.files[1])
-    assert found.module(torch.rand(1, 3, 64, 64), torch.zeros(1, 13)).shape == (1, 3, 64, 64)
+    model = read_official(Path(f"{pair}{end}"), Wishes(64))
+    assert (model.family, model.image_size, model.attributes) == ("stgan", 64, stgan.ATTRIBUTES)
+    assert [file.name.rpartition(".")[2] for file in model.files] == ["index", "data-00000-of-00001"]
+    assert model.sha256 == sha256(model.files[1])
+    assert model.module(torch.rand(1, 3, 64, 64), torch.zeros(1, 13)).shape == (1, 3, 64, 64)
 
 
 @pytest.mark.parametrize(("width", "side"), [(64, 128), (48, 384)])  # the two commands in the authors' README

@@ -112,9 +112,9 @@ def test_gradients_are_those_of_our_own_modules(name: str) -> None:
     assert onnx_torch.why_not(kept, images, edits, fakes, one_by_one=False) == ""
     x, module = torch.from_numpy(images).requires_grad_(), onnx_torch.convert(kept, one_by_one=False)
     other = own.fake(x, torch.tensor(edit, dtype=torch.float32).repeat(len(x), 1))
-    (wanted,) = torch.autograd.grad(other.square().mean(), x)
+    (expected,) = torch.autograd.grad(other.square().mean(), x)
     (gradient,) = torch.autograd.grad(module(x, torch.from_numpy(edits)).square().mean(), x)
-    assert float((gradient - wanted).norm() / wanted.norm()) < 0.01
+    assert float((gradient - expected).norm() / expected.norm()) < 0.01
 
 
 @pytest.mark.extras("own-models")
@@ -127,8 +127,8 @@ def test_gradients_reach_a_picture_through_its_luma(network: Write, tmp_path: Pa
     x = torch.full((1, 3, 32, 32), 0.5, requires_grad=True)
     out = onnx_torch.convert(kept, one_by_one=False)(x, torch.ones(1, 1))
     (gradient,) = torch.autograd.grad(out[0, 0].sum(), x)
-    wanted = np.array([1, 0, 0]) - np.tanh(0.5) ** 2 * np.array([0.299, 0.587, 0.114])  # of x + tanh(Y) - Y
-    np.testing.assert_allclose(gradient[0, :, 0, 0].numpy(), wanted, atol=1e-6)
+    expected = np.array([1, 0, 0]) - np.tanh(0.5) ** 2 * np.array([0.299, 0.587, 0.114])  # of x + tanh(Y) - Y
+    np.testing.assert_allclose(gradient[0, :, 0, 0].numpy(), expected, atol=1e-6)
 
 
 @pytest.mark.extras("own-models")

@@ -66,8 +66,8 @@ def test_the_official_file_fits_our_generator_at_full_width() -> None:
     state = to_state(variables)
     with torch.device("meta"):
         ours = stgan.Generator().state_dict()
-    wanted = {name: value.shape for name, value in ours.items() if not name.endswith("num_batches_tracked")}
-    assert {name: value.shape for name, value in state.items()} == wanted
+    expected = {name: value.shape for name, value in ours.items() if not name.endswith("num_batches_tracked")}
+    assert {name: value.shape for name, value in state.items()} == expected
     assert sum(value.numel() for value in state.values()) == sum(int(np.prod(s)) for s in OFFICIAL.values())
 
 
@@ -165,9 +165,9 @@ def test_the_generator_computes_what_tensorflow_does() -> None:
     assert (generator.dim, generator.c_dim, generator.layers, generator.training) == (2, 2, 3, False)
     with torch.no_grad():
         ours = generator(torch.from_numpy(x).permute(0, 3, 1, 2), torch.from_numpy(difference))
-    wanted = official_forward(variables, x, difference)
-    assert wanted.std() > 0.1
-    np.testing.assert_allclose(ours.permute(0, 2, 3, 1).numpy(), wanted, atol=1e-5)
+    expected = official_forward(variables, x, difference)
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(ours.permute(0, 2, 3, 1).numpy(), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -205,11 +205,11 @@ def tensorflow(monkeypatch: pytest.MonkeyPatch, load: Callable[[str], Reader]) -
 
 
 def test_only_the_generators_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    tensorflow(monkeypatch, lambda prefix: asked.append(prefix) or Reader(tiny()))  # type: ignore[func-returns-value]
-    found = read_variables(Path("somewhere/Epoch_(9).ckpt"))
-    assert found.keys() == tiny().keys() and asked == [str(Path("somewhere/Epoch_(9).ckpt"))]
-    assert all(np.array_equal(found[name], value) for name, value in tiny().items())
+    prefixes: list[str] = []
+    tensorflow(monkeypatch, lambda prefix: prefixes.append(prefix) or Reader(tiny()))  # type: ignore[func-returns-value]
+    variables = read_variables(Path("somewhere/Epoch_(9).ckpt"))
+    assert variables.keys() == tiny().keys() and prefixes == [str(Path("somewhere/Epoch_(9).ckpt"))]
+    assert all(np.array_equal(variables[name], value) for name, value in tiny().items())
 
 
 def test_a_damaged_file_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

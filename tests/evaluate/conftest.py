@@ -117,13 +117,13 @@ def toys(toy_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def asked(toys: None, faces: Path, stripes: Path) -> Callable[..., Any]:
+def make_setup(toys: None, faces: Path, stripes: Path) -> Callable[..., Any]:
     """Makes a setup: the generator `stripes` on `faces`, without detection, against the toy models."""
     from dadfi_fast.evaluate.experiment import Setup
 
     def make(**changes: Any) -> Any:
-        given = {"sources": (faces,), "generators": (str(stripes),), "detector": "none", "backend": "openvino"}
-        return Setup(**(given | changes))
+        settings = {"sources": (faces,), "generators": (str(stripes),), "detector": "none", "backend": "openvino"}
+        return Setup(**(settings | changes))
 
     return make
 

@@ -67,12 +67,12 @@ def result(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Result:
 
 
 def test_every_perturbation_meets_every_question(result: Result, tmp_path: Path) -> None:
-    found = [(row["made"], row["adversary"], row["model"], row["edit"]) for row in result.rows]
+    keys = [(row["made"], row["adversary"], row["model"], row["edit"]) for row in result.rows]
     for adversary in ("A0", "A2"):
-        for made in ("alone", "joint", "universal", "generator-s"):
+        for kind in ("alone", "joint", "universal", "generator-s"):
             for model in ("after-100", "after-200"):
                 for edit in ("Blond_Hair", "Male"):
-                    assert (made, adversary, model, edit) in found
+                    assert (kind, adversary, model, edit) in keys
     for row in result.rows:
         assert set(NAMED) <= set(row) and row["n"] == 5 and row["trained"] in (100, 200)
     write(result, tmp_path)
@@ -82,8 +82,8 @@ def test_every_perturbation_meets_every_question(result: Result, tmp_path: Path)
 
 def test_what_is_made_for_a_picture_gets_further_than_what_is_made_for_all(result: Result) -> None:
     means = {
-        made: sum(row["d_mask"] for row in result.rows if (row["made"], row["bound"]) == (made, "30 dB"))
-        for made in ("alone", "joint", "universal")
+        kind: sum(row["d_mask"] for row in result.rows if (row["made"], row["bound"]) == (kind, "30 dB"))
+        for kind in ("alone", "joint", "universal")
     }
     assert means["alone"] > 0.9 * means["joint"] and means["joint"] > means["universal"] > 0
 
@@ -130,10 +130,12 @@ def test_whether_it_converged_is_written_down(result: Result) -> None:
 def test_what_is_finished_is_not_measured_again(
     models: Path, archive: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = setup(models, archive, table, out=tmp_path, limits={"made": ["joint"], "adversaries": ["A0"]})
-    first = ceiling.run(asked)
+    joint_setup = setup(models, archive, table, out=tmp_path, limits={"made": ["joint"], "adversaries": ["A0"]})
+    first = ceiling.run(joint_setup)
     monkeypatch.setattr(ceiling, "ascend", None)
-    assert [dict(row) for row in ceiling.run(asked).rows] == json.loads(json.dumps([dict(row) for row in first.rows]))
+    assert [dict(row) for row in ceiling.run(joint_setup).rows] == json.loads(
+        json.dumps([dict(row) for row in first.rows])
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from dadfi_fast.evaluate.protocol import open_protocol
 from dadfi_fast.metrics.defence import edit_mask, mask_distance, success
 from dadfi_fast.types import Budget, Float32
 
-Asked = Callable[..., Any]
+MakeSetup = Callable[..., Any]
 
 
 class Stripes(Attack):
@@ -37,13 +37,13 @@ class Stripes(Attack):
         (0.0, 0.0),
     ],
 )
-def test_success_of_each_model(asked: Asked, eps: float, broken: float) -> None:
-    with open_protocol(asked()) as protocol:
+def test_success_of_each_model(make_setup: MakeSetup, eps: float, broken: float) -> None:
+    with open_protocol(make_setup()) as protocol:
         assert success_unwritten(Stripes(Budget(eps)), protocol) == {"fragile": broken, "sturdy": 0}
 
 
-def test_the_switch_adds_a_column(asked: Asked) -> None:
-    plain, with_it = validity.run(asked()), validity.run(asked(cmua_compat=True))
+def test_the_switch_adds_a_column(make_setup: MakeSetup) -> None:
+    plain, with_it = validity.run(make_setup()), validity.run(make_setup(cmua_compat=True))
     assert "sr_cmua" not in plain.columns and "sr_cmua" not in plain.rows[0]
     rows = {(row["method"], row["model"]): row["sr_cmua"] for row in with_it.rows}
     assert rows["stripes", "fragile"] > 0.5 and rows["null", "fragile"] == rows["stripes", "sturdy"] == 0
@@ -66,11 +66,11 @@ def by_the_release(original: Float32, clean: Float32, broken: Float32) -> bool:
 def test_the_masked_distance_is_the_formula() -> None:
     """On random pictures of all strengths, some of them with an empty mask."""
     rng = np.random.default_rng(0)
-    found = []
+    successes = []
     for number in range(200):
         x, y = (rng.uniform(-1, 1, (1, 3, 4, 4)).astype(np.float32) for _ in range(2))
         y = x if number % 20 == 0 else y
         broken = (y + rng.normal(0, rng.uniform(0.1, 0.35), y.shape)).clip(-1, 1).astype(np.float32)
-        found.append(bool(success(mask_distance(y, broken, edit_mask(x, y)))[0]))
-        assert found[-1] == by_the_release(x, y, broken)
-    assert 40 < sum(found) < 160
+        successes.append(bool(success(mask_distance(y, broken, edit_mask(x, y)))[0]))
+        assert successes[-1] == by_the_release(x, y, broken)
+    assert 40 < sum(successes) < 160

@@ -19,16 +19,16 @@ def flat(levels: list[int], size: int) -> np.ndarray:
     ],
 )
 def test_a_row_a_picture_and_a_column_an_entry(size: int, tile: int) -> None:
-    made = draw_sheet([Column("one", flat([10, 20], size)), Column("two", flat([30, 40], size))])
-    assert made.dtype == np.uint8 and tile >= TILE
-    height, width, _ = made.shape
+    sheet = draw_sheet([Column("one", flat([10, 20], size)), Column("two", flat([30, 40], size))])
+    assert sheet.dtype == np.uint8 and tile >= TILE
+    height, width, _ = sheet.shape
     assert width == 2 * (tile + GAP) + GAP
     head = height - 2 * (tile + GAP)
     assert head > 2 * GAP
     for column, row, level in ((0, 0, 10), (0, 1, 20), (1, 0, 30), (1, 1, 40)):
         top, left = head + row * (tile + GAP), GAP + column * (tile + GAP)
-        assert (made[top : top + tile, left : left + tile] == level).all()
-        assert (made[top : top + tile, left + tile : left + tile + GAP] == 255).all()
+        assert (sheet[top : top + tile, left : left + tile] == level).all()
+        assert (sheet[top : top + tile, left + tile : left + tile + GAP] == 255).all()
 
 
 def test_headings_stand_over_their_columns_and_long_ones_are_wrapped() -> None:
@@ -43,7 +43,7 @@ def test_headings_stand_over_their_columns_and_long_ones_are_wrapped() -> None:
 
 def test_marks_are_drawn_where_there_are_any() -> None:
     pictures = flat([0, 0], 96)
-    made = draw_sheet([Column("a", pictures, ["+", ""])])
-    upper, lower = made[-2 * (96 + GAP) : -(96 + GAP)], made[-(96 + GAP) :]
+    sheet = draw_sheet([Column("a", pictures, ["+", ""])])
+    upper, lower = sheet[-2 * (96 + GAP) : -(96 + GAP)], sheet[-(96 + GAP) :]
     assert (upper[:10, GAP : GAP + 6] == 255).any()
     assert (lower[:96, GAP:-GAP] == 0).all()

@@ -70,15 +70,15 @@ def test_counts_what_the_judge_sees(judge_size: int) -> None:
     ],
 )
 def test_which_pictures_count(attribute: str, own: list[int], target: list[int], counts: list[bool]) -> None:
-    found = asks((attribute, np.array(target, np.float32)), np.array(own, np.float32))
-    assert found.tolist() == counts
+    mask = asks((attribute, np.array(target, np.float32)), np.array(own, np.float32))
+    assert mask.tolist() == counts
 
 
 def test_pictures_that_do_not_count_are_not_judged() -> None:
     pictures = np.stack([np.full((3, 4, 4), value, np.float32) for value in (1, 1, -1)])
     aim = ("Black_Hair", np.array([1, 1, 1], np.float32))
-    found = hits(Judge(), pictures, aim, np.array([1, 0, 0], np.float32))  # type: ignore[arg-type]
-    assert (found.shown, found.asked, found.share) == (1, 2, 0.5)
+    accuracy = hits(Judge(), pictures, aim, np.array([1, 0, 0], np.float32))  # type: ignore[arg-type]
+    assert (accuracy.shown, accuracy.asked, accuracy.share) == (1, 2, 0.5)
     nobody = hits(Judge(), pictures, aim, np.ones(3, np.float32))  # type: ignore[arg-type]
     assert nobody == Hits() and math.isnan(nobody.share)
 

@@ -28,17 +28,17 @@ def result(**changes: Any) -> Result:
         bars(figure, panels, labels=["a", "c"], groups=["m1", "m2"], control="control")
 
     columns = {"model": "model", "edit": "edit", "share": "share of it", "fid": "FID", "n": "n"}
-    given = {"name": "trial", "rows": rows, "columns": columns, "text": "What it is.", "draw": draw}
-    return Result(**(given | changes))
+    fields = {"name": "trial", "rows": rows, "columns": columns, "text": "What it is.", "draw": draw}
+    return Result(**(fields | changes))
 
 
 def test_all_files_are_written(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     pixels = np.full((4, 6, 3), 9, np.uint8)
-    made = result(sheets={"m1": pixels}, arrays={"mark": np.ones((3, 2, 2), np.float32)})
-    paths = write(made, tmp_path / "new" / "folder")
+    experiment = result(sheets={"m1": pixels}, arrays={"mark": np.ones((3, 2, 2), np.float32)})
+    paths = write(experiment, tmp_path / "new" / "folder")
     assert [path.name for path in paths] == ["trial.json", "trial.md", "trial.png", "trial-m1.png", "trial-mark.npy"]
-    assert np.array_equal(np.load(paths[4], allow_pickle=False), made.arrays["mark"])
+    assert np.array_equal(np.load(paths[4], allow_pickle=False), experiment.arrays["mark"])
     assert {path.parent for path in paths} == {tmp_path / "new" / "folder"}
     assert np.array_equal(np.asarray(Image.open(paths[3])), pixels)
     with Image.open(paths[2]) as figure:

@@ -26,18 +26,18 @@ class Told(Attack):
         return np.full_like(crops, 9)
 
 
-def test_generators_are_known_by_their_names(asked: Callable[..., Any], stripes: Path) -> None:
-    found = generators(asked(generators=(str(stripes), f"other={stripes}"), strength=0.02))
-    assert [method.name for method in found] == ["stripes", "other"]
-    assert [len(method.generator or "") for method in found] == [64, 64]
-    assert (found[0].runs_on or "").startswith("openvino-cpu")
+def test_generators_are_known_by_their_names(make_setup: Callable[..., Any], stripes: Path) -> None:
+    methods = generators(make_setup(generators=(str(stripes), f"other={stripes}"), strength=0.02))
+    assert [method.name for method in methods] == ["stripes", "other"]
+    assert [len(method.generator or "") for method in methods] == [64, 64]
+    assert (methods[0].runs_on or "").startswith("openvino-cpu")
     crops = np.zeros((1, 3, 256, 256), np.float32)
-    assert np.abs(found[0].attack(crops)).max() == pytest.approx(0.02)  # the strength that was asked for
+    assert np.abs(methods[0].attack(crops)).max() == pytest.approx(0.02)  # the strength that was asked for
 
 
-def test_a_path_with_an_equals_sign_is_a_path(asked: Callable[..., Any], carded: Any, tmp_path: Path) -> None:
+def test_a_path_with_an_equals_sign_is_a_path(make_setup: Callable[..., Any], carded: Any, tmp_path: Path) -> None:
     path = carded("a=b")
-    (method,) = generators(asked(generators=(str(path),)))
+    (method,) = generators(make_setup(generators=(str(path),)))
     assert method.name == "a=b"
 
 
@@ -48,14 +48,14 @@ def test_a_path_with_an_equals_sign_is_a_path(asked: Callable[..., Any], carded:
         ({"backend": "openvino", "device": "cuda"}, UsageError, "openvino"),
     ],
 )
-def test_what_cannot_be_loaded(asked: Callable[..., Any], changes: Any, error: Any, message: str) -> None:
+def test_what_cannot_be_loaded(make_setup: Callable[..., Any], changes: Any, error: Any, message: str) -> None:
     with pytest.raises((error, BackendMissing), match=message):
-        generators(asked(**changes))
+        generators(make_setup(**changes))
 
 
-def test_two_of_one_name_are_refused(asked: Callable[..., Any], stripes: Path) -> None:
+def test_two_of_one_name_are_refused(make_setup: Callable[..., Any], stripes: Path) -> None:
     with pytest.raises(UsageError, match=r"2 generators are named 'stripes'.*LABEL=stripes"):
-        generators(asked(generators=(str(stripes), str(stripes))))
+        generators(make_setup(generators=(str(stripes), str(stripes))))
 
 
 def test_an_attack_is_told_what_is_seen() -> None:

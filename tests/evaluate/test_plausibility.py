@@ -59,8 +59,8 @@ def test_edit_accuracy_and_its_control(archive: Path, table: Path) -> None:
     """The model adds 0.5: the dark pictures (70 to 90) turn bright, which the judge calls Blond_Hair and Young."""
     ticks: list[int] = []
     rows = by_edit(measured(archive, table, progress=Progress(tick=ticks.append)))
-    found = {edit: (row["edit_accuracy"], row["unedited"], row["n_asked"]) for edit, row in rows.items()}
-    assert found == {
+    accuracies = {edit: (row["edit_accuracy"], row["unedited"], row["n_asked"]) for edit, row in rows.items()}
+    assert accuracies == {
         "Black_Hair": (0, 0, 3),  # the three bright ones stay bright
         "Blond_Hair": (1, 1 / 4, 4),  # of those that lack it, 220 was bright before
         "Brown_Hair": (0, 0, 5),  # the judge never sees it
@@ -124,8 +124,8 @@ def distance(one: np.ndarray, other: np.ndarray) -> float:
 )
 def test_only_fakes_of_the_first_set_go_through_the_network(start: int, length: int) -> None:
     reals = Reals(None, Network(), count=5)  # type: ignore[arg-type]
-    found = list(reals.features(np.zeros((4, 3, 2, 2), np.float32), start))
-    assert sum(map(len, found)) == length
+    features = list(reals.features(np.zeros((4, 3, 2, 2), np.float32), start))
+    assert sum(map(len, features)) == length
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -16,11 +16,11 @@ from dadfi_fast.evaluate.experiment import Progress
 from dadfi_fast.evaluate.methods import generators
 from dadfi_fast.evaluate.protocol import Form, noise_before, open_protocol
 
-Asked = Callable[..., Any]
+MakeSetup = Callable[..., Any]
 
 
-def test_what_is_written_goes_the_way_of_protect(asked: Asked) -> None:
-    setup = asked()
+def test_what_is_written_goes_the_way_of_protect(make_setup: MakeSetup) -> None:
+    setup = make_setup()
     (method,) = generators(setup)
     with open_protocol(setup) as protocol, protocol.written(method) as pairs:
         assert len(pairs) == 3
@@ -32,9 +32,9 @@ def test_what_is_written_goes_the_way_of_protect(asked: Asked) -> None:
     assert not folder.exists()
 
 
-def test_the_check_counts_and_judges(asked: Asked) -> None:
+def test_the_check_counts_and_judges(make_setup: MakeSetup) -> None:
     ticks: list[int] = []
-    setup = asked(progress=Progress(tick=ticks.append))
+    setup = make_setup(progress=Progress(tick=ticks.append))
     (method,) = generators(setup)
     with open_protocol(setup) as protocol, protocol.written(method) as pairs:
         result = protocol.check(pairs, conditions=[parse("jpeg:50")])
@@ -43,13 +43,13 @@ def test_the_check_counts_and_judges(asked: Asked) -> None:
     assert sum(ticks) == 6  # protected, then checked
 
 
-def test_unchanged_pictures_stay_as_they_are(asked: Asked) -> None:
-    with open_protocol(asked()) as protocol, protocol.written(protocol.unchanged()) as pairs:
+def test_unchanged_pictures_stay_as_they_are(make_setup: MakeSetup) -> None:
+    with open_protocol(make_setup()) as protocol, protocol.written(protocol.unchanged()) as pairs:
         assert all(np.array_equal(read(pair.original), read(pair.protected)) for pair in pairs)
 
 
-def test_a_picture_without_a_face_is_written_whole_or_left_out(asked: Asked) -> None:
-    setup = asked(detector="libfacedetection")
+def test_a_picture_without_a_face_is_written_whole_or_left_out(make_setup: MakeSetup) -> None:
+    setup = make_setup(detector="libfacedetection")
     with open_protocol(setup) as protocol:
         with protocol.written(protocol.unchanged()) as pairs:
             assert len(pairs) == 3
@@ -57,8 +57,8 @@ def test_a_picture_without_a_face_is_written_whole_or_left_out(asked: Asked) -> 
             assert not pairs
 
 
-def test_facts_name_what_was_used(asked: Asked) -> None:
-    setup = asked(models=("sturdy",), seed=7, command="the command")
+def test_facts_name_what_was_used(make_setup: MakeSetup) -> None:
+    setup = make_setup(models=("sturdy",), seed=7, command="the command")
     (method,) = generators(setup)
     with open_protocol(setup) as protocol:
         facts, control = protocol.facts(method, ["sturdy"]), protocol.facts()
@@ -68,24 +68,24 @@ def test_facts_name_what_was_used(asked: Asked) -> None:
     assert control["generator"] is None and control["runs_on"] is None
 
 
-def test_a_damaged_picture_is_named(asked: Asked, faces: Path) -> None:
+def test_a_damaged_picture_is_named(make_setup: MakeSetup, faces: Path) -> None:
     data = (faces / "60.png").read_bytes()
     (faces / "bad.png").write_bytes(data[: len(data) // 2])
     refused = pytest.raises(DataError, match=r"bad\.png.*Remove the image")
-    with open_protocol(asked()) as protocol, refused, protocol.written(protocol.unchanged()):
+    with open_protocol(make_setup()) as protocol, refused, protocol.written(protocol.unchanged()):
         pass
 
 
 @pytest.mark.parametrize(
     ("changes", "message"), [({"models": ("sturdi",)}, "did you mean 'sturdy'"), ({"detector": "nobody"}, "detector")]
 )
-def test_wrong_names(asked: Asked, changes: Any, message: str) -> None:
-    with pytest.raises(UsageError, match=message), open_protocol(asked(**changes)):
+def test_wrong_names(make_setup: MakeSetup, changes: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message), open_protocol(make_setup(**changes)):
         pass
 
 
-def test_a_strength_out_of_range(asked: Asked) -> None:
-    setup = asked(strength=0.3)
+def test_a_strength_out_of_range(make_setup: MakeSetup) -> None:
+    setup = make_setup(strength=0.3)
     with (
         open_protocol(setup) as protocol,
         pytest.raises(UsageError, match="--strength"),

@@ -17,9 +17,9 @@ def drawn(*sources: Path, out: Path, **changes: Any) -> SampledFiles:
 
 
 def test_the_files_are_what_they_were(faces: Path, tmp_path: Path) -> None:
-    found = drawn(faces, out=tmp_path / "o")
+    sample = drawn(faces, out=tmp_path / "o")
     copied = sorted((tmp_path / "o").iterdir())
-    assert len(found) == 3
+    assert len(sample) == 3
     assert [path.read_bytes() for path in copied] == [path.read_bytes() for path in sorted(faces.iterdir())]
 
 

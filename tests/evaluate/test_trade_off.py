@@ -23,7 +23,7 @@ from dadfi_fast.evaluate.trade_off import FACTORS, Scaled, at_look
 from dadfi_fast.metrics.visibility import METRICS
 from dadfi_fast.types import Budget, Float32, UInt8
 
-Asked = Callable[..., Any]
+MakeSetup = Callable[..., Any]
 
 
 @pytest.fixture
@@ -50,42 +50,42 @@ def busy(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def found(asked: Asked, judges: None, stripes: Path, busy: Path) -> Result:
-    return trade_off.run(asked(sources=(busy,), generators=(f"ours={stripes}",), strength=0.04))
+def result(make_setup: MakeSetup, judges: None, stripes: Path, busy: Path) -> Result:
+    return trade_off.run(make_setup(sources=(busy,), generators=(f"ours={stripes}",), strength=0.04))
 
 
 def curve(result: Result, model: str, key: str) -> list[float]:
     return [row[key] for row in result.rows if row["model"] == model]
 
 
-def test_every_strength_and_model_has_its_row(found: Result) -> None:
-    assert [(row["strength"], row["model"]) for row in found.rows] == [
+def test_every_strength_and_model_has_its_row(result: Result) -> None:
+    assert [(row["strength"], row["model"]) for row in result.rows] == [
         (pytest.approx(factor * 0.04), model) for factor in FACTORS for model in ("fragile", "sturdy")
     ]
-    for row in found.rows:
-        assert set(NAMED) | set(found.columns) <= set(row) and list(row["models"]) == [row["model"]]
+    for row in result.rows:
+        assert set(NAMED) | set(result.columns) <= set(row) and list(row["models"]) == [row["model"]]
 
 
-def test_more_strength_breaks_more_and_is_seen_more(found: Result) -> None:
-    distortion, look = curve(found, "fragile", "d_mask"), curve(found, "fragile", "jpeg_equivalent")
+def test_more_strength_breaks_more_and_is_seen_more(result: Result) -> None:
+    distortion, look = curve(result, "fragile", "d_mask"), curve(result, "fragile", "jpeg_equivalent")
     assert distortion == sorted(distortion) and distortion[-1] > 2 * distortion[0] > 0
     assert look == sorted(look, reverse=True) and look[0] > look[-1]
-    assert set(curve(found, "sturdy", "sr_mask")) == {0.0}
+    assert set(curve(result, "sturdy", "sr_mask")) == {0.0}
 
 
-def test_the_lowest_of_all_metrics_that_run_here_counts(found: Result) -> None:
-    for row in found.rows:
+def test_the_lowest_of_all_metrics_that_run_here_counts(result: Result) -> None:
+    for row in result.rows:
         assert set(row["jpeg_equivalents"]) == {*METRICS, "lenient"}
         assert row["jpeg_equivalent_worst"] <= row["jpeg_equivalent"] <= min(row["jpeg_equivalents"].values())
-    assert "- missing is left out: not here" in found.text
+    assert "- missing is left out: not here" in result.text
 
 
-def test_the_answer_names_each_method_and_what_is_out_of_reach(found: Result) -> None:
-    assert "- fragile, ours: " in found.answer and "- sturdy, ours: " in found.answer
+def test_the_answer_names_each_method_and_what_is_out_of_reach(result: Result) -> None:
+    assert "- fragile, ours: " in result.answer and "- sturdy, ours: " in result.answer
 
 
-def test_attacks_take_part_where_they_are_named(asked: Asked, judges: None, differentiable: None) -> None:
-    rows = trade_off.run(asked(methods=("noise",))).rows
+def test_attacks_take_part_where_they_are_named(make_setup: MakeSetup, judges: None, differentiable: None) -> None:
+    rows = trade_off.run(make_setup(methods=("noise",))).rows
     assert [row["method"] for row in rows[:: 2 * len(FACTORS)]] == ["noise", "stripes"]
 
 

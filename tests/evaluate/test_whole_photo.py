@@ -20,7 +20,7 @@ from dadfi_fast.evaluate.experiment import NAMED, Result
 from dadfi_fast.faces.shrink import Pyramid
 from dadfi_fast.types import Face, UInt8
 
-Asked = Callable[..., Any]
+MakeSetup = Callable[..., Any]
 
 
 class TwoFaces:
@@ -51,22 +51,22 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def found(asked: Asked, photos: Path, once: Callable[..., Result]) -> Result:
-    return once(lambda: whole_photo.run(asked(sources=(photos,), models=("fragile",))))
+def result(make_setup: MakeSetup, photos: Path, once: Callable[..., Result]) -> Result:
+    return once(lambda: whole_photo.run(make_setup(sources=(photos,), models=("fragile",))))
 
 
 def by_row(result: Result) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["method"], row["condition"]): dict(row) for row in result.rows}
 
 
-def test_photos_without_a_face_are_left_out(found: Result) -> None:
-    for row in found.rows:
+def test_photos_without_a_face_are_left_out(result: Result) -> None:
+    for row in result.rows:
         assert set(NAMED) <= set(row) and row["n"] == 3
         assert row["n_written"] == 2
 
 
-def test_protection_and_what_it_looks_like(found: Result) -> None:
-    rows = by_row(found)
+def test_protection_and_what_it_looks_like(result: Result) -> None:
+    rows = by_row(result)
     row, null = rows["stripes", "written"], rows["null", "written"]
     assert row["sr_mask"] > 0.3 and null["sr_mask"] == 0 and null["d_mask"] < 0.1 * row["d_mask"]
     assert 0 < rows["noise", "written"]["d_mask"] < row["d_mask"]
@@ -77,21 +77,21 @@ def test_protection_and_what_it_looks_like(found: Result) -> None:
     assert noise["linf"] == 6 and 35 < noise["psnr"] < 39 and noise["flip"] > 2 * null["flip"]
 
 
-def test_the_format_is_kept(asked: Asked, photos: Path) -> None:
-    setup = asked(sources=(photos,))
+def test_the_format_is_kept(make_setup: MakeSetup, photos: Path) -> None:
+    setup = make_setup(sources=(photos,))
     with protocol.open_protocol(setup) as opened, opened.written(opened.unchanged(), whole_photo.AS_PROTECT) as pairs:
         assert [pair.protected.suffix for pair in pairs] == [".jpg", ".jpg"]
         assert all(read(pair.protected).shape == (64, 128, 3) for pair in pairs)
 
 
-def test_no_face_at_all(asked: Asked, photos: Path) -> None:
+def test_no_face_at_all(make_setup: MakeSetup, photos: Path) -> None:
     for level in (90, 160):
         (photos / f"{level}.jpg").unlink()
     with pytest.raises(NothingToDo):
-        whole_photo.run(asked(sources=(photos,)))
+        whole_photo.run(make_setup(sources=(photos,)))
 
 
-def test_the_table_shows_everything(found: Result) -> None:
-    cells = list(found.cells())
-    assert all(len(line) == len(found.columns) for line in cells)
+def test_the_table_shows_everything(result: Result) -> None:
+    cells = list(result.cells())
+    assert all(len(line) == len(result.columns) for line in cells)
     assert None not in cells[0] and None not in cells[-1]  # a generator, and noise

@@ -42,8 +42,8 @@ def model(*nodes: onnx.NodeProto, outputs: tuple[str, ...] = ("y",)) -> bytes:
     )
 
 
-def kinds(made: bytes) -> list[str]:
-    return [each.op_type for each in onnx.load_from_string(made).graph.node]
+def kinds(content: bytes) -> list[str]:
+    return [each.op_type for each in onnx.load_from_string(content).graph.node]
 
 
 def relu(x: str, out: str) -> onnx.NodeProto:
@@ -55,7 +55,7 @@ def add(x: str, other: str, out: str) -> onnx.NodeProto:
 
 
 @pytest.mark.parametrize(
-    ("nodes", "outputs", "found"),
+    ("nodes", "outputs", "expected"),
     [
         ([norm("x", "y")], ("y",), ["InstanceNorm"]),
         ([norm("x", "a"), relu("a", "y")], ("y",), ["InstanceNormRelu"]),
@@ -79,10 +79,12 @@ def add(x: str, other: str, out: str) -> onnx.NodeProto:
     ],
     ids=str,
 )
-def test_what_is_fused(nodes: list[onnx.NodeProto], outputs: tuple[str, ...], found: list[str], tmp_path: Path) -> None:
+def test_what_is_fused(
+    nodes: list[onnx.NodeProto], outputs: tuple[str, ...], expected: list[str], tmp_path: Path
+) -> None:
     before = model(*nodes, outputs=outputs)
     after = fuse(before)
-    assert kinds(after) == found
+    assert kinds(after) == expected
     import onnxruntime
 
     x = {"x": np.random.default_rng(0).standard_normal((2, 2, 5, 3), np.float32)}
@@ -92,11 +94,11 @@ def test_what_is_fused(nodes: list[onnx.NodeProto], outputs: tuple[str, ...], fo
 
 
 def test_the_generator(released: GeneratorFile) -> None:
-    made = fuse(released.onnx.read_bytes())
-    counted = Counter(kinds(made))
+    network = fuse(released.onnx.read_bytes())
+    counted = Counter(kinds(network))
     assert counted["InstanceNormRelu"] == 9 and counted["InstanceNormResidual"] == 4
     assert not {"InstanceNormalization", "Relu", "Add"} & counted.keys()
-    nodes = [each for each in onnx.load_from_string(made).graph.node if each.domain == DOMAIN]
+    nodes = [each for each in onnx.load_from_string(network).graph.node if each.domain == DOMAIN]
     for each in nodes:  # what TensorRT's parser looks for
         said = {entry.name: helper.get_attribute_value(entry) for entry in each.attribute}
         assert said == {"plugin_namespace": b"dadfi", "plugin_version": b"1", "aot": 1}
@@ -107,37 +109,39 @@ def test_the_generator(released: GeneratorFile) -> None:
 def test_runtimes_without_the_kernel_run_its_meaning(
     released: GeneratorFile, tmp_path: Path, kind: type[Backend], narrow: bool, levels: float
 ) -> None:
-    made = generator.write(generator.read(str(released.onnx)), tmp_path, narrow=narrow, fused=True)
-    assert made.onnx.name == ("toy-fused-f16.onnx" if narrow else "toy-fused.onnx") and made.safetensors is None
+    output = generator.write(generator.read(str(released.onnx)), tmp_path, narrow=narrow, fused=True)
+    assert output.onnx.name == ("toy-fused-f16.onnx" if narrow else "toy-fused.onnx") and output.safetensors is None
     crops = np.random.default_rng(0).uniform(-1, 1, (2, 3, 32, 48)).astype(np.float32)
-    one, other = (kind(each, threads=1, precision="f32")(crops) for each in (made, released))
+    one, other = (kind(each, threads=1, precision="f32")(crops) for each in (output, released))
     assert np.abs(one - other).max() * LEVELS < levels
 
 
 def test_half_keeps_weight_and_bias_wide_and_planes_narrow(released: GeneratorFile) -> None:
     read = onnx.load_from_string(to_float16(fuse(released.onnx.read_bytes())))
     weights = {each.name: each.data_type for each in read.graph.initializer}
-    made = {name: each for each in read.graph.node for name in each.output}
+    producers = {name: each for each in read.graph.node for name in each.output}
     for each in read.graph.node:
         if each.domain == DOMAIN:
             assert {weights[name] for name in each.input[1:3]} == {TensorProto.FLOAT}
-            assert "Cast" not in {made[name].op_type for name in each.input if name in made}, "nothing is widened"
+            assert "Cast" not in {producers[name].op_type for name in each.input if name in producers}, (
+                "nothing is widened"
+            )
 
 
 def test_without_the_nodes_it_is_the_file_that_was_fused(released: GeneratorFile) -> None:
     """OpenVINO gets that; what it makes of the generator goes by its operators."""
-    made = node.plain(fuse(released.onnx.read_bytes()))
-    assert kinds(made) == kinds(released.onnx.read_bytes())
-    onnx.checker.check_model(onnx.load_from_string(made), full_check=True)
+    network = node.plain(fuse(released.onnx.read_bytes()))
+    assert kinds(network) == kinds(released.onnx.read_bytes())
+    onnx.checker.check_model(onnx.load_from_string(network), full_check=True)
     narrow = node.plain(to_float16(fuse(released.onnx.read_bytes())))
     assert "Cast" in kinds(narrow) and not node.used(narrow)
 
 
 def test_what_tensorrt_is_given_has_the_nodes_without_their_meaning(released: GeneratorFile) -> None:
-    made = fuse(released.onnx.read_bytes())
-    bare = onnx.load_from_string(node.bare(made))
-    assert not bare.functions and kinds(node.bare(made)) == kinds(made)
-    assert node.used(made) and not node.used(released.onnx.read_bytes())
+    network = fuse(released.onnx.read_bytes())
+    bare = onnx.load_from_string(node.bare(network))
+    assert not bare.functions and kinds(node.bare(network)) == kinds(network)
+    assert node.used(network) and not node.used(released.onnx.read_bytes())
 
 
 def test_nothing_is_fused_twice(released: GeneratorFile) -> None:
@@ -146,8 +150,8 @@ def test_nothing_is_fused_twice(released: GeneratorFile) -> None:
 
 
 def test_the_card_says_so(released: GeneratorFile, tmp_path: Path) -> None:
-    made = generator.write(generator.read(str(released.onnx)), tmp_path, fused=True)
-    assert read_card(made.onnx.with_suffix(".md")).extra["nodes"] == "norm, ReLU and addition in one"
+    output = generator.write(generator.read(str(released.onnx)), tmp_path, fused=True)
+    assert read_card(output.onnx.with_suffix(".md")).extra["nodes"] == "norm, ReLU and addition in one"
 
 
 @pytest.mark.parametrize("to", ["openvino", "tensorrt-rtx"])

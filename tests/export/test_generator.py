@@ -41,22 +41,22 @@ def alone(released: GeneratorFile, tmp_path: Path) -> Path:
 
 
 def test_what_is_written_is_a_generator_again(released: GeneratorFile, tmp_path: Path, crops: Float32) -> None:
-    made = generator.write(generator.read(str(released.onnx)), tmp_path / "new" / "folder")
-    assert (made.name, made.lim, made.preset) == ("toy", 0.04, "s")
-    assert np.array_equal(OnnxRuntime(made, threads=1)(crops), OnnxRuntime(released, threads=1)(crops))
-    assert np.array_equal(Torch(made, threads=1)(crops), Torch(released, threads=1)(crops))
+    output = generator.write(generator.read(str(released.onnx)), tmp_path / "new" / "folder")
+    assert (output.name, output.lim, output.preset) == ("toy", 0.04, "s")
+    assert np.array_equal(OnnxRuntime(output, threads=1)(crops), OnnxRuntime(released, threads=1)(crops))
+    assert np.array_equal(Torch(output, threads=1)(crops), Torch(released, threads=1)(crops))
 
 
 def test_the_file_says_what_it_is(released: GeneratorFile, tmp_path: Path) -> None:
-    made = generator.write(generator.read(str(released.onnx)), tmp_path)
-    wanted = {"dadfi.generator": released.sha256, "dadfi.lim": "0.04", "dadfi.preset": "s", "dadfi.range": "[-1, 1]"}
-    assert facts(made.onnx) == wanted
+    output = generator.write(generator.read(str(released.onnx)), tmp_path)
+    expected = {"dadfi.generator": released.sha256, "dadfi.lim": "0.04", "dadfi.preset": "s", "dadfi.range": "[-1, 1]"}
+    assert facts(output.onnx) == expected
 
 
 def test_the_card_says_where_it_came_from_and_keeps_the_rest(released: GeneratorFile, tmp_path: Path) -> None:
-    made = generator.write(generator.read(str(released.onnx)), tmp_path, narrow=True)
-    card = read_card(made.onnx.with_suffix(".md"))
-    assert card.name == "toy-f16" and card.sha256 == sha256(made.onnx)
+    output = generator.write(generator.read(str(released.onnx)), tmp_path, narrow=True)
+    card = read_card(output.onnx.with_suffix(".md"))
+    assert card.name == "toy-f16" and card.sha256 == sha256(output.onnx)
     assert card.extra["exported_from"] == {"name": "toy", "sha256": released.sha256}
     assert card.extra["precision"].startswith("f16")
     assert (card.extra["command"], card.extra["seed"]) == ("none", 7)
@@ -64,23 +64,23 @@ def test_the_card_says_where_it_came_from_and_keeps_the_rest(released: Generator
 
 
 def test_half_is_the_same_within_a_quarter_of_a_level(released: GeneratorFile, tmp_path: Path, crops: Float32) -> None:
-    made = generator.write(generator.read(str(released.onnx)), tmp_path, narrow=True)
-    assert made.safetensors is None  # torch would run them in float32
-    assert made.onnx.stat().st_size < 0.6 * released.onnx.stat().st_size
-    apart = np.abs(OnnxRuntime(made, threads=1)(crops) - OnnxRuntime(released, threads=1)(crops)) * LEVELS
+    output = generator.write(generator.read(str(released.onnx)), tmp_path, narrow=True)
+    assert output.safetensors is None  # torch would run them in float32
+    assert output.onnx.stat().st_size < 0.6 * released.onnx.stat().st_size
+    apart = np.abs(OnnxRuntime(output, threads=1)(crops) - OnnxRuntime(released, threads=1)(crops)) * LEVELS
     assert 0 < apart.max() < 0.25
 
 
 def test_half_is_not_exported_again(released: GeneratorFile, tmp_path: Path) -> None:
-    made = generator.write(generator.read(str(released.onnx)), tmp_path, narrow=True)
+    output = generator.write(generator.read(str(released.onnx)), tmp_path, narrow=True)
     with pytest.raises(UsageError, match="already in float16"):
-        generator.read(str(made.onnx))
+        generator.read(str(output.onnx))
 
 
 def test_weights_alone_become_a_file(alone: Path, released: GeneratorFile, tmp_path: Path, crops: Float32) -> None:
-    made = generator.write(generator.read(str(alone)), tmp_path / "out")
-    assert facts(made.onnx)["dadfi.generator"] == sha256(alone)
-    assert np.abs(OnnxRuntime(made, threads=1)(crops) - Torch(released, threads=1)(crops)).max() * LEVELS < 0.01
+    output = generator.write(generator.read(str(alone)), tmp_path / "out")
+    assert facts(output.onnx)["dadfi.generator"] == sha256(alone)
+    assert np.abs(OnnxRuntime(output, threads=1)(crops) - Torch(released, threads=1)(crops)).max() * LEVELS < 0.01
 
 
 def test_weights_alone_are_not_run(alone: Path) -> None:

@@ -22,8 +22,10 @@ def test_it_is_the_same_generator(
     path = openvino.write(generator.read(str(released.onnx)), tmp_path, narrow=narrow)
     assert path.name == ("toy-f16.xml" if narrow else "toy.xml")
     crops = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
-    made, was = (OpenVINO(each, threads=1, precision="f32")(crops) for each in (replace(released, onnx=path), released))
-    assert np.abs(made - was).max() * LEVELS <= levels
+    result, was = (
+        OpenVINO(each, threads=1, precision="f32")(crops) for each in (replace(released, onnx=path), released)
+    )
+    assert np.abs(result - was).max() * LEVELS <= levels
 
 
 def test_the_file_says_what_it_is(released: GeneratorFile, tmp_path: Path) -> None:

@@ -37,17 +37,21 @@ class Constant(Backend):
 
 
 def constant(generator_file: GeneratorFile, levels: float, precision: str = "f32") -> Constant:
-    made = Constant(generator_file, precision=precision)
-    made.value = levels / LEVELS
-    return made
+    backend = Constant(generator_file, precision=precision)
+    backend.value = levels / LEVELS
+    return backend
 
 
 class TestCompare:
     def test_figures_are_in_levels(self, released: GeneratorFile) -> None:
         grey = np.zeros((1, 3, 16, 16), np.float32)  # 127.5 levels: half a level either way is another whole one
-        found = parity.compare(constant(released, 3), constant(released, 1), [grey, grey])
-        assert (found.largest, found.rms) == (pytest.approx(2, rel=1e-4), pytest.approx(2, rel=1e-4))
-        assert (found.pixels, found.backend, found.against) == (1.0, "constant-cpu f32", "constant-cpu f32")
+        comparison = parity.compare(constant(released, 3), constant(released, 1), [grey, grey])
+        assert (comparison.largest, comparison.rms) == (pytest.approx(2, rel=1e-4), pytest.approx(2, rel=1e-4))
+        assert (comparison.pixels, comparison.backend, comparison.against) == (
+            1.0,
+            "constant-cpu f32",
+            "constant-cpu f32",
+        )
 
     def test_differences_that_a_file_cannot_hold_change_no_pixel(self, released: GeneratorFile) -> None:
         whole = np.full((1, 3, 16, 16), 1 / LEVELS - 1, np.float32)
@@ -87,34 +91,34 @@ def test_all_that_run_a_generator_that_ships_agree(name: str) -> None:
     crops = [parity.pictures(2)]
     for one, other in itertools.combinations(running, 2):
         precision = "bf16" if "bf16" in (one.precision, other.precision) else "f32"
-        found = parity.compare(one, other, crops, precision=precision)
-        assert found.within, found
-        assert found.pixels < 0.05
+        comparison = parity.compare(one, other, crops, precision=precision)
+        assert comparison.within, comparison
+        assert comparison.pixels < 0.05
 
 
 class TestLayers:
     @pytest.mark.parametrize("kind", [OnnxRuntime, OpenVINO])
     def test_every_layer_agrees(self, released: GeneratorFile, kind: type[Backend]) -> None:
         crops = parity.pictures(1, size=32)
-        found = parity.layers(kind(released, threads=1, precision="f32"), Torch(released, threads=1), crops)
-        names = [layer.name for layer in found]
+        layers = parity.layers(kind(released, threads=1, precision="f32"), Torch(released, threads=1), crops)
+        names = [layer.name for layer in layers]
         assert names[0] == "down.0" and names[3:5] == ["blocks.0.first", "blocks.0.second"] and names[-1] == "delta"
         assert len(names) == 14
-        assert all(layer.largest < 1e-3 * layer.peak for layer in found)
-        assert all(layer.peak > 0.5 for layer in found[:-1])  # they are not zeros that agree
+        assert all(layer.largest < 1e-3 * layer.peak for layer in layers)
+        assert all(layer.peak > 0.5 for layer in layers[:-1])  # they are not zeros that agree
 
     def test_the_layer_that_differs_is_found(self, released: GeneratorFile) -> None:
         other = Torch(released, threads=1)
         other.generator.blocks[1].second.bias.data += 0.5
-        found = parity.layers(OnnxRuntime(released, threads=1), other, parity.pictures(1, size=32))
-        wrong = [layer.name for layer in found if layer.largest > 1e-2 * layer.peak]
+        layers = parity.layers(OnnxRuntime(released, threads=1), other, parity.pictures(1, size=32))
+        wrong = [layer.name for layer in layers if layer.largest > 1e-2 * layer.peak]
         assert wrong[0] == "blocks.1.second"
 
     def test_a_file_in_half_can_be_looked_into(self, released: GeneratorFile, tmp_path: Path) -> None:
         half = generator.write(generator.read(str(released.onnx)), tmp_path, narrow=True)
         crops = parity.pictures(1, size=32)
-        found = parity.layers(OnnxRuntime(half, threads=1), Torch(released, threads=1), crops)
-        assert all(0 < layer.largest < 2e-2 * layer.peak for layer in found)
+        layers = parity.layers(OnnxRuntime(half, threads=1), Torch(released, threads=1), crops)
+        assert all(0 < layer.largest < 2e-2 * layer.peak for layer in layers)
 
     def test_engines_cannot_be_looked_into(self, released: GeneratorFile) -> None:
         closed = constant(released, 0)
@@ -125,8 +129,8 @@ class TestLayers:
 
 class TestRunners:
     def test_each_precision_is_a_runner(self, released: GeneratorFile) -> None:
-        found, missing = parity.runners(released, ("openvino", "onnxruntime", "torch"))
-        assert [each.describe for each in found] == [
+        runners, missing = parity.runners(released, ("openvino", "onnxruntime", "torch"))
+        assert [each.describe for each in runners] == [
             "openvino-cpu f32",
             "openvino-cpu bf16",
             "onnxruntime-cpu f32",
@@ -136,12 +140,12 @@ class TestRunners:
         assert missing == []
 
     def test_what_cannot_run_says_why(self, released: GeneratorFile) -> None:
-        found, missing = parity.runners(replace(released, safetensors=None), ("torch",))
-        assert found == [] and missing[0].startswith("torch: ") and "safetensors is missing" in missing[0]
+        runners, missing = parity.runners(replace(released, safetensors=None), ("torch",))
+        assert runners == [] and missing[0].startswith("torch: ") and "safetensors is missing" in missing[0]
 
     def test_one_precision_on_demand(self, released: GeneratorFile) -> None:
-        found, _ = parity.runners(released, ("openvino",), precision="f32")
-        assert [each.describe for each in found] == ["openvino-cpu f32"]
+        runners, _ = parity.runners(released, ("openvino",), precision="f32")
+        assert [each.describe for each in runners] == ["openvino-cpu f32"]
 
 
 class TestReference:
@@ -162,15 +166,15 @@ class TestReference:
 
 class TestCrops:
     def test_noise_is_like_pictures(self) -> None:
-        made = parity.pictures(2, size=64)
-        assert made.shape == (2, 3, 64, 64) and made.dtype == np.float32 and np.abs(made).max() <= 1
-        assert np.array_equal(made, parity.pictures(2, size=64))  # the same on every machine
-        step = np.abs(np.diff(made, axis=-1)).mean()
-        assert step < 0.5 * made.std()  # neighbours are alike, as in pictures
+        pictures = parity.pictures(2, size=64)
+        assert pictures.shape == (2, 3, 64, 64) and pictures.dtype == np.float32 and np.abs(pictures).max() <= 1
+        assert np.array_equal(pictures, parity.pictures(2, size=64))  # the same on every machine
+        step = np.abs(np.diff(pictures, axis=-1)).mean()
+        assert step < 0.5 * pictures.std()  # neighbours are alike, as in pictures
 
     def test_faces_of_photos(self, examples: Path) -> None:
-        made = parity.photo_crops(examples, size=64, most=3)
-        assert made.shape == (3, 3, 64, 64)
+        crops = parity.photo_crops(examples, size=64, most=3)
+        assert crops.shape == (3, 3, 64, 64)
 
     def test_photos_without_a_face(self, tmp_path: Path) -> None:
         Image.new("RGB", (200, 200)).save(tmp_path / "black.png")

@@ -76,10 +76,10 @@ def test_a_cut_repeats_the_edge(where: Square, smooth: Callable[[int, int], UInt
 def test_the_network_sees_floats_from_minus_one_to_one(side: int) -> None:
     crop = np.zeros((side, side, 3), np.uint8)
     crop[..., 0], crop[..., 1] = 255, 51
-    seen = align.to_network(crop, 64)
-    assert seen.shape == (3, 64, 64) and seen.dtype == np.float32 and seen.flags.c_contiguous
+    inputs = align.to_network(crop, 64)
+    assert inputs.shape == (3, 64, 64) and inputs.dtype == np.float32 and inputs.flags.c_contiguous
     for channel, value in enumerate((1, -0.6, -1)):
-        np.testing.assert_allclose(seen[channel], value, atol=1e-6)
+        np.testing.assert_allclose(inputs[channel], value, atol=1e-6)
 
 
 @pytest.mark.parametrize("side", [64, 40, 200, 517], ids=["same", "shrunk", "enlarged", "enlarged, odd"])
@@ -105,7 +105,7 @@ def test_a_perturbation_lands_where_its_crop_was_cut() -> None:
     where = Square(20, 30, 90)
     photo = np.zeros((*PHOTO, 3), np.uint8)
     photo[30 + 60 : 30 + 66, 20 + 30 : 20 + 36] = 255
-    seen = align.to_network(align.cut(photo, where), 45)  # [-1, 1]
-    back = align.to_photo((seen + 1) / 2, where.side)[..., 0]
+    inputs = align.to_network(align.cut(photo, where), 45)  # [-1, 1]
+    back = align.to_photo((inputs + 1) / 2, where.side)[..., 0]
     y, x = (np.average(np.arange(90), weights=back.sum(axis=axis)) for axis in (1, 0))
     assert (y, x) == pytest.approx((62.5, 32.5), abs=0.5)

@@ -60,7 +60,7 @@ class Planted(Detector):
 
 
 @pytest.mark.parametrize(
-    ("faces", "size", "passes", "found"),
+    ("faces", "size", "passes", "count"),
     [
         (((0.2, 0.2, 0.4),), (1000, 2000), [160], 1),  # a portrait: once
         (((0.2, 0.2, 0.2),), (1000, 2000), [160, 320, 1200], 1),  # no portrait: small ones may hide, so a fine one
@@ -75,12 +75,12 @@ class Planted(Detector):
     ],
 )
 def test_passes(
-    faces: tuple[tuple[float, float, float], ...], size: tuple[int, int], passes: list[int], found: int
+    faces: tuple[tuple[float, float, float], ...], size: tuple[int, int], passes: list[int], count: int
 ) -> None:
     detector = Planted(*faces)
     boxes = detector(np.zeros((*size, 3), np.uint8))
     assert [max(each) for each in detector.sizes] == passes
-    assert len(boxes) == found
+    assert len(boxes) == count
 
 
 def test_boxes_are_in_the_photo_and_within_it() -> None:
@@ -158,10 +158,10 @@ class TestLibFaceDetection:
     @pytest.mark.parametrize("picture", ["portrait.jpg", "group.jpg", "no-face.jpg"])
     def test_both_ways_find_the_same(self, examples: Path, picture: str) -> None:
         pixels = np.asarray(Image.open(examples / picture).convert("RGB").resize((640, 400)))
-        found = libfacedetection.through_the_package()(pixels)
+        faces = libfacedetection.through_the_package()(pixels)
         past = libfacedetection.direct()
-        assert past is None or past(pixels) == found
-        assert bool(found) is (picture != "no-face.jpg")
+        assert past is None or past(pixels) == faces
+        assert bool(faces) is (picture != "no-face.jpg")
 
     def test_without_the_library_file_the_package_is_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(libfacedetection, "LIBRARY", "missing.so")
@@ -274,15 +274,15 @@ def spotted(height: int, width: int, *spots: tuple[int, int, int]) -> UInt8:
 )
 def test_small_faces_are_found_once_in_large_photos(size: tuple[int, int], spots: list[tuple[int, int, int]]) -> None:
     detector = Spots()
-    found = sorted((face.x0, face.y0, face.x1) for face in detector(spotted(*size, *spots)))
+    boxes = sorted((face.x0, face.y0, face.x1) for face in detector(spotted(*size, *spots)))
     expected = sorted((float(x), float(y), float(x + side)) for x, y, side in spots)
-    assert len(found) == len(expected)
-    assert np.allclose(found, expected, atol=15)
+    assert len(boxes) == len(expected)
+    assert np.allclose(boxes, expected, atol=15)
     assert max(max(each) for each in detector.sizes) <= 1280  # never all of a large photo at once
 
 
 @pytest.mark.parametrize(
-    ("small_faces", "spots", "found", "from_size"),
+    ("small_faces", "spots", "count", "from_size"),
     [
         ("auto", [(100, 100, 1000), (2500, 1000, 40)], 1, 390),  # a portrait, and what hides beside it
         ("always", [(100, 100, 1000), (2500, 1000, 40)], 2, 40),
@@ -293,12 +293,12 @@ def test_small_faces_are_found_once_in_large_photos(size: tuple[int, int], spots
     ],
 )
 def test_what_may_have_been_missed_is_known(
-    small_faces: str, spots: list[tuple[int, int, int]], found: int, from_size: int
+    small_faces: str, spots: list[tuple[int, int, int]], count: int, from_size: int
 ) -> None:
     detector = Spots()
     detector.small_faces = small_faces
     faces = detector(spotted(1500, 2600, *spots))
-    assert len(faces) == found
+    assert len(faces) == count
     assert detector.faces_from(faces, 1500, 2600) == from_size
 
 
@@ -310,5 +310,5 @@ def test_a_face_of_forty_pixels_in_a_large_photo(name: str, examples: Path, posi
     scale = 40 / max(face.width, face.height)
     photo = Image.new("RGB", (4000, 3000), (120, 130, 140))
     photo.paste(portrait.resize((round(portrait.width * scale), round(portrait.height * scale))), position)
-    (found,) = real(name)(np.asarray(photo))
-    assert abs(found.x0 - position[0] - face.x0 * scale) < 20 and 25 < max(found.width, found.height) < 60
+    (detection,) = real(name)(np.asarray(photo))
+    assert abs(detection.x0 - position[0] - face.x0 * scale) < 20 and 25 < max(detection.width, detection.height) < 60

@@ -21,9 +21,9 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture
 def library() -> Path:
     """The wheel's."""
-    found = libfacedetection._library()
-    assert found is not None
-    return found
+    path = libfacedetection._library()
+    assert path is not None
+    return path
 
 
 def test_shapes(library: Path) -> None:

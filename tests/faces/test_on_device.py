@@ -35,10 +35,10 @@ def picture() -> UInt8:
 def test_shrink(picture: UInt8, width: int, height: int) -> None:
     from dadfi_fast.faces import on_device
 
-    found = on_device.shrink(torch.from_numpy(picture), width, height).permute(1, 2, 0).numpy()
+    small = on_device.shrink(torch.from_numpy(picture), width, height).permute(1, 2, 0).numpy()
     expected = shrink(picture, width, height)
-    assert found.shape == expected.shape and np.abs(found - expected).max() <= 1
-    assert (found == found.round()).all()
+    assert small.shape == expected.shape and np.abs(small - expected).max() <= 1
+    assert (small == small.round()).all()
 
 
 @pytest.mark.parametrize(
@@ -59,16 +59,16 @@ def test_to_photo(side: int) -> None:
     from dadfi_fast.faces import on_device
 
     delta = np.random.default_rng(0).uniform(-0.05, 0.05, (3, 32, 32)).astype(np.float32)
-    found = on_device.to_photo(torch.from_numpy(delta), side).numpy()
-    assert np.abs(found - align.to_photo(delta, side)).max() < 1e-3
+    result = on_device.to_photo(torch.from_numpy(delta), side).numpy()
+    assert np.abs(result - align.to_photo(delta, side)).max() < 1e-3
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_upright(picture: UInt8, orientation: int) -> None:
     from dadfi_fast.faces import on_device
 
-    found = on_device.upright(torch.from_numpy(picture), orientation)
-    assert found.is_contiguous() and np.array_equal(found.numpy(), upright(picture, orientation))
+    result = on_device.upright(torch.from_numpy(picture), orientation)
+    assert result.is_contiguous() and np.array_equal(result.numpy(), upright(picture, orientation))
 
 
 def test_search_through_small_copies(picture: UInt8) -> None:
@@ -88,12 +88,12 @@ def test_search_through_small_copies(picture: UInt8) -> None:
             self.seen.append(pixels.shape)
             return [Face(2, 3, 8, 9, 0.9)]
 
-    detector, asked = Told(), list[tuple[int, int]]()
+    detector, sizes = Told(), list[tuple[int, int]]()
     detector.seen = []
 
     def small(width: int, height: int) -> UInt8:
-        asked.append((width, height))
+        sizes.append((width, height))
         return shrink(picture, width, height)
 
     assert detector.search(331, 257, small) == detector(picture)
-    assert asked == [(shape[1], shape[0]) for shape in detector.seen[: len(asked)]] and len(asked) > 1
+    assert sizes == [(shape[1], shape[0]) for shape in detector.seen[: len(sizes)]] and len(sizes) > 1

@@ -44,10 +44,10 @@ def network() -> OpenVinoNetwork:
 
 def picture(height: int, width: int, *cells: tuple[int, int, int, int]) -> UInt8:
     """Black, with squares (x, y, side, blue level)."""
-    made = np.zeros((height, width, 3), np.uint8)
+    pixels = np.zeros((height, width, 3), np.uint8)
     for x, y, side, level in cells:
-        made[y : y + side, x : x + side] = (0, 0, level)
-    return made
+        pixels[y : y + side, x : x + side] = (0, 0, level)
+    return pixels
 
 
 @pytest.mark.parametrize(
@@ -66,28 +66,28 @@ def test_boxes(
 
 
 def test_scores(network: OpenVinoNetwork) -> None:
-    found = network(picture(64, 64, (0, 32, 8, 204), (32, 32, 8, 140)))
-    assert found.shape == (1, 5)  # 0.55 is below what counts as a face
-    assert found[0, 4] == pytest.approx(0.8, abs=1e-3)
+    boxes = network(picture(64, 64, (0, 32, 8, 204), (32, 32, 8, 140)))
+    assert boxes.shape == (1, 5)  # 0.55 is below what counts as a face
+    assert boxes[0, 4] == pytest.approx(0.8, abs=1e-3)
 
 
 def test_red_is_not_blue(network: OpenVinoNetwork) -> None:
-    seen = picture(64, 64, (0, 32, 8, 255))
-    assert len(network(seen)) == 1
-    assert network(np.ascontiguousarray(seen[..., ::-1])).shape == (0, 5)
+    rgb = picture(64, 64, (0, 32, 8, 255))
+    assert len(network(rgb)) == 1
+    assert network(np.ascontiguousarray(rgb[..., ::-1])).shape == (0, 5)
 
 
 def test_the_best_of_what_overlaps(network: OpenVinoNetwork) -> None:
-    found = network(picture(64, 96, (32, 32, 16, 255), (80, 8, 8, 255)))  # four cells of 8 and one of 16
-    boxes = found[np.argsort(found[:, 0])][:, :4].round().tolist()
+    rows = network(picture(64, 96, (32, 32, 16, 255), (80, 8, 8, 255)))  # four cells of 8 and one of 16
+    boxes = rows[np.argsort(rows[:, 0])][:, :4].round().tolist()
     assert [72, 0, 16, 16] in boxes and len(boxes) < 6
 
 
 def test_threads_do_not_disturb_each_other(network: OpenVinoNetwork) -> None:
     cases = [picture(32 * n, 64, (8, 8, 8, 255)) for n in (1, 2, 3)] * 10
     with ThreadPoolExecutor(4) as threads:
-        for found in threads.map(network, cases):
-            assert found.tolist() == [pytest.approx([0, 0, 16, 16, 1.0], abs=1e-4)]
+        for rows in threads.map(network, cases):
+            assert rows.tolist() == [pytest.approx([0, 0, 16, 16, 1.0], abs=1e-4)]
 
 
 def test_a_size_that_comes_often_gets_a_network_of_its_own_and_the_same_answers(
@@ -98,9 +98,9 @@ def test_a_size_that_comes_often_gets_a_network_of_its_own_and_the_same_answers(
     network = OpenVinoNetwork(stand_in(), precision="f32")
     pictures = [picture(64, 96, (8 * n, 32, 16, 255), (80, 8, 8, 200)) for n in range(5)]
     with ThreadPoolExecutor(3) as pool:
-        found = list(pool.map(network, pictures * 4))
+        answers = list(pool.map(network, pictures * 4))
     assert list(network._for_one_size) == [(64, 96)]
-    assert all(np.array_equal(rows, found[index % 5]) for index, rows in enumerate(found))
+    assert all(np.array_equal(rows, answers[index % 5]) for index, rows in enumerate(answers))
     for _ in range(4):
         network(picture(32, 32))
         network(picture(300, 300))  # too large to gain

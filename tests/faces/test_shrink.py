@@ -26,11 +26,11 @@ from dadfi_fast.types import UInt8
 def test_it_is_close_to_the_area_filter(
     smooth: Callable[[int, int], UInt8], height: int, width: int, to: tuple[int, int]
 ) -> None:
-    found = shrink(smooth(height, width), to[1], to[0])
+    small = shrink(smooth(height, width), to[1], to[0])
     filtered = cv2.INTER_AREA if height > to[0] else cv2.INTER_LINEAR
     exact = cv2.resize(smooth(height, width), (to[1], to[0]), interpolation=filtered)
-    assert found.shape == (*to, 3) and found.dtype == np.uint8
-    assert np.abs(found.astype(int) - exact.astype(int)).mean() < 1.5
+    assert small.shape == (*to, 3) and small.dtype == np.uint8
+    assert np.abs(small.astype(int) - exact.astype(int)).mean() < 1.5
 
 
 def test_the_same_size_is_the_same_picture(smooth: Callable[[int, int], UInt8]) -> None:

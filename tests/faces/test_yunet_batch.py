@@ -31,7 +31,7 @@ def stand_in(*, outputs: Sequence[str] = ("cls", "obj", "bbox", "kps")) -> bytes
 
     constants = {"level": np.float32(1 / 255), "none": np.float32(0)}
     constants["size"] = np.array([0, 0, math.log(2), math.log(2)], np.float32).reshape(1, 4, 1, 1)
-    nodes, found = [helper.make_node("ReduceMean", ["input"], ["grey"], axes=[1], keepdims=1)], []
+    nodes, infos = [helper.make_node("ReduceMean", ["input"], ["grey"], axes=[1], keepdims=1)], []
     for stride in STRIDES:
         mean, nothing = f"mean{stride}", f"nothing{stride}"
         cell = [stride, stride]
@@ -52,10 +52,10 @@ def stand_in(*, outputs: Sequence[str] = ("cls", "obj", "bbox", "kps")) -> bytes
                 nodes.append(helper.make_node("Transpose", [source], [f"{name}t{stride}"], perm=[0, 2, 3, 1]))
                 nodes.append(helper.make_node("Reshape", [f"{name}t{stride}", f"shape{count}"], [f"{name}_{stride}"]))
                 shape = [1, (640 // stride) ** 2, count]
-                found.append(helper.make_tensor_value_info(f"{name}_{stride}", TensorProto.FLOAT, shape))
-    taken = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, 640, 640])
+                infos.append(helper.make_tensor_value_info(f"{name}_{stride}", TensorProto.FLOAT, shape))
+    graph_input = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, 640, 640])
     fixed = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
-    graph = helper.make_graph(nodes, "stand-in", [taken], found, fixed)
+    graph = helper.make_graph(nodes, "stand-in", [graph_input], infos, fixed)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6)
     return bytes(model.SerializeToString())
 
@@ -91,9 +91,9 @@ def box(face: Face) -> tuple[float, ...]:
     ],
 )
 def test_boxes_by_hand(model: Path, picture: Any, boxes: list[tuple[int, ...]]) -> None:
-    found = YuNetBatch(model, sides=((64, 0.0),))([picture])[0]
-    assert sorted(box(face) for face in found) == sorted(boxes)
-    assert all(face.score == pytest.approx(1) for face in found)
+    faces = YuNetBatch(model, sides=((64, 0.0),))([picture])[0]
+    assert sorted(box(face) for face in faces) == sorted(boxes)
+    assert all(face.score == pytest.approx(1) for face in faces)
 
 
 def test_a_batch_is_its_pictures_one_by_one(model: Path) -> None:
@@ -111,12 +111,12 @@ def test_a_batch_is_its_pictures_one_by_one(model: Path) -> None:
 def test_small_faces_call_for_a_finer_copy(model: Path) -> None:
     wide, near = black(256, 256, (64, 64, 8, 8)), black(256, 256, (64, 64, 64, 64))
     assert YuNetBatch(model, sides=((64, 0.0),))([wide, near])[0] == []
-    network, asked = YuNetBatch(model, sides=((64, 0.2), (256, 0.0))), []
+    network, calls = YuNetBatch(model, sides=((64, 0.2), (256, 0.0))), []
     once = network._at
-    network._at = lambda pictures, side: asked.append((side, len(pictures))) or once(pictures, side)  # type: ignore[method-assign,func-returns-value]
-    found = network([wide, near])
-    assert box(found[0][0]) == (56, 56, 72, 72)
-    assert asked == [(64, 2), (256, 1)]  # the near one was seen at once
+    network._at = lambda pictures, side: calls.append((side, len(pictures))) or once(pictures, side)  # type: ignore[method-assign,func-returns-value]
+    faces = network([wide, near])
+    assert box(faces[0][0]) == (56, 56, 72, 72)
+    assert calls == [(64, 2), (256, 1)]  # the near one was seen at once
 
 
 def test_decoded_is_the_loop_of_opencv() -> None:
@@ -162,9 +162,9 @@ def test_boxes_are_those_of_opencv(examples: Path) -> None:
     real, side = Path(YUNET or ""), 640
     pictures: list[UInt8] = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(examples.iterdir())]
     opencv = YuNet(real, runner="opencv")
-    found = YuNetBatch(real, sides=((side, 0.0),))([torch.from_numpy(each.copy()) for each in pictures])
-    assert [len(faces) > 0 for faces in found].count(True) >= 4
-    for pixels, faces in zip(pictures, found, strict=True):
+    detections = YuNetBatch(real, sides=((side, 0.0),))([torch.from_numpy(each.copy()) for each in pictures])
+    assert [len(faces) > 0 for faces in detections].count(True) >= 4
+    for pixels, faces in zip(pictures, detections, strict=True):
         height, width = pixels.shape[:2]
         scale = min(1.0, side / max(height, width))
         across, down = round(width * scale), round(height * scale)

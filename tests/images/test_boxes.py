@@ -103,8 +103,8 @@ def test_metadata_of_jpeg_2000(encoded: Make, exif_block: Make) -> None:
     block = exif_block()
     data = encoded("JPEG2000") + box(b"uuid", b"JpgTiffExif->JP2" + block)
     data += box(b"uuid", bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + b"<x/>")
-    found = open_picture(data, max_pixels=10**6).metadata
-    assert (found.exif, found.xmp) == (block, b"<x/>")
+    metadata = open_picture(data, max_pixels=10**6).metadata
+    assert (metadata.exif, metadata.xmp) == (block, b"<x/>")
 
 
 @pytest.mark.parametrize("bits", [10, 12])

@@ -36,10 +36,10 @@ WHOLE = Metadata(
     ],
 )
 def test_what_has_no_place_is_named(target: str, note: str | None) -> None:
-    found = carried(WHOLE, target)
-    assert found.notes == (() if note is None else (note,))
+    result = carried(WHOLE, target)
+    assert result.notes == (() if note is None else (note,))
     for name, words in (("exif", "EXIF"), ("xmp", "XMP"), ("icc", "ICC"), ("photoshop", "IPTC"), ("texts", "comments")):
-        assert bool(getattr(found, name)) is (words not in (note or ""))
+        assert bool(getattr(result, name)) is (words not in (note or ""))
 
 
 def test_a_bmp_has_room_for_profiles_of_colour_alone() -> None:
@@ -56,8 +56,8 @@ def test_a_bmp_has_room_for_profiles_of_colour_alone() -> None:
     ],
 )
 def test_what_is_too_long_for_a_jpeg(metadata: Metadata, note: str) -> None:
-    found = carried(metadata, "JPEG")
-    assert found.notes == (note,) and not (found.exif or found.xmp or found.texts)
+    result = carried(metadata, "JPEG")
+    assert result.notes == (note,) and not (result.exif or result.xmp or result.texts)
     assert carried(metadata, "PNG") == metadata
 
 
@@ -79,8 +79,8 @@ def space(profile: bytes | None) -> Any:
 )
 @pytest.mark.parametrize("target", ["JPEG", "WEBP", "TIFF"])
 def test_signals_become_a_profile(colour: Any, red: tuple[float, float], target: str) -> None:
-    found = carried(Metadata(colour=colour), target)
-    assert np.allclose(space(found.icc).red_colorant[1][:2], red, atol=0.005) and found.colour == ()
+    result = carried(Metadata(colour=colour), target)
+    assert np.allclose(space(result.icc).red_colorant[1][:2], red, atol=0.005) and result.colour == ()
     assert carried(Metadata(colour=colour), "PNG").colour == colour
 
 
@@ -103,8 +103,8 @@ def test_what_is_srgb_or_nonsense_needs_none(colour: Any) -> None:
 def test_a_linear_one_is_seen_as_linear() -> None:
     profile = carried(Metadata(colour=((b"gAMA", struct.pack(">I", 100_000)),)), "JPEG").icc
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile or b""))
-    found = ImageCms.profileToProfile(Image.new("RGB", (1, 1), (55, 55, 55)), source, ImageCms.createProfile("sRGB"))
-    assert found is not None and abs(int(np.asarray(found)[0, 0, 0]) - 128) <= 1
+    srgb = ImageCms.profileToProfile(Image.new("RGB", (1, 1), (55, 55, 55)), source, ImageCms.createProfile("sRGB"))
+    assert srgb is not None and abs(int(np.asarray(srgb)[0, 0, 0]) - 128) <= 1
 
 
 def test_a_profile_that_is_given_counts_more_than_gamma() -> None:
@@ -122,7 +122,7 @@ def test_hdr_stays_in_png_and_is_refused_elsewhere(transfer: int, name: str) -> 
 
 @pytest.mark.parametrize(("target", "kind"), [("JPEG", "GRAY"), ("TIFF", "GRAY"), ("WEBP", "RGB ")])
 def test_grey_has_a_profile_of_grey_where_it_stays_grey(target: str, kind: str) -> None:
-    found = carried(Metadata(colour=((b"gAMA", struct.pack(">I", 100_000)),)), target, grey=True)
-    assert (found.icc or b"")[16:20].decode() == kind
-    given = carried(Metadata(icc=icc.profile(icc.SRGB, (1.0,), "g", grey=True)), target, grey=True)
-    assert (given.icc is None) is (target == "WEBP") and bool(given.notes) is (target == "WEBP")
+    result = carried(Metadata(colour=((b"gAMA", struct.pack(">I", 100_000)),)), target, grey=True)
+    assert (result.icc or b"")[16:20].decode() == kind
+    own_profile = carried(Metadata(icc=icc.profile(icc.SRGB, (1.0,), "g", grey=True)), target, grey=True)
+    assert (own_profile.icc is None) is (target == "WEBP") and bool(own_profile.notes) is (target == "WEBP")

@@ -54,29 +54,29 @@ def photo(data: bytes, **options: Any) -> Photo:
 )
 def test_pixels_are_those_of_pillow(encoded: Make, form: str, mode: str, options: dict[str, Any]) -> None:
     data = encoded(form, mode, size=(45, 67), **options)
-    found, expected = photo(data), Image.open(io.BytesIO(data))
-    assert recognise(data[:32]) == form == found.encoding.format
-    assert np.array_equal(found.pixels, np.asarray(expected.convert("RGB")))
-    assert found.pixels.flags.writeable and found.pixels.flags.c_contiguous and found.deep is None
+    result, expected = photo(data), Image.open(io.BytesIO(data))
+    assert recognise(data[:32]) == form == result.encoding.format
+    assert np.array_equal(result.pixels, np.asarray(expected.convert("RGB")))
+    assert result.pixels.flags.writeable and result.pixels.flags.c_contiguous and result.deep is None
     if "A" in mode:
-        assert found.alpha is not None and np.array_equal(found.alpha, np.asarray(expected.getchannel("A")))
+        assert result.alpha is not None and np.array_equal(result.alpha, np.asarray(expected.getchannel("A")))
     else:
-        assert found.alpha is None
-    assert found.encoding.mode == {"P": "RGB", "1": "L"}.get(mode, mode)
-    assert found.encoding.lossless is bool(options.get("lossless"))
+        assert result.alpha is None
+    assert result.encoding.mode == {"P": "RGB", "1": "L"}.get(mode, mode)
+    assert result.encoding.lossless is bool(options.get("lossless"))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF"])
 def test_orientation_is_applied_once_and_reset(encoded: Make, form: str, orientation: int) -> None:
-    made = Image.Exif()
-    made[0x0112], made[0x010F] = orientation, "CameraX"
-    data = encoded(form, size=(40, 56), exif=made.tobytes(), **({"lossless": True} if form == "WEBP" else {}))
-    found = photo(data)
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = orientation, "CameraX"
+    data = encoded(form, size=(40, 56), exif=exif.tobytes(), **({"lossless": True} if form == "WEBP" else {}))
+    result = photo(data)
     turned = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-    assert np.array_equal(found.pixels, np.asarray(turned))
+    assert np.array_equal(result.pixels, np.asarray(turned))
     kept = Image.Exif()
-    kept.load(b"Exif\0\0" + (found.metadata.exif or b""))
+    kept.load(b"Exif\0\0" + (result.metadata.exif or b""))
     assert kept.get(0x0112, 1) == 1 and kept[0x010F] == "CameraX"
 
 
@@ -97,18 +97,18 @@ def deep_png(pixels: UInt16) -> bytes:
 def test_sixteen_bits_are_kept(channels: int, mode: str, form: str) -> None:
     stored = np.random.default_rng(0).integers(0, 2**16, (9, 11, channels), dtype=np.uint16)
     data = cv2.imencode(form, stored)[1].tobytes()
-    found = photo(data)
-    assert found.deep is not None and found.encoding.mode == mode
+    result = photo(data)
+    assert result.deep is not None and result.encoding.mode == mode
     expected = stored[..., :3][..., ::-1] if channels > 1 else np.repeat(stored, 3, axis=2)
-    assert np.array_equal(found.deep, expected)
-    assert np.array_equal(found.pixels, (expected >> 8).astype(np.uint8))
-    assert (found.alpha is not None and np.array_equal(found.alpha, stored[..., 3])) is (channels == 4)
+    assert np.array_equal(result.deep, expected)
+    assert np.array_equal(result.pixels, (expected >> 8).astype(np.uint8))
+    assert (result.alpha is not None and np.array_equal(result.alpha, stored[..., 3])) is (channels == 4)
 
 
 def test_cmyk_becomes_rgb(encoded: Make, smooth: Smooth) -> None:
-    found = photo(encoded("JPEG", "CMYK", quality=95))
-    assert found.encoding.mode == "RGB" and found.metadata.icc is None
-    assert np.abs(found.pixels.astype(int) - smooth(48, 64)).mean() < 6
+    result = photo(encoded("JPEG", "CMYK", quality=95))
+    assert result.encoding.mode == "RGB" and result.metadata.icc is None
+    assert np.abs(result.pixels.astype(int) - smooth(48, 64)).mean() < 6
 
 
 def test_a_profile_that_is_not_for_cmyk_does_not_stop_it(encoded: Make) -> None:
@@ -122,9 +122,9 @@ def test_transparency_of_a_palette_becomes_alpha() -> None:
     image.putpixel((1, 1), 1)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", transparency=1)
-    found = photo(buffer.getvalue())
-    assert found.alpha is not None and found.alpha[1, 1] == 0 and found.alpha[0, 0] == 255
-    assert tuple(found.pixels[0, 0]) == (10, 20, 30)
+    result = photo(buffer.getvalue())
+    assert result.alpha is not None and result.alpha[1, 1] == 0 and result.alpha[0, 0] == 255
+    assert tuple(result.pixels[0, 0]) == (10, 20, 30)
 
 
 def test_one_pixel(encoded: Make) -> None:
@@ -187,9 +187,9 @@ def test_animations_are_told(form: str) -> None:
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF", "AVIF"])
 def test_the_first_frame_by_choice(form: str) -> None:
     decoder = open_picture(animated(form), max_pixels=10**6, animated="first")
-    found = decode(decoder, Path("x"))
-    assert decoder.frames == 2 and found.pixels.shape == (16, 16, 3)
-    assert np.abs(found.pixels.astype(int) - (255, 0, 0)).max() < 12  # red comes before blue
+    result = decode(decoder, Path("x"))
+    assert decoder.frames == 2 and result.pixels.shape == (16, 16, 3)
+    assert np.abs(result.pixels.astype(int) - (255, 0, 0)).max() < 12  # red comes before blue
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF"])
@@ -240,13 +240,13 @@ def test_damaged_bits_never_end_the_run(encoded: Make) -> None:
 
 
 def test_metadata_of_a_tiff_become_exif(encoded: Make) -> None:
-    made = Image.Exif()
-    made[270], made[315] = "a portrait", "the artist"
-    found = photo(encoded("TIFF", exif=made, dpi=(300, 300), icc_profile=PROFILE)).metadata
+    exif = Image.Exif()
+    exif[270], exif[315] = "a portrait", "the artist"
+    metadata = photo(encoded("TIFF", exif=exif, dpi=(300, 300), icc_profile=PROFILE)).metadata
     kept = Image.Exif()
-    kept.load(b"Exif\0\0" + (found.exif or b""))
+    kept.load(b"Exif\0\0" + (metadata.exif or b""))
     assert dict(kept) == {270: "a portrait", 315: "the artist"}
-    assert found.dpi == (300, 300) and found.icc == PROFILE
+    assert metadata.dpi == (300, 300) and metadata.icc == PROFILE
 
 
 def test_gps_is_stripped_where_asked_for(encoded: Make, exif_block: Make) -> None:

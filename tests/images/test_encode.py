@@ -28,8 +28,8 @@ def photo(data: bytes) -> Photo:
 
 def again(data: bytes, **options: Any) -> bytes:
     """``data`` decoded and encoded without a change."""
-    found = photo(data)
-    return encode(Protected(found, found.pixels, (), 0, found.deep), **options)
+    source = photo(data)
+    return encode(Protected(source, source.pixels, (), 0, source.deep), **options)
 
 
 def test_the_standard_tables_are_those_of_libjpeg(encoded: Make) -> None:
@@ -69,8 +69,8 @@ def test_a_jpeg_keeps_tables_and_subsampling(encoded: Make, mode: str, options: 
 
 
 def test_a_quality_that_is_asked_for(encoded: Make) -> None:
-    found = read_header(again(encoded(quality=95, subsampling="4:2:2"), quality=60))
-    assert standard_quality(found.tables) == 60 and found.subsampling == "4:2:2"
+    header = read_header(again(encoded(quality=95, subsampling="4:2:2"), quality=60))
+    assert standard_quality(header.tables) == 60 and header.subsampling == "4:2:2"
 
 
 @pytest.mark.parametrize(
@@ -99,10 +99,10 @@ def test_lossless_formats_stay_what_they_are(encoded: Make, form: str, mode: str
 @pytest.mark.parametrize(("suffix", "form"), [(".png", "PNG"), (".tiff", "TIFF")])
 def test_sixteen_bits_stay(channels: int, suffix: str, form: str) -> None:
     stored = np.random.default_rng(0).integers(0, 2**16, (9, 11, channels), dtype=np.uint16)
-    found = again(cv2.imencode(suffix, stored)[1].tobytes())
-    read = cv2.imdecode(np.frombuffer(found, np.uint8), cv2.IMREAD_UNCHANGED)
+    data = again(cv2.imencode(suffix, stored)[1].tobytes())
+    read = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     assert read is not None and np.array_equal(np.atleast_3d(read), stored)
-    assert Image.open(io.BytesIO(found)).format == form
+    assert Image.open(io.BytesIO(data)).format == form
 
 
 META = {
@@ -128,21 +128,21 @@ def test_metadata_are_carried(
     source = photo(with_metadata(encoded(), Metadata(exif=exif_block(turn=1), **META)))
     wide = source.pixels.astype(np.uint16) << 8 if deep and form in ("png", "tiff") else None
     data = encode(Protected(source, source.pixels, (), 0, wide), form=form)
-    found = open_picture(data, max_pixels=10**6).metadata
+    metadata = open_picture(data, max_pixels=10**6).metadata
     for name in ("icc", "xmp"):
-        assert getattr(found, name) == META[name]
+        assert getattr(metadata, name) == META[name]
     if "dpi" in carries:
-        assert found.dpi == pytest.approx(META["dpi"], abs=0.02)
+        assert metadata.dpi == pytest.approx(META["dpi"], abs=0.02)
     kept = Image.Exif()
-    kept.load(b"Exif\0\0" + (found.exif or b""))
+    kept.load(b"Exif\0\0" + (metadata.exif or b""))
     assert kept[0x010F].rstrip("\0") == "CameraX"
     assert kept.get_ifd(0x8825)[2] == (51, 30, 12)
 
 
 def test_exif_of_a_jpeg_is_the_same_bytes(encoded: Make, exif_block: Callable[..., bytes]) -> None:
     block = exif_block(turn=1)
-    found = read_header(again(with_metadata(encoded(), Metadata(exif=block))))
-    assert found.metadata.exif == block
+    header = read_header(again(with_metadata(encoded(), Metadata(exif=block))))
+    assert header.metadata.exif == block
 
 
 @pytest.mark.parametrize(
@@ -163,13 +163,13 @@ def test_alpha_is_laid_over_white_for_jpeg(smooth: Callable[[int, int], UInt8]) 
     buffer = io.BytesIO()
     half = np.dstack((np.zeros((16, 16, 3), np.uint8), np.repeat([[0] * 8 + [255] * 8], 16, axis=0).astype(np.uint8)))
     Image.fromarray(half).save(buffer, "PNG")
-    found = photo(again(buffer.getvalue(), form="jpeg")).pixels
-    assert found[:, :7].min() > 245 and found[:, 9:].max() < 10
+    pixels = photo(again(buffer.getvalue(), form="jpeg")).pixels
+    assert pixels[:, :7].min() > 245 and pixels[:, 9:].max() < 10
 
 
 def test_pngs_become_full_colour_jpegs(encoded: Make) -> None:
-    found = read_header(again(encoded("PNG"), form="jpeg"))
-    assert found.subsampling == "4:4:4" and standard_quality(found.tables) == 95
+    header = read_header(again(encoded("PNG"), form="jpeg"))
+    assert header.subsampling == "4:4:4" and standard_quality(header.tables) == 95
     assert JpegImagePlugin.get_sampling(Image.open(io.BytesIO(again(encoded("PNG"), form="jpeg")))) == 0
 
 

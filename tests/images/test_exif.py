@@ -17,10 +17,10 @@ MAKER = b"MAKERNOTE-with-offsets-of-its-own"
 Block = Callable[..., bytes]
 
 
-def read(found: bytes) -> Image.Exif:
+def read(block: bytes) -> Image.Exif:
     """The block as Pillow reads it."""
     parsed = Image.Exif()
-    parsed.load(b"Exif\0\0" + found)
+    parsed.load(b"Exif\0\0" + block)
     return parsed
 
 
@@ -39,31 +39,31 @@ class TestBlock:
         self, exif_block: Block, order: str, prefix: bytes
     ) -> None:
         original = exif_block(order=order)
-        found = exif.cleaned(prefix + original)
-        assert found is not None and exif.orientation(found) == 1
-        differing = [n for n, (a, b) in enumerate(zip(original, found, strict=True)) if a != b]
+        result = exif.cleaned(prefix + original)
+        assert result is not None and exif.orientation(result) == 1
+        differing = [n for n, (a, b) in enumerate(zip(original, result, strict=True)) if a != b]
         assert len(differing) == 1
 
     def test_gps_goes_with_its_values(self, exif_block: Block, order: str, prefix: bytes) -> None:
-        found = exif.cleaned(prefix + exif_block(order=order), strip_gps=True)
-        assert found is not None and not exif.has_gps(found)
-        assert struct.pack(order + "6I", 51, 1, 30, 1, 12, 1) not in found
-        assert read(found)[0x010F] == "CameraX" and found.index(MAKER) == exif_block(order=order).index(MAKER)
+        result = exif.cleaned(prefix + exif_block(order=order), strip_gps=True)
+        assert result is not None and not exif.has_gps(result)
+        assert struct.pack(order + "6I", 51, 1, 30, 1, 12, 1) not in result
+        assert read(result)[0x010F] == "CameraX" and result.index(MAKER) == exif_block(order=order).index(MAKER)
 
     def test_the_preview_goes(self, exif_block: Block, order: str, prefix: bytes) -> None:
         preview = b"\xff\xd8 the face, unprotected \xff\xd9"
-        found = exif.cleaned(prefix + exif_block(order=order, preview=preview))
+        result = exif.cleaned(prefix + exif_block(order=order, preview=preview))
         assert (
-            found is not None
-            and b"unprotected" not in found
-            and len(found) < len(exif_block(order=order, preview=preview))
+            result is not None
+            and b"unprotected" not in result
+            and len(result) < len(exif_block(order=order, preview=preview))
         )
-        assert read(found)[0x010F] == "CameraX" and exif.has_gps(found)
+        assert read(result)[0x010F] == "CameraX" and exif.has_gps(result)
 
 
 def test_without_gps_keeps_the_orientation(exif_block: Block) -> None:
-    found = exif.without_gps(exif_block())
-    assert exif.orientation(found) == 6 and not exif.has_gps(found)
+    result = exif.without_gps(exif_block())
+    assert exif.orientation(result) == 6 and not exif.has_gps(result)
 
 
 @pytest.mark.parametrize("turn", [None, 0, 9])
@@ -92,12 +92,12 @@ def test_any_bytes_are_survived(exif_block: Block, noise: bytes, at: int) -> Non
 
 
 def test_a_block_that_pillow_wrote() -> None:
-    made = Image.Exif()
-    made[0x010F], made[0x0112] = "CameraX", 3
+    tags = Image.Exif()
+    tags[0x010F], tags[0x0112] = "CameraX", 3
     buffer = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(buffer, "JPEG", exif=made)
-    found = exif.cleaned(Image.open(buffer).info["exif"])
-    assert found is not None and read(found)[0x0112] == 1 and read(found)[0x010F] == "CameraX"
+    Image.new("RGB", (8, 8)).save(buffer, "JPEG", exif=tags)
+    result = exif.cleaned(Image.open(buffer).info["exif"])
+    assert result is not None and read(result)[0x0112] == 1 and read(result)[0x010F] == "CameraX"
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -114,27 +114,27 @@ def test_every_directory_behind_the_first_goes(exif_block: Block, order: str, en
         block += struct.pack(order + "HHII", 0x0117, 4, 1, len(pixels))
         at = end + len(pixels)
         block += struct.pack(order + "I", at if number == 1 else 0) + pixels
-    found = exif.cleaned(bytes(block))
-    assert found is not None and pixels[:50] not in found
-    assert read(found)[0x010F] == "CameraX" and found.index(MAKER) == exif_block(order=order).index(MAKER)
+    result = exif.cleaned(bytes(block))
+    assert result is not None and pixels[:50] not in result
+    assert read(result)[0x010F] == "CameraX" and result.index(MAKER) == exif_block(order=order).index(MAKER)
 
 
 def test_previews_in_maker_notes_are_blanked_in_place(encoded: Block) -> None:
     preview = encoded(size=(24, 24))
-    made = Image.Exif()
-    made[0x010F] = "CameraX"
-    made.get_ifd(0x8769)[0x927C] = b"NOTES\0" + preview + b"behind"
-    block = made.tobytes()[6:]
-    found = exif.cleaned(block)
-    assert found is not None and len(found) == len(block)
-    assert found == block.replace(preview, bytes(len(preview)))
+    tags = Image.Exif()
+    tags[0x010F] = "CameraX"
+    tags.get_ifd(0x8769)[0x927C] = b"NOTES\0" + preview + b"behind"
+    block = tags.tobytes()[6:]
+    result = exif.cleaned(block)
+    assert result is not None and len(result) == len(block)
+    assert result == block.replace(preview, bytes(len(preview)))
 
 
 def test_xmp_and_photoshop_in_exif_would_escape(exif_block: Block) -> None:
-    made = Image.Exif()
-    made[0x010F], made[700] = "CameraX", b"<x exif:GPSLatitude='51'/>"
-    found = exif.cleaned(made.tobytes()[6:])
-    assert found is not None and b"GPSLatitude" not in found and read(found)[0x010F] == "CameraX"
+    tags = Image.Exif()
+    tags[0x010F], tags[700] = "CameraX", b"<x exif:GPSLatitude='51'/>"
+    result = exif.cleaned(tags.tobytes()[6:])
+    assert result is not None and b"GPSLatitude" not in result and read(result)[0x010F] == "CameraX"
 
 
 def test_what_is_known_of_a_directory_ends_with_a_change() -> None:
@@ -155,6 +155,6 @@ def test_what_is_known_of_a_directory_ends_with_a_change() -> None:
 
 
 def test_the_orientation_of_a_cleaned_block_is_the_one_that_was_stated(exif_block: Block) -> None:
-    found = exif.clean(exif_block())
-    assert found.orientation == 6 and exif.orientation(found.block) == 1 and found.unread == ()
+    result = exif.clean(exif_block())
+    assert result.orientation == 6 and exif.orientation(result.block) == 1 and result.unread == ()
     assert exif.clean(b"no block") == exif.Cleaned(None, None, ()) == exif.clean(None)

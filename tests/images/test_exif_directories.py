@@ -74,9 +74,9 @@ PREVIEWS: Final = {
     "strip", [exif.without_gps, lambda b: exif.cleaned(b, strip_gps=True)], ids=["copied", "written"]
 )
 def test_a_place_goes_wherever_it_stands(where: str, strip: Callable[[bytes], bytes | None]) -> None:
-    found = strip(PLACES[where])
-    assert exif.has_gps(PLACES[where]) and found is not None and not exif.has_gps(found)
-    assert LATITUDE in PLACES[where] and LATITUDE not in found and b"CameraX" in found
+    result = strip(PLACES[where])
+    assert exif.has_gps(PLACES[where]) and result is not None and not exif.has_gps(result)
+    assert LATITUDE in PLACES[where] and LATITUDE not in result and b"CameraX" in result
 
 
 @pytest.mark.parametrize("tag", [0x02BC, 0x83BB, 0x8649])
@@ -87,16 +87,18 @@ def test_copies_of_xmp_and_iptc_may_name_a_place(tag: int) -> None:
 
 @pytest.mark.parametrize("where", PREVIEWS)
 def test_a_preview_goes_wherever_it_stands(where: str) -> None:
-    found = exif.cleaned(PREVIEWS[where])
-    assert found is not None and RAW[300:400] in PREVIEWS[where] and RAW[300:400] not in found and b"CameraX" in found
-    assert exif.unread(found) == ()
+    result = exif.cleaned(PREVIEWS[where])
+    assert (
+        result is not None and RAW[300:400] in PREVIEWS[where] and RAW[300:400] not in result and b"CameraX" in result
+    )
+    assert exif.unread(result) == ()
 
 
 @pytest.mark.parametrize(("kind", "value"), [(1, b"\6"), (3, b"\0\6"), (4, b"\0\0\0\6")])
 def test_orientation_of_any_size(kind: int, value: bytes) -> None:
     original = block({"0": MAKE | {0x0112: (kind, 1, value)}})
-    found = exif.cleaned(original)
-    assert exif.orientation(original) == 6 and found is not None and exif.stated_orientation(found) == 1
+    result = exif.cleaned(original)
+    assert exif.orientation(original) == 6 and result is not None and exif.stated_orientation(result) == 1
 
 
 def notes(value: bytes) -> bytes:
@@ -111,7 +113,7 @@ def readable(size: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("original", "left"),
+    ("original", "expected"),
     [
         (notes(b"MAKER\0" + RAW), ("maker notes",)),
         (notes(readable(200)), ()),
@@ -123,5 +125,5 @@ def readable(size: int) -> bytes:
     ],
     ids=["unknown", "a directory", "a directory and more", "too small", "zeros", "an unknown tag", "a long text"],
 )
-def test_what_nobody_can_read_is_named(original: bytes, left: tuple[str, ...]) -> None:
-    assert exif.unread(exif.cleaned(original)) == left
+def test_what_nobody_can_read_is_named(original: bytes, expected: tuple[str, ...]) -> None:
+    assert exif.unread(exif.cleaned(original)) == expected

@@ -65,9 +65,9 @@ def test_exif(block: bytes, kept: bool) -> None:
 def test_a_copy_without_its_place_is_without_exif_that_is_not_looked_at(encoded: Callable[..., bytes]) -> None:
     data = encoded("WEBP", exif=directory(5000, count=1))
     metadata = open_picture(data, max_pixels=10**6).metadata
-    found = strip.without_place(data, "WEBP", metadata)
-    assert metadata.exif is not None and found is not None
-    assert open_picture(found, max_pixels=10**6).metadata.exif is None and not strip.still_names_place(found)
+    copy = strip.without_place(data, "WEBP", metadata)
+    assert metadata.exif is not None and copy is not None
+    assert open_picture(copy, max_pixels=10**6).metadata.exif is None and not strip.still_names_place(copy)
 
 
 RDF = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a>%s</a></x:xmpmeta>'
@@ -103,9 +103,9 @@ def _chunk(name: bytes, payload: bytes) -> bytes:
 
 def test_many_compressed_texts_have_one_room() -> None:
     text = _chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(20 << 20)))
-    found = png.read_metadata(PNG + text * 50 + _chunk(b"tEXt", b"a\0b"))
-    assert [len(value) for _, value in found.texts] == [20 << 20, 1]
-    assert found.notes == ("left out a damaged zTXt chunk",)
+    metadata = png.read_metadata(PNG + text * 50 + _chunk(b"tEXt", b"a\0b"))
+    assert [len(value) for _, value in metadata.texts] == [20 << 20, 1]
+    assert metadata.notes == ("left out a damaged zTXt chunk",)
 
 
 def _segments(marker: int, payload: bytes, count: int) -> bytes:

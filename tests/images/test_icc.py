@@ -11,13 +11,13 @@ from PIL import Image, ImageCms
 from dadfi_fast.images import icc
 
 
-def seen(profile: bytes, colour: tuple[int, int, int]) -> tuple[int, ...]:
+def to_srgb(profile: bytes, colour: tuple[int, int, int]) -> tuple[int, ...]:
     """A colour under a profile, as sRGB."""
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     image = Image.new("RGB", (1, 1), colour)
-    found = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), renderingIntent=1)
-    assert found is not None
-    return tuple(int(n) for n in np.asarray(found)[0, 0])
+    srgb = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), renderingIntent=1)
+    assert srgb is not None
+    return tuple(int(n) for n in np.asarray(srgb)[0, 0])
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def seen(profile: bytes, colour: tuple[int, int, int]) -> tuple[int, ...]:
 def test_colours(primaries: int, transfer: int, colour: tuple[int, ...], expected: tuple[int, ...], why: str) -> None:
     profile = icc.from_numbers(primaries, transfer)
     assert profile is not None and icc.is_profile(profile)
-    assert np.allclose(seen(profile, colour), expected, atol=2), why  # type: ignore[arg-type]
+    assert np.allclose(to_srgb(profile, colour), expected, atol=2), why  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("primaries", "transfer"), [(1, 13), (1, 1), (2, 2), (1, 6)])

@@ -38,13 +38,15 @@ def test_the_header_is_what_pillow_reads(encoded: Make, mode: str, options: dict
 
 
 def test_metadata_go_in_and_come_out(encoded: Make, exif_block: Make) -> None:
-    given = Metadata(exif=exif_block(gps=False), icc=bytes(range(256)) * 600, xmp=b"<x:xmpmeta/>", dpi=(300.0, 240.0))
-    data = with_metadata(encoded(), given)
-    assert read_header(data).metadata == given
+    metadata = Metadata(
+        exif=exif_block(gps=False), icc=bytes(range(256)) * 600, xmp=b"<x:xmpmeta/>", dpi=(300.0, 240.0)
+    )
+    data = with_metadata(encoded(), metadata)
+    assert read_header(data).metadata == metadata
     image = Image.open(io.BytesIO(data))
     image.load()
-    assert image.info["icc_profile"] == given.icc and image.info["dpi"] == (300, 240)
-    assert image.info["exif"] == b"Exif\0\0" + (given.exif or b"") and image.info["xmp"] == given.xmp
+    assert image.info["icc_profile"] == metadata.icc and image.info["dpi"] == (300, 240)
+    assert image.info["exif"] == b"Exif\0\0" + (metadata.exif or b"") and image.info["xmp"] == metadata.xmp
 
 
 def test_what_does_not_fit_is_told(encoded: Make) -> None:
@@ -56,9 +58,9 @@ def test_gps_goes_and_every_other_byte_stays(encoded: Make, exif_block: Make) ->
     place = b'<x exif:GPSLatitude="51,30N"/>'
     bare = encoded()
     data = with_metadata(bare, Metadata(exif=exif_block(), xmp=place))
-    found = without_gps(data)
-    assert read_header(found).metadata.xmp == b"<x/>"
-    assert found[-len(bare) + 20 :] == bare[20:]
+    result = without_gps(data)
+    assert read_header(result).metadata.xmp == b"<x/>"
+    assert result[-len(bare) + 20 :] == bare[20:]
     assert without_gps(bare) == bare
 
 

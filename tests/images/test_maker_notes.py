@@ -58,9 +58,9 @@ def block(note: bytes, order: str = "<") -> bytes:
     inner = 8 + 2 + 24 + 4 + 8
     ifd0 = struct.pack(order + "H", 2) + struct.pack(order + "HHII", 0x010F, 2, 8, 8 + 2 + 24 + 4)
     ifd0 += struct.pack(order + "HHII", 0x8769, 4, 1, inner) + bytes(4) + b"CameraX\0"
-    found = head + ifd0 + struct.pack(order + "HHHII", 1, 0x927C, 7, len(note), START) + bytes(4)
-    assert len(found) == START
-    return found + note
+    data = head + ifd0 + struct.pack(order + "HHHII", 1, 0x927C, 7, len(note), START) + bytes(4)
+    assert len(data) == START
+    return data + note
 
 
 def long(order: str, value: int | str) -> tuple[int, int, bytes | str]:

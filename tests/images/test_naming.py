@@ -52,7 +52,7 @@ def test_candidates() -> None:
 
 def test_names_and_folders_that_fold_to_one_are_told_apart() -> None:
     namer = Namer("keep", forget=True, folds_case=True)
-    given = [list(namer.assign(folder, names)) for folder, names in (
+    targets = [list(namer.assign(folder, names)) for folder, names in (
         (".", ["A.jpg", "a.jpg", "É.jpg", "e\u0301.jpg"]),
         ("Day", ["x.jpg"]),
         ("Day/One", ["x.jpg"]),
@@ -60,7 +60,7 @@ def test_names_and_folders_that_fold_to_one_are_told_apart() -> None:
         ("day/one", ["x.jpg"]),
         ("day-2", ["x.jpg"]),
     )]  # fmt: skip
-    assert given == [
+    assert targets == [
         ["A.jpg", "a-2.jpg", "É.jpg", "e\u0301-2.jpg"],
         ["Day/x.jpg"],
         ["Day/One/x.jpg"],

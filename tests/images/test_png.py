@@ -52,8 +52,8 @@ def photo(data: bytes, **options: Any) -> Photo:
 
 def again(data: bytes, **options: Any) -> bytes:
     """``data`` decoded and encoded without a change."""
-    found = photo(data, **options)
-    return encode(Protected(found, found.pixels, (), 0, found.deep))
+    source = photo(data, **options)
+    return encode(Protected(source, source.pixels, (), 0, source.deep))
 
 
 @pytest.mark.parametrize(("channels", "bits"), [(1, 1), (1, 2), (1, 4), (1, 8), (1, 16), (3, 8), (3, 16)])
@@ -64,11 +64,11 @@ def test_a_colour_that_stands_for_transparency(channels: int, bits: int) -> None
     stored = samples[..., 0] if channels == 1 else samples
     data = file(stored, bits, 0 if channels == 1 else 2, [(b"tRNS", packed)])
     top = 65535 if bits == 16 else 255
-    for found in (photo(data), photo(again(data))):
-        seen = found.pixels if found.deep is None else found.deep
-        assert np.array_equal(seen, np.broadcast_to(samples * (top // (2**bits - 1)), (8, 16, 3)))
+    for result in (photo(data), photo(again(data))):
+        pixels = result.pixels if result.deep is None else result.deep
+        assert np.array_equal(pixels, np.broadcast_to(samples * (top // (2**bits - 1)), (8, 16, 3)))
         expected = np.where((samples == key).all(axis=2), 0, top)
-        assert found.alpha is not None and np.array_equal(found.alpha, expected)
+        assert result.alpha is not None and np.array_equal(result.alpha, expected)
 
 
 EXIF = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
@@ -97,9 +97,9 @@ SAID = {
 def test_orientation_is_found_wherever_it_stands(name: str, behind: bool, bits: int) -> None:
     samples = np.random.default_rng(0).integers(0, 2**bits, (8, 12, 3))
     data = file(samples, bits, 2, **{"after" if behind else "before": [SAID[name]]})
-    found = photo(data)
-    seen = found.pixels if found.deep is None else found.deep
-    assert np.array_equal(seen, np.rot90(samples, -1))
+    result = photo(data)
+    pixels = result.pixels if result.deep is None else result.deep
+    assert np.array_equal(pixels, np.rot90(samples, -1))
     with Image.open(io.BytesIO(again(data))) as image:
         image.load()
         assert image.getexif()[0x0112] == 1
@@ -131,8 +131,8 @@ COLOURS = {
 @pytest.mark.parametrize("bits", [8, 16])
 def test_colours_are_kept(bits: int) -> None:
     data = again(file(np.zeros((4, 4, 3)), bits, 2, COLOURS.items()))
-    found = {each.name: bytes(each.payload) for each in png.chunks(data)}
-    assert {name: found[name] for name in COLOURS} == COLOURS
+    payloads = {each.name: bytes(each.payload) for each in png.chunks(data)}
+    assert {name: payloads[name] for name in COLOURS} == COLOURS
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,8 @@ def test_colours_are_kept(bits: int) -> None:
     ],
 )
 def test_damaged_metadata_never_fail_a_photo(name: bytes, payload: bytes, note: str) -> None:
-    found = photo(file(np.zeros((4, 4, 3)), 8, 2, [(name, payload)]))
-    assert found.metadata.notes == (note,)
+    result = photo(file(np.zeros((4, 4, 3)), 8, 2, [(name, payload)]))
+    assert result.metadata.notes == (note,)
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -185,8 +185,8 @@ def test_interlaced(size: tuple[int, int]) -> None:
     parts = [pixels[y::down, x::across] for x, y, across, down in _ADAM7]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for part in parts if part.size for row in part)
     data = png.SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", size[1], size[0], 16, 2, 0, 0, 1))
-    found = photo(data + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
-    assert found.deep is not None and np.array_equal(found.deep, pixels)
+    result = photo(data + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    assert result.deep is not None and np.array_equal(result.deep, pixels)
 
 
 def places(exif_block: Make) -> dict[str, tuple[bytes, bytes]]:
@@ -211,16 +211,16 @@ def places(exif_block: Make) -> dict[str, tuple[bytes, bytes]]:
 def test_places_go_and_the_picture_stays(exif_block: Make, name: str, behind: bool) -> None:
     said = [places(exif_block)[name], (b"tEXt", b"Title\0kept")]
     data = file(np.arange(48).reshape(4, 4, 3), 8, 2, **{"after" if behind else "before": said})
-    found = png.without_gps(data)
-    raw = photo(found)
-    assert found != data and not exif.has_gps(raw.metadata.exif) and not iptc.has_place(raw.metadata.photoshop)
+    result = png.without_gps(data)
+    raw = photo(result)
+    assert result != data and not exif.has_gps(raw.metadata.exif) and not iptc.has_place(raw.metadata.photoshop)
     for word in (b"GPS", b"Sampletown", b"51/1"):
-        assert all(word not in _unfolded(each) for each in png.chunks(found))
+        assert all(word not in _unfolded(each) for each in png.chunks(result))
     assert np.array_equal(raw.pixels, photo(data).pixels) and ("Title", "kept") in raw.metadata.texts
-    assert png.without_gps(found) == found
-    with Image.open(io.BytesIO(found)) as image:
+    assert png.without_gps(result) == result
+    with Image.open(io.BytesIO(result)) as image:
         image.load()
-    assert png.pixels_only(found) == png.pixels_only(data)
+    assert png.pixels_only(result) == png.pixels_only(data)
 
 
 def _unfolded(each: png.Chunk) -> bytes:

@@ -24,8 +24,10 @@ LIGHTROOM = (
 def properties(packet: bytes) -> dict[str, str]:
     """Our properties, as an XML parser finds them."""
     tree = ElementTree.fromstring(packet)
-    found = [each for each in tree.iter(f"{RDF}Description") if any(NAMESPACE.decode() in key for key in each.attrib)]
-    (description,) = found
+    descriptions = [
+        each for each in tree.iter(f"{RDF}Description") if any(NAMESPACE.decode() in key for key in each.attrib)
+    ]
+    (description,) = descriptions
     return {key.rpartition("}")[2]: value for key, value in description.attrib.items()}
 
 
@@ -39,12 +41,12 @@ def properties(packet: bytes) -> dict[str, str]:
     ids=["none", "lightroom", "another prefix"],
 )
 def test_it_is_a_property_of_the_packet(packet: bytes | None, about: str) -> None:
-    found = tagged(packet, strength=0.03)
-    assert found is not None and is_tagged(found) and not is_tagged(packet)
-    assert properties(found) == {"about": about, "Protected": "True", "Strength": "0.03"}
+    result = tagged(packet, strength=0.03)
+    assert result is not None and is_tagged(result) and not is_tagged(packet)
+    assert properties(result) == {"about": about, "Protected": "True", "Strength": "0.03"}
     if packet is not None:  # and all else is as it was
-        at = found.index(NAMESPACE)
-        assert found[: found.rindex(b"<", 0, at)] + found[found.index(b"/>", at) + 2 :] == packet
+        at = result.index(NAMESPACE)
+        assert result[: result.rindex(b"<", 0, at)] + result[result.index(b"/>", at) + 2 :] == packet
 
 
 @pytest.mark.parametrize("packet", [None, LIGHTROOM, b"<x/>"], ids=["none", "lightroom", "no rdf"])
@@ -56,9 +58,9 @@ def test_a_second_mark_replaces_the_first(packet: bytes | None) -> None:
 
 
 def test_a_packet_without_rdf_gets_an_instruction() -> None:
-    found = tagged(b'<x y="1"/>', strength=0.05)
-    assert found is not None and found.startswith(b'<x y="1"/><?dadfi-fast ') and is_tagged(found)
-    assert ElementTree.fromstring(found).tag == "x"
+    result = tagged(b'<x y="1"/>', strength=0.05)
+    assert result is not None and result.startswith(b'<x y="1"/><?dadfi-fast ') and is_tagged(result)
+    assert ElementTree.fromstring(result).tag == "x"
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ Smooth = Callable[[int, int], UInt8]
 HEIGHT, WIDTH = 70, 90
 
 
-def made(bits: int, channels: int) -> Any:
+def random_samples(bits: int, channels: int) -> Any:
     """Samples [H, W, channels] that differ in every byte."""
     top = 2**bits
     kind = np.uint8 if bits == 8 else np.uint16
@@ -43,9 +43,9 @@ def photo(data: bytes) -> Photo:
     return decode(open_picture(data, max_pixels=10**8), Path("x"))
 
 
-def seen(found: Photo) -> Any:
+def pixels_of(image: Photo) -> Any:
     """The pixels in the depth that the file has."""
-    return found.pixels if found.deep is None else found.deep
+    return image.pixels if image.deep is None else image.deep
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -55,36 +55,36 @@ def seen(found: Photo) -> Any:
 @pytest.mark.parametrize("packing", [{}, {"compression": "zlib"}], ids=["plain", "deflate"])
 @pytest.mark.parametrize("big", [False, True], ids=["", "BigTIFF"])
 def test_layouts(bits: int, order: str, layout: Any, planar: bool, packing: Any, big: bool) -> None:
-    samples = made(bits, 3)
+    samples = random_samples(bits, 3)
     data = tiff(samples, photometric="rgb", planar=planar, byteorder=order, bigtiff=big, **layout, **packing)
-    found = photo(data)
-    assert np.array_equal(seen(found), samples)
-    assert found.encoding.mode == ("RGB" if bits == 8 else "RGB;16") and found.alpha is None
+    result = photo(data)
+    assert np.array_equal(pixels_of(result), samples)
+    assert result.encoding.mode == ("RGB" if bits == 8 else "RGB;16") and result.alpha is None
 
 
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_orientation_is_applied_once(bits: int, orientation: int, channels: int) -> None:
-    samples = made(bits, channels)
+    samples = random_samples(bits, channels)
     options: dict[str, Any] = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
     kind = "minisblack" if channels == 1 else "rgb"
-    found = photo(tiff(samples, photometric=kind, extratags=[(274, 3, 1, orientation, True)], **options))
+    result = photo(tiff(samples, photometric=kind, extratags=[(274, 3, 1, orientation, True)], **options))
     turn: dict[int, Callable[[Any], Any]] = {
         1: lambda x: x, 2: lambda x: x[:, ::-1], 3: lambda x: x[::-1, ::-1], 4: lambda x: x[::-1],
         5: lambda x: x.swapaxes(0, 1), 6: lambda x: np.rot90(x, -1), 7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
         8: lambda x: np.rot90(x),
     }  # fmt: skip
     expected = turn[orientation](samples)
-    assert np.array_equal(seen(found), np.repeat(expected, 3, 2) if channels == 1 else expected[..., :3])
-    assert (found.alpha is not None and np.array_equal(found.alpha, expected[..., 3])) is (channels == 4)
+    assert np.array_equal(pixels_of(result), np.repeat(expected, 3, 2) if channels == 1 else expected[..., :3])
+    assert (result.alpha is not None and np.array_equal(result.alpha, expected[..., 3])) is (channels == 4)
 
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_white_may_be_zero(bits: int) -> None:
-    samples = made(bits, 1)
-    found = photo(tiff(~samples, photometric="miniswhite"))
-    assert np.array_equal(seen(found)[..., 0], samples[..., 0]) and found.encoding.mode in ("L", "I;16")
+    samples = random_samples(bits, 1)
+    result = photo(tiff(~samples, photometric="miniswhite"))
+    assert np.array_equal(pixels_of(result)[..., 0], samples[..., 0]) and result.encoding.mode in ("L", "I;16")
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -101,34 +101,34 @@ def test_white_may_be_zero(bits: int) -> None:
 def test_further_channels(
     bits: int, planar: bool, kinds: list[str], channels: int, alpha: bool, notes: tuple[str, ...]
 ) -> None:
-    samples = made(bits, channels)
+    samples = random_samples(bits, channels)
     kind = "rgb" if channels > 2 else "minisblack"
     how = {"planar": True} if planar and channels > 2 else {"planarconfig": "contig"}
-    found = photo(tiff(samples, photometric=kind, extrasamples=kinds, **how))
-    assert np.array_equal(seen(found)[..., 0], samples[..., 0]) and found.metadata.notes == notes
-    assert (found.alpha is not None and np.array_equal(found.alpha, samples[..., -1])) is alpha
+    result = photo(tiff(samples, photometric=kind, extrasamples=kinds, **how))
+    assert np.array_equal(pixels_of(result)[..., 0], samples[..., 0]) and result.metadata.notes == notes
+    assert (result.alpha is not None and np.array_equal(result.alpha, samples[..., -1])) is alpha
 
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_colours_are_not_left_multiplied_by_alpha(bits: int) -> None:
     top = 2**bits - 1
-    colour = made(bits, 3)
+    colour = random_samples(bits, 3)
     alpha = np.full((HEIGHT, WIDTH, 1), top // 2, colour.dtype)
     stored = (colour.astype(np.float64) * alpha / top).round().astype(colour.dtype)
-    found = photo(tiff(np.dstack((stored, alpha)), photometric="rgb", extrasamples=["assocalpha"]))
-    assert np.abs(seen(found).astype(int) - colour).max() <= 2
-    assert found.alpha is not None and np.array_equal(found.alpha, alpha[..., 0])
+    result = photo(tiff(np.dstack((stored, alpha)), photometric="rgb", extrasamples=["assocalpha"]))
+    assert np.abs(pixels_of(result).astype(int) - colour).max() <= 2
+    assert result.alpha is not None and np.array_equal(result.alpha, alpha[..., 0])
 
 
 @pytest.mark.parametrize(
     ("samples", "options", "words"),
     [
-        (made(16, 4), {"photometric": "separated"}, "16 bits a sample, CMYK"),
-        (made(16, 1).astype(np.int16), {"photometric": "minisblack"}, "signed numbers"),
-        (made(8, 3).astype(np.float16), {"photometric": "rgb"}, "floating point"),
-        (made(16, 1).astype(np.uint32), {"photometric": "minisblack"}, "32 bits a sample"),
-        (made(16, 3), {"photometric": "cielab"}, "CIELab"),
-        (made(8, 3), {"photometric": "cielab"}, "CIELab"),
+        (random_samples(16, 4), {"photometric": "separated"}, "16 bits a sample, CMYK"),
+        (random_samples(16, 1).astype(np.int16), {"photometric": "minisblack"}, "signed numbers"),
+        (random_samples(8, 3).astype(np.float16), {"photometric": "rgb"}, "floating point"),
+        (random_samples(16, 1).astype(np.uint32), {"photometric": "minisblack"}, "32 bits a sample"),
+        (random_samples(16, 3), {"photometric": "cielab"}, "CIELab"),
+        (random_samples(8, 3), {"photometric": "cielab"}, "CIELab"),
     ],
 )
 def test_what_nobody_reads_right_is_refused(samples: Any, options: dict[str, Any], words: str) -> None:
@@ -164,7 +164,7 @@ def test_smaller_copies_are_no_pages(kinds: list[tuple[int, int]], frames: int, 
 @pytest.mark.parametrize("cut", [0.3, 0.6, 0.9])
 @pytest.mark.parametrize("packing", [{}, {"compression": "zlib"}], ids=["plain", "deflate"])
 def test_lost_pixels_are_told(cut: float, packing: dict[str, Any]) -> None:
-    data = tiff(made(16, 3), photometric="rgb", rowsperstrip=7, **packing)
+    data = tiff(random_samples(16, 3), photometric="rgb", rowsperstrip=7, **packing)
     with pytest.raises(PhotoError, match="damaged"):
         photo(data[: int(len(data) * cut)])
 
@@ -172,24 +172,24 @@ def test_lost_pixels_are_told(cut: float, packing: dict[str, Any]) -> None:
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_tifffile_reads_what_is_written(bits: int, channels: int) -> None:
-    samples = made(bits, channels)
+    samples = random_samples(bits, channels)
     options: dict[str, Any] = {"extrasamples": ["unassalpha"], "planarconfig": "contig"} if channels in (2, 4) else {}
     source = photo(tiff(samples, photometric="rgb" if channels > 2 else "minisblack", **options))
     data = encode(Protected(source, source.pixels, (), 0, source.deep))
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0]
-        found = np.atleast_3d(page.asarray())
+        pixels = np.atleast_3d(page.asarray())
         if channels in (2, 4):
             assert [int(kind) for kind in page.extrasamples] == [2]  # alpha, not multiplied into the colours
-            assert np.array_equal(found[..., -1], samples[..., -1])
-        assert np.array_equal(found[..., 0], samples[..., 0]) and found.dtype == samples.dtype
+            assert np.array_equal(pixels[..., -1], samples[..., -1])
+        assert np.array_equal(pixels[..., 0], samples[..., 0]) and pixels.dtype == samples.dtype
 
 
 def test_iptc_and_photoshop_go_into_their_tags() -> None:
     from dadfi_fast.images.iptc import resources_of
 
     records = b"\x1c\x02\x19\x00\x05alpha"
-    source = photo(tiff(made(8, 3), photometric="rgb"))
+    source = photo(tiff(random_samples(8, 3), photometric="rgb"))
     source = Photo(Path("x"), source.pixels, source.encoding, Metadata(photoshop=resources_of(records)))
     data = encode(Protected(source, source.pixels, (), 0))
     with tifffile.TiffFile(io.BytesIO(data)) as file:

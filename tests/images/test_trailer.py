@@ -51,7 +51,7 @@ def pictures(first: bytes, *others: bytes, order: str = "<") -> bytes:
     return first[:at] + segment + first[at:] + b"".join(others)
 
 
-def found(data: bytes) -> Trailer:
+def trailer_of(data: bytes) -> Trailer:
     """What is behind the picture; there must be something."""
     trailer = find_trailer(data)
     assert trailer is not None
@@ -60,29 +60,29 @@ def found(data: bytes) -> Trailer:
 
 def test_a_film(encoded: Make) -> None:
     picture = encoded()
-    trailer = found(motion_photo(picture))
+    trailer = trailer_of(motion_photo(picture))
     assert trailer.data == FILM and trailer.what == "video (0.0 MB)"
-    assert found(picture + FILM).data == FILM  # also where nothing announces it
+    assert trailer_of(picture + FILM).data == FILM  # also where nothing announces it
 
 
 @pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])
 def test_further_pictures(encoded: Make, order: str) -> None:
     first, *others = (encoded(size=(20 + n, 30)) for n in range(3))
     data = pictures(first, *others, order=order)
-    assert found(data).data == b"".join(others)
-    assert found(data).what == "2 images (0.0 MB)"
+    assert trailer_of(data).data == b"".join(others)
+    assert trailer_of(data).what == "2 images (0.0 MB)"
     with Image.open(io.BytesIO(data)) as image:  # Pillow reads our test file as we do
         assert image.n_frames == 3  # type: ignore[attr-defined]
 
 
 def test_a_film_behind_further_pictures(encoded: Make) -> None:
-    assert found(pictures(encoded(), encoded()) + FILM).what == "video and image (0.0 MB)"
+    assert trailer_of(pictures(encoded(), encoded()) + FILM).what == "video and image (0.0 MB)"
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}], ids=str)
 def test_the_end_is_that_of_the_last_scan(encoded: Make, options: dict[str, Any]) -> None:
     picture = encoded(size=(80, 90), **options)
-    assert found(picture + b"more").offset == len(picture)
+    assert trailer_of(picture + b"more").offset == len(picture)
 
 
 @pytest.mark.parametrize("padding", [b"", b"\0" * 9, b"\0" * 500, b"\xff" * 70, b"\r\n"])
@@ -96,13 +96,13 @@ def test_an_end_within_a_table_is_none(encoded: Make) -> None:
     scan = picture.rindex(b"\xff\xda")
     comment = struct.pack(">BBH", 0xFF, 0xFE, 6) + b"\xff\xd9\xff\xd9"
     data = picture[:scan] + comment + picture[scan:]
-    assert found(data + FILM).offset == len(data)
+    assert trailer_of(data + FILM).offset == len(data)
 
 
 def test_an_index_that_promises_too_much_is_not_believed(encoded: Make) -> None:
     data = pictures(encoded(), encoded())
     at = data.index(struct.pack("<HHI", 0xB002, 7, 32)) + 4
-    trailer = found(data[:at] + b"\xff" * 4 + data[at + 4 :])  # four thousand million bytes of entries
+    trailer = trailer_of(data[:at] + b"\xff" * 4 + data[at + 4 :])  # four thousand million bytes of entries
     assert trailer.what == "image (0.0 MB)"
 
 

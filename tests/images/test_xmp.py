@@ -62,8 +62,8 @@ def test_pictures_go_by_namespace(gone: bytes, why: str) -> None:
 
 
 def test_pictures_in_attributes_go() -> None:
-    found = xmp.cleaned(packet(b"", b' xmlns:q="urn:q" q:thumb="' + JPEG + b'" dc:title="t"'))
-    assert found == packet(b"", b' xmlns:q="urn:q" dc:title="t"')
+    result = xmp.cleaned(packet(b"", b' xmlns:q="urn:q" q:thumb="' + JPEG + b'" dc:title="t"'))
+    assert result == packet(b"", b' xmlns:q="urn:q" dc:title="t"')
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_what_stood_behind_the_photo(before: bytes, after: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damaged", "found"),
+    ("damaged", "expected"),
     [
         (b"<x dc:title='\xe9'/>", "<x dc:title='�'/>".encode()),  # Latin-1 in UTF-8
         (b"<x dc:title='a\x01b'/>", b"<x dc:title='ab'/>"),
@@ -114,8 +114,8 @@ def test_what_stood_behind_the_photo(before: bytes, after: bytes) -> None:
         (b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>', None),
     ],
 )
-def test_damage_is_mended_or_left_out(damaged: bytes, found: bytes | None) -> None:
-    assert xmp.cleaned(damaged) == found
+def test_damage_is_mended_or_left_out(damaged: bytes, expected: bytes | None) -> None:
+    assert xmp.cleaned(damaged) == expected
 
 
 def test_what_cannot_be_read_counts_as_a_place() -> None:
@@ -123,11 +123,11 @@ def test_what_cannot_be_read_counts_as_a_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("data", "expected"),
     [(packet(b"", b' tiff:Orientation="6"', TIFF), 6), (packet(b""), None), (None, None), (b"<x", None)],
 )
-def test_stated_orientation(found: bytes | None, expected: int | None) -> None:
-    assert xmp.stated_orientation(found) == expected
+def test_stated_orientation(data: bytes | None, expected: int | None) -> None:
+    assert xmp.stated_orientation(data) == expected
 
 
 def test_it_takes_linear_time() -> None:
@@ -142,8 +142,8 @@ def test_it_takes_linear_time() -> None:
 def test_any_bytes_are_survived(noise: bytes, at: int) -> None:
     whole = packet(b"<xmp:Thumbnails><rdf:li/></xmp:Thumbnails>", b' exif:GPSLatitude="5"')
     damaged = whole[:at] + noise + whole[at:]
-    for found in (xmp.cleaned(damaged, strip_gps=True), xmp.without_trailer(damaged)):
-        assert found is None or isinstance(found, bytes)
+    for result in (xmp.cleaned(damaged, strip_gps=True), xmp.without_trailer(damaged)):
+        assert result is None or isinstance(result, bytes)
     xmp.has_gps(damaged)
 
 
@@ -197,16 +197,16 @@ class TestAFastLook:
         ],
     )
     def test_finds_what_the_slow_one_does(self, body: bytes, attributes: bytes) -> None:
-        given = self.padded(body, attributes)
-        slowly = xmp.cleaned(given + self.SLOWLY)
-        assert xmp.cleaned(given) == (None if slowly is None else slowly.removesuffix(self.SLOWLY))
+        source = self.padded(body, attributes)
+        slowly = xmp.cleaned(source + self.SLOWLY)
+        assert xmp.cleaned(source) == (None if slowly is None else slowly.removesuffix(self.SLOWLY))
 
     def test_is_much_faster(self) -> None:
-        given = self.padded(b"<dc:x><dc:y>word</dc:y></dc:x>" * 400)
-        quick = min(timeit.repeat(lambda: xmp.cleaned(given), number=3, repeat=5))
-        slow = min(timeit.repeat(lambda: xmp.cleaned(given + self.SLOWLY), number=3, repeat=5))
+        source = self.padded(b"<dc:x><dc:y>word</dc:y></dc:x>" * 400)
+        quick = min(timeit.repeat(lambda: xmp.cleaned(source), number=3, repeat=5))
+        slow = min(timeit.repeat(lambda: xmp.cleaned(source + self.SLOWLY), number=3, repeat=5))
         assert quick < slow / 2
 
     def test_leaves_the_padding_of_zeros_out(self) -> None:
-        given = self.padded(b"<dc:title>A portrait</dc:title>")
-        assert xmp.cleaned(given + bytes(9)) == given
+        source = self.padded(b"<dc:title>A portrait</dc:title>")
+        assert xmp.cleaned(source + bytes(9)) == source

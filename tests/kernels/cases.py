@@ -100,8 +100,8 @@ def truth_and_bound(
 
     One unit in the last place of the largest entry is added, for the cases in which PyTorch happens to be exact.
     """
-    given = [None if t is None else t.double() for t in (x, weight, bias, residual)]
-    truth = reference(*given, relu=relu)
+    doubles = [None if t is None else t.double() for t in (x, weight, bias, residual)]
+    truth = reference(*doubles, relu=relu)
     out = F.instance_norm(x, weight=weight.to(x.dtype), bias=bias.to(x.dtype))
     out = out.relu() if relu else out
     out = out if residual is None else out + residual

@@ -77,8 +77,8 @@ class IExprBuilder:
 
 
 class DimsExprs(list[Any]):
-    def __init__(self, given: int | Sequence[IDimensionExpr]) -> None:
-        super().__init__([None] * given if isinstance(given, int) else given)
+    def __init__(self, dimensions: int | Sequence[IDimensionExpr]) -> None:
+        super().__init__([None] * dimensions if isinstance(dimensions, int) else dimensions)
 
 
 class Dims(tuple[int, ...]):
@@ -131,22 +131,24 @@ class Kernel:
     launch: Any  # sizes are `IDimensionExpr`
     numbers: list[IDimensionExpr]
 
-    def sizes(self, **given: int) -> tuple[int, int, int, list[int]]:
+    def sizes(self, **dimensions: int) -> tuple[int, int, int, list[int]]:
         """Blocks, threads a block, bytes of shared memory and the numbers, for tensors of these sizes."""
-        grid, threads, shared = (getattr(self.launch, key).value(given) for key in ("grid_x", "block_x", "shared_mem"))
+        grid, threads, shared = (
+            getattr(self.launch, key).value(dimensions) for key in ("grid_x", "block_x", "shared_mem")
+        )
         for key in ("grid_y", "grid_z", "block_y", "block_z"):
-            assert getattr(self.launch, key).value(given) == 1
-        return grid, threads, shared, [number.value(given) for number in self.numbers]
+            assert getattr(self.launch, key).value(dimensions) == 1
+        return grid, threads, shared, [number.value(dimensions) for number in self.numbers]
 
 
 def load(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
     """This stand-in as ``tensorrt``, and NVIDIA's ``tensorrt.plugin`` on top of it; skips the test without that."""
-    found = importlib.util.find_spec("tensorrt_bindings")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("tensorrt_bindings")
+    if spec is None or spec.origin is None:
         wheels = (sys.platform, platform.machine()) == ("linux", "x86_64")
         assert not wheels, "the extra `test` brings tensorrt-cu13-bindings, which has NVIDIA's tensorrt.plugin"
         pytest.skip("there is no wheel of tensorrt-cu13-bindings, which has NVIDIA's tensorrt.plugin, for this system")
-    module = _module(Path(found.origin).parent)
+    module = _module(Path(spec.origin).parent)
     for name in [name for name in sys.modules if name.partition(".")[0] == "tensorrt"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorrt", module)
@@ -183,10 +185,10 @@ def build(trt: Any, name: str, kinds: Sequence[str], shapes: Sequence[tuple[int,
         )
         for shape in shapes
     ]
-    (made,) = plugin.get_output_shapes(exprs, [], builder)
+    (output_shape,) = plugin.get_output_shapes(exprs, [], builder)
     marks = {f"d{i}": 1000 + i for i in range(len(shapes[0]))}
-    wanted = [marks[f"d{i}"] if size < 0 else size for i, size in enumerate(shapes[0])]
-    assert [each.value(marks) for each in made] == wanted, "the result has the shape of x"
+    expected = [marks[f"d{i}"] if size < 0 else size for i, size in enumerate(shapes[0])]
+    assert [each.value(marks) for each in output_shape] == expected, "the result has the shape of x"
     described = [_described(kind, shape) for kind, shape in zip([*inputs, *outputs], [*shapes, shapes[0]], strict=True)]
     count = len(described)
     flat = plugin.get_supported_format_combinations(described, len(inputs))
@@ -202,7 +204,7 @@ def _kernels(
     for each, chosen in zip(described, combination, strict=True):
         each.desc.type, each.desc.format = chosen.type, chosen.format
     plugin.configure_plugin(described[:inputs], described[inputs:])
-    found = []
+    kernels = []
     for tactic in plugin.get_valid_tactics() or [0]:
         plugin.set_tactic(tactic)
         launch, numbers = types.SimpleNamespace(), _Numbers()
@@ -213,8 +215,8 @@ def _kernels(
             setattr(launch, key, value.expr)
         formats = tuple(each.format.name for each in plain)
         ordered = [numbers[index].expr for index in range(numbers.nbSymExprs)]
-        found.append(Kernel(formats, tactic, name, code, launch, ordered))
-    return found
+        kernels.append(Kernel(formats, tactic, name, code, launch, ordered))
+    return kernels
 
 
 class _Numbers(dict[int, Any]):

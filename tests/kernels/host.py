@@ -91,8 +91,8 @@ class HostMachine:
     ) -> None:
         """Run a kernel by its name; raises `KernelFault` with what it did wrong."""
         written = {id(t) for t in writable}
-        given = [a for a in arguments if isinstance(a, Tensor)]
-        ranges = [Range(t.data_ptr(), t.numel() * t.element_size(), id(t) in written) for t in given]
+        tensors = [a for a in arguments if isinstance(a, Tensor)]
+        ranges = [Range(t.data_ptr(), t.numel() * t.element_size(), id(t) in written) for t in tensors]
         values = [_value(argument) for argument in arguments]
         fault = self.library.shim_launch(
             ctypes.cast(self.library[f"launch_{kernel}"], ctypes.c_void_p),

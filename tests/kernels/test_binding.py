@@ -59,7 +59,9 @@ def _body_for_the_processor() -> list[AbstractContextManager[None]]:
     return off
 
 
-def given(device: str, *, dtype: torch.dtype = torch.float32, layout: torch.memory_format = LAST) -> tuple[Tensor, ...]:
+def arguments(
+    device: str, *, dtype: torch.dtype = torch.float32, layout: torch.memory_format = LAST
+) -> tuple[Tensor, ...]:
     return tuple(t.to(device) for t in inputs((2, 8, 6, 5), dtype, layout, seed=1))
 
 
@@ -67,8 +69,8 @@ def given(device: str, *, dtype: torch.dtype = torch.float32, layout: torch.memo
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
 def test_is_the_body_of_the_operation(device: str, dtype: torch.dtype, layout: torch.memory_format) -> None:
     if dtype == torch.float64:  # goes through the plain version; the fixture wants the kernels to have run, too
-        instance_norm_residual(*given(device), True)
-    x, weight, bias, residual = given(device, dtype=dtype, layout=layout)
+        instance_norm_residual(*arguments(device), True)
+    x, weight, bias, residual = arguments(device, dtype=dtype, layout=layout)
     out = instance_norm_residual(x, weight, bias, residual, True)
     truth, bound = truth_and_bound(*(t.cpu() for t in (x, weight, bias, residual)), relu=True)
     assert out.dtype == dtype and out.is_contiguous(memory_format=layout), "the rule for shapes says so"
@@ -77,7 +79,7 @@ def test_is_the_body_of_the_operation(device: str, dtype: torch.dtype, layout: t
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, LAST], ids=["nchw", "nhwc"])
 def test_passes_the_checks_of_pytorch(device: str, layout: torch.memory_format) -> None:
-    x, weight, bias, residual = given(device, layout=layout)
+    x, weight, bias, residual = arguments(device, layout=layout)
     checked = (x.requires_grad_(), weight.requires_grad_(), bias.requires_grad_(), residual)
     torch.library.opcheck(instance_norm_residual, (*checked, True))
     torch.library.opcheck(instance_norm_residual, (x, weight, bias))
@@ -91,13 +93,13 @@ def test_compiles_in_one_graph(device: str) -> None:
         return (instance_norm_residual(x * 2, weight, bias, residual, True) + 1).tanh()
 
     backend = "inductor" if device == "cuda" else "aot_eager"
-    tensors = given(device)
+    tensors = arguments(device)
     torch.testing.assert_close(torch.compile(block, fullgraph=True, backend=backend)(*tensors), block(*tensors))
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, LAST], ids=["nchw", "nhwc"])
 def test_gradients_are_those_of_the_plain_version(device: str, layout: torch.memory_format) -> None:
-    ours = [t.requires_grad_() for t in given(device, layout=layout)]
+    ours = [t.requires_grad_() for t in arguments(device, layout=layout)]
     plain = [t.detach().cpu().double().requires_grad_() for t in ours]
     direction = torch.randn(2, 8, 6, 5, generator=torch.Generator().manual_seed(0))
     (instance_norm_residual(*ours, True) * direction.to(device)).sum().backward()
@@ -108,7 +110,7 @@ def test_gradients_are_those_of_the_plain_version(device: str, layout: torch.mem
 
 
 def test_gradients_of_gradients_go_through_pytorchs_own(device: str) -> None:
-    instance_norm_residual(*given(device), True)  # the fixture wants the kernels to have run
+    instance_norm_residual(*arguments(device), True)  # the fixture wants the kernels to have run
     x, weight, bias, _ = (t.double().to(device) for t in inputs((1, 2, 3, 2), torch.float32, LAST, seed=2))
     leaves = [t.requires_grad_() for t in (x, weight, bias)]
     assert torch.autograd.gradgradcheck(lambda *args: instance_norm_residual(*args, None, True), leaves)
@@ -116,11 +118,11 @@ def test_gradients_of_gradients_go_through_pytorchs_own(device: str) -> None:
 
 def test_nothing_is_copied_on_the_way_through_channels_last(device: str) -> None:
     """What the kernels read and write is what goes in and comes out."""
-    x, weight, bias, residual = given(device)
+    x, weight, bias, residual = arguments(device)
     out = instance_norm_residual(x, weight, bias, residual, True)
     grads = instance_norm_residual_gradients(out, x, weight, bias, True)
-    for made in (out, grads[0]):
-        assert made.is_contiguous(memory_format=LAST) and not made.is_contiguous()
+    for tensor in (out, grads[0]):
+        assert tensor.is_contiguous(memory_format=LAST) and not tensor.is_contiguous()
 
 
 def test_the_generator_runs_on_the_kernels(device: str) -> None:
@@ -158,7 +160,7 @@ def test_old_gpus_and_drivers_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_tests_have_pytorchs_body_again() -> None:
     """If this fails, all that comes after it would run on the shim."""
     _body_for_the_processor()
-    given_x, weight, bias, residual = given("cpu")
+    given_x, weight, bias, residual = arguments("cpu")
     out = instance_norm_residual(given_x, weight, bias, residual, True)
     plain = torch.nn.functional.instance_norm(given_x, weight=weight, bias=bias).relu() + residual
     assert torch.equal(out, plain)

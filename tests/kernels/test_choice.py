@@ -62,22 +62,22 @@ def everything() -> list[tuple[Planes, Gpu, Plan]]:
 
 
 def test_every_plan_can_be_launched() -> None:
-    seen = set()
-    for planes, gpu, made in everything():
-        seen.add(made.version)
-        for step in made.steps:
+    versions = set()
+    for planes, gpu, launch_plan in everything():
+        versions.add(launch_plan.version)
+        for step in launch_plan.steps:
             assert 0 < step.shared_bytes <= gpu.shared_bytes
             assert step.threads % 32 == 0 and 32 <= step.threads <= MAX_THREADS
             assert 0 < step.grid < 2**31 and step.grid % step.cluster == 0
             assert step.cluster == 1 or (step.cluster in CLUSTERS and gpu.clusters)
         # The blocks of a team hold all of it, and start with a first column.
-        width = int(made.steps[0].kernel.rpartition("x")[2])
-        columns = 1 << made.column_bits
-        blocks = made.steps[0].cluster * made.splits
-        assert made.capacity % columns == 0
-        assert made.capacity * blocks * width >= planes.pixels * (columns * width if planes.channels_last else 1)
-        assert made.capacity * blocks < 2**31
-    assert seen == set(VERSIONS)
+        width = int(launch_plan.steps[0].kernel.rpartition("x")[2])
+        columns = 1 << launch_plan.column_bits
+        blocks = launch_plan.steps[0].cluster * launch_plan.splits
+        assert launch_plan.capacity % columns == 0
+        assert launch_plan.capacity * blocks * width >= planes.pixels * (columns * width if planes.channels_last else 1)
+        assert launch_plan.capacity * blocks < 2**31
+    assert versions == set(VERSIONS)
 
 
 def test_a_few_planes_are_spread_over_many_multiprocessors() -> None:

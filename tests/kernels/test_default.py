@@ -85,11 +85,11 @@ class TestCheck:
         assert json.loads(capsys.readouterr().out) == {"refused": refused}
 
     def test_all_that_the_generator_calls_is_checked(self) -> None:
-        found = list(selfcheck.cases())
-        assert {case.dtype for case in found} == set(binding.NAMES)
-        assert {(case.relu, case.residual) for case in found} == {(True, False), (False, True)}
-        assert {case.layout for case in found} == {"NCHW", "NHWC"}
-        assert any(case.shape[2] % 8 and case.shape[3] % 8 for case in found)
+        cases = list(selfcheck.cases())
+        assert {case.dtype for case in cases} == set(binding.NAMES)
+        assert {(case.relu, case.residual) for case in cases} == {(True, False), (False, True)}
+        assert {case.layout for case in cases} == {"NCHW", "NHWC"}
+        assert any(case.shape[2] % 8 and case.shape[3] % 8 for case in cases)
 
 
 @pytest.fixture
@@ -204,12 +204,12 @@ def test_the_check_is_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch, code
 
     monkeypatch.setattr(default, "SECONDS", 1)
     monkeypatch.setattr(subprocess, "run", run)
-    found = default.examine(1)
+    reason = default.examine(1)
     if verdict is None:
-        assert found is None
+        assert reason is None
     else:
-        assert found is not None
-        assert re.search(verdict, found), found
+        assert reason is not None
+        assert re.search(verdict, reason), reason
 
 
 class OnAGpu(torch.Tensor):
@@ -219,24 +219,24 @@ class OnAGpu(torch.Tensor):
 
 
 def test_the_operation_asks_when_it_meets_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+    calls: list[str] = []
     answers = iter([True, False])
 
     def offer() -> bool:
-        asked.append("offer")
+        calls.append("offer")
         return next(answers)
 
     monkeypatch.setattr(operation, "KERNELS", {"cuda": lambda: offer})
     plain = operation.instance_norm_residual._init_fn
     x = torch.randn(1, 2, 4, 4)
     plain(x, torch.ones(2), torch.zeros(2))
-    assert asked == []  # not on a CPU
+    assert calls == []  # not on a CPU
     there = x.as_subclass(OnAGpu)
-    monkeypatch.setattr(operation, "instance_norm_residual", lambda *given: asked.append("again"))
+    monkeypatch.setattr(operation, "instance_norm_residual", lambda *args: calls.append("again"))
     plain(there, torch.ones(2), torch.zeros(2))
-    assert asked == ["offer", "again"]  # registered just now: called once more, to reach them
+    assert calls == ["offer", "again"]  # registered just now: called once more, to reach them
     plain(there, torch.ones(2), torch.zeros(2))
-    assert asked == ["offer", "again", "offer"]
+    assert calls == ["offer", "again", "offer"]
 
 
 def test_the_table_names_what_there_is() -> None:

@@ -31,8 +31,8 @@ Run = Callable[..., tuple[Tensor, ...]]
 def run(request: pytest.FixtureRequest) -> Run:
     """Calls `fused_gradients` on the shim, or on a GPU and brings the result back."""
 
-    def call(*given: Tensor, relu: bool, gpu: Gpu = HOPPER, order: int = 0) -> tuple[Tensor, ...]:
-        x, weight, bias, grad = given
+    def call(*arguments: Tensor, relu: bool, gpu: Gpu = HOPPER, order: int = 0) -> tuple[Tensor, ...]:
+        x, weight, bias, grad = arguments
         if request.param == "cuda":
             moved = (t.cuda() for t in (grad, x, weight, bias))
             return tuple(t.cpu() for t in fused_gradients(*moved, relu))
@@ -44,15 +44,15 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 def truth(grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> tuple[Tensor, ...]:
     """By differentiating the plain version in float64."""
-    given = [t.double().requires_grad_() for t in (x, weight, bias)]
-    return torch.autograd.grad(reference(*given, relu=relu), given, grad.double())
+    doubles = [t.double().requires_grad_() for t in (x, weight, bias)]
+    return torch.autograd.grad(reference(*doubles, relu=relu), doubles, grad.double())
 
 
-def within(found: tuple[Tensor, ...], given: tuple[Tensor, ...], *, relu: bool) -> None:
+def within(ours: tuple[Tensor, ...], arguments: tuple[Tensor, ...], *, relu: bool) -> None:
     """Each is at most twice as far off as PyTorch's own in the same dtype, and four units of its largest entry."""
-    x, weight, bias, grad = given
+    x, weight, bias, grad = arguments
     plain = gradients(grad, x, weight, bias, relu=relu)
-    for mine, torchs, true in zip(found, plain, truth(grad, x, weight, bias, relu), strict=True):
+    for mine, torchs, true in zip(ours, plain, truth(grad, x, weight, bias, relu), strict=True):
         unit = torch.finfo(mine.dtype).eps * max(true.abs().max().item(), torch.finfo(mine.dtype).tiny)
         assert mine.dtype == torchs.dtype and mine.shape == true.shape
         assert largest_error(mine, true) <= 2 * largest_error(torchs, true) + 4 * unit
@@ -63,16 +63,16 @@ def test_float64_agrees_with_finite_differences(relu: bool) -> None:
     """What everything else here is compared with."""
     x, weight, bias, _ = (t.double() for t in inputs((2, 3, 4, 5), torch.float32, torch.contiguous_format, seed=3))
     direction = torch.randn(2, 3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    given = [x, weight, bias]
-    for argument, found in enumerate(truth(direction, x, weight, bias, relu)):
-        for index in range(0, found.numel(), 7):
-            step = torch.zeros_like(found)
+    arguments = [x, weight, bias]
+    for argument, gradient in enumerate(truth(direction, x, weight, bias, relu)):
+        for index in range(0, gradient.numel(), 7):
+            step = torch.zeros_like(gradient)
             step.view(-1)[index] = 1e-6
             sums = []
             for sign in (1, -1):
-                moved = [t + sign * step if i == argument else t for i, t in enumerate(given)]
+                moved = [t + sign * step if i == argument else t for i, t in enumerate(arguments)]
                 sums.append((reference(*moved, relu=relu) * direction).sum())
-            assert ((sums[0] - sums[1]) / 2e-6 - found.reshape(-1)[index]).abs() < 1e-6
+            assert ((sums[0] - sums[1]) / 2e-6 - gradient.reshape(-1)[index]).abs() < 1e-6
 
 
 @each_gpu
@@ -83,30 +83,30 @@ def test_agrees_with_float64(
     run: Run, shape: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_format, gpu: Gpu
 ) -> None:
     for relu in (False, True):
-        given = inputs(shape, dtype, layout, seed=int(relu))
-        found = run(*given, relu=relu, gpu=gpu, order=int(relu))
-        within(found, given, relu=relu)
-        assert found[0].is_contiguous(memory_format=layout)
+        arguments = inputs(shape, dtype, layout, seed=int(relu))
+        ours = run(*arguments, relu=relu, gpu=gpu, order=int(relu))
+        within(ours, arguments, relu=relu)
+        assert ours[0].is_contiguous(memory_format=layout)
 
 
 @each_layout
 @pytest.mark.parametrize("shape", LARGE_SHAPES, ids=str)
 def test_large_planes(run: Run, shape: tuple[int, ...], layout: torch.memory_format) -> None:
-    given = inputs(shape, torch.float16, layout, seed=5)
-    within(run(*given, relu=True), given, relu=True)
+    arguments = inputs(shape, torch.float16, layout, seed=5)
+    within(run(*arguments, relu=True), arguments, relu=True)
 
 
 @each_dtype
 @pytest.mark.parametrize("shape", NARROW_SHAPES, ids=str)
 def test_channels_that_fill_no_vector(run: Run, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    given = inputs(shape, dtype, torch.channels_last, seed=1)
-    within(run(*given, relu=True), given, relu=True)
+    arguments = inputs(shape, dtype, torch.channels_last, seed=1)
+    within(run(*arguments, relu=True), arguments, relu=True)
 
 
 def test_what_fits_is_held() -> None:
     for gpu, version in ((HOPPER, "held"), (TINY, "streamed")):
-        made = gradient_plan(Planes(2, 16, 63, "f16"), gpu)
-        assert made.version == version and made.steps[0].kernel == f"gradients_{version}_f16_nchw_x8"
+        plan = gradient_plan(Planes(2, 16, 63, "f16"), gpu)
+        assert plan.version == version and plan.steps[0].kernel == f"gradients_{version}_f16_nchw_x8"
     large = gradient_plan(Planes(2, 16, 300 * 300, "f16"), HOPPER)
     assert large.version == "streamed"
 
@@ -116,8 +116,8 @@ def test_what_fits_is_held() -> None:
 @pytest.mark.parametrize("values", [name for name in EXTREMES if "outlier" in name or "tilted" in name])
 def test_hard_values(library: ctypes.CDLL, values: str, layout: torch.memory_format, gpu: Gpu) -> None:
     x, weight, bias, grad = inputs((1, 8, 41, 37), torch.float32, layout, seed=2)
-    given = (EXTREMES[values](x), weight, bias, grad)
-    within(fused_gradients(grad, *given[:3], False, on=HostMachine(library, gpu)), given, relu=False)
+    arguments = (EXTREMES[values](x), weight, bias, grad)
+    within(fused_gradients(grad, *arguments[:3], False, on=HostMachine(library, gpu)), arguments, relu=False)
 
 
 @each_gpu
@@ -125,8 +125,8 @@ def test_hard_values(library: ctypes.CDLL, values: str, layout: torch.memory_for
 def test_a_large_mean_costs_no_digits(library: ctypes.CDLL, layout: torch.memory_format, gpu: Gpu) -> None:
     x, weight, bias, grad = inputs((1, 8, 41, 37), torch.float32, layout, seed=2)
     x = x * 0.1 + 1e5
-    found = fused_gradients(grad, x, weight, bias, False, on=HostMachine(library, gpu))
-    for mine, true in zip(found, truth(grad, x, weight, bias, False), strict=True):
+    ours = fused_gradients(grad, x, weight, bias, False, on=HostMachine(library, gpu))
+    for mine, true in zip(ours, truth(grad, x, weight, bias, False), strict=True):
         assert largest_error(mine, true) <= 2e-5 * true.abs().max()
 
 
@@ -136,10 +136,10 @@ def test_a_nan_stays_in_its_plane(library: ctypes.CDLL, layout: torch.memory_for
     x, weight, bias, grad = inputs((2, 8, 9, 7), torch.float16, layout, seed=3)
     clean = fused_gradients(grad, x, weight, bias, True, on=HostMachine(library, gpu))[0]
     x[1, 2, 4, 3] = float("nan")
-    found = fused_gradients(grad, x, weight, bias, True, on=HostMachine(library, gpu))[0]
-    assert found[1, 2].isnan().all()
-    found[1, 2] = clean[1, 2]
-    assert torch.equal(found, clean)
+    ours = fused_gradients(grad, x, weight, bias, True, on=HostMachine(library, gpu))[0]
+    assert ours[1, 2].isnan().all()
+    ours[1, 2] = clean[1, 2]
+    assert torch.equal(ours, clean)
 
 
 def test_the_order_of_threads_changes_no_bit(library: ctypes.CDLL) -> None:
@@ -151,16 +151,20 @@ def test_the_order_of_threads_changes_no_bit(library: ctypes.CDLL) -> None:
 def test_layouts_and_dtypes_that_differ_are_brought_together(library: ctypes.CDLL) -> None:
     """Under autocast parameters are float32, and the gradient may come in another layout."""
     x, weight, bias, grad = inputs((2, 8, 6, 5), torch.bfloat16, torch.channels_last, seed=6)
-    given = (x, weight.float(), bias.float(), grad.contiguous())
-    within(fused_gradients(given[3].float(), *given[:3], True, on=HostMachine(library, HOPPER)), given, relu=True)
+    arguments = (x, weight.float(), bias.float(), grad.contiguous())
+    within(
+        fused_gradients(arguments[3].float(), *arguments[:3], True, on=HostMachine(library, HOPPER)),
+        arguments,
+        relu=True,
+    )
 
 
 def test_what_has_no_kernel_goes_through_pytorchs_own() -> None:
     x, weight, bias, grad = (t.double() for t in inputs((2, 8, 6, 5), torch.float32, torch.channels_last, seed=6))
-    found = fused_gradients(grad, x, weight, bias, True)
-    for mine, true in zip(found, truth(grad, x, weight, bias, True), strict=True):
+    ours = fused_gradients(grad, x, weight, bias, True)
+    for mine, true in zip(ours, truth(grad, x, weight, bias, True), strict=True):
         torch.testing.assert_close(mine, true)
-    assert found[0].is_contiguous(memory_format=torch.channels_last)
+    assert ours[0].is_contiguous(memory_format=torch.channels_last)
     assert fused_gradients(grad[:0], x[:0], weight, bias)[0].shape == (0, 8, 6, 5)
 
 

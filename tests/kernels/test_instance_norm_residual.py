@@ -50,11 +50,11 @@ def no_plans_kept() -> Iterator[None]:
 def run(request: pytest.FixtureRequest) -> Run:
     """Calls `fused` on the shim, or on a GPU and brings the result back; skips what that GPU cannot do."""
 
-    def call(*given: Tensor | None, version: str, gpu: Gpu = HOPPER, order: int = 0, relu: bool = False) -> Tensor:
+    def call(*arguments: Tensor | None, version: str, gpu: Gpu = HOPPER, order: int = 0, relu: bool = False) -> Tensor:
         if request.param == "host":
             library: ctypes.CDLL = request.getfixturevalue("library")
-            return fused(*given, relu, version=version, on=HostMachine(library, gpu, order))
-        moved = [None if t is None else t.cuda() for t in given]
+            return fused(*arguments, relu, version=version, on=HostMachine(library, gpu, order))
+        moved = [None if t is None else t.cuda() for t in arguments]
         try:
             return fused(*moved, relu, version=version).cpu()
         except UsageError as error:
@@ -76,9 +76,9 @@ def test_agrees_with_float64(
 ) -> None:
     for seed, (relu, added) in enumerate([(False, False), (True, False), (False, True), (True, True)]):
         x, weight, bias, residual = inputs(shape, dtype, layout, seed)
-        given = (x, weight, bias, residual if added else None)
-        out = run(*given, version=version, gpu=gpu_of(version), order=seed, relu=relu)
-        truth, bound = truth_and_bound(*given, relu=relu)
+        arguments = (x, weight, bias, residual if added else None)
+        out = run(*arguments, version=version, gpu=gpu_of(version), order=seed, relu=relu)
+        truth, bound = truth_and_bound(*arguments, relu=relu)
         assert out.dtype == dtype and out.shape == x.shape
         assert largest_error(out, truth) <= bound
 
@@ -99,11 +99,11 @@ def test_large_planes(
 def test_splits_that_have_nothing_to_do(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:
     """Room is kept for planes that begin in the middle of a vector; others leave the last split empty."""
     monkeypatch.setattr(choice, "SMALLEST_SHARE", 1)
-    given = inputs((1, 4, 2, 97), torch.float16, torch.contiguous_format, seed=1)
+    arguments = inputs((1, 4, 2, 97), torch.float16, torch.contiguous_format, seed=1)
     machine = HostMachine(library, HOPPER)
-    out = fused(*given, version="vectorised", on=machine)
+    out = fused(*arguments, version="vectorised", on=machine)
     assert machine.launched[0].grid == 4 * 26  # 194 numbers fill 25 vectors, room is for 26
-    truth, bound = truth_and_bound(*given, relu=False)
+    truth, bound = truth_and_bound(*arguments, relu=False)
     assert largest_error(out, truth) <= bound
 
 
@@ -111,9 +111,9 @@ def test_splits_that_have_nothing_to_do(library: ctypes.CDLL, monkeypatch: pytes
 @pytest.mark.parametrize("version", ["naive", "auto"])
 @pytest.mark.parametrize("shape", NARROW_SHAPES, ids=str)
 def test_channels_that_fill_no_vector(run: Run, shape: tuple[int, ...], dtype: torch.dtype, version: str) -> None:
-    given = inputs(shape, dtype, torch.channels_last, seed=1)
-    truth, bound = truth_and_bound(*given, relu=True)
-    assert largest_error(run(*given, version=version, relu=True), truth) <= bound
+    arguments = inputs(shape, dtype, torch.channels_last, seed=1)
+    truth, bound = truth_and_bound(*arguments, relu=True)
+    assert largest_error(run(*arguments, version=version, relu=True), truth) <= bound
 
 
 @each_version
@@ -161,9 +161,9 @@ def test_what_is_not_finite_stays_in_its_plane(
 def test_a_run_gives_the_same_bits_whatever_the_order_of_threads(
     library: ctypes.CDLL, layout: torch.memory_format, version: str
 ) -> None:
-    given = inputs((1, 16, 37, 29), torch.float16, layout, seed=4)
+    arguments = inputs((1, 16, 37, 29), torch.float16, layout, seed=4)
     machines = [HostMachine(library, gpu_of(version), order) for order in (0, 1, 2, 3)]
-    first, *others = [fused(*given, True, version=version, on=machine) for machine in machines]
+    first, *others = [fused(*arguments, True, version=version, on=machine) for machine in machines]
     assert all(torch.equal(first, other) for other in others)
 
 
@@ -223,6 +223,6 @@ def _wrong() -> list[tuple[tuple[Tensor, ...], str]]:
 @pytest.mark.parametrize("case", range(5))
 def test_tensors_that_do_not_fit_together_are_refused(case: int) -> None:
     """A kernel would read beyond them."""
-    given, message = _wrong()[case]
+    arguments, message = _wrong()[case]
     with pytest.raises(RuntimeError, match=message):
-        fused(*given)
+        fused(*arguments)

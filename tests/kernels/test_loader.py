@@ -58,13 +58,13 @@ def test_compiles_without_spilling(builds: dict[tuple[str, ...], Future[Build]],
 def test_gradients_compile_without_spilling(
     builds: dict[tuple[str, ...], Future[Build]], dtype: str, architecture: str
 ) -> None:
-    found = builds[dtype, architecture, "gradients"].result().resources
+    kernels = builds[dtype, architecture, "gradients"].result().resources
     width = 16 // SIZES[dtype]
-    wanted = [(kind, f"x{n}") for kind, n in (("held", width), ("streamed", width), ("streamed", 1))]
-    assert found.keys() == {
-        f"gradients_{kind}_{dtype}_{layout}_{n}" for kind, n in wanted for layout in ("nchw", "nhwc")
+    expected = [(kind, f"x{n}") for kind, n in (("held", width), ("streamed", width), ("streamed", 1))]
+    assert kernels.keys() == {
+        f"gradients_{kind}_{dtype}_{layout}_{n}" for kind, n in expected for layout in ("nchw", "nhwc")
     }
-    for name, resources in found.items():
+    for name, resources in kernels.items():
         assert resources.spilled == 0 and 0 < resources.registers * GRADIENT_THREADS <= REGISTERS, name
 
 

@@ -67,9 +67,9 @@ def kernels(trt: Any, call: Call, dtype: torch.dtype, channels: int, stored: tor
     return fake_tensorrt.build(trt, f"dadfi::{name_of(call)}", kinds, shapes)
 
 
-def run(library: ctypes.CDLL, kernel: Kernel, given: tuple[Tensor | None, ...], *, order: int = 0) -> Tensor:
+def run(library: ctypes.CDLL, kernel: Kernel, arguments: tuple[Tensor | None, ...], *, order: int = 0) -> Tensor:
     """Launch as an engine would: on memory in the format that the kernel asked for."""
-    x, weight, bias, residual = given
+    x, weight, bias, residual = arguments
     layout = torch.contiguous_format if kernel.formats[0] == "LINEAR" else torch.channels_last
     planes = [None if t is None else t.contiguous(memory_format=layout) for t in (x, residual)]
     out = blank(*x.shape, dtype=x.dtype).contiguous(memory_format=layout)
@@ -89,13 +89,13 @@ def test_every_kernel_that_tensorrt_may_choose_agrees_with_float64(
 ) -> None:
     for seed, call in enumerate(NODES.values()):
         x, weight, bias, residual = inputs(shape, dtype, torch.contiguous_format, seed)
-        given = (x, weight, bias, residual if call.residual else None)
-        truth, bound = truth_and_bound(*given, relu=call.relu)
-        found = kernels(trt, call, dtype, shape[1])
-        assert {each.tactic for each in found} == set(tensorrt_plugin.TACTICS)
+        arguments = (x, weight, bias, residual if call.residual else None)
+        truth, bound = truth_and_bound(*arguments, relu=call.relu)
+        choices = kernels(trt, call, dtype, shape[1])
+        assert {each.tactic for each in choices} == set(tensorrt_plugin.TACTICS)
         # What takes the CPU long: each kernel for one of the calls.
-        for each in found if math.prod(shape) < 300 else found[seed :: len(NODES)]:
-            assert largest_error(run(library, each, given, order=seed), truth) <= bound, each
+        for each in choices if math.prod(shape) < 300 else choices[seed :: len(NODES)]:
+            assert largest_error(run(library, each, arguments, order=seed), truth) <= bound, each
 
 
 def test_small_planes_are_held_and_large_ones_are_not(trt: Any) -> None:
@@ -112,10 +112,10 @@ def test_all_blocks_of_a_plane_agree(
 ) -> None:
     """Each makes the statistics by itself: to the same bits, or edges between their parts would show."""
     x, weight, bias, residual = inputs(shape, dtype, torch.contiguous_format, seed=3)
-    found = {(each.formats[0], each.tactic): each for each in kernels(trt, NODES["InstanceNormResidual"], dtype, 8)}
-    for (form, tactic), each in found.items():
+    choices = {(each.formats[0], each.tactic): each for each in kernels(trt, NODES["InstanceNormResidual"], dtype, 8)}
+    for (form, tactic), each in choices.items():
         if tensorrt_plugin.TACTICS[tactic][1] > 1:
-            one = run(library, found[form, 3], (x, weight, bias, residual))
+            one = run(library, choices[form, 3], (x, weight, bias, residual))
             assert torch.equal(run(library, each, (x, weight, bias, residual), order=tactic), one)
 
 
@@ -123,19 +123,19 @@ def test_all_blocks_of_a_plane_agree(
 @pytest.mark.parametrize("side", [37, 163])
 def test_hard_values(trt: Any, library: ctypes.CDLL, values: str, side: int) -> None:
     x, weight, bias, _ = inputs((1, 8, side, 41), torch.float16, torch.contiguous_format, seed=2)
-    given = (EXTREMES[values](x), weight, bias, None)
-    truth, bound = truth_and_bound(*given, relu=False)
+    arguments = (EXTREMES[values](x), weight, bias, None)
+    truth, bound = truth_and_bound(*arguments, relu=False)
     for each in kernels(trt, NODES["InstanceNorm"], torch.float16, 8)[1::5]:
-        assert largest_error(run(library, each, given), truth) <= bound
+        assert largest_error(run(library, each, arguments), truth) <= bound
 
 
 def test_weight_and_bias_may_stay_float32(trt: Any, library: ctypes.CDLL) -> None:
     """As in the file in float16: planes narrow, parameters wide."""
     x, weight, bias, residual = inputs((2, 8, 6, 5), torch.float16, torch.contiguous_format, seed=6)
-    given = (x, weight.float() * 1.0078125, bias.float() + 0.001, residual)
-    truth, bound = truth_and_bound(*given, relu=True)
+    arguments = (x, weight.float() * 1.0078125, bias.float() + 0.001, residual)
+    truth, bound = truth_and_bound(*arguments, relu=True)
     for each in kernels(trt, NODES["InstanceNormReluResidual"], torch.float16, 8, stored=torch.float32):
-        assert largest_error(run(library, each, given), truth) <= bound
+        assert largest_error(run(library, each, arguments), truth) <= bound
 
 
 @pytest.mark.parametrize(("narrow", "last"), [(False, "LINEAR"), (True, "LINEAR"), (True, "HWC8")], ids=str)
@@ -147,11 +147,11 @@ def test_the_exported_file_runs_on_them(trt: Any, library: ctypes.CDLL, narrow: 
 
     def node_of(name: str, call: Call) -> type[OpRun]:
         def _run(self: OpRun, x: Any, weight: Any, bias: Any, residual: Any = None, **_: object) -> tuple[Any]:
-            given = [None if each is None else torch.tensor(each) for each in (x, weight, bias, residual)]
+            arguments = [None if each is None else torch.tensor(each) for each in (x, weight, bias, residual)]
             if (name, x.shape[1]) not in built:
-                found = kernels(trt, call, given[0].dtype, x.shape[1], stored=given[1].dtype)
-                built[name, x.shape[1]] = next(each for each in found if each.formats[0] == last)
-            return (run(library, built[name, x.shape[1]], tuple(given)).contiguous().numpy(),)
+                choices = kernels(trt, call, arguments[0].dtype, x.shape[1], stored=arguments[1].dtype)
+                built[name, x.shape[1]] = next(each for each in choices if each.formats[0] == last)
+            return (run(library, built[name, x.shape[1]], tuple(arguments)).contiguous().numpy(),)
 
         return type(name, (OpRun,), {"op_domain": DOMAIN, "_run": _run})
 
@@ -176,22 +176,22 @@ def test_the_exported_file_runs_on_them(trt: Any, library: ctypes.CDLL, narrow: 
     ids=str,
 )
 def test_formats(trt: Any, dtype: torch.dtype, channels: int, formats: str) -> None:
-    found = kernels(trt, NODES["InstanceNormResidual"], dtype, channels)
-    assert {each.formats[0] for each in found} == set(formats.split())
-    for each in found:
+    choices = kernels(trt, NODES["InstanceNormResidual"], dtype, channels)
+    assert {each.formats[0] for each in choices} == set(formats.split())
+    for each in choices:
         x, weight, bias, residual, out = each.formats
         assert x == residual == out and weight == bias == "LINEAR"
 
 
 def test_a_strange_tactic_is_the_usual_one(trt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """TensorRT's own default is 0."""
-    found = {
+    sizes = {
         each.tactic: each.sizes(d0=5, d2=4, d3=4) for each in kernels(trt, NODES["InstanceNorm"], torch.float32, 3)
     }
-    assert {tactic: (each[1], each[0] // 15) for tactic, each in found.items()} == tensorrt_plugin.TACTICS
+    assert {tactic: (each[1], each[0] // 15) for tactic, each in sizes.items()} == tensorrt_plugin.TACTICS
     monkeypatch.setattr(tensorrt_plugin, "combinations", lambda plugin, inputs: [])
     (only,) = kernels(trt, NODES["InstanceNorm"], torch.float32, 3)
-    assert (only.tactic, only.sizes(d0=1, d2=4, d3=4)[1]) == (0, found[tensorrt_plugin.USUAL][1])
+    assert (only.tactic, only.sizes(d0=1, d2=4, d3=4)[1]) == (0, sizes[tensorrt_plugin.USUAL][1])
 
 
 def test_the_kernels_round_as_the_operation_does() -> None:

@@ -41,8 +41,8 @@ def test_what_pytorch_has_is_the_same_operation(
         monkeypatch.setattr(config.cpp, "simdlen", 1)
     x, residual = torch.randn(2, 2, 8, 9, 7).double()
     weight, bias = torch.randn(2, 8).double()
-    given = (x, weight, bias, residual if added else None)
-    assert torch.allclose(bodies()[name](given, relu), reference(*given, relu=relu))
+    arguments = (x, weight, bias, residual if added else None)
+    assert torch.allclose(bodies()[name](arguments, relu), reference(*arguments, relu=relu))
 
 
 @torch_warns

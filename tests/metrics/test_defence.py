@@ -49,9 +49,9 @@ def test_mask_distance_leaves_out_what_the_edit_did_not_touch() -> None:
 def test_mask_distance_is_nan_where_the_mask_is_empty() -> None:
     mask = np.zeros((2, 4, 4), dtype=bool)
     mask[1] = True
-    found = mask_distance(flat(0.0, 2), flat(0.5, 2), mask)
-    assert math.isnan(found[0])
-    assert found[1] == pytest.approx(0.25)
+    distances = mask_distance(flat(0.0, 2), flat(0.5, 2), mask)
+    assert math.isnan(distances[0])
+    assert distances[1] == pytest.approx(0.25)
 
 
 def test_success_needs_more_than_the_threshold() -> None:

@@ -49,8 +49,8 @@ WIDE, NARROW = rotated([4.0, 1.0, 0.25]), rotated([1.0, 9.0, 0.5])
 )
 @pytest.mark.parametrize("shift", [0.0, 3.0])
 def test_gaussians_with_known_moments(one: Float64, other: Float64, expected: float, shift: float) -> None:
-    found = frechet_distance(exact(50, one), exact(80, other) + np.array([shift, 0, 2 * shift]))
-    assert found == pytest.approx(expected + 5 * shift**2, abs=1e-9)
+    distance = frechet_distance(exact(50, one), exact(80, other) + np.array([shift, 0, 2 * shift]))
+    assert distance == pytest.approx(expected + 5 * shift**2, abs=1e-9)
 
 
 def test_fewer_samples_than_features() -> None:

@@ -27,8 +27,8 @@ def test_from_equal_to_opposite() -> None:
 def test_more_of_a_change_is_seen_more() -> None:
     pytest.importorskip("flip_evaluator")
     x, pattern = picture() // 2 + 60, np.random.default_rng(1).integers(-1, 2, (48, 56, 3))
-    seen = [flip(x, (x + strength * pattern).astype(np.uint8)) for strength in (1, 3, 6)]
-    assert 0 < seen[0] < seen[1] < seen[2] < 0.3
+    differences = [flip(x, (x + strength * pattern).astype(np.uint8)) for strength in (1, 3, 6)]
+    assert 0 < differences[0] < differences[1] < differences[2] < 0.3
 
 
 def test_coarse_stripes_are_seen_more_than_fine_ones() -> None:

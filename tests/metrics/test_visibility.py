@@ -36,17 +36,17 @@ def test_the_lowest_of_all_metrics_counts(picture: UInt8) -> None:
 
 
 def test_a_second_metric_asks_for_few_jpegs_where_it_is_not_the_lowest(picture: UInt8) -> None:
-    asked: list[int] = []
+    calls: list[int] = []
 
     def lenient(original: UInt8, changed: UInt8) -> float:
         """Rates the protected picture better than any JPEG."""
-        asked.append(1)
+        calls.append(1)
         return 1.0 if changed is protected else 0.0
 
     protected = as_jpeg(picture, 40)
     lowest = equivalent(METRICS["flip"], picture, protected)
     both = {"flip": METRICS["flip"], "lenient": lenient}
-    assert jpeg_equivalent(picture, protected, metrics=both) == lowest and len(asked) == 2
+    assert jpeg_equivalent(picture, protected, metrics=both) == lowest and len(calls) == 2
     assert equivalent(METRICS["flip"], picture, as_jpeg(picture, 90), most=50) == 50
 
 
@@ -57,15 +57,15 @@ def test_what_to_install(monkeypatch: pytest.MonkeyPatch, picture: UInt8) -> Non
 
 
 def test_each_jpeg_is_scored_once_for_all_changes(picture: UInt8) -> None:
-    asked: list[int] = []
+    calls: list[int] = []
 
     def metric(original: UInt8, changed: UInt8) -> float:
-        asked.append(1)
+        calls.append(1)
         return METRICS["flip"](original, changed)
 
     scores = JpegScores(metric, picture)
     changes = [as_jpeg(picture, quality) for quality in (30, 60)]
-    found = [scores.equivalent(change) for change in changes]
-    assert found == [equivalent(METRICS["flip"], picture, change) for change in changes]
-    first = len(asked)
-    assert [scores.equivalent(change) for change in changes] == found and len(asked) == first + 2
+    equivalents = [scores.equivalent(change) for change in changes]
+    assert equivalents == [equivalent(METRICS["flip"], picture, change) for change in changes]
+    first = len(calls)
+    assert [scores.equivalent(change) for change in changes] == equivalents and len(calls) == first + 2

@@ -80,8 +80,8 @@ def test_gradients_of_gradients(relu: bool) -> None:
 
 def test_nothing_in_no_gradients() -> None:
     x, weight, bias, _ = inputs((2, 3, 5, 4), torch.float32)
-    found = instance_norm_residual_gradients(x[:0], x[:0], weight, bias)
-    assert found[0].shape == (0, 3, 5, 4) and not found[1].any() and not found[2].any()
+    gradients = instance_norm_residual_gradients(x[:0], x[:0], weight, bias)
+    assert gradients[0].shape == (0, 3, 5, 4) and not gradients[1].any() and not gradients[2].any()
 
 
 def test_one_plane_does_not_leak_into_another() -> None:

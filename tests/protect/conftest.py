@@ -91,10 +91,10 @@ def run(tmp_path: Path) -> Run:
         named = tuple(str(source) for source in sources or (tmp_path / "in",))
         options.setdefault("workers", 2)
         config = ProtectConfig(sources=named, out=out or tmp_path / "out", detector=detector.name, **options)
-        made = attack or Stripes(Budget(config.generated))
+        method = attack or Stripes(Budget(config.generated))
         facts = Facts(config.fingerprint, generator, "toy: for tests")
         summary = protect(
-            config, detector=detector, attack=made, facts=facts, only=only, renew=renew, meter=meter, judges=judged_by
+            config, detector=detector, attack=method, facts=facts, only=only, renew=renew, meter=meter, judges=judged_by
         )  # fmt: skip
         return summary, {row["source"]: row for row in rows(config.out)}
 

@@ -42,7 +42,7 @@ def entry(name: str) -> Entry:
     return Entry(Path(name), name, name, 1, 1)
 
 
-def seen(name: str, *values: float) -> PhotoJob:
+def with_faces(name: str, *values: float) -> PhotoJob:
     """A photo with a crop of each value."""
     crops = np.stack([np.full((3, 16, 16), value, np.float32) for value in values])
     photo: Any = object()
@@ -70,10 +70,10 @@ def through(items: list[PhotoJob], **options: Any) -> tuple[list[PhotoJob], list
 
 def test_every_photo_gets_its_own() -> None:
     photos = {"a": (0.1,), "b": (), "c": (0.2, 0.3, 0.4), "d": (0.6,), "e": (0.7,)}
-    found, calls = through([seen(name, *values) if values else faceless(name) for name, values in photos.items()])
-    assert [job.entry.name for job in found] == list(photos)
-    assert all(perturbed(job, *values) for job, values in zip(found, photos.values(), strict=True) if values)
-    assert isinstance(found[1].outcome, Skipped) and found[1].deltas is None
+    jobs, calls = through([with_faces(name, *values) if values else faceless(name) for name, values in photos.items()])
+    assert [job.entry.name for job in jobs] == list(photos)
+    assert all(perturbed(job, *values) for job, values in zip(jobs, photos.values(), strict=True) if values)
+    assert isinstance(jobs[1].outcome, Skipped) and jobs[1].deltas is None
     assert calls == [4, 2]
 
 
@@ -88,11 +88,11 @@ def test_every_photo_gets_its_own() -> None:
     ],
 )
 def test_sizes_of_calls(faces: int, batch: int, calls: list[int]) -> None:
-    assert through([seen("a", *[0.1] * faces)], batch=batch)[1] == calls
+    assert through([with_faces("a", *[0.1] * faces)], batch=batch)[1] == calls
 
 
 def test_large_photos_do_not_wait_for_a_batch() -> None:
-    assert through([seen("a", 0.1), seen("b", 0.1), seen("c", 0.1)], heaviest=150)[1] == [2, 1]
+    assert through([with_faces("a", 0.1), with_faces("b", 0.1), with_faces("c", 0.1)], heaviest=150)[1] == [2, 1]
 
 
 def test_photos_without_faces_do_not_pile_up() -> None:
@@ -108,17 +108,17 @@ def test_photos_without_faces_do_not_pile_up() -> None:
 
 
 def test_one_bad_photo_does_not_take_the_others_along() -> None:
-    found, calls = through([seen("a", 0.1), seen("b", 0.5), seen("c", 0.2), seen("d", 0.3)])
-    assert [job.next for job in found] == ["encode", None, "encode", "encode"]
-    outcome = found[1].outcome
+    jobs, calls = through([with_faces("a", 0.1), with_faces("b", 0.5), with_faces("c", 0.2), with_faces("d", 0.3)])
+    assert [job.next for job in jobs] == ["encode", None, "encode", "encode"]
+    outcome = jobs[1].outcome
     assert isinstance(outcome, Failed) and outcome.stage == "perturb" and "poisonous" in str(outcome.error)
-    assert found[1].crops is None
+    assert jobs[1].crops is None
     assert calls == [1, 1, 1]
 
 
 def test_the_time_is_shared_out() -> None:
-    found, _ = through([seen("a", 0.1), seen("b", 0.1, 0.1, 0.1)])
-    one, three = (job.entry.clock.seconds for job in found)
+    jobs, _ = through([with_faces("a", 0.1), with_faces("b", 0.1, 0.1, 0.1)])
+    one, three = (job.entry.clock.seconds for job in jobs)
     assert one > 0 and three == pytest.approx(3 * one)
 
 
@@ -143,19 +143,19 @@ class Slow(Attack):
 @pytest.mark.parametrize(("calls", "most"), [(1, 1), (2, 2)])
 def test_a_batch_is_copied_while_another_is_worked_on(calls: int, most: int) -> None:
     attack = Slow()
-    items = [seen(str(n), n / 100) for n in range(1, 9)]
+    items = [with_faces(str(n), n / 100) for n in range(1, 9)]
     with pools(compute=1, disk=1, generator=calls) as threads:
-        found = list(perturb(items, attack, batch=2, heaviest=10**9, pool=threads.generator))
+        jobs = list(perturb(items, attack, batch=2, heaviest=10**9, pool=threads.generator))
     assert attack.most == most
-    assert [job.entry.name for job in found] == [str(n) for n in range(1, 9)]  # in order all the same
-    assert all(perturbed(job, n / 100) for n, job in enumerate(found, start=1))
+    assert [job.entry.name for job in jobs] == [str(n) for n in range(1, 9)]  # in order all the same
+    assert all(perturbed(job, n / 100) for n, job in enumerate(jobs, start=1))
 
 
 def test_side_by_side_a_bad_photo_costs_itself_alone() -> None:
-    items = [seen("a", 0.1), seen("b", 0.5), seen("c", 0.2), seen("d", 0.3)]
+    items = [with_faces("a", 0.1), with_faces("b", 0.5), with_faces("c", 0.2), with_faces("d", 0.3)]
     with pools(compute=1, disk=1, generator=2) as threads:
-        found = list(perturb(items, Echo(), batch=2, heaviest=10**9, pool=threads.generator))
-    assert [job.next for job in found] == ["encode", None, "encode", "encode"]
+        jobs = list(perturb(items, Echo(), batch=2, heaviest=10**9, pool=threads.generator))
+    assert [job.next for job in jobs] == ["encode", None, "encode", "encode"]
 
 
 def test_few_batches_are_pulled_ahead() -> None:
@@ -164,7 +164,7 @@ def test_few_batches_are_pulled_ahead() -> None:
     def endless() -> Any:
         for number in range(1000):
             pulled.append(number)
-            yield seen(str(number), 0.1)
+            yield with_faces(str(number), 0.1)
 
     with pools(compute=1, disk=1, generator=2) as threads:
         next(iter(perturb(endless(), Echo(), batch=4, heaviest=10**9, pool=threads.generator)))

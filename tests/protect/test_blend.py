@@ -64,15 +64,15 @@ def test_the_budget_is_never_exceeded(
     faces = [Face(x * width, y * height, x * width + s * side, y * height + s * side, 1.0) for x, y, s in boxes]
     where = squares(faces)
     sign = np.random.default_rng(seed).choice([-1, 1], (len(faces), 3, 16, 16))
-    found = blend(source, faces, where, (eps * sign).astype(np.float32), budget)
-    change = np.abs(found.pixels.astype(int) - before)
+    result = blend(source, faces, where, (eps * sign).astype(np.float32), budget)
+    change = np.abs(result.pixels.astype(int) - before)
     assert change.max() <= limit(budget) <= budget.levels + 0.5
-    assert found.linf == change.max()
+    assert result.linf == change.max()
     if mode == "L":
-        assert (found.pixels == found.pixels[..., :1]).all()
-    if wide is not None and found.deep is not None:
-        assert np.array_equal(found.deep >> 8, found.pixels)
-        assert np.array_equal(found.deep & 255, wide & 255)
+        assert (result.pixels == result.pixels[..., :1]).all()
+    if wide is not None and result.deep is not None:
+        assert np.array_equal(result.deep >> 8, result.pixels)
+        assert np.array_equal(result.deep & 255, wide & 255)
 
 
 def test_the_whole_budget_is_used() -> None:
@@ -80,10 +80,10 @@ def test_the_whole_budget_is_used() -> None:
     source.pixels[:] = 128
     budget = Budget(0.05)
     face = Face(30, 30, 70, 70, 1.0)
-    found = blend(source, [face], squares([face]), np.full((1, 3, 32, 32), budget.eps, np.float32), budget)
-    assert found.linf == 6 and found.pixels[50, 50].tolist() == [134, 134, 134]
-    assert found.pixels[0, 0].tolist() == [128, 128, 128]  # outside of the square
-    assert found.pixels is source.pixels
+    result = blend(source, [face], squares([face]), np.full((1, 3, 32, 32), budget.eps, np.float32), budget)
+    assert result.linf == 6 and result.pixels[50, 50].tolist() == [134, 134, 134]
+    assert result.pixels[0, 0].tolist() == [128, 128, 128]  # outside of the square
+    assert result.pixels is source.pixels
 
 
 @settings(max_examples=40, deadline=None)
@@ -99,9 +99,9 @@ def test_fixed_point_is_float_but_for_halves(box: tuple[float, float, float], ep
     face = Face(x, y, x + share * 150, y + share * 150, 1.0)
     delta = np.random.default_rng(seed).uniform(-eps, eps, (1, 3, size, size)).astype(np.float32)
     exact = plain(before, squares([face])[0], delta[0])
-    found = blend(source, [face], squares([face]), delta, Budget(eps)).pixels
+    result = blend(source, [face], squares([face]), delta, Budget(eps)).pixels
     # Two roundings by half a step of fixed point each, and the 11 bits that OpenCV gives to weights.
-    assert np.abs(found - exact).max() <= 0.5 + 1.6 / (127 / (eps * LEVELS) - 2)
+    assert np.abs(result - exact).max() <= 0.5 + 1.6 / (127 / (eps * LEVELS) - 2)
 
 
 def test_fixed_point_costs_no_quality() -> None:
@@ -110,9 +110,9 @@ def test_fixed_point_costs_no_quality() -> None:
     before, budget = source.pixels.copy(), Budget(0.05)
     delta = np.random.default_rng(1).uniform(-0.05, 0.05, (1, 3, 64, 64)).astype(np.float32)
     exact = np.rint(plain(before, squares([face])[0], delta[0])).astype(np.uint8)
-    found = blend(source, [face], squares([face]), delta, budget).pixels
-    assert (found != exact).mean() < 0.03
-    assert cv2.PSNR(found, before) == pytest.approx(cv2.PSNR(exact, before), abs=0.01)
+    result = blend(source, [face], squares([face]), delta, budget).pixels
+    assert (result != exact).mean() < 0.03
+    assert cv2.PSNR(result, before) == pytest.approx(cv2.PSNR(exact, before), abs=0.01)
 
 
 @pytest.mark.parametrize("half", [1.5, 6.5, 12.5])
@@ -122,8 +122,8 @@ def test_a_bound_just_below_a_half_is_kept(half: float, sign: int, below: float)
     source, budget, face = photo(64, 64), Budget((half - below) / LEVELS), Face(8, 8, 56, 56, 1.0)
     before = source.pixels.copy()
     delta = np.full((1, 3, 32, 32), sign * budget.eps, np.float32)
-    found = blend(source, [face], squares([face]), delta, budget)
-    assert found.linf == np.abs(found.pixels.astype(int) - before).max() == limit(budget) == int(half)
+    result = blend(source, [face], squares([face]), delta, budget)
+    assert result.linf == np.abs(result.pixels.astype(int) - before).max() == limit(budget) == int(half)
 
 
 def test_where_squares_overlap_the_sum_is_bounded() -> None:
@@ -131,8 +131,8 @@ def test_where_squares_overlap_the_sum_is_bounded() -> None:
     source.pixels[:] = 128
     budget = Budget(0.05)
     faces = [Face(30, 30, 60, 60, 1.0), Face(40, 30, 70, 60, 1.0)]
-    found = blend(source, faces, squares(faces), np.full((2, 3, 32, 32), budget.eps, np.float32), budget)
-    assert found.linf == 6 and found.pixels[45, 50].tolist() == [134, 134, 134]
+    result = blend(source, faces, squares(faces), np.full((2, 3, 32, 32), budget.eps, np.float32), budget)
+    assert result.linf == 6 and result.pixels[45, 50].tolist() == [134, 134, 134]
 
 
 @pytest.mark.parametrize("pixels", [None, 255])  # noise; white, which changes by less than there could be
@@ -155,16 +155,16 @@ def test_strips_added_in_place_are_as_others(monkeypatch: pytest.MonkeyPatch, pi
 def test_no_face_changes_nothing() -> None:
     source = photo(20, 20)
     before = source.pixels.copy()
-    found = blend(source, [], (), np.empty((0, 3, 16, 16), np.float32), Budget())
-    assert np.array_equal(found.pixels, before) and found.linf == 0
+    result = blend(source, [], (), np.empty((0, 3, 16, 16), np.float32), Budget())
+    assert np.array_equal(result.pixels, before) and result.linf == 0
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (8, 300), (300, 8), (40, 40)])
 def test_crops_of_any_photo(height: int, width: int) -> None:
     faces = [Face(0, 0, width, height, 1.0), Face(width - 1, height - 1, width, height, 1.0)]
-    found: Float32 = crops(photo(height, width).pixels, squares(faces), size=256)
-    assert found.shape == (2, 3, 256, 256) and found.dtype == np.float32
-    assert found.min() >= -1 and found.max() <= 1
+    result: Float32 = crops(photo(height, width).pixels, squares(faces), size=256)
+    assert result.shape == (2, 3, 256, 256) and result.dtype == np.float32
+    assert result.min() >= -1 and result.max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -185,8 +185,8 @@ def test_large_crops_are_cut_out_of_the_half(
 
 def test_a_thin_photo_is_not_halved_to_nothing() -> None:
     pixels = np.full((3, 1200, 3), 90, np.uint8)
-    found = crops(pixels, squares([Face(0, 0, 1200, 3, 1.0)]), size=64)
-    assert np.allclose(found, 90 / LEVELS - 1)
+    result = crops(pixels, squares([Face(0, 0, 1200, 3, 1.0)]), size=64)
+    assert np.allclose(result, 90 / LEVELS - 1)
 
 
 def test_small_crops_are_cut_out_of_the_photo_itself() -> None:

@@ -70,8 +70,8 @@ def test_fingerprint(options: dict[str, Any], same: bool) -> None:
 
 
 def test_the_fingerprint_tells_the_models_apart_that_a_strength_is_chosen_by() -> None:
-    found = {config(strength="auto", judges=judges).fingerprint for judges in (("a",), ("b",), ("a", "b"))}
-    assert len(found) == 3
+    fingerprints = {config(strength="auto", judges=judges).fingerprint for judges in (("a",), ("b",), ("a", "b"))}
+    assert len(fingerprints) == 3
 
 
 def test_the_fingerprint_of_manifests_that_are_there() -> None:

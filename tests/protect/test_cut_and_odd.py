@@ -108,7 +108,7 @@ def test_what_is_cut_off_is_refused(whole: bytes, cut: float) -> None:
 @pytest.mark.parametrize("end", [b"", b"\xff\xd9"], ids=["no end", "an end"])
 def test_a_cut_between_scans_is_refused(whole: bytes, end: bytes) -> None:
     assert np.abs(raster(whole).pixels.astype(int) - gradient()).mean() < 30
-    for start in [found.start() for found in re.finditer(rb"\xff\xda", whole)][1:]:
+    for start in [match.start() for match in re.finditer(rb"\xff\xda", whole)][1:]:
         with pytest.raises(PhotoError, match="cut off"):
             raster(whole[:start] + end)
 
@@ -177,11 +177,11 @@ def profile_of(data: bytes) -> bytes | None:
 
 def primaries(profile: bytes) -> Any:
     """The three columns of its matrix."""
-    found = {}
+    tags = {}
     for n in range(struct.unpack_from(">I", profile, 128)[0]):
         name, at, _ = struct.unpack_from(">4sII", profile, 132 + 12 * n)
-        found[name] = struct.unpack_from(">3i", profile, at + 8) if name[1:] == b"XYZ" else ()
-    return np.array([found[name] for name in (b"rXYZ", b"gXYZ", b"bXYZ")]) / 65536
+        tags[name] = struct.unpack_from(">3i", profile, at + 8) if name[1:] == b"XYZ" else ()
+    return np.array([tags[name] for name in (b"rXYZ", b"gXYZ", b"bXYZ")]) / 65536
 
 
 def test_primaries_of_a_tiff_become_a_profile() -> None:
@@ -193,9 +193,9 @@ def test_primaries_of_a_tiff_become_a_profile() -> None:
     ]
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, gradient(), photometric="rgb", metadata=None, extratags=tags)
-    found = profile_of(buffer.getvalue())
-    assert found is not None and b"1\0.\x008\x000" in found.replace(b"\0.", b"\0.")
-    assert np.abs(primaries(found) - primaries(icc.profile(WIDE, (1.8,), "x"))).max() < 0.001
+    profile = profile_of(buffer.getvalue())
+    assert profile is not None and b"1\0.\x008\x000" in profile.replace(b"\0.", b"\0.")
+    assert np.abs(primaries(profile) - primaries(icc.profile(WIDE, (1.8,), "x"))).max() < 0.001
 
 
 @pytest.mark.parametrize("tags", [[], [(319, 5, 6, [64, 100, 33, 100, 30, 100, 60, 100, 15, 100, 6, 100], True)]])
@@ -215,9 +215,9 @@ def test_primaries_of_a_bmp_become_a_profile() -> None:
         + bytes(4)
         + struct.pack("<12I", *(round(n * 2**30) for n in scaled.ravel()), *[round(2.2 * 65536)] * 3)
     )
-    found = profile_of(head + plain[122:])
-    assert found is not None
-    assert np.abs(primaries(found) - primaries(icc.profile(WIDE, (2.2,), "x"))).max() < 0.001
+    profile = profile_of(head + plain[122:])
+    assert profile is not None
+    assert np.abs(primaries(profile) - primaries(icc.profile(WIDE, (2.2,), "x"))).max() < 0.001
     assert profile_of(plain) is None and profile_of(plain[:70] + bytes(52) + plain[122:]) is None
 
 

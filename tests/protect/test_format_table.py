@@ -42,8 +42,8 @@ PACKET: Final = (
 
 def rows() -> dict[tuple[str, str], str]:
     """What the page says, by format and feature."""
-    found = {(row["format"], row["feature"]): row["result"] for row in ROW.finditer(PAGE.read_text("utf-8"))}
-    return {key: result for key, result in found.items() if key[0] in FORMATS}
+    results = {(row["format"], row["feature"]): row["result"] for row in ROW.finditer(PAGE.read_text("utf-8"))}
+    return {key: result for key, result in results.items() if key[0] in FORMATS}
 
 
 def smooth(height: int = 72, width: int = 104) -> Any:
@@ -64,17 +64,17 @@ def saved(form: str, image: Image.Image | None = None, **options: Any) -> bytes:
 
 def said(form: str, **metadata: Any) -> bytes:
     """A file that says something beside its pixels."""
-    found, data = Metadata(**metadata), saved(form) if form != "TIFF" else saved(form, compression="raw")
+    content, data = Metadata(**metadata), saved(form) if form != "TIFF" else saved(form, compression="raw")
     if form == "JPEG":
-        return jpeg.with_metadata(data, found)
+        return jpeg.with_metadata(data, content)
     if form == "PNG":
-        return png.with_metadata(data, found)
+        return png.with_metadata(data, content)
     if form == "TIFF":
-        return tiff.with_metadata(data, found)
+        return tiff.with_metadata(data, content)
     if form == "JPEG2000":
-        return data + b"".join(_uuid_boxes(found))
-    named = {"exif": found.exif, "xmp": found.xmp, "icc_profile": found.icc, "dpi": found.dpi}
-    comment = {"comment": found.texts[0][1].encode()} if found.texts else {}
+        return data + b"".join(_uuid_boxes(content))
+    named = {"exif": content.exif, "xmp": content.xmp, "icc_profile": content.icc, "dpi": content.dpi}
+    comment = {"comment": content.texts[0][1].encode()} if content.texts else {}
     return saved(form, **{name: value for name, value in named.items() if value} | comment)
 
 
@@ -104,10 +104,10 @@ def is_iptc_in(data: bytes, word: bytes = b"alpha") -> bool:
 def packet(data: bytes) -> bytes:
     """The XMP packet."""
     image = opened(data)
-    found = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
     if image.format == "TIFF":
-        found = image.tag_v2.get(700, b"")  # type: ignore[attr-defined]
-    return found.encode() if isinstance(found, str) else found
+        xmp = image.tag_v2.get(700, b"")  # type: ignore[attr-defined]
+    return xmp.encode() if isinstance(xmp, str) else xmp
 
 
 def comments(data: bytes) -> str:
@@ -127,8 +127,8 @@ def gps(data: bytes) -> bool:
 
 def bits(data: bytes) -> int:
     """Of a sample."""
-    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    return 0 if found is None else found.dtype.itemsize * 8
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    return 0 if pixels is None else pixels.dtype.itemsize * 8
 
 
 def has_alpha(data: bytes) -> bool:
@@ -188,8 +188,10 @@ def turned(form: str) -> bytes:
 def is_upright(data: bytes) -> bool:
     """As seen, and not to be turned any more."""
     image = opened(data)
-    seen = np.asarray(image.convert("RGB")).astype(int)
-    return image.getexif().get(0x0112, 1) == 1 and seen.shape == smooth().shape and np.abs(seen - smooth()).mean() < 9
+    pixels = np.asarray(image.convert("RGB")).astype(int)
+    return (
+        image.getexif().get(0x0112, 1) == 1 and pixels.shape == smooth().shape and np.abs(pixels - smooth()).mean() < 9
+    )
 
 
 def preview() -> bytes:
@@ -199,11 +201,11 @@ def preview() -> bytes:
 
 def exif_with(where: str) -> bytes:
     """An EXIF block with a preview in IFD1 or in the maker's notes."""
-    made, small = Image.Exif(), preview()
-    made[0x010F] = "CameraX"
+    exif, small = Image.Exif(), preview()
+    exif[0x010F] = "CameraX"
     if where == "notes":
-        made.get_ifd(0x8769)[0x927C] = b"NOTES\0" + small
-        return made.tobytes()[6:]
+        exif.get_ifd(0x8769)[0x927C] = b"NOTES\0" + small
+        return exif.tobytes()[6:]
     head = b"II*\0" + struct.pack("<I", 8) + struct.pack("<HHHII", 1, 0x010F, 2, 4, 0x00585858)
     head += struct.pack("<I", 26) + struct.pack("<HHHIIHHIII", 2, 0x0201, 4, 1, 56, 0x0202, 4, 1, len(small), 0)
     return head + small
@@ -211,10 +213,10 @@ def exif_with(where: str) -> bytes:
 
 def exif_block() -> bytes:
     """Maker and place."""
-    made = Image.Exif()
-    made[0x010F] = "CameraX"
-    made.get_ifd(0x8825)[1], made.get_ifd(0x8825)[2] = "N", (51.0, 30.0, 12.0)
-    return made.tobytes()[6:]
+    exif = Image.Exif()
+    exif[0x010F] = "CameraX"
+    exif.get_ifd(0x8825)[1], exif.get_ifd(0x8825)[2] = "N", (51.0, 30.0, 12.0)
+    return exif.tobytes()[6:]
 
 
 def holds_a_picture(data: bytes) -> bool:
@@ -327,14 +329,14 @@ def test_a_row(run: Any, nobody: Any, tmp_path: Path, key: tuple[str, str], expe
         make, has = PLACES[key[1].removeprefix("place in ")], gps
         (folder / f"a.{suffix}").write_bytes(make(form))
         for detector in ({}, {"detector": nobody}):
-            _, found = run(strip_gps=True, out=tmp_path / f"out{len(detector)}", **detector)
-            (row,) = found.values()
+            _, manifest_rows = run(strip_gps=True, out=tmp_path / f"out{len(detector)}", **detector)
+            (row,) = manifest_rows.values()
             assert result(form, make(form), row, tmp_path / f"out{len(detector)}", has) == expected
         return
     make, has = FEATURES[key[1]]
     (folder / f"a.{suffix}").write_bytes(make(form))
-    _, found = run()
-    (row,) = found.values()
+    _, manifest_rows = run()
+    (row,) = manifest_rows.values()
     assert result(form, make(form), row, tmp_path / "out", has) == expected, json.dumps(row)
     if expected == "dropped" and key[1] in ("EXIF", "XMP", "ICC profile", "IPTC", "comments"):
         assert "left out" in row["reason"]  # nothing goes without a word

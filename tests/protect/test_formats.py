@@ -38,7 +38,7 @@ def _heif() -> None:
     heif.register()
 
 
-def seen(path: Path) -> UInt8:
+def to_srgb(path: Path) -> UInt8:
     """What a viewer shows."""
     with Image.open(path) as image:
         return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
@@ -60,7 +60,7 @@ def test_outside_of_faces_no_pixel_changes(
     name = f"a.{form.lower()}"
     source = photos({name: encoded(form, mode, size=(160, 200), **options)}) / name
     _, rows = run()
-    before, after = seen(source), seen(tmp_path / "out" / name)
+    before, after = to_srgb(source), to_srgb(tmp_path / "out" / name)
     mask = outside(rows[name], 160, 200)
     assert 0.3 < mask.mean() < 0.9
     assert np.array_equal(before[mask], after[mask])
@@ -77,9 +77,9 @@ def test_sixteen_bits_outside_of_faces_stay(photos: Fill, run: Run, tmp_path: Pa
     stored = np.random.default_rng(0).integers(0, 2**16, (120, 160, channels), dtype=np.uint16)
     photos({f"a.{suffix}": cv2.imencode(f".{suffix}", stored)[1].tobytes()})
     _, rows = run(verify=1.0)
-    found = cv2.imread(str(tmp_path / "out" / f"a.{suffix}"), cv2.IMREAD_UNCHANGED)
-    assert found is not None and found.dtype == np.uint16
-    after = np.atleast_3d(found)
+    pixels = cv2.imread(str(tmp_path / "out" / f"a.{suffix}"), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None and pixels.dtype == np.uint16
+    after = np.atleast_3d(pixels)
     mask = outside(rows[f"a.{suffix}"], 120, 160)
     assert np.array_equal(stored[mask], after[mask])
     changed = np.abs(stored.astype(int) - after)[~mask]
@@ -93,14 +93,14 @@ def test_sixteen_bits_outside_of_faces_stay(photos: Fill, run: Run, tmp_path: Pa
 def test_it_is_seen_the_same_way(
     photos: Fill, run: Run, encoded: Make, tmp_path: Path, form: str, orientation: int
 ) -> None:
-    made = Image.Exif()
-    made[0x0112], made[0x010F] = orientation, "CameraX"
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = orientation, "CameraX"
     options = {"lossless": True} if form == "WEBP" else {"quality": 90}
     name = NAMES[form]
-    source = photos({name: encoded(form, size=(72, 104), exif=made.tobytes(), **options)}) / name
+    source = photos({name: encoded(form, size=(72, 104), exif=exif.tobytes(), **options)}) / name
     summary, _ = run()
     assert summary.written == 1
-    before, after = seen(source).astype(int), seen(tmp_path / "out" / name)
+    before, after = to_srgb(source).astype(int), to_srgb(tmp_path / "out" / name)
     assert before.shape == after.shape == ((104, 72, 3) if orientation > 4 else (72, 104, 3))
     assert np.abs(before - after).mean() < 5  # turned the other way it would be above 30
     with Image.open(tmp_path / "out" / name) as image:

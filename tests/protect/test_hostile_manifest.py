@@ -157,8 +157,8 @@ def test_what_a_power_cut_leaves_is_mended(
     photos({"a.jpg": None})
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / NAME).write_bytes(content)
-    summary, found = run()
-    assert found["a.jpg"]["status"] == "written" and not summary.notes
+    summary, rows = run()
+    assert rows["a.jpg"]["status"] == "written" and not summary.notes
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="neither links nor pipes")

@@ -155,10 +155,10 @@ def test_a_run_ends_in_time(
         assert "1 photo that was under way was left" in stdout
         assert not [path for path in out.iterdir() if path.name.startswith(".")]
     before = {path: path.stat().st_ino for path in out.glob("*.jpg")}
-    summary, found = run(out=out)  # a detector that does not hang
-    assert set(found) == set(PHOTOS) and {row["status"] for row in found.values()} == {"written"}
+    summary, manifest_rows = run(out=out)  # a detector that does not hang
+    assert set(manifest_rows) == set(PHOTOS) and {row["status"] for row in manifest_rows.values()} == {"written"}
     assert summary.done == len(before) and {path: path.stat().st_ino for path in before} == before
-    for row in found.values():
+    for row in manifest_rows.values():
         assert hashlib.sha256((out / row["target"]).read_bytes()).hexdigest() == row["sha256_target"]
     assert {path.name for path in out.iterdir()} == {*PHOTOS, "dadfi-manifest.jsonl"}
 
@@ -176,8 +176,8 @@ def test_a_photo_does_not_die_of_interrupts(source: Path, run: Run, tmp_path: Pa
             _, stderr = process.communicate(timeout=FOREVER)
         assert process.returncode == -signal.SIGKILL and "interrupted, and ended at once" in stderr
         assert not (out / NAME).exists() and not (out / DEATHS).exists()
-    _, found = run(out=out)  # a detector that does not hang
-    assert found["d.jpg"]["status"] == "written"
+    _, manifest_rows = run(out=out)  # a detector that does not hang
+    assert manifest_rows["d.jpg"]["status"] == "written"
 
 
 def test_a_file_goes_with_the_process_alone_that_is_ended(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_a_progressive_one_without_its_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parts", "found", "why"),
+    ("parts", "expected", "why"),
     [
         ([(1, 2, FIRST), (2, 2, SECOND)], PROFILE, "as it should be"),
         ([(2, 2, SECOND), (1, 2, FIRST)], PROFILE, "in another order"),
@@ -111,11 +111,11 @@ def test_a_progressive_one_without_its_end() -> None:
         ([(1, 1, b"nonsense")], None, "nonsense"),
     ],
 )
-def test_profiles_with_wrong_numbers(parts: list[tuple[int, int, bytes]], found: bytes | None, why: str) -> None:
+def test_profiles_with_wrong_numbers(parts: list[tuple[int, int, bytes]], expected: bytes | None, why: str) -> None:
     metadata = photo(within(BASE, *(part(*each) for each in parts))).metadata
-    assert metadata.icc == found, why
+    assert metadata.icc == expected, why
     told = ("left out a damaged ICC profile",)
-    assert metadata.notes == (told if found is None and any(data for _, _, data in parts) else ())
+    assert metadata.notes == (told if expected is None and any(data for _, _, data in parts) else ())
 
 
 PROGRESSIVE = picture(progressive=True)
@@ -155,7 +155,7 @@ def test_wherever_it_is_cut_it_is_damaged(name: str, tail: bytes) -> None:
     data, also = CUTS[name]
     cuts = [scan(data) + (len(data) - 8 - scan(data)) * n // 60 for n in range(60)]
     if also != "nothing":  # where nothing within a scan is missing
-        cuts += [found.start() for found in re.finditer(rb"\xff[\xc4\xda]", data) if found.start() > scan(data)]
+        cuts += [match.start() for match in re.finditer(rb"\xff[\xc4\xda]", data) if match.start() > scan(data)]
     for cut in cuts:
         with pytest.raises(PhotoError, match="damaged"):
             photo(data[:cut] + tail)
@@ -171,19 +171,19 @@ def test_bytes_before_a_restart_are_no_padding() -> None:
 @pytest.mark.parametrize("cut", [0, 2])
 def test_cmyk(cut: int) -> None:
     data = picture(mode="CMYK")
-    found = photo(data[: len(data) - cut])
-    assert found.pixels.shape == (61, 83, 3) and found.encoding.mode == "RGB"
+    result = photo(data[: len(data) - cut])
+    assert result.pixels.shape == (61, 83, 3) and result.encoding.mode == "RGB"
 
 
 def test_a_subsampling_without_a_name(tmp_path: Path, smooth: Smooth) -> None:
     Image.fromarray(smooth(48, 64)).save(tmp_path / "a.ppm")
     try:
-        made = subprocess.run(["cjpeg", "-sample", "2x2,1x2,1x1", str(tmp_path / "a.ppm")], capture_output=True)
+        process = subprocess.run(["cjpeg", "-sample", "2x2,1x2,1x1", str(tmp_path / "a.ppm")], capture_output=True)
     except FileNotFoundError:
         pytest.skip("libjpeg's cjpeg is not installed")
-    found = photo(made.stdout)
-    assert found.encoding.subsampling is None and found.encoding.quantization
-    assert np.array_equal(found.pixels, np.asarray(Image.open(io.BytesIO(made.stdout))))
+    result = photo(process.stdout)
+    assert result.encoding.subsampling is None and result.encoding.quantization
+    assert np.array_equal(result.pixels, np.asarray(Image.open(io.BytesIO(process.stdout))))
 
 
 def test_iptc_and_comments_are_read() -> None:
@@ -197,6 +197,6 @@ def test_iptc_and_comments_are_read() -> None:
         segment(0xFE, "grüße".encode()),
         segment(0xFE, b"Z\xfcrich\0"),
     )
-    found = photo(whole).metadata
-    assert iptc_of(found.photoshop) == b"\x1c\x02\x19\x00\x05alpha"
-    assert found.texts == (("Comment", "grüße"), ("Comment", "Zürich"))
+    metadata = photo(whole).metadata
+    assert iptc_of(metadata.photoshop) == b"\x1c\x02\x19\x00\x05alpha"
+    assert metadata.texts == (("Comment", "grüße"), ("Comment", "Zürich"))

@@ -80,8 +80,8 @@ def test_killed_again_and_again(s3: str, photos: Callable[..., Path]) -> None:
 
 def _written(out: RemotePath) -> dict[str, object]:
     """The photos that are there, and when they came."""
-    found = out.store.system.find(out.key, detail=True, refresh=True)
-    return {key: info["LastModified"] for key, info in found.items() if key.endswith(".jpg")}
+    objects = out.store.system.find(out.key, detail=True, refresh=True)
+    return {key: info["LastModified"] for key, info in objects.items() if key.endswith(".jpg")}
 
 
 def _wait_for_more(out: RemotePath, than: int) -> None:

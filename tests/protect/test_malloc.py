@@ -26,8 +26,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def faults(how: str, size: int) -> int:
     """Page faults of taking and freeing 80 blocks in a process of its own."""
-    found = subprocess.run([sys.executable, "-c", SCRIPT, how, str(size)], check=True, capture_output=True, text=True)
-    return int(found.stdout)
+    process = subprocess.run([sys.executable, "-c", SCRIPT, how, str(size)], check=True, capture_output=True, text=True)
+    return int(process.stdout)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it is for glibc")

@@ -37,8 +37,8 @@ def written(out: Path, name: str, content: bytes = b"x") -> dict[str, Any]:
 @pytest.fixture
 def manifest(tmp_path: Path) -> Iterator[Manifest]:
     """An empty one."""
-    with closing(Manifest(tmp_path, FACTS)) as made:
-        yield made
+    with closing(Manifest(tmp_path, FACTS)) as store:
+        yield store
 
 
 def lines(out: Path) -> list[Any]:
@@ -90,8 +90,8 @@ def test_rows(outcome: Any, expected: dict[str, Any]) -> None:
     assert {key: row[key] for key in expected} == expected
     assert row["source"] == "a/b.jpg" and row["stat"] == [7, 9]
     if isinstance(outcome, Written):
-        found = outcome_of(row, entry())
-        assert isinstance(found, Written) and found.measured == outcome.measured
+        result = outcome_of(row, entry())
+        assert isinstance(result, Written) and result.measured == outcome.measured
 
 
 def test_rows_are_found_again(tmp_path: Path) -> None:
@@ -120,8 +120,8 @@ def test_names_that_are_no_text_survive(tmp_path: Path) -> None:
     with closing(Manifest(tmp_path, FACTS)) as first:
         first.append(row_of(Skipped(entry(name), "not an image"), FACTS))
     with closing(Manifest(tmp_path, FACTS)) as second:
-        found = second.find(name)
-    assert found is not None and found["source"] == name
+        row = second.find(name)
+    assert row is not None and row["source"] == name
 
 
 @pytest.mark.parametrize("torn", [b'{"source": "b.jpg", "sta', b"\0\0\0\0", b"\n", b'{"source": 3}\n'])
@@ -196,8 +196,8 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
     row = row_of(Failed(entry("a.jpg"), "read", OSError("gone")), FACTS)
     (tmp_path / NAME).write_text(json.dumps(row) + '\n{"torn')
-    with closing(Manifest(tmp_path, FACTS, read_only=True)) as seen:
-        assert seen.find("a.jpg") == row
+    with closing(Manifest(tmp_path, FACTS, read_only=True)) as reader:
+        assert reader.find("a.jpg") == row
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
     assert (tmp_path / NAME).read_bytes().endswith(b'{"torn')
 

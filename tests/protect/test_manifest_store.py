@@ -102,8 +102,8 @@ def test_rows_of_both_kinds_are_known(out: RemotePath) -> None:
         first.append(row("a.jpg"))
         put(out, "a.jpg")
     killed(out, {"b.jpg": True})
-    with closing(open_manifest(out, FACTS, read_only=True)) as seen:
-        assert seen.find("a.jpg") and seen.find("b.jpg")
+    with closing(open_manifest(out, FACTS, read_only=True)) as reader:
+        assert reader.find("a.jpg") and reader.find("b.jpg")
     assert len(shards(out)) == 1 and sources(out) == ["a.jpg"] and LOCK not in files(out)  # looking changes nothing
 
 
@@ -168,7 +168,7 @@ def test_one_run_at_a_time(out: RemotePath) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "may"),
+    ("holder", "may"),
     [
         ({"host": "elsewhere", "process": 1, "beat": 0.0}, False),
         ({"host": "elsewhere", "process": 1, "beat": -DEAD - 1}, True),  # silent for too long
@@ -176,15 +176,15 @@ def test_one_run_at_a_time(out: RemotePath) -> None:
         ({"host": None, "process": None, "beat": 0.0}, False),  # here, and alive
     ],
 )
-def test_runs_that_are_dead_do_not_count(out: RemotePath, found: dict[str, Any], may: bool) -> None:
+def test_runs_that_are_dead_do_not_count(out: RemotePath, holder: dict[str, Any], may: bool) -> None:
     import os
     import socket
     import time
 
     sign = {
-        "host": found["host"] or socket.gethostname(),
-        "process": found["process"] or os.getpid(),
-        "beat": time.time() + found["beat"],
+        "host": holder["host"] or socket.gethostname(),
+        "process": holder["process"] or os.getpid(),
+        "beat": time.time() + holder["beat"],
     }
     put(out, LOCK, json.dumps(sign).encode())
     if may:

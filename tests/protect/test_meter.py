@@ -60,9 +60,9 @@ def test_a_run_knows_its_stages(photos: Fill, run: Run) -> None:
     assert [(stage.name, stage.photos) for stage in summary.stages] == [
         (name, 10 if name == "read" else 9) for name in names
     ]
-    found = summary.to_dict()
-    assert found["bottleneck"] in STAGES and set(found["stages"]) == set(names)
-    assert all(stage["photos_per_second"] > 0 and 0 < stage["load"] < 1 for stage in found["stages"].values())
+    figures = summary.to_dict()
+    assert figures["bottleneck"] in STAGES and set(figures["stages"]) == set(names)
+    assert all(stage["photos_per_second"] > 0 and 0 < stage["load"] < 1 for stage in figures["stages"].values())
 
 
 def test_totals_can_be_added_up_elsewhere() -> None:

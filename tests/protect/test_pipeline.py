@@ -33,8 +33,8 @@ Run = Callable[..., Any]
 
 def files(folder: Path) -> dict[str, bytes]:
     """Everything but the manifest."""
-    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != NAME)
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != NAME)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def test_a_tree_is_protected(photos: Fill, run: Run, encoded: Make, tmp_path: Path) -> None:
@@ -65,18 +65,18 @@ def test_the_order_is_that_of_the_inputs(photos: Fill, run: Run, encoded: Make) 
 
 
 def test_crops_are_as_large_as_the_attack_takes_them(photos: Fill, run: Run) -> None:
-    seen: list[tuple[int, ...]] = []
+    shapes: list[tuple[int, ...]] = []
 
     class Small(Stripes):
         crop_size = 32
 
         def run(self, crops: Float32) -> Float32:
-            seen.append(crops.shape)
+            shapes.append(crops.shape)
             return super().run(crops)
 
     photos({"a.jpg": None})
     _, rows = run(attack=Small(Budget(0.05)))
-    assert seen == [(1, 3, 32, 32)] and rows["a.jpg"]["linf"] == 6
+    assert shapes == [(1, 3, 32, 32)] and rows["a.jpg"]["linf"] == 6
 
 
 def test_threads_and_batches_change_no_byte(photos: Fill, run: Run, tmp_path: Path) -> None:
@@ -93,12 +93,12 @@ def test_metadata_travel_and_the_photo_is_upright(
     metadata = Metadata(exif=exif_block(turn=6), icc=profile, xmp=packet, dpi=(300, 300))
     photos({"a.jpg": with_metadata(encoded(quality=88, subsampling="4:2:2", size=(40, 64)), metadata)})
     run()
-    found = read_header((tmp_path / "out" / "a.jpg").read_bytes())
-    assert (found.width, found.height) == (40, 64)
-    assert found.metadata.icc == profile
-    assert found.metadata.xmp is not None
-    assert found.metadata.xmp.startswith(b'<x tiff:Orientation="1" dc:rights="mine"/><?dadfi-fast ')
-    assert found.metadata.dpi == (300, 300) and found.subsampling == "4:2:2"
+    header = read_header((tmp_path / "out" / "a.jpg").read_bytes())
+    assert (header.width, header.height) == (40, 64)
+    assert header.metadata.icc == profile
+    assert header.metadata.xmp is not None
+    assert header.metadata.xmp.startswith(b'<x tiff:Orientation="1" dc:rights="mine"/><?dadfi-fast ')
+    assert header.metadata.dpi == (300, 300) and header.subsampling == "4:2:2"
     with Image.open(tmp_path / "out" / "a.jpg") as image:
         assert image.getexif()[0x0112] == 1 and image.getexif().get_ifd(0x8825)[2] == (51, 30, 12)
 
@@ -136,13 +136,13 @@ def test_places_are_stripped_from_copies_too(
     name = f"a.{form.lower()}"
     photos({name: data, f"plain-{name}": encoded(form)})
     _, rows = run(detector=nobody, strip_gps=True)
-    found = Image.open(io.BytesIO((tmp_path / "out" / name).read_bytes()))
-    assert 0x8825 not in found.getexif() and rows[name]["status"] == "copied"
-    assert np.array_equal(seen(found), seen(Image.open(io.BytesIO(data))))
+    image = Image.open(io.BytesIO((tmp_path / "out" / name).read_bytes()))
+    assert 0x8825 not in image.getexif() and rows[name]["status"] == "copied"
+    assert np.array_equal(upright_pixels(image), upright_pixels(Image.open(io.BytesIO(data))))
     assert (tmp_path / "out" / f"plain-{name}").read_bytes() == encoded(form)
 
 
-def seen(image: Image.Image) -> UInt8:
+def upright_pixels(image: Image.Image) -> UInt8:
     """The pixels as a viewer shows them."""
     return np.asarray(ImageOps.exif_transpose(image))
 
@@ -306,7 +306,7 @@ def test_look_ahead_is_bounded(photos: Fill, run: Run, stripes: Any, monkeypatch
     from dadfi_fast.images import decode
 
     photos({f"{n:03}.jpg": None for n in range(120)})
-    opened, made, ahead = [0], [0], [0]
+    opened, outputs, ahead = [0], [0], [0]
     open_picture = decode.open_picture
 
     def counted(data: bytes, **options: Any) -> Any:
@@ -314,8 +314,8 @@ def test_look_ahead_is_bounded(photos: Fill, run: Run, stripes: Any, monkeypatch
         return open_picture(data, **options)
 
     def during(_call: int) -> None:
-        ahead[0] = max(ahead[0], opened[0] - made[0])
-        made[0] += 4
+        ahead[0] = max(ahead[0], opened[0] - outputs[0])
+        outputs[0] += 4
 
     monkeypatch.setattr("dadfi_fast.protect.stages.open_picture", counted)
     summary, _ = run(attack=stripes(during=during), batch=4, workers=2, verify=0)
@@ -347,13 +347,13 @@ def test_files_are_the_same_for_every_batch_and_number_of_workers(
 ) -> None:
     photos({f"{n}.jpg": encoded(size=(40 + 9 * n, 60), quality=90) for n in range(7)} | {"x.png": encoded("PNG")})
     generator = load_generator_file()
-    found = []
+    outputs = []
     for batch, workers, threads in ((1, 1, 1), (3, 2, 2), (4, 3, 1), (8, 2, 1)):
         attack = GeneratorAttack(choose()[0](generator, threads=threads), Budget())
         summary, _ = run(out=tmp_path / f"out-{batch}", attack=attack, batch=batch, workers=workers)
         assert summary.written == 8
-        found.append(files(tmp_path / f"out-{batch}"))
-    assert len(found[0]) == 8 and all(each == found[0] for each in found)
+        outputs.append(files(tmp_path / f"out-{batch}"))
+    assert len(outputs[0]) == 8 and all(each == outputs[0] for each in outputs)
 
 
 @pytest.mark.parametrize("folds", [True, False])
@@ -381,12 +381,12 @@ def test_the_output_folder_is_asked_whether_it_folds_case(
     photos: Fill, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos({"a.jpg": None})
-    asked: list[tuple[Path, bool]] = []
+    calls: list[tuple[Path, bool]] = []
 
     def ask(folder: Path) -> bool:
-        asked.append((folder, (folder / "dadfi-manifest.jsonl").exists()))
+        calls.append((folder, (folder / "dadfi-manifest.jsonl").exists()))
         return False
 
     monkeypatch.setattr("dadfi_fast.protect.discover.folds_case", ask)
     run()
-    assert asked == [(tmp_path / "out", True)]  # once, when there is a name in it to ask for
+    assert calls == [(tmp_path / "out", True)]  # once, when there is a name in it to ask for

@@ -92,9 +92,9 @@ def test_the_next_run_does_the_rest(
         (disk.out / name).write_bytes(data)
     summary, _ = run()
     assert (summary.done, summary.written) == (len(files), PHOTOS - len(files))
-    found: list[dict[str, Any]] = rows(disk.out)
-    assert len(found) == len({row["source"] for row in found}) == PHOTOS
-    for row in found:
+    records: list[dict[str, Any]] = rows(disk.out)
+    assert len(records) == len({row["source"] for row in records}) == PHOTOS
+    for row in records:
         assert hashlib.sha256((disk.out / row["target"]).read_bytes()).hexdigest() == row["sha256_target"]
     names = {path.relative_to(disk.out).as_posix() for path in disk.out.rglob("*") if path.is_file()}
-    assert names == {NAME, *(row["target"] for row in found)}
+    assert names == {NAME, *(row["target"] for row in records)}

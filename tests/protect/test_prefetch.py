@@ -24,11 +24,11 @@ class Gauge:
             yield number
 
     def read(self, results: Iterator[int]) -> list[int]:
-        found = []
+        numbers = []
         for result in results:
-            found.append(result)
+            numbers.append(result)
             self.given += 1
-        return found
+        return numbers
 
 
 def slow(number: int) -> int:
@@ -40,8 +40,8 @@ def slow(number: int) -> int:
 def test_order_is_kept_and_look_ahead_is_bounded() -> None:
     gauge = Gauge(40)
     with pools(compute=4, disk=1) as threads:
-        found = gauge.read(prefetch(gauge.items(), slow, pool=threads.compute, ahead=5))
-    assert found == [n * n for n in range(40)]
+        results = gauge.read(prefetch(gauge.items(), slow, pool=threads.compute, ahead=5))
+    assert results == [n * n for n in range(40)]
     assert gauge.most <= 6
 
 
@@ -79,11 +79,11 @@ def test_an_error_comes_out_in_its_place_and_the_rest_is_dropped() -> None:
         return number
 
     before = threading.active_count()
-    found = []
+    results = []
     with pools(compute=1, disk=1) as threads, pytest.raises(OSError, match="the disk"):
         for result in prefetch(range(100), work, pool=threads.compute, ahead=10):
-            found.append(result)
-    assert found == [0, 1] and len(done) < 20
+            results.append(result)
+    assert results == [0, 1] and len(done) < 20
     assert threading.active_count() == before
 
 

@@ -45,11 +45,13 @@ def inside(shop: RemotePath, photos: Fill) -> Callable[[dict[str, bytes | None]]
 def files(folder: AnyPath) -> dict[str, bytes]:
     """Everything but the manifest."""
     if isinstance(folder, Path):
-        found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        contents = {
+            path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+        }
     else:
         system = folder.store.system
-        found = {key[len(folder.key) + 1 :]: system.cat_file(key) for key in system.find(folder.key)}
-    return {name: data for name, data in sorted(found.items()) if name != NAME}
+        contents = {key[len(folder.key) + 1 :]: system.cat_file(key) for key in system.find(folder.key)}
+    return {name: data for name, data in sorted(contents.items()) if name != NAME}
 
 
 def untimed(rows: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -73,9 +75,9 @@ def test_the_same_as_on_a_disk(inside: Any, shop: RemotePath, run: Run, encoded:
         ("store to disk", source, tmp_path / "there"),
         ("disk to store", tmp_path / "in", shop / "o[1]*?" / "out"),
     ):
-        summary, found = run(start, out=end, verify=1.0)
+        summary, store_rows = run(start, out=end, verify=1.0)
         assert (summary.written, summary.skipped, summary.failed) == (3, 1, 1), name
-        assert untimed(found) == untimed(rows), name
+        assert untimed(store_rows) == untimed(rows), name
         assert files(end) == files(tmp_path / "out"), name
     assert files(source) == files(tmp_path / "in") and expected.written == 3
     again, _ = run(source, out=shop / "out", verify=1.0)

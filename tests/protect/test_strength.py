@@ -207,10 +207,10 @@ def test_the_files_own_compression_is_accounted_for(
     size = {"size": (160, 200)}
     photos({"a.png": encoded("PNG", **size), "b.jpg": encoded(quality=60, **size), "c.jpg": encoded(quality=3, **size)})
     options = {"attack": Stripes(Budget(DEFAULT_STRENGTH)), "workers": 1}
-    found = [auto(Loud(14.0, size=64), name=name, **options)[1] for name in ("a.png", "b.jpg", "c.jpg")]
-    assert found[0]["reason"] is None and found[0]["strength"] == SCALES[0]
-    assert found[1]["reason"] is None and found[1]["strength"] > SCALES[0]
-    assert found[2]["reason"].startswith(UNBROKEN)
+    rows = [auto(Loud(14.0, size=64), name=name, **options)[1] for name in ("a.png", "b.jpg", "c.jpg")]
+    assert rows[0]["reason"] is None and rows[0]["strength"] == SCALES[0]
+    assert rows[1]["reason"] is None and rows[1]["strength"] > SCALES[0]
+    assert rows[2]["reason"].startswith(UNBROKEN)
     _, row = auto(Loud(14.0, size=64), name="c.jpg", format="png", **options)
     assert row["reason"] is None, "the format that is written counts, not that of the source"
 
@@ -235,12 +235,12 @@ def test_a_part_is_stored_as_it_is_in_the_whole_photo(
 
     copy = replace(photo, pixels=photo.pixels.copy())
     whole = stored(blend(copy, [face], where, delta, Budget(0.06)))
-    (seen,) = cut_out(photo.pixels, whole, around([face], *whole.shape[:2]), sizes=[48])
+    (crop,) = cut_out(photo.pixels, whole, around([face], *whole.shape[:2]), sizes=[48])
     judged = to_models(cut(stored(part.protected(delta[0], Budget(0.06))), part.seen), [48])
     original = to_models(cut(part.photo.pixels, part.seen), [48])
-    assert np.array_equal(original[48], seen.original[48])
+    assert np.array_equal(original[48], crop.original[48])
     # Colour is interpolated across the part's edge, so its last row or column may differ.
-    assert np.abs(judged[48] - seen.protected[48])[:, 1:-1, 1:-1].max() < 1e-6
+    assert np.abs(judged[48] - crop.protected[48])[:, 1:-1, 1:-1].max() < 1e-6
 
 
 def test_a_face_beyond_the_photo_changes_nothing(photos: Callable[..., Path], auto: Callable[..., Any]) -> None:
@@ -255,9 +255,9 @@ def test_a_resumed_run_and_one_with_other_models(
     photos({"a.png": png()})
     model, options = Amplifier(7.0), {"detector": FACE, "attack": Lighter(Budget())}
     auto(model)
-    asked = model.calls
+    calls = model.calls
     summary, _ = auto(model)
-    assert (summary.done, model.calls) == (1, asked)
+    assert (summary.done, model.calls) == (1, calls)
     other = Judges([Amplifier(4.0)], Blind())
     summary, rows = run(strength="auto", judges=("another",), judged_by=other, **options)
     assert (summary.changed, rows["a.png"]["strength"]) == (1, 0.04)

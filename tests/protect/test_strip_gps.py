@@ -72,11 +72,11 @@ def test_a_jpeg(jpegs: dict[str, bytes], photos: Fill, run: Run, nobody: Any, tm
     assert strip.still_names_place(jpegs[way])
     photos({"a.jpg": jpegs[way]})
     _, rows = run(detector=nobody, strip_gps=True)
-    found = (tmp_path / "out" / "a.jpg").read_bytes()
-    assert rows["a.jpg"]["status"] == "copied" and not strip.still_names_place(found)
-    assert b"51,30" not in found and b"Sampletown" not in found and struct.pack("<6I", 51, 1, 30, 1, 12, 1) not in found
+    copy = (tmp_path / "out" / "a.jpg").read_bytes()
+    assert rows["a.jpg"]["status"] == "copied" and not strip.still_names_place(copy)
+    assert b"51,30" not in copy and b"Sampletown" not in copy and struct.pack("<6I", 51, 1, 30, 1, 12, 1) not in copy
     scan = jpegs[way].index(b"\xff\xdb")
-    assert found.endswith(jpegs[way][scan:])
+    assert copy.endswith(jpegs[way][scan:])
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -95,16 +95,16 @@ def test_other_formats(
     data = encoded(form, size=(72, 104), **said)
     photos({"a": data})
     run(detector=nobody, strip_gps=True)
-    found = (tmp_path / "out" / "a").read_bytes()
-    assert not strip.still_names_place(found) and b"51,30" not in found
-    before, after = (decode(open_picture(each, max_pixels=10**6), Path("a")) for each in (data, found))
+    copy = (tmp_path / "out" / "a").read_bytes()
+    assert not strip.still_names_place(copy) and b"51,30" not in copy
+    before, after = (decode(open_picture(each, max_pixels=10**6), Path("a")) for each in (data, copy))
     assert np.array_equal(before.pixels, after.pixels)
 
 
 def _pillow(block: bytes) -> Image.Exif:
-    made = Image.Exif()
-    made.load(b"Exif\0\0" + block)
-    return made
+    tags = Image.Exif()
+    tags.load(b"Exif\0\0" + block)
+    return tags
 
 
 def test_what_names_no_place_is_copied_as_it_is(
@@ -128,9 +128,9 @@ def test_a_place_that_is_left_fails_the_photo(
 
 
 def test_orientation_of_a_copy_stays(jpegs: dict[str, bytes]) -> None:
-    found = strip.without_place(jpegs["EXIF"], "JPEG", Metadata())
-    assert found is not None and exif.orientation(open_picture(found, max_pixels=10**6).metadata.exif) == 6
-    with Image.open(io.BytesIO(found)) as image:
+    copy = strip.without_place(jpegs["EXIF"], "JPEG", Metadata())
+    assert copy is not None and exif.orientation(open_picture(copy, max_pixels=10**6).metadata.exif) == 6
+    with Image.open(io.BytesIO(copy)) as image:
         image.load()
 
 

@@ -61,7 +61,7 @@ def files(encoded: Make, exif_block: Make) -> dict[str, bytes]:
     digits = block.hex().encode()
     profile = b"Raw profile type exif\0\nexif\n%8d\n%s\n" % (len(block), digits)
     moved = box(b"mpvd", b"\0\0\0\x1a\xa9xyz+51.3000+000.0000/Sampletown")
-    made = {
+    samples = {
         "exif-ff.jpg": jpeg[:20] + segment(0xE1, EXIF[:5] + b"\xff" + block) + jpeg[20:],
         "meta.jpg": jpeg[:20] + segment(0xE3, b"Meta\0\0" + block) + jpeg[20:],
         "c2pa.jpg": jpeg[:20] + segment(0xEB, b"JP\0\1 Sampletown") + jpeg[20:],
@@ -89,7 +89,7 @@ def files(encoded: Make, exif_block: Make) -> dict[str, bytes]:
         "long.tif": _tiff((33723, 4, -(-len(RECORDS) // 4), RECORDS.ljust(-(-len(RECORDS) // 4) * 4, b"\0"), True)),
         "map.tif": _tiff((33922, 12, 6, (0.0, 0.0, 0.0, 51.3, 0.0, 0.0), True)),
     }
-    return made | {"reduced.tif": _two_pages()}
+    return samples | {"reduced.tif": _two_pages()}
 
 
 def _tiff(tag: tuple[Any, ...]) -> bytes:
@@ -128,12 +128,12 @@ def test_it_goes(files: dict[str, bytes], photos: Fill, run: Run, nobody: Any, t
     photos({name: files[name]})
     _, rows = run(detector=nobody, strip_gps=True)
     assert rows[name]["status"] == "copied", rows[name]
-    found = (tmp_path / "out" / name).read_bytes()
+    copy = (tmp_path / "out" / name).read_bytes()
     places = (PLACE, PLACE.hex().encode(), b"51,30N", b"Sampletown", struct.pack("<d", 51.3))
     held = files[name] if name != "folded.png" else files[name] + PLACE
-    assert any(place in held for place in places) and not any(place in found for place in places)
-    assert b"zxIf" not in found and not strip.still_names_place(found)
-    assert np.array_equal(pixels(found), pixels(files[name]))
+    assert any(place in held for place in places) and not any(place in copy for place in places)
+    assert b"zxIf" not in copy and not strip.still_names_place(copy)
+    assert np.array_equal(pixels(copy), pixels(files[name]))
 
 
 @pytest.mark.parametrize(
@@ -149,8 +149,8 @@ def test_properties(packet: bytes, encoded: Make, photos: Fill, run: Run, nobody
     jpeg = encoded()
     photos({"a.jpg": jpeg[:20] + segment(0xE1, XMP + packet) + jpeg[20:]})
     run(detector=nobody, strip_gps=True)
-    found = (tmp_path / "out" / "a.jpg").read_bytes()
-    assert b"51.3" not in found and found.endswith(jpeg[20:])
+    copy = (tmp_path / "out" / "a.jpg").read_bytes()
+    assert b"51.3" not in copy and copy.endswith(jpeg[20:])
 
 
 def test_regions_of_faces_stay(encoded: Make, photos: Fill, run: Run, nobody: Any, tmp_path: Path) -> None:
@@ -170,8 +170,8 @@ def test_no_note_points_to_extended_xmp_that_is_gone(
     extended = EXTENDED_XMP + b"F" * 32 + struct.pack(">II", len(PACKET), 0) + PACKET
     photos({"a.jpg": jpeg[:20] + segment(0xE1, XMP + note) + segment(0xE1, extended) + jpeg[20:]})
     run(detector=nobody, strip_gps=True)
-    found = (tmp_path / "out" / "a.jpg").read_bytes()
-    assert b"HasExtendedXMP" not in found and b'dc:title="t"' in found and b"51,30N" not in found
+    copy = (tmp_path / "out" / "a.jpg").read_bytes()
+    assert b"HasExtendedXMP" not in copy and b'dc:title="t"' in copy and b"51,30N" not in copy
 
 
 def test_a_comment_and_an_empty_animation_stay(

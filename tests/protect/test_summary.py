@@ -28,14 +28,14 @@ def test_counts() -> None:
         *[Failed(entry, "read", OSError(number)) for number in range(SHOWN + 5)],
     ):
         summary.add(outcome)
-    found = summary.to_dict()
+    figures = summary.to_dict()
     counts = [
-        found[name] for name in ("total", "written", "copied", "skipped", "done", "failed", "other", "faces", "linf")
+        figures[name] for name in ("total", "written", "copied", "skipped", "done", "failed", "other", "faces", "linf")
     ]
     assert counts == [31, 2, 1, 2, 1, 25, 1, 3, 6]
-    assert found["changed"] == 1
-    assert summary.pictures == 30 and found["seconds"] >= 0
-    assert len(found["failures"]) == SHOWN and found["failures"][3] == {"source": "a", "error": "read: 3"}
+    assert figures["changed"] == 1
+    assert summary.pictures == 30 and figures["seconds"] >= 0
+    assert len(figures["failures"]) == SHOWN and figures["failures"][3] == {"source": "a", "error": "read: 3"}
 
 
 def test_a_later_run_is_added() -> None:

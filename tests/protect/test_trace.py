@@ -35,8 +35,8 @@ def nothing(_: PhotoJob) -> None:
 
 def events(path: Path) -> Events:
     """What a viewer reads."""
-    found: Events = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    content: Events = json.loads(path.read_text(encoding="utf-8"))
+    return content
 
 
 def spans(path: Path) -> Events:
@@ -152,10 +152,10 @@ def test_a_run_leaves_a_span_for_every_stage_of_every_photo(
     photos({f"{n}.jpg": None for n in range(9)})
     with Trace(tmp_path / "t.json") as trace:
         run(meter=Meter(compute=2, disk=6, trace=trace))
-    found = spans(tmp_path / "t.json")
-    single = {(event["name"], event["args"]["photo"]) for event in found if event["name"] != "perturb"}
+    all_spans = spans(tmp_path / "t.json")
+    single = {(event["name"], event["args"]["photo"]) for event in all_spans if event["name"] != "perturb"}
     assert single == {(stage, f"{n}.jpg") for stage in STAGES if stage not in ("perturb", "strength") for n in range(9)}
-    assert sum(event["args"]["photos"] for event in found if event["name"] == "perturb") == 9
-    for tid in {event["tid"] for event in found}:  # a thread does one thing at a time
-        own = sorted((event["ts"], event["ts"] + event["dur"]) for event in found if event["tid"] == tid)
+    assert sum(event["args"]["photos"] for event in all_spans if event["name"] == "perturb") == 9
+    for tid in {event["tid"] for event in all_spans}:  # a thread does one thing at a time
+        own = sorted((event["ts"], event["ts"] + event["dur"]) for event in all_spans if event["tid"] == tid)
         assert all(end <= start + 1 for (_, end), (start, _) in itertools.pairwise(own))

@@ -67,8 +67,8 @@ def start(photos: Callable[..., Path], tmp_path: Path, encoded: Callable[..., by
 
 
 def statuses(out: Path) -> dict[str, str]:
-    found = map(json.loads, (out / "dadfi-manifest.jsonl").read_text().splitlines())
-    return {row["source"]: row["status"] for row in found}
+    rows = map(json.loads, (out / "dadfi-manifest.jsonl").read_text().splitlines())
+    return {row["source"]: row["status"] for row in rows}
 
 
 def test_a_deadly_photo_fails_after_three_deaths(start: Callable[..., Any], tmp_path: Path) -> None:
@@ -139,13 +139,13 @@ def entry(name: str, size: int = 1) -> Entry:
 
 def test_what_is_under_way_is_noted_and_no_longer(tmp_path: Path) -> None:
     notes = UnderWay(tmp_path)
-    seen: list[tuple[str, ...]] = []
+    deaths: list[tuple[str, ...]] = []
 
     def look(_: PhotoJob) -> None:
         copy = tmp_path / "copy"
         copy.mkdir(exist_ok=True)
         (copy / NAME).write_bytes((tmp_path / NAME).read_bytes())
-        seen.append(UnderWay(copy).died_at)
+        deaths.append(UnderWay(copy).died_at)
 
     odd = "写\udcff\n.jpg"
     notes.during("decode", lambda job: notes.during("crop", look)(PhotoJob(entry("b.jpg"))))(PhotoJob(entry(odd)))
@@ -153,7 +153,7 @@ def test_what_is_under_way_is_noted_and_no_longer(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         notes.during("decode", lambda _: 1 // 0)(PhotoJob(entry("d.jpg")))  # type: ignore[arg-type, return-value]
     notes.during("decode", look)(PhotoJob(entry("x" * 20_000)))  # too long for a slot
-    assert seen == [("b.jpg", odd), ("c.jpg",), ()]
+    assert deaths == [("b.jpg", odd), ("c.jpg",), ()]
     notes.close()
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
 
@@ -163,11 +163,11 @@ def test_suspects_are_alone_and_the_order_stays(tmp_path: Path) -> None:
     (tmp_path / DEATHS).write_text(json.dumps(deaths))
     notes = UnderWay(tmp_path)
     items = [entry("a"), Done(entry("b"), "written", "b"), entry("c"), entry("d"), entry("e"), entry("f", size=2)]
-    found = [
+    groups = [
         [getattr(item, "name", None) or item.entry.name for item in group]  # type: ignore[union-attr]
         for group in notes.apart(notes.judge(items))
     ]
-    assert found == [["a", "b"], ["c"], ["d"], ["e", "f"]]  # f has changed
+    assert groups == [["a", "b"], ["c"], ["d"], ["e", "f"]]  # f has changed
 
 
 @pytest.mark.parametrize("name", [NAME, DEATHS])

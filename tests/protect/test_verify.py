@@ -38,8 +38,8 @@ def test_figures(smooth: Callable[[int, int], UInt8]) -> None:
     after = before.copy()
     after[0, 0] += 7
     expected = 10 * np.log10(255**2 / (3 * 49 / before.size))
-    found = measure(ENTRY, png(before), png(after), max_pixels=10**6)
-    assert found.linf == 7 and found.psnr == pytest.approx(expected, abs=0.01)
+    figures = measure(ENTRY, png(before), png(after), max_pixels=10**6)
+    assert figures.linf == 7 and figures.psnr == pytest.approx(expected, abs=0.01)
     assert measure(ENTRY, png(before), png(before), max_pixels=10**6) == Quality(0, None)
 
 

@@ -59,8 +59,8 @@ def test_what_still_grows_is_waited_for(config: ProtectConfig) -> None:
     watcher = Watcher(config, rest=5)
     for content in (b"a", b"ab", b"abc"):
         write(config, "a.jpg", content, age=60)  # as `cp -p` writes, also once the walk has begun
-        found = ready(watcher, config)
-        assert found == (set() if content != b"a" else {"a.jpg"})
+        names = ready(watcher, config)
+        assert names == (set() if content != b"a" else {"a.jpg"})
     assert ready(watcher, config) == {"a.jpg"}
 
 
@@ -141,16 +141,16 @@ def test_the_first_signal_is_a_wish_and_the_second_an_order(number: int) -> None
 
 
 def test_off_the_main_thread_nothing_is_changed() -> None:
-    found: list[bool] = []
+    states: list[bool] = []
 
     def work() -> None:
         with interruptible() as stop:
-            found.append(stop.is_set())
+            states.append(stop.is_set())
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert found == [False]
+    assert states == [False]
 
 
 def test_a_run_takes_only_what_is_ready(photos: Callable[..., Path], run: Callable[..., Any], tmp_path: Path) -> None:

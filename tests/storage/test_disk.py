@@ -120,10 +120,10 @@ def test_a_result_has_the_time_and_permissions_of_its_source(tmp_path: Path) -> 
     out = OutFolder(tmp_path / "out")
     for name, like in (("a.jpg", source), ("b.jpg", None), ("c.jpg", tmp_path / "gone.jpg")):
         out.commit(out.stage(name, b"y", like=like), name)
-    made = (tmp_path / "out" / "a.jpg").stat()
-    assert abs(made.st_mtime_ns - 1_600_000_000_123_456_700) < 1000
-    assert sys.platform == "win32" or made.st_mode & 0o777 == 0o640
-    assert (tmp_path / "out" / "b.jpg").stat().st_mtime_ns > made.st_mtime_ns
+    status = (tmp_path / "out" / "a.jpg").stat()
+    assert abs(status.st_mtime_ns - 1_600_000_000_123_456_700) < 1000
+    assert sys.platform == "win32" or status.st_mode & 0o777 == 0o640
+    assert (tmp_path / "out" / "b.jpg").stat().st_mtime_ns > status.st_mtime_ns
 
 
 def test_the_file_system_is_asked_whether_it_folds_case(tmp_path: Path) -> None:
@@ -138,14 +138,14 @@ def test_the_file_system_is_asked_whether_it_folds_case(tmp_path: Path) -> None:
 
 def test_a_file_system_that_folds_case_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "Probe.txt").write_bytes(b"")
-    look, asked = Path.lstat, list[str]()
+    look, spellings = Path.lstat, list[str]()
 
     def fold(path: Path) -> os.stat_result:
-        asked.append(path.name)
+        spellings.append(path.name)
         return look(path.with_name("Probe.txt") if path.name.lower() == "probe.txt" else path)
 
     monkeypatch.setattr(Path, "lstat", fold)
-    assert folds_case(tmp_path) and asked == ["Probe.txt", "pROBE.TXT"]
+    assert folds_case(tmp_path) and spellings == ["Probe.txt", "pROBE.TXT"]
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names that differ by case are one there")

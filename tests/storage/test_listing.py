@@ -30,38 +30,38 @@ def fill(top: Any, *names: str) -> None:
             top.store.system.pipe_file((top / name).key, b"x")
 
 
-def found(*sources: object, out: object) -> list[tuple[str, str, int]]:
+def list_inputs(*sources: object, out: object) -> list[tuple[str, str, int]]:
     """(name, target, size) of every input."""
-    given = [str(source) for source in sources]
-    return [(e.name, e.target, e.size) for e in discover(given, parse_path(str(out))) if isinstance(e, Entry)]
+    names = [str(source) for source in sources]
+    return [(e.name, e.target, e.size) for e in discover(names, parse_path(str(out))) if isinstance(e, Entry)]
 
 
 def test_as_on_a_disk(memory: str, tmp_path: Path) -> None:
     fill(parse_path(f"{memory}/in"), *NAMES)
     fill(tmp_path / "in", *NAMES)
-    expected = found(tmp_path / "in", out=tmp_path / "out")
+    expected = list_inputs(tmp_path / "in", out=tmp_path / "out")
     assert len(expected) == 7
-    assert found(f"{memory}/in", out=f"{memory}/out") == expected
-    assert found(f"{memory}/in/", out=tmp_path / "out") == expected  # from a store to a disk
-    globbed = found(tmp_path / "in" / "**" / "*.jpg", out=tmp_path / "out")
-    assert found(f"{memory}/in/**/*.jpg", out=f"{memory}/out") == globbed and len(globbed) == 7
-    assert found(f"{memory}/in/a.jpg", out=f"{memory}/out") == [("a.jpg", "a.jpg", 1)]
+    assert list_inputs(f"{memory}/in", out=f"{memory}/out") == expected
+    assert list_inputs(f"{memory}/in/", out=tmp_path / "out") == expected  # from a store to a disk
+    globbed = list_inputs(tmp_path / "in" / "**" / "*.jpg", out=tmp_path / "out")
+    assert list_inputs(f"{memory}/in/**/*.jpg", out=f"{memory}/out") == globbed and len(globbed) == 7
+    assert list_inputs(f"{memory}/in/a.jpg", out=f"{memory}/out") == [("a.jpg", "a.jpg", 1)]
 
 
 def test_a_file_url_is_a_path(tmp_path: Path) -> None:
     fill(tmp_path / "my in", "a.jpg")
-    assert found((tmp_path / "my in").as_uri(), out=tmp_path / "out") == [("a.jpg", "a.jpg", 1)]
+    assert list_inputs((tmp_path / "my in").as_uri(), out=tmp_path / "out") == [("a.jpg", "a.jpg", 1)]
 
 
 def test_the_output_folder_within_a_source_is_left_out(memory: str) -> None:
     fill(parse_path(f"{memory}/in"), "a.jpg", "out/a.jpg", "out/sub/b.jpg", "outer/c.jpg")
-    assert [name for name, *_ in found(f"{memory}/in", out=f"{memory}/in/out")] == ["a.jpg", "outer/c.jpg"]
+    assert [name for name, *_ in list_inputs(f"{memory}/in", out=f"{memory}/in/out")] == ["a.jpg", "outer/c.jpg"]
 
 
 def test_several_sources_land_side_by_side(memory: str, tmp_path: Path) -> None:
     fill(parse_path(f"{memory}/one"), "a.jpg")
     fill(tmp_path / "two", "a.jpg")
-    assert found(f"{memory}/one", tmp_path / "two", out=f"{memory}/out") == [
+    assert list_inputs(f"{memory}/one", tmp_path / "two", out=f"{memory}/out") == [
         (f"{memory}/one/a.jpg", "a.jpg", 1),
         ((tmp_path / "two" / "a.jpg").as_posix(), "a-2.jpg", 1),
     ]

@@ -17,15 +17,15 @@ from dadfi_fast.storage.paths import CachedFilesystem, RemotePath, parse_path
 @pytest.fixture
 def out(memory: str) -> OutStore:
     """An empty one."""
-    made = open_out(parse_path(f"{memory}/out"))
-    assert isinstance(made, OutStore)
-    return made
+    store = open_out(parse_path(f"{memory}/out"))
+    assert isinstance(store, OutStore)
+    return store
 
 
 def names(out: OutStore) -> list[str]:
     """All files, relative."""
-    found = out.path.store.system.find(out.path.key)
-    return sorted(name[len(out.path.key) + 1 :] for name in found)
+    keys = out.path.store.system.find(out.path.key)
+    return sorted(name[len(out.path.key) + 1 :] for name in keys)
 
 
 def test_a_disk_keeps_its_own_way(tmp_path: Path) -> None:

@@ -69,8 +69,8 @@ def test_a_url_is_a_place_in_a_store(memory: str) -> None:
 )
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, url: str, gone: str | None, words: str) -> None:
     pytest.importorskip("fsspec", reason="fsspec is not installed")
-    known = importlib.import_module("fsspec.registry")._registry
-    monkeypatch.delitem(known, url.partition("://")[0], raising=False)  # another test may have needed it
+    registry = importlib.import_module("fsspec.registry")._registry
+    monkeypatch.delitem(registry, url.partition("://")[0], raising=False)  # another test may have needed it
     if gone:
         monkeypatch.setitem(sys.modules, gone, None)
     with pytest.raises(UsageError, match=words):
@@ -93,11 +93,11 @@ class Counted:
 
 def counted(url: str, data: bytes | None = None, *, size: int | None = None) -> tuple[RemotePath, Counted]:
     """A place that counts, with a file in it."""
-    found = parse_url(url)
-    system = Counted(found.store.system)
+    path = parse_url(url)
+    system = Counted(path.store.system)
     if data is not None:
-        found.store.system.pipe_file(found.key, data)
-    return RemotePath(found.url, found.key, CachedFilesystem(system), size), system
+        path.store.system.pipe_file(path.key, data)
+    return RemotePath(path.url, path.key, CachedFilesystem(system), size), system
 
 
 @pytest.mark.parametrize(
@@ -143,9 +143,9 @@ def test_a_folder_is_listed_once_for_all_its_names(memory: str) -> None:
 
 
 def test_a_place_can_be_sent_to_another_process(memory: str) -> None:
-    found = parse_url(f"{memory}/in/a.jpg")
-    sent = pickle.loads(pickle.dumps(RemotePath(found.url, found.key, found.store, 7, 9)))
-    assert sent == found and (sent.key, sent.size, sent.mtime_ns) == (found.key, 7, 9)
+    path = parse_url(f"{memory}/in/a.jpg")
+    sent = pickle.loads(pickle.dumps(RemotePath(path.url, path.key, path.store, 7, 9)))
+    assert sent == path and (sent.key, sent.size, sent.mtime_ns) == (path.key, 7, 9)
     assert pickle.loads(pickle.dumps(sent)).store is sent.store  # one list of names for all of them
 
 

@@ -59,8 +59,8 @@ def test_what_a_photo_takes() -> None:
     ],
 )
 def test_the_slowest_limits(kind: str, changed: dict[str, float], count: int, rate: float, limit: str) -> None:
-    found = model(**changed).estimate(kind, count)
-    assert (found.rate, found.limit) == (pytest.approx(rate), limit)
+    estimate = model(**changed).estimate(kind, count)
+    assert (estimate.rate, estimate.limit) == (pytest.approx(rate), limit)
 
 
 def test_costs() -> None:
@@ -80,13 +80,13 @@ def test_where_it_stops(kind: str, most: int) -> None:
 
 def test_more_never_slows_and_never_stops_costing() -> None:
     for kind in KINDS:
-        found = [Cluster().estimate(kind, count) for count in (1, 3, 10, 30, 100, 300, 1000)]
-        rates = [each.rate for each in found]
-        assert rates == sorted(rates) and found[-1].cost > found[0].cost
+        estimates = [Cluster().estimate(kind, count) for count in (1, 3, 10, 30, 100, 300, 1000)]
+        rates = [each.rate for each in estimates]
+        assert rates == sorted(rates) and estimates[-1].cost > estimates[0].cost
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("values", "message"),
     [
         ({"gpu_pric": 3.0}, "did you mean 'gpu_price'"),
         ({"gpus": 0.0}, "gpus is 0 ; it must be above 0"),
@@ -94,9 +94,9 @@ def test_more_never_slows_and_never_stops_costing() -> None:
         ({"rows": float("inf")}, "must be above 0"),
     ],
 )
-def test_what_cannot_be_assumed(given: dict[str, float], message: str) -> None:
+def test_what_cannot_be_assumed(values: dict[str, float], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Cluster(given)
+        Cluster(values)
 
 
 def test_what_concerns_a_gpu_is_an_assumption() -> None:

@@ -82,5 +82,5 @@ def test_runs_that_do_not_compare(folders: list[str], options: tuple[str, ...], 
 )
 def test_the_interval_of_a_median(n: int, low: int, high: int, sure: float) -> None:
     """The numbers of values below and above are those of tables of the sign test."""
-    found = median_interval([float(value) for value in range(n)])
-    assert found[:3] == ((n - 1) / 2, low, high) and found[3] == pytest.approx(sure, abs=1e-5)
+    interval = median_interval([float(value) for value in range(n)])
+    assert interval[:3] == ((n - 1) / 2, low, high) and interval[3] == pytest.approx(sure, abs=1e-5)

@@ -61,22 +61,22 @@ def test_damaged_files_are_rows_and_cost_little(tmp_path: Path) -> None:
 
 def test_whole_files_go_through(fuzz: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    known = fuzz.seeds()
-    for name, data in known.items():
+    seeds = fuzz.seeds()
+    for name, data in seeds.items():
         (tmp_path / "in" / name).write_bytes(data)
     command = [sys.executable, str(FILE), "--child", str(tmp_path / "in"), str(tmp_path / "out"), str(2 << 30)]
     report = fuzz.protected(tmp_path / "in", tmp_path / "out", command, seconds=10)
-    assert report.clean and report.statuses == {"written": len(known)}
-    suffixes = {Path(name).suffix for name in known}
+    assert report.clean and report.statuses == {"written": len(seeds)}
+    suffixes = {Path(name).suffix for name in seeds}
     assert suffixes >= {".jpg", ".png", ".webp", ".tif", ".bmp", ".gif", ".jp2", ".avif"}
 
 
 def test_the_same_seed_makes_the_same_files(fuzz: ModuleType) -> None:
-    known = fuzz.seeds()
-    made = [fuzz.mutated(number, 3, known) for number in range(50)]
-    assert made == [fuzz.mutated(number, 3, known) for number in range(50)]
-    assert made != [fuzz.mutated(number, 4, known) for number in range(50)]
-    assert sum(data != known[name.partition("-")[2]] for name, data in made) > 45
+    seeds = fuzz.seeds()
+    files = [fuzz.mutated(number, 3, seeds) for number in range(50)]
+    assert files == [fuzz.mutated(number, 3, seeds) for number in range(50)]
+    assert files != [fuzz.mutated(number, 4, seeds) for number in range(50)]
+    assert sum(data != seeds[name.partition("-")[2]] for name, data in files) > 45
 
 
 def test_crashes_hangs_and_errors_of_others_are_told(fuzz: ModuleType, tmp_path: Path) -> None:

@@ -66,14 +66,14 @@ def report(change: str, tmp_path: Path, *, kills: int, cuts: int) -> tuple[int, 
 
 
 def test_nothing_is_lost(tmp_path: Path) -> None:
-    code, found = report("", tmp_path, kills=6, cuts=6)
-    assert code == 0, found
-    assert (found["kills"], found["cuts"]) == (6, 6) and found["found"] > 0
-    assert found["photos"] == 40 * found["runs_to_the_end"]
+    code, counts = report("", tmp_path, kills=6, cuts=6)
+    assert code == 0, counts
+    assert (counts["kills"], counts["cuts"]) == (6, 6) and counts["found"] > 0
+    assert counts["photos"] == 40 * counts["runs_to_the_end"]
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_is_lost_is_counted(name: str, tmp_path: Path) -> None:
     change, kills, cuts = CHANGES[name]
-    code, found = report(change, tmp_path, kills=kills, cuts=cuts)
-    assert code == 1 and found[name] > 0, found
+    code, counts = report(change, tmp_path, kills=kills, cuts=cuts)
+    assert code == 1 and counts[name] > 0, counts

@@ -76,9 +76,9 @@ def test_deepfake_models_are_trained_there(family: str, tmp_path: Path, device: 
     ends = _both_ways(lambda where: trainer(replace(config, bf16=False, device=where), faces), tmp_path, device)
     last = ends[device]
     shape = {"image_size": config.image_size, "edit_size": last.rule.size}
-    made = InTraining(last)
+    model = InTraining(last)
     labels = last.labels.numpy()
-    assert made.fake(faces.pixels[:2] / np.float32(255), made.edits(labels[:2])[0]).shape == (2, 3, 32, 32)
+    assert model.fake(faces.pixels[:2] / np.float32(255), model.edits(labels[:2])[0]).shape == (2, 3, 32, 32)
     if family == "stargan2":  # it has styles beside its network
         release_deepfake(last.kept, tmp_path, name="made", family=family, facts=last.facts(), text="", **shape)
 
@@ -94,15 +94,15 @@ def test_the_classifier_is_trained_there(device: str, faces: Faces) -> None:
 
 def _both_ways(new: Callable[[str], Any], folder: Path, device: str) -> dict[str, Any]:
     """The trainers after two steps, on ``device`` with a checkpoint between them, on the CPU without; losses alike."""
-    seen: dict[str, list[dict[str, float]]] = {device: [], "cpu": []}
+    by_device: dict[str, list[dict[str, float]]] = {device: [], "cpu": []}
     ends = {}
-    for where, losses in seen.items():
+    for where, losses in by_device.items():
         for steps in (1, 2) if where == device else (2,):
             ends[where] = trainer = new(where)
             trainer.step = _recorded(trainer, losses)
             if steps == 1:  # what is reported after the second step is enough
                 trainer.report = lambda folder, number: None
             run(trainer, steps=steps, seed=0, folder=folder / where)
-    for there, here in zip(seen[device], seen["cpu"], strict=True):
+    for there, here in zip(by_device[device], by_device["cpu"], strict=True):
         assert there == pytest.approx(here, rel=1e-3, abs=1e-5)  # PyTorch picks other kernels for convolutions
     return ends

@@ -32,7 +32,7 @@ ATTRIBUTES = AttributesConfig(image_size=32, width=4, batch=12, steps=60, shift=
 each = pytest.mark.parametrize("family", FAMILIES)
 
 
-def made(family: str, faces: Faces, **changes: Any) -> DeepfakeTrainer:
+def make_trainer(family: str, faces: Faces, **changes: Any) -> DeepfakeTrainer:
     trainer, config = FAMILIES[family]
     out: DeepfakeTrainer = trainer(type(config)(**{**vars(config), **changes}), faces)
     return out
@@ -48,13 +48,13 @@ SAVINGS = (
 
 @each
 def test_resumed_is_as_uninterrupted(family: str, tmp_path: Path, faces: Faces) -> None:
-    whole, first, second = (made(family, faces) for _ in range(3))
-    seen: dict[str, list[dict[str, float]]] = {"whole": [], "parts": []}
+    whole, first, second = (make_trainer(family, faces) for _ in range(3))
+    losses: dict[str, list[dict[str, float]]] = {"whole": [], "parts": []}
     for name, trainers in (("whole", [(whole, 3)]), ("parts", [(first, 1), (second, 3)])):
         for trainer, steps in trainers:
-            trainer.step = _recorded(trainer, seen[name])  # type: ignore[method-assign]
+            trainer.step = _recorded(trainer, losses[name])  # type: ignore[method-assign]
             run(trainer, steps=steps, seed=0, folder=tmp_path / name)
-    assert seen["whole"] == seen["parts"]  # the same losses, to the last bit
+    assert losses["whole"] == losses["parts"]  # the same losses, to the last bit
     for name, value in whole.kept.state_dict().items():
         assert torch.equal(second.kept.state_dict()[name], value), name
     assert (tmp_path / "whole" / "sheet-000003.png").is_file()
@@ -62,7 +62,7 @@ def test_resumed_is_as_uninterrupted(family: str, tmp_path: Path, faces: Faces) 
 
 @pytest.mark.parametrize(("family", "savings"), SAVINGS)
 def test_a_cheaper_step_resumes_as_well(family: str, savings: dict[str, Any], tmp_path: Path, faces: Faces) -> None:
-    whole, first, second = (made(family, faces, **savings) for _ in range(3))
+    whole, first, second = (make_trainer(family, faces, **savings) for _ in range(3))
     run(whole, steps=4, seed=0, folder=tmp_path / "whole")
     for trainer, steps in ((first, 2), (second, 4)):
         run(trainer, steps=steps, seed=0, folder=tmp_path / "parts")
@@ -98,7 +98,7 @@ RECORDED = {
 @pytest.mark.parametrize("speedup", ["eager", "compile"])
 def test_steps_are_those_that_were_recorded(family: str, speedup: str, faces: Faces) -> None:
     """On the CPU no speedup has any effect."""
-    trainer = made(family, faces, bf16=False, speedup=speedup, device="cpu")
+    trainer = make_trainer(family, faces, bf16=False, speedup=speedup, device="cpu")
     trainer.step(0, step_rng(0, 0))
     assert numbers(trainer.step(1, step_rng(0, 1))) == pytest.approx(RECORDED[family], rel=2e-3, abs=1e-4)
 
@@ -110,7 +110,7 @@ def test_a_gpu_takes_the_same_steps(family: str, speedup: str, tmp_path: Path, f
     """Six steps: the first ones run as they are, the others are replayed; a checkpoint of the CPU's in between."""
     losses = {}
     for where in ("cpu", "cuda"):
-        trainer = made(family, faces, bf16=False, speedup=speedup, device=where, steps=8)
+        trainer = make_trainer(family, faces, bf16=False, speedup=speedup, device=where, steps=8)
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             losses[where] = [numbers(trainer.step(i, step_rng(0, i))) for i in range(6)]
         assert trainer.graphs.enabled == (where == "cuda" and speedup in ("graphs", "compile"))
@@ -118,36 +118,36 @@ def test_a_gpu_takes_the_same_steps(family: str, speedup: str, tmp_path: Path, f
     for there, here in zip(losses["cuda"], losses["cpu"], strict=True):
         assert there == pytest.approx(here, rel=5e-2, abs=2e-3)
     for where, other in (("cpu", "cuda"), ("cuda", "cpu")):
-        trainer = made(family, faces, bf16=False, speedup=speedup, device=where, steps=8)
+        trainer = make_trainer(family, faces, bf16=False, speedup=speedup, device=where, steps=8)
         trainer.load(checkpoint.load(tmp_path / f"{other}.pt"))
         trainer.step(6, step_rng(0, 6))
 
 
 def test_an_unknown_speedup_is_refused(faces: Faces) -> None:
     with pytest.raises(UsageError, match="speedup must be one of none, eager, graphs, compile, not 'fast'"):
-        made("stargan", faces, speedup="fast")
+        make_trainer("stargan", faces, speedup="fast")
 
 
 def test_reused_fakes_are_those_of_the_last_generator_updates(faces: Faces) -> None:
-    trainer, asked = made("stargan", faces, reuse_fakes=True), list[int]()
+    trainer, calls = make_trainer("stargan", faces, reuse_fakes=True), list[int]()
     assert isinstance(trainer, StarGANTrainer)
     fake = trainer.fake
-    trainer.fake = lambda *args: (asked.append(1), fake(*args))[1]  # type: ignore[method-assign]
+    trainer.fake = lambda *args: (calls.append(1), fake(*args))[1]  # type: ignore[method-assign]
     counts = []
     for number in range(3):
         trainer.step(number, step_rng(0, number))
-        counts.append(len(asked))
+        counts.append(len(calls))
     assert counts == [2, 4, 4]  # two critic updates a step; from the third step on there are two fakes to look at again
     assert trainer.recent[0][2].grad_fn is None
 
 
 def test_a_lazy_penalty_counts_as_often_as_it_is_left_out(faces: Faces) -> None:
-    trainer = made("stargan", faces, penalty_every=2, n_critic=1)
+    trainer = make_trainer("stargan", faces, penalty_every=2, n_critic=1)
     assert ["d_gp" in trainer.step(number, step_rng(0, number)) for number in range(4)] == [True, False, True, False]
 
 
 def test_a_critic_that_warms_up_leaves_the_generator_alone(faces: Faces) -> None:
-    trainer = made("stargan", faces, warm_up=1)
+    trainer = make_trainer("stargan", faces, warm_up=1)
     before = {name: value.clone() for name, value in trainer.kept.state_dict().items()}
     assert "g_adv" not in trainer.step(0, step_rng(0, 0))
     assert all(torch.equal(value, before[name]) for name, value in trainer.kept.state_dict().items())
@@ -155,7 +155,7 @@ def test_a_critic_that_warms_up_leaves_the_generator_alone(faces: Faces) -> None
 
 
 def test_a_new_critic_warms_up_wherever_the_generator_has_come_to(tmp_path: Path, faces: Faces) -> None:
-    first, second, third = (made("stargan", faces, warm_up=2) for _ in range(3))
+    first, second, third = (make_trainer("stargan", faces, warm_up=2) for _ in range(3))
     run(first, steps=4, seed=0, folder=tmp_path / "first")
     small = checkpoint.compact(checkpoint.load(tmp_path / "first" / "checkpoint.pt"), critic=False)
     assert "critic" not in small and "mean" in small
@@ -167,7 +167,7 @@ def test_a_new_critic_warms_up_wherever_the_generator_has_come_to(tmp_path: Path
 
 @each
 def test_goes_on_from_a_compact_checkpoint(family: str, tmp_path: Path, faces: Faces) -> None:
-    first, second = made(family, faces), made(family, faces, seed=1)
+    first, second = make_trainer(family, faces), make_trainer(family, faces, seed=1)
     run(first, steps=2, seed=0, folder=tmp_path)
     small = checkpoint.compact(checkpoint.load(tmp_path / "checkpoint.pt"))
     assert small["steps"] == 2 and not any(part.endswith("_opt") for part in small)
@@ -182,7 +182,7 @@ def test_goes_on_from_a_compact_checkpoint(family: str, tmp_path: Path, faces: F
 
 def test_other_sizes_are_refused(faces: Faces) -> None:
     with pytest.raises(DataError, match="cannot start from these weights"):
-        made("stargan", faces).start({"mean": made("stargan", faces, conv_dim=8).kept.state_dict()})
+        make_trainer("stargan", faces).start({"mean": make_trainer("stargan", faces, conv_dim=8).kept.state_dict()})
 
 
 def test_weights_that_float16_cannot_hold_are_refused() -> None:
@@ -194,7 +194,7 @@ def test_weights_that_float16_cannot_hold_are_refused() -> None:
 @each
 @pytest.mark.parametrize("bf16", [False, True])
 def test_losses_are_finite_and_every_network_moves(family: str, bf16: bool, faces: Faces) -> None:
-    trainer = made(family, faces, bf16=bf16)
+    trainer = make_trainer(family, faces, bf16=bf16)
     networks = [part for part in trainer.parts if not part.endswith("opt")]
     before = {part: [p.clone() for p in getattr(trainer, part).parameters()] for part in networks}
     losses = trainer.step(0, step_rng(0, 0))
@@ -206,7 +206,7 @@ def test_losses_are_finite_and_every_network_moves(family: str, bf16: bool, face
 
 @each
 def test_the_rate_falls_to_nothing(family: str, faces: Faces) -> None:
-    trainer = made(family, faces, steps=10, decay_from=0.5)
+    trainer = make_trainer(family, faces, steps=10, decay_from=0.5)
     rates = []
     for number in (0, 5, 9):
         trainer.step(number, step_rng(0, number))
@@ -215,7 +215,7 @@ def test_the_rate_falls_to_nothing(family: str, faces: Faces) -> None:
 
 
 def test_style_pictures_are_of_their_domain_and_named(faces: Faces) -> None:
-    trainer = made("stargan2", faces)
+    trainer = make_trainer("stargan2", faces)
     assert isinstance(trainer, StarGAN2Trainer) and faces.labels is not None
     for domain, index in enumerate(trainer.references()):
         assert (faces.labels[index, :3].argmax(1) == domain).all()
@@ -223,7 +223,7 @@ def test_style_pictures_are_of_their_domain_and_named(faces: Faces) -> None:
 
 
 def test_a_kept_style_may_be_a_mean(faces: Faces) -> None:
-    trainer = made("stargan2", faces, style_mean=2)
+    trainer = make_trainer("stargan2", faces, style_mean=2)
     assert isinstance(trainer, StarGAN2Trainer)
     with torch.no_grad():
         for domain, index in enumerate(trainer.references()):
@@ -244,8 +244,8 @@ def _recorded(trainer: DeepfakeTrainer, losses: list[dict[str, float]]) -> Any:
     step = trainer.step
 
     def recorded(number: int, rng: torch.Generator) -> dict[str, torch.Tensor]:
-        found = step(number, rng)
-        losses.append(numbers(found))
-        return found
+        terms = step(number, rng)
+        losses.append(numbers(terms))
+        return terms
 
     return recorded

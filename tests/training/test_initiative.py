@@ -22,8 +22,8 @@ def trainer(faces: Faces, target: Target) -> InitiativeTrainer:
 
 
 def test_the_surrogate_learns_to_answer_like_the_model(trainer: InitiativeTrainer) -> None:
-    found = [trainer.step(number, step_rng(0, number))["imitation"] for number in range(30)]
-    assert sum(found[-5:]) < 0.9 * sum(found[:5])
+    losses = [trainer.step(number, step_rng(0, number))["imitation"] for number in range(30)]
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
 
 
 def test_the_model_is_only_called(trainer: InitiativeTrainer, target: Target) -> None:
@@ -44,10 +44,10 @@ def test_the_generator_moves_and_its_gradient_leaves_the_surrogate_alone(trainer
 
 
 def test_a_resumed_run_takes_the_same_steps(faces: Faces, target: Target, tmp_path: Path) -> None:
-    def made() -> InitiativeTrainer:
+    def make_trainer() -> InitiativeTrainer:
         return InitiativeTrainer(replace(load_config("initiative", TINY), steps=4), faces, [target], **SMALL)
 
-    whole, part, rest = made(), made(), made()
+    whole, part, rest = make_trainer(), make_trainer(), make_trainer()
     run(whole, steps=4, seed=0, folder=tmp_path / "whole")
     run(part, steps=2, seed=0, folder=tmp_path / "parts")
     run(rest, steps=4, seed=0, folder=tmp_path / "parts")
@@ -56,9 +56,9 @@ def test_a_resumed_run_takes_the_same_steps(faces: Faces, target: Target, tmp_pa
 
 
 def test_figures_are_those_of_the_model_itself(faces: Faces, target: Target, tmp_path: Path) -> None:
-    made = InitiativeTrainer(load_config("initiative", TINY), faces, [target], validation=faces, **SMALL)
-    seen = []
-    target.model.generator.register_forward_hook(lambda *_: seen.append(1))
-    made.report(tmp_path, 0)
-    assert seen and (tmp_path / "validation.jsonl").is_file()
-    assert made.targets is made.surrogates
+    initiative = InitiativeTrainer(load_config("initiative", TINY), faces, [target], validation=faces, **SMALL)
+    calls = []
+    target.model.generator.register_forward_hook(lambda *_: calls.append(1))
+    initiative.report(tmp_path, 0)
+    assert calls and (tmp_path / "validation.jsonl").is_file()
+    assert initiative.targets is initiative.surrogates

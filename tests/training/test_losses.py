@@ -81,17 +81,17 @@ def test_each_axis_counts_for_what_it_is_given() -> None:
     axes = losses.opponent(torch.eye(3)[..., None, None])[..., 0, 0].T  # orthonormal: its rows are the changes
     for delta, factor in zip(axes, (1, 0.2, 3), strict=True):
         change = 0.02 * delta[None, :, None, None].expand(1, 3, 4, 4)
-        seen = losses.visibility(change, 0.0, axes=(1.0, 0.2, 3.0)).item()
-        assert seen == pytest.approx(factor * losses.visibility(change, 0.0).item(), rel=1e-4)
+        loss = losses.visibility(change, 0.0, axes=(1.0, 0.2, 3.0)).item()
+        assert loss == pytest.approx(factor * losses.visibility(change, 0.0).item(), rel=1e-4)
 
 
 def test_a_change_on_smooth_skin_is_seen_more_than_one_in_hair() -> None:
     x = torch.zeros(1, 3, 32, 32)
     x[..., 16:] = torch.rand(32, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1  # busy on the right
-    seen = losses.sensitivity(x)
-    assert seen.square().mean().item() == pytest.approx(1, rel=1e-4)
-    assert seen[..., :10].min() > 2 * seen[..., 22:].max()
+    weights = losses.sensitivity(x)
+    assert weights.square().mean().item() == pytest.approx(1, rel=1e-4)
+    assert weights[..., :10].min() > 2 * weights[..., 22:].max()
     left, right = torch.zeros(2, 1, 3, 32, 32)
     left[..., :10], right[..., -10:] = 0.02, 0.02
-    hidden, plain = (losses.visibility(d, 0.0, sensitivity=seen).item() for d in (right, left))
+    hidden, plain = (losses.visibility(d, 0.0, sensitivity=weights).item() for d in (right, left))
     assert plain > 2 * hidden

@@ -52,11 +52,11 @@ def make(monkeypatch: pytest.MonkeyPatch, target: Target) -> Callable[..., White
     """Makes a refiner against the small model, with some of its settings changed."""
     monkeypatch.setattr(module, "load_targets", lambda cards: [target])
 
-    def made(**changes: Any) -> WhiteBoxRefiner:
+    def build(**changes: Any) -> WhiteBoxRefiner:
         blind: Any = Blind()
         return WhiteBoxRefiner([], blind, replace(SETTINGS, **changes))
 
-    return made
+    return build
 
 
 @pytest.fixture

@@ -23,9 +23,9 @@ TINY = TrainConfig(
 
 
 def trainer(config: TrainConfig, faces: Faces, target: Target) -> DadfiTrainer:
-    made = DadfiTrainer(config, faces, [target], validation=faces)
-    made.prepare()
-    return made
+    dadfi_trainer = DadfiTrainer(config, faces, [target], validation=faces)
+    dadfi_trainer.prepare()
+    return dadfi_trainer
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def trainer(config: TrainConfig, faces: Faces, target: Target) -> DadfiTrainer:
     ],
 )
 def test_a_step_is_finite_and_moves_the_generator(change: dict[str, object], faces: Faces, target: Target) -> None:
-    made = trainer(replace(TINY, **change), faces, target)
-    before = {k: v.clone() for k, v in made.generator.state_dict().items()}
-    figures = made.step(0, step_rng(0, 0))
+    dadfi_trainer = trainer(replace(TINY, **change), faces, target)
+    before = {k: v.clone() for k, v in dadfi_trainer.generator.state_dict().items()}
+    figures = dadfi_trainer.step(0, step_rng(0, 0))
     assert all(v.isfinite() for v in figures.values()), figures
-    assert any(not torch.equal(v, before[k]) for k, v in made.generator.state_dict().items())
+    assert any(not torch.equal(v, before[k]) for k, v in dadfi_trainer.generator.state_dict().items())
 
 
 @pytest.mark.parametrize("teacher", ["universal", "per-image"])
@@ -64,10 +64,10 @@ def test_queries_never_differentiate_the_model(teacher: str, faces: Faces, targe
 
     closed = replace(target, model=Closed(target.model.generator, target.model.image_size))
     change = {"teacher": teacher, "gradient": "query", "query_directions": 1, "lambda_x": 0.0, "lambda_visible": 0.0}
-    made = trainer(replace(TINY, **change), faces, closed)
-    before = {k: v.clone() for k, v in made.generator.state_dict().items()}
-    made.step(0, step_rng(0, 0))
-    assert any(not torch.equal(v, before[k]) for k, v in made.generator.state_dict().items())
+    dadfi_trainer = trainer(replace(TINY, **change), faces, closed)
+    before = {k: v.clone() for k, v in dadfi_trainer.generator.state_dict().items()}
+    dadfi_trainer.step(0, step_rng(0, 0))
+    assert any(not torch.equal(v, before[k]) for k, v in dadfi_trainer.generator.state_dict().items())
     assert len(called) > 2 * TINY.teacher_steps
     with pytest.raises(RuntimeError, match="does not require grad"):
         trainer(replace(TINY, **change | {"gradient": "white-box"}), faces, closed).step(0, step_rng(0, 0))
@@ -76,11 +76,11 @@ def test_queries_never_differentiate_the_model(teacher: str, faces: Faces, targe
 def test_all_models_at_once_are_their_sum(faces: Faces, target: Target) -> None:
     def step(joint: bool, count: int) -> dict[str, float]:
         config = replace(TINY, joint=joint, lambda_x=0.0, transforms=False)
-        made = DadfiTrainer(config, faces, [replace(target, name=str(number)) for number in range(count)])
-        made.prepare()
-        made.perturbations = made.perturbations[:1] * count
-        made._one_edit_each = lambda target, labels, rng: target.edits(labels)[0]  # type: ignore[method-assign]
-        return numbers(made.step(0, torch.Generator().manual_seed(1)))
+        dadfi_trainer = DadfiTrainer(config, faces, [replace(target, name=str(number)) for number in range(count)])
+        dadfi_trainer.prepare()
+        dadfi_trainer.perturbations = dadfi_trainer.perturbations[:1] * count
+        dadfi_trainer._one_edit_each = lambda target, labels, rng: target.edits(labels)[0]  # type: ignore[method-assign]
+        return numbers(dadfi_trainer.step(0, torch.Generator().manual_seed(1)))
 
     one, three = step(joint=True, count=1), step(joint=True, count=3)
     for term in ("distortion", "loss_y", "d_y"):
@@ -91,39 +91,41 @@ def test_all_models_at_once_are_their_sum(faces: Faces, target: Target) -> None:
 
 def test_the_deepfake_model_stays_as_it_is(faces: Faces, target: Target) -> None:
     before = {k: v.clone() for k, v in target.model.state_dict().items()}
-    made = trainer(TINY, faces, target)
-    made.step(0, step_rng(0, 0))
+    dadfi_trainer = trainer(TINY, faces, target)
+    dadfi_trainer.step(0, step_rng(0, 0))
     assert all(torch.equal(v, before[k]) for k, v in target.model.state_dict().items())
 
 
 def test_what_is_seen_beyond_the_goals_costs(faces: Faces, target: Target) -> None:
-    made = trainer(replace(TINY, lambda_flip=60.0, lambda_ssimulacra2=0.08), faces, target)
+    dadfi_trainer = trainer(replace(TINY, lambda_flip=60.0, lambda_ssimulacra2=0.08), faces, target)
     x = faces.batch(torch.arange(4))
-    costs = [made._perceived(x, torch.full_like(x, value), step_rng(0, 0)) for value in (0.0, 0.02, 0.05)]
+    costs = [dadfi_trainer._perceived(x, torch.full_like(x, value), step_rng(0, 0)) for value in (0.0, 0.02, 0.05)]
     assert [cost["flip"].item() for cost in costs[:1]] == [0.0]
     assert costs[0]["flip"] <= costs[1]["flip"] < costs[2]["flip"]
     changed = torch.zeros_like(x)
     changed[TINY.seen_count :] = 0.05
-    assert made._perceived(x, changed, step_rng(0, 0))["flip"].item() == 0  # only the first pictures are looked at
+    assert (
+        dadfi_trainer._perceived(x, changed, step_rng(0, 0))["flip"].item() == 0
+    )  # only the first pictures are looked at
     windowed = trainer(replace(TINY, lambda_flip=60.0, flip_goal=0.0, seen_side=32, seen_window=16), faces, target)
     corner = torch.zeros_like(x)
     corner[:, :, :8, :8] = 0.5
-    seen = [windowed._perceived(x, corner, step_rng(0, number))["flip"].item() for number in range(20)]
-    assert 100 * min(seen) < max(seen)  # the change lies in some windows, and in others not
+    flips = [windowed._perceived(x, corner, step_rng(0, number))["flip"].item() for number in range(20)]
+    assert 100 * min(flips) < max(flips)  # the change lies in some windows, and in others not
 
 
 def test_a_pool_is_drawn_from(faces: Faces, target: Target) -> None:
     pool = [replace(target, name=f"tiny-{number}") for number in range(3)]
-    made = DadfiTrainer(replace(TINY, lambda_y=0.0), faces, [target], pools=[pool])
-    drawn = {made._member(0, step_rng(0, number)).name for number in range(30)}
+    dadfi_trainer = DadfiTrainer(replace(TINY, lambda_y=0.0), faces, [target], pools=[pool])
+    drawn = {dadfi_trainer._member(0, step_rng(0, number)).name for number in range(30)}
     assert drawn == {"tiny-0", "tiny-1", "tiny-2"}
-    made.step(0, step_rng(0, 0))
+    dadfi_trainer.step(0, step_rng(0, 0))
 
 
 def test_training_breaks_the_fakes_more_and_more(faces: Faces, target: Target) -> None:
     config = replace(TINY, transforms=False, steps=60, decay_from=1.0, lambda_visible=0.0, lambda_x=0.0, lambda_y=0.0)
-    made = trainer(replace(config, lr=5e-3), faces, target)
-    distortions = [made.step(i, step_rng(0, i))["d_mask"] for i in range(60)]
+    dadfi_trainer = trainer(replace(config, lr=5e-3), faces, target)
+    distortions = [dadfi_trainer.step(i, step_rng(0, i))["d_mask"] for i in range(60)]
     assert sum(distortions[-10:]) > 1.5 * sum(distortions[:10])
 
 
@@ -154,10 +156,10 @@ def test_a_checkpoint_made_against_other_models_is_refused(faces: Faces, target:
 
 def test_the_model_that_lags_is_asked_more_often(faces: Faces, target: Target) -> None:
     other = replace(target, name="other")
-    made = DadfiTrainer(replace(TINY, dynamic=1.0), faces, [target, other])
-    assert made.shares.tolist() == [0.5, 0.5]
-    made._prefer_laggards({"tiny a1": 1.0, "other a1": 0.5})
-    assert made.shares.tolist() == pytest.approx([0.1 / 0.7, 0.6 / 0.7])
+    dadfi_trainer = DadfiTrainer(replace(TINY, dynamic=1.0), faces, [target, other])
+    assert dadfi_trainer.shares.tolist() == [0.5, 0.5]
+    dadfi_trainer._prefer_laggards({"tiny a1": 1.0, "other a1": 0.5})
+    assert dadfi_trainer.shares.tolist() == pytest.approx([0.1 / 0.7, 0.6 / 0.7])
     again = DadfiTrainer(replace(TINY, dynamic=1.0), faces, [target, other])
-    again.load(made.state())
-    assert torch.equal(again.shares, made.shares)
+    again.load(dadfi_trainer.state())
+    assert torch.equal(again.shares, dadfi_trainer.shares)

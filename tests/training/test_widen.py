@@ -9,7 +9,7 @@ from dadfi_fast.models.generator import Generator
 from dadfi_fast.training.widen import doublings, widen
 
 
-def made() -> Generator:
+def small_generator() -> Generator:
     torch.manual_seed(0)
     generator = Generator("s")
     with torch.no_grad():
@@ -19,7 +19,7 @@ def made() -> Generator:
 
 
 def test_is_the_same_function() -> None:
-    narrow, wide = made(), Generator("m")
+    narrow, wide = small_generator(), Generator("m")
     wide.load_state_dict(widen(narrow.state_dict()))
     x = torch.rand(2, 3, 24, 40) * 2 - 1
     with torch.no_grad():
@@ -30,7 +30,7 @@ def test_is_the_same_function() -> None:
 
 def test_copies_learn_different_things() -> None:
     wide = Generator("m")
-    wide.load_state_dict(widen(made().state_dict()))
+    wide.load_state_dict(widen(small_generator().state_dict()))
     wide(torch.rand(1, 3, 16, 16) * 2 - 1).square().sum().backward()
     gradient = wide.down[1].conv.weight.grad
     assert gradient is not None

@@ -40,9 +40,9 @@ def test_a_window_is_a_part_of_what_the_whole_would_see() -> None:
     assert isinstance(part.model, Window)
     top, left = part.model.corner
     assert top % 8 == left % 8 == 0
-    seen = part.fake(images, torch.zeros(2, 0))
-    assert torch.equal(seen, target.model.resize(images)[:, :, top : top + 16, left : left + 16])
-    assert torch.equal(part.model.resize(seen), seen)
+    fakes = part.fake(images, torch.zeros(2, 0))
+    assert torch.equal(fakes, target.model.resize(images)[:, :, top : top + 16, left : left + 16])
+    assert torch.equal(part.model.resize(fakes), fakes)
 
 
 def test_windows_lie_anywhere_and_inside() -> None:
@@ -68,9 +68,9 @@ def test_a_generator_learns_to_move_latents_beside_a_deepfake_model(faces: Faces
         image_size=32, stored_size=32, batch=4, steps=30, bf16=False, lambda_x=0.0, lambda_y=0.0, joint=True,
         models=("tiny", "latents"), lambda_distortion=1.0, distortion_loss="log", latent_window=16,
     )  # fmt: skip
-    made = DadfiTrainer(config, faces, [target, latents(_Pooled())], validation=faces)
-    made.prepare()
-    figures = [made.step(number, step_rng(0, number)) for number in range(30)]
+    trainer = DadfiTrainer(config, faces, [target, latents(_Pooled())], validation=faces)
+    trainer.prepare()
+    figures = [trainer.step(number, step_rng(0, number)) for number in range(30)]
     moved = [float(step["d_latents"]) for step in figures]
     assert sum(moved[-5:]) > 3 * sum(moved[:5]) > 0
     assert all(step["d_tiny"].isfinite() for step in figures)
@@ -83,8 +83,8 @@ def test_a_weight_of_0_takes_a_model_out_of_the_loss(faces: Faces, target: Targe
     )  # fmt: skip
     losses = []
     for weights in ((0.0, 1.0), (1.0, 1.0)):
-        made = DadfiTrainer(replace(config, target_weights=weights), faces, [target, latents(_Pooled())])
-        losses.append(made.step(0, step_rng(0, 0)))
+        trainer = DadfiTrainer(replace(config, target_weights=weights), faces, [target, latents(_Pooled())])
+        losses.append(trainer.step(0, step_rng(0, 0)))
     alone = DadfiTrainer(replace(config, models=("latents",)), faces, [latents(_Pooled())]).step(0, step_rng(0, 0))
     assert losses[0]["distortion"] < losses[1]["distortion"]
     assert losses[0]["d_latents"] > 0 and alone["distortion"] > 0

@@ -53,7 +53,7 @@ def counted(family: str, sizes: str) -> tuple[float, float, int, int]:
     about: Any = {"image_size": 128, "recipe": "", "seed": 0, "rehearse": False, "grace": 0, "commit": ""}
     plan = Plan(**nowhere, **about, device="cpu", sizes=sizes)
     batch = trainer_of(plan, family, faces, "none", SIZES[sizes][family]).config.batch
-    found = []
+    counts = []
     for count in (1, 2):
         trainer = trainer_of(plan, family, faces, "none", {**SIZES[sizes][family], "batch": count})
         for optimizer in (getattr(trainer, part) for part in trainer.parts if part.endswith("_opt")):
@@ -61,8 +61,8 @@ def counted(family: str, sizes: str) -> tuple[float, float, int, int]:
         trainer.step(0, step_rng(0, 0))
         with Traffic() as traffic:
             trainer.step(1, step_rng(0, 1))
-        found.append((traffic.flops, traffic.bytes, traffic.count))
-    (flops_1, bytes_1, _), (flops_2, bytes_2, launches) = found
+        counts.append((traffic.flops, traffic.bytes, traffic.count))
+    (flops_1, bytes_1, _), (flops_2, bytes_2, launches) = counts
     more = batch - 1
     return flops_1 + more * (flops_2 - flops_1), bytes_1 + more * (bytes_2 - bytes_1), launches, batch
 

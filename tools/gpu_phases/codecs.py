@@ -30,9 +30,9 @@ def run(plan: Plan, clock: Clock) -> None:
     notes = Notes(plan)
     size = SIZE if plan.on_gpu else SMALL
     files = _files(*size) * (COUNT // KINDS if plan.on_gpu else 1)
-    found = {name: make for name, (module, make) in CODECS.items() if _there(module)}
+    codecs = {name: make for name, (module, make) in CODECS.items() if _there(module)}
     seconds = min(1.5 if plan.on_gpu else 0.05, clock.left() / 15)
-    for name, make in found.items():
+    for name, make in codecs.items():
         if clock.left() < 3 * seconds:
             return
         try:
@@ -147,8 +147,8 @@ def _torchvision(plan: Plan) -> Callable[[], tuple[Decode, Encode]]:
 
     def decode(files: Sequence[bytes]) -> Sequence[Any]:
         data = [torch.from_numpy(np.frombuffer(file, np.uint8).copy()) for file in files]
-        found: Sequence[Any] = decode_jpeg(data, device=plan.device)
-        return found
+        tensors: Sequence[Any] = decode_jpeg(data, device=plan.device)
+        return tensors
 
     return lambda: (decode, lambda pictures: encode_jpeg(list(pictures), quality=QUALITY))
 
@@ -165,8 +165,8 @@ def _nvimgcodec(plan: Plan) -> Callable[[], tuple[Decode, Encode]]:
 
         def encode(pictures: Sequence[Any]) -> Sequence[bytes]:
             images = [nvimgcodec.as_image(picture.permute(1, 2, 0).contiguous()) for picture in pictures]
-            found: Sequence[bytes] = encoder.encode(images, codec="jpeg", params=params)
-            return found
+            streams: Sequence[bytes] = encoder.encode(images, codec="jpeg", params=params)
+            return streams
 
         return decode, encode
 

@@ -31,12 +31,12 @@ def run(plan: Plan, clock: Clock) -> None:
     if mark.exists() and json.loads(mark.read_text())["source"] == source:
         return
     start = clock.left()
-    found = load_faces(tars, image_size=plan.image_size, attributes=tables[0], columns=ATTRIBUTES)
-    assert found.labels is not None
-    np.save(plan.work / "pixels.npy", found.pixels)
-    np.save(plan.work / "labels.npy", found.labels.numpy())
-    mark.write_text(json.dumps({"source": source, "names": found.names}))
-    Notes(plan).figure("decode the archive", len(found) / (start - clock.left()), "images/s", n=len(found))
+    dataset = load_faces(tars, image_size=plan.image_size, attributes=tables[0], columns=ATTRIBUTES)
+    assert dataset.labels is not None
+    np.save(plan.work / "pixels.npy", dataset.pixels)
+    np.save(plan.work / "labels.npy", dataset.labels.numpy())
+    mark.write_text(json.dumps({"source": source, "names": dataset.names}))
+    Notes(plan).figure("decode the archive", len(dataset) / (start - clock.left()), "images/s", n=len(dataset))
 
 
 def faces(plan: Plan) -> tuple[Faces, Faces]:

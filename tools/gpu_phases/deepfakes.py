@@ -141,8 +141,8 @@ def _ceiling(plan: Plan, notes: Notes, trainer: DeepfakeTrainer, held_out: Faces
 @torch.no_grad()
 def _distances(target: Target, x: torch.Tensor, delta: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """d_mask of every edit of every picture."""
-    found = []
+    distances = []
     for edit in target.edits(labels[:, : len(ATTRIBUTES)]).to(x.device):
         clean, moved = (target.fake(picture, edit).clamp(-1, 1) for picture in (x, (x + delta).clamp(-1, 1)))
-        found.append(masked_distortion(clean, moved, x))
-    return torch.cat(found)
+        distances.append(masked_distortion(clean, moved, x))
+    return torch.cat(distances)

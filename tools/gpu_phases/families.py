@@ -39,8 +39,8 @@ def trainer_of(plan: Plan, family: str, faces: Faces, speedup: str, sizes: Mappi
     """A trainer of ``family`` with the settings ``sizes``."""
     config, trainer = _TRAINERS[family]
     of_the_run = {"image_size": plan.image_size, "steps": ENDLESS, "seed": plan.seed, "device": plan.device}
-    made: DeepfakeTrainer = trainer(config(**{**sizes, **of_the_run, "speedup": speedup}), faces)
-    return made
+    result: DeepfakeTrainer = trainer(config(**{**sizes, **of_the_run, "speedup": speedup}), faces)
+    return result
 
 
 def start_of(plan: Plan, family: str) -> tuple[dict[str, Any] | None, Mapping[str, Any]]:
@@ -48,8 +48,8 @@ def start_of(plan: Plan, family: str) -> tuple[dict[str, Any] | None, Mapping[st
     for path in sorted(plan.start.glob("*.pt")) if plan.start else ():
         state = checkpoint.load(path)
         if "mean" in state and family_of(state) == family:
-            known = _TRAINERS[family][0].__dataclass_fields__
-            return state, {key: value for key, value in state["config"].items() if key in known}
+            fields = _TRAINERS[family][0].__dataclass_fields__
+            return state, {key: value for key, value in state["config"].items() if key in fields}
     return None, SIZES[plan.sizes][family]
 
 
@@ -98,16 +98,16 @@ def fitted(networks: Mapping[str, Any], snapshots: Mapping[int, Any], kept: Any,
         kept: the generator as it is now.
     """
     content: dict[str, Any] = {"kept": kept, "snapshots": {}}
-    left = limit - _bytes(kept)
+    room = limit - _bytes(kept)
     shared = {tensor.data_ptr() for tensor in kept.values()}
     order = sorted((part for part in networks if isinstance(networks[part], dict) and part != "config"), key=_worth)
     for part in order:
         size = _bytes({k: v for k, v in networks[part].items() if v.data_ptr() not in shared})
-        if size <= left:
-            content[part], left = networks[part], left - size
+        if size <= room:
+            content[part], room = networks[part], room - size
     for step in sorted(snapshots, reverse=True):
-        if (size := _bytes(snapshots[step])) <= left:
-            content["snapshots"][step], left = snapshots[step], left - size
+        if (size := _bytes(snapshots[step])) <= room:
+            content["snapshots"][step], room = snapshots[step], room - size
     return content
 
 

@@ -51,13 +51,13 @@ def run(plan: Plan, clock: Clock) -> None:
                 with torch.inference_mode():
                     call = make(ours, crops)
                     off = float((call(crops)[:2].float().cpu() - truth).abs().max()) * LEVELS
-                    found = rates(lambda call=call, x=crops: call(x), batch, plan.device, seconds=seconds)
+                    speeds = rates(lambda call=call, x=crops: call(x), batch, plan.device, seconds=seconds)
             except Exception as error:  # one way that fails is no reason to leave the others out
                 print(f"generator {preset}, batch {batch}, {provider}: {error}", flush=True)
                 continue
             facts = {"preset": preset, "batch": batch, "size": side, "levels_off": off} | notes.gpu
             case = f"generator {preset} {side} px batch {batch}"
-            notes.rows([summarise(case, provider, found, unit="crops/s", driver=notes.driver, config=facts)])
+            notes.rows([summarise(case, provider, speeds, unit="crops/s", driver=notes.driver, config=facts)])
 
 
 def _placed(thing: torch.nn.Module | Tensor, plan: Plan) -> torch.nn.Module | Tensor:

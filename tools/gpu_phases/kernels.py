@@ -35,9 +35,9 @@ def run(plan: Plan, clock: Clock) -> None:
     for work in [work for batch, dtype in KINDS for work in kernels.works("s", batch=batch, dtype=dtype)]:
         if clock.left() < 5:
             break
-        found = {name: body for name, body in bodies().items() if binding.missing() is None or name not in VERSIONS}
+        versions = {name: body for name, body in bodies().items() if binding.missing() is None or name not in VERSIONS}
         with torch.inference_mode():
-            rows, missing = kernels.gpu_rows([work], found=found, time=time_body, repeats=50, device=plan.device)
+            rows, missing = kernels.gpu_rows([work], found=versions, time=time_body, repeats=50, device=plan.device)
         notes.rows(rows[1:] if copied else rows)
         copied = True
         print(*missing, sep="\n")
@@ -46,11 +46,11 @@ def run(plan: Plan, clock: Clock) -> None:
 def _on_the_cpu() -> Iterator[Row]:
     """What PyTorch has for the operation, found right before it is timed; compiling it would take too long here."""
     work = Work((1, 8, 32, 32), "f32", relu=True, residual=False)
-    given = work.inputs("cpu")
+    inputs = work.inputs("cpu")
     for name, body in (("torch eager", kernels.eager), ("reference", kernels.plain)):
         assert kernels.accuracy(body, work, "cpu").right, name
-        found = rates(lambda body=body: body(given, work.relu), work.bytes, "cpu", seconds=0.2)
-        gigabytes = [rate / 1e9 for rate in found]
+        speeds = rates(lambda body=body: body(inputs, work.relu), work.bytes, "cpu", seconds=0.2)
+        gigabytes = [rate / 1e9 for rate in speeds]
         yield summarise(work.name, name, gigabytes, unit="GB/s", driver=package("torch"), config=work.facts())
 
 

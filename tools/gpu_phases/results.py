@@ -63,7 +63,7 @@ def _sheets(plan: Plan) -> None:
 
     folders = [plan.folder(family) for family in FAMILIES] + [plan.work / "protector"]
     last = [sorted(folder.glob("sheet-*.png")) for folder in folders]
-    pictures = [Image.open(found[-1]).convert("RGB") for found in last if found]
+    pictures = [Image.open(sheets[-1]).convert("RGB") for sheets in last if sheets]
     if not pictures:
         return
     whole = Image.new("RGB", (sum(p.width for p in pictures), max(p.height for p in pictures)))

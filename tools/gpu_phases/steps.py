@@ -27,7 +27,7 @@ FILE = "steps.json"
 
 def run(plan: Plan, clock: Clock) -> None:
     """Measure, those that matter most first; what was found is written down after each."""
-    notes, found = Notes(plan), dict[str, dict[str, float]]()
+    notes, speeds = Notes(plan), dict[str, dict[str, float]]()
     train, _ = faces(plan)
     ways = ("eager", "graphs", "compile") if plan.on_gpu else ("eager",)
     for speedup in ways:
@@ -46,15 +46,15 @@ def run(plan: Plan, clock: Clock) -> None:
             )  # fmt: skip
             notes.rows([row])
             if all(map(math.isfinite, losses.values())):
-                found.setdefault(family, {})[speedup] = row.p50
-                (plan.work / FILE).write_text(json.dumps(found), encoding="utf-8")
+                speeds.setdefault(family, {})[speedup] = row.p50
+                (plan.work / FILE).write_text(json.dumps(speeds), encoding="utf-8")
 
 
 def fastest(plan: Plan, family: str) -> tuple[str, float]:
     """The speedup that was measured to be the fastest, and its steps a second; eager and 0 where nothing was."""
     path = plan.work / FILE
-    found = json.loads(path.read_text(encoding="utf-8")).get(family, {}) if path.exists() else {}
-    return max(found.items(), key=lambda item: item[1]) if found else ("eager", 0.0)
+    speeds = json.loads(path.read_text(encoding="utf-8")).get(family, {}) if path.exists() else {}
+    return max(speeds.items(), key=lambda item: item[1]) if speeds else ("eager", 0.0)
 
 
 def _measure(plan: Plan, family: str, speedup: str, train: Faces) -> tuple[list[float], dict[str, float]]:

@@ -12,13 +12,13 @@ WARM_UP = 3
 
 def rates(call: Callable[[], object], units: int, device: str, *, seconds: float, most: int = 200) -> list[float]:
     """Units a second of each call of ``call``, which gets through ``units``, for about ``seconds``."""
-    found: list[float] = []
+    result: list[float] = []
     for _ in range(WARM_UP if device != "cpu" else 1):
         call()
     end = time.monotonic() + seconds
-    while len(found) < most and (not found or time.monotonic() < end):
-        found.append(units / _seconds(call, device))
-    return found
+    while len(result) < most and (not result or time.monotonic() < end):
+        result.append(units / _seconds(call, device))
+    return result
 
 
 def _seconds(call: Callable[[], object], device: str) -> float:

@@ -295,15 +295,15 @@ def _tiff_metadata(data: bytes, layout: tiff.Layout, notes: tuple[str, ...] = ()
     return replace(metadata, notes=tuple(dict.fromkeys(said)))
 
 
-def _tiff_exif(found: Image.Exif) -> bytes | None:
+def _tiff_exif(tags: Image.Exif) -> bytes | None:
     """What is about the photo, as an EXIF block."""
     block = Image.Exif()
     for tag in _ABOUT:
-        if tag in found:
-            block[tag] = found[tag]
+        if tag in tags:
+            block[tag] = tags[tag]
     for tag in _DIRECTORIES:
-        if tag in found:
-            block[tag] = dict(found.get_ifd(tag))
+        if tag in tags:
+            block[tag] = dict(tags.get_ifd(tag))
     return block.tobytes() if len(block) else None
 
 

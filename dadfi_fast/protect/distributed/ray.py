@@ -135,13 +135,13 @@ class Ray(WorkerPool):
                 raise UsageError(f"{path} is in the memory of one process. Ray workers need files or an object store.")
         self._ours = not _is_connected()
         self._ray = connect(address)
-        found = capacity(self._ray.nodes(), device=config.device, workers=config.workers, count=count)
-        super().__init__(found.count, threads=found.cpus)
+        slots = capacity(self._ray.nodes(), device=config.device, workers=config.workers, count=count)
+        super().__init__(slots.count, threads=slots.cpus)
         self._make = self._ray.put(factory)
         device = "cpu" if config.device == "cpu" else "cuda:0"  # an actor sees only the GPU that it has been given
-        self._config = self._ray.put(replace(self.config_for_workers(config), workers=found.cpus, device=device))
+        self._config = self._ray.put(replace(self.config_for_workers(config), workers=slots.cpus, device=device))
         self._kind = self._ray.remote(
-            num_cpus=found.cpus, num_gpus=found.gpus, max_restarts=0, max_concurrency=2, scheduling_strategy="SPREAD"
+            num_cpus=slots.cpus, num_gpus=slots.gpus, max_restarts=0, max_concurrency=2, scheduling_strategy="SPREAD"
         )(Actor)
         self._actors: dict[int, Any] = {}
         self._calls: dict[Any, tuple[int, str]] = {}  # reference of an answer -> worker, call

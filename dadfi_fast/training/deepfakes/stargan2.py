@@ -128,8 +128,8 @@ class StarGAN2Trainer(DeepfakeTrainer):
 
     def _means(self, network: nn.Module, sources: Tensor, domain: int) -> list[Tensor]:
         """The kept styles from ``sources`` [N, ...]: each the mean, [style_dim], of its share of them."""
-        made = network(sources, torch.full((len(sources),), domain, device=self.device))
-        return [part.mean(0) for part in made.tensor_split(self.config.styles)]
+        styles = network(sources, torch.full((len(sources),), domain, device=self.device))
+        return [part.mean(0) for part in styles.tensor_split(self.config.styles)]
 
     def references(self) -> list[Tensor]:
         """The pictures whose styles are kept, by domain: indices into the faces."""

@@ -133,10 +133,10 @@ class DeepfakeTrainer(ABC):
 
     def optimizer(self, module: nn.Module, lr: float, **settings: Any) -> torch.optim.Adam:
         """Adam for ``module``, its rate scheduled by `schedule`."""
-        made = torch.optim.Adam(module.parameters(), lr, **settings)
-        made.param_groups[0]["initial_lr"] = lr
-        self._tune(made)
-        return made
+        adam = torch.optim.Adam(module.parameters(), lr, **settings)
+        adam.param_groups[0]["initial_lr"] = lr
+        self._tune(adam)
+        return adam
 
     def _tune(self, optimizer: torch.optim.Optimizer) -> None:
         """Have ``optimizer`` work as the settings say, whatever device and settings its state comes from.

@@ -47,8 +47,8 @@ def crops(*shape: int) -> Float32:
 
 
 def shapes(file: Path) -> list[list[int]]:
-    found: list[list[int]] = json.loads(file.read_bytes()[32:])[1]
-    return found
+    result: list[list[int]] = json.loads(file.read_bytes()[32:])[1]
+    return result
 
 
 def test_what_was_compiled_is_there_in_the_next_process(make: Make) -> None:

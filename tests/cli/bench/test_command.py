@@ -29,9 +29,9 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[throughput.Setup]:
+def setups(monkeypatch: pytest.MonkeyPatch) -> list[throughput.Setup]:
     """What the benchmark was asked for; it is not run."""
-    seen: list[throughput.Setup] = []
+    calls: list[throughput.Setup] = []
 
     class Bench:
         cases = ("one", "two")
@@ -56,16 +56,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[throughput.Setup]:
             ]
 
     def prepare(setup: throughput.Setup, scratch: Path) -> Bench:
-        seen.append(setup)
+        calls.append(setup)
         assert scratch.is_dir()
         return Bench()
 
     monkeypatch.setattr(throughput, "prepare", prepare)
-    return seen
+    return calls
 
 
 def test_a_table_goes_to_stdout_and_rows_are_appended(
-    command: Command, photos: Path, asked: list[throughput.Setup], tmp_path: Path
+    command: Command, photos: Path, setups: list[throughput.Setup], tmp_path: Path
 ) -> None:
     call = ("bench", "throughput", "--photos", photos, "--detector", "none", "--json", tmp_path / "rows.jsonl")
     for _ in range(2):
@@ -77,22 +77,22 @@ def test_a_table_goes_to_stdout_and_rows_are_appended(
     assert "outputs at most 0.12 levels apart" in lines[1]
     assert "not measured: torch is not installed" in result.stderr
     assert len([json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]) == 6
-    setup = asked[0]
+    setup = setups[0]
     assert (setup.photos, setup.count, setup.workers) == (photos, 5, 3)
     assert setup.parts == Assembly(generator="g", backend="auto", device="auto", detector="none")
 
 
-def test_quiet_says_nothing_on_stderr(command: Command, photos: Path, asked: list[throughput.Setup]) -> None:
+def test_quiet_says_nothing_on_stderr(command: Command, photos: Path, setups: list[throughput.Setup]) -> None:
     result = command("bench", "throughput", "--photos", photos, "--detector", "none", "--quiet")
-    assert (result.stderr, len(asked)) == ("", 1)
+    assert (result.stderr, len(setups)) == ("", 1)
 
 
 def test_without_photos_the_examples_are_taken(
-    command: Command, asked: list[throughput.Setup], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    command: Command, setups: list[throughput.Setup], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(scale, "EXAMPLES", tmp_path)
     assert command("bench", "throughput", "--detector", "none").exit_code == 0
-    assert asked[0].photos == tmp_path
+    assert setups[0].photos == tmp_path
     monkeypatch.setattr(scale, "EXAMPLES", tmp_path / "not there")
     result = command("bench", "throughput", "--detector", "none")
     assert result.exit_code == 2
@@ -120,16 +120,16 @@ ROW = summarise(
 
 
 def test_all_backends_are_measured_on_the_generator_alone(
-    command: Command, photos: Path, asked: list[throughput.Setup], monkeypatch: pytest.MonkeyPatch
+    command: Command, photos: Path, setups: list[throughput.Setup], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[dict[str, object]] = []
-    monkeypatch.setattr(providers, "side_by_side", lambda **settings: [seen.append(settings), ROW][1:])
+    calls: list[dict[str, object]] = []
+    monkeypatch.setattr(providers, "side_by_side", lambda **settings: [calls.append(settings), ROW][1:])
     result = command("bench", "throughput", "--backend", "all", "--photos", photos, "--preset", "m", "--repeats", 2)
     assert result.exit_code == 0, result.stderr
-    assert asked == []
+    assert setups == []
     assert "outputs at most 0.5 levels apart (rms 0.01)" in result.stdout
-    wanted = {"photos": photos, "generator": None, "device": "auto", "presets": ("m",), "repeats": 2}
-    assert wanted.items() <= seen[0].items()
+    expected = {"photos": photos, "generator": None, "device": "auto", "presets": ("m",), "repeats": 2}
+    assert expected.items() <= calls[0].items()
 
 
 def test_presets_are_for_all_backends(command: Command, photos: Path) -> None:

@@ -21,7 +21,7 @@ Command = Callable[..., Result]
 @pytest.fixture
 def faults(monkeypatch: pytest.MonkeyPatch) -> list[Wrong]:
     """What is found wrong; the run is not made."""
-    found: list[Wrong] = []
+    errors: list[Wrong] = []
 
     def watch(command: Sequence[str], out: Path, *, tick: Callable[[int], object]) -> list[MemorySample]:
         (Path(out)).mkdir()
@@ -30,8 +30,8 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> list[Wrong]:
         return [MemorySample(2.0, 0, 50.0), *(MemorySample(2.0 + n, 10 * n, 100.0) for n in range(1, 4))]
 
     monkeypatch.setattr(scale, "watch", watch)
-    monkeypatch.setattr(scale, "wrong", lambda made, out: found)
-    return found
+    monkeypatch.setattr(scale, "wrong", lambda photos, out: errors)
+    return errors
 
 
 def test_a_row_and_a_plot(command: Command, tmp_path: Path, faults: list[Wrong]) -> None:
@@ -39,9 +39,9 @@ def test_a_row_and_a_plot(command: Command, tmp_path: Path, faults: list[Wrong])
     row, plot = tmp_path / "rows.jsonl", tmp_path / "plot.png"
     result = command("bench", "scale", "--count", 30, "--size", 32, "--damaged", "10%", "--json", row, "--plot", plot)
     assert result.exit_code == 0, result.output
-    found: dict[str, Any] = json.loads(row.read_text())
-    assert (found["case"], found["provider"], found["p50"]) == ("scale", "openvino-cpu f32", 10.0)
-    facts = found["config"]
+    record: dict[str, Any] = json.loads(row.read_text())
+    assert (record["case"], record["provider"], record["p50"]) == ("scale", "openvino-cpu f32", 10.0)
+    facts = record["config"]
     assert (facts["photos"], facts["damaged"], facts["start_up_seconds"], facts["wrong_rows"]) == (30, 3, 3.0, 0)
     assert [sample["rows"] for sample in facts["samples"]] == [0, 10, 20, 30]
     assert "start_up_seconds" in result.stdout and "samples" not in result.stdout

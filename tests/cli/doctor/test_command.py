@@ -44,18 +44,18 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("weights")
 def test_it_looks_at_everything(command: Command) -> None:
     done = command("doctor", "--json", "--no-measure")
-    found = json.loads(done.stdout)
+    report = json.loads(done.stdout)
     assert done.exit_code == 0 and not done.stderr
-    assert set(found) == {"version", "python", "machine", "findings", "auto", "speed"}
-    assert {finding["kind"] for finding in found["findings"]} == KINDS
-    names = {kind: [f["name"] for f in found["findings"] if f["kind"] == kind] for kind in KINDS}
+    assert set(report) == {"version", "python", "machine", "findings", "auto", "speed"}
+    assert {finding["kind"] for finding in report["findings"]} == KINDS
+    names = {kind: [f["name"] for f in report["findings"] if f["kind"] == kind] for kind in KINDS}
     assert names["backend"] == list(BACKENDS) and names["detector"] == list(DETECTORS)
     assert names["codec"] == [
         "JPEG", "PNG", "PNG 16 bit", "WEBP", "TIFF", "TIFF 16 bit", "AVIF", "HEIF", "BMP",
     ]  # fmt: skip
     assert (names["decoder"], names["encoder"]) == (["dali"], ["nvimgcodec"])
-    assert found["speed"] is None
-    auto = found["auto"]
+    assert report["speed"] is None
+    auto = report["auto"]
     assert auto["backend"] in BACKENDS and auto["detector"] in DETECTORS and auto["workers"] == device.cores()
     assert auto["runs"].startswith(f"{auto['backend']}-cpu")
 
@@ -126,8 +126,8 @@ def test_a_remedy_is_told_from_a_reason(why: str, expected: tuple[str, str | Non
 
 def test_every_backend_that_is_missing_has_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    for found in software.backends(gpus=0):
-        assert not found.ok and found.mend and found.mend.startswith("pip install"), found
+    for finding in software.backends(gpus=0):
+        assert not finding.ok and finding.mend and finding.mend.startswith("pip install"), finding
 
 
 @pytest.mark.usefixtures("weights")
@@ -167,10 +167,10 @@ def test_a_codec_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
     heif.register.cache_clear()
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    found = {finding.name: finding for finding in software.codecs()}
+    findings = {finding.name: finding for finding in software.codecs()}
     heif.register.cache_clear()
-    assert not found["HEIF"].ok and found["HEIF"].mend == "pip install 'dadfi-fast[heif]'"
-    assert found["JPEG"].ok and found["JPEG"].mend is None
+    assert not findings["HEIF"].ok and findings["HEIF"].mend == "pip install 'dadfi-fast[heif]'"
+    assert findings["JPEG"].ok and findings["JPEG"].mend is None
 
 
 def test_what_works_on_a_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +228,7 @@ def smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_has_never_run_on_a_gpu_says_so() -> None:
-    notes = {found.name: found.note for found in software.backends(gpus=1) if found.ok}
+    notes = {finding.name: finding.note for finding in software.backends(gpus=1) if finding.ok}
     words = "; --device cuda is untested"
     assert notes["torch"].endswith(words) and notes["onnxruntime"].endswith(words)
     assert notes["openvino"] == "cpu"
@@ -261,7 +261,7 @@ def test_no_driver_is_said_plainly() -> None:
 
 @pytest.mark.gpu
 def test_a_real_gpu_is_found() -> None:
-    assert all(found.ok for found in machine.graphics())
+    assert all(finding.ok for finding in machine.graphics())
 
 
 @pytest.mark.parametrize(
@@ -271,8 +271,8 @@ def test_a_real_gpu_is_found() -> None:
 )
 def test_memory(free: tuple[int, int] | None, ok: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "free_memory", lambda: free)
-    found = machine.memory()
-    assert found.ok is ok and (found.mend is None) is ok
+    finding = machine.memory()
+    assert finding.ok is ok and (finding.mend is None) is ok
 
 
 def test_the_limit_of_a_container_counts(monkeypatch: pytest.MonkeyPatch) -> None:

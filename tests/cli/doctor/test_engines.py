@@ -20,18 +20,18 @@ from dadfi_fast.cli.doctor.engines import STORES, engines, stores
 def test_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.2")
-    found = [*engines(gpus=0), *stores()]
-    assert [(f.kind, f.name) for f in found] == [
+    findings = [*engines(gpus=0), *stores()]
+    assert [(f.kind, f.name) for f in findings] == [
         ("engine", "processes"), ("engine", "ray"), ("store", "s3://"), ("store", "gs://"),
     ]  # fmt: skip
-    assert all(f.ok and f.mend is None for f in found)
-    assert found[1].note.startswith("ray 1.2; ") and found[2].note.startswith("s3fs 1.2; ")
+    assert all(f.ok and f.mend is None for f in findings)
+    assert findings[1].note.startswith("ray 1.2; ") and findings[2].note.startswith("s3fs 1.2; ")
 
 
 def test_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    found = [f for f in (*engines(gpus=0), *stores()) if not f.ok]
-    assert [f.mend for f in found] == [f"pip install 'dadfi-fast[{extra}]'" for extra in ("ray", "s3", "gcs")]
+    findings = [f for f in (*engines(gpus=0), *stores()) if not f.ok]
+    assert [f.mend for f in findings] == [f"pip install 'dadfi-fast[{extra}]'" for extra in ("ray", "s3", "gcs")]
 
 
 @pytest.mark.parametrize(("gpus", "words"), [(0, "--processes N"), (1, "--processes N"), (4, "one per GPU (4)")])

@@ -87,8 +87,8 @@ def test_an_added_model_is_known_from_then_on(command: Command, added: Path, tmp
     pixels = np.random.default_rng(0).uniform(-1, 1, (2, 3, 64, 64)).astype(np.float32)
     labels = np.eye(5, dtype=np.float32)[:2]
     with torch.no_grad():
-        wanted = stargan.load_official(torch.load(source))(torch.from_numpy(pixels), torch.from_numpy(labels))
-    np.testing.assert_allclose(model.fake(pixels, labels), wanted.numpy(), atol=1e-4)
+        expected = stargan.load_official(torch.load(source))(torch.from_numpy(pixels), torch.from_numpy(labels))
+    np.testing.assert_allclose(model.fake(pixels, labels), expected.numpy(), atol=1e-4)
 
 
 def test_a_name_is_given_once(command: Command, added: Path, tmp_path: Path) -> None:

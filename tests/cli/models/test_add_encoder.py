@@ -90,8 +90,8 @@ def test_the_files_are_kept_and_the_onnx_answers_as_they_do(models: Path) -> Non
     assert image.shape == (2, 3, 64, 64) and image.abs().max() <= 1
     faces = np.random.default_rng(0).uniform(-1, 1, (2, 3, 152, 152)).astype(np.float32)
     with torch.no_grad():
-        wanted = mobilefacenet.Identity(embedder())(torch.from_numpy(faces)).numpy()
-    np.testing.assert_allclose(identity.encode(faces), wanted, atol=1e-4)
+        expected = mobilefacenet.Identity(embedder())(torch.from_numpy(faces)).numpy()
+    np.testing.assert_allclose(identity.encode(faces), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["tiny", "who"])
@@ -199,9 +199,9 @@ def check(
 
 
 def test_check_judges_with_every_added_encoder(check: Command) -> None:
-    found = json.loads(check("--json", "--also", "jpeg:50").stdout)
-    assert set(found["models"]) == {"fragile", "sturdy"} and set(found["encoders"]) == {"tiny", "who"}
-    latents, identity = found["encoders"]["tiny"], found["encoders"]["who"]
+    report = json.loads(check("--json", "--also", "jpeg:50").stdout)
+    assert set(report["models"]) == {"fragile", "sturdy"} and set(report["encoders"]) == {"tiny", "who"}
+    latents, identity = report["encoders"]["tiny"], report["encoders"]["who"]
     assert latents["reads"] == "latents" and latents["measure"] == "relative shift" and latents["threshold"] == 1
     assert identity["reads"] == "identity" and identity["measure"] == "cosine" and identity["threshold"] == 0.5
     assert latents["n"] == identity["n"] == 1
@@ -209,15 +209,15 @@ def test_check_judges_with_every_added_encoder(check: Command) -> None:
     assert latents["d_code"] == pytest.approx(latents["shift"] ** 2)
     assert identity["d_code"] == pytest.approx(2 - 2 * identity["cosine"])
     assert latents["reconstruction_psnr"] > 0 and identity["reconstruction_psnr"] is None
-    assert set(found["conditions"]["jpeg:50"]["encoders"]) == {"tiny", "who"}
+    assert set(report["conditions"]["jpeg:50"]["encoders"]) == {"tiny", "who"}
     table = check("--also", "jpeg:50").stdout
     assert "tiny (latents, the entrance of latent diffusion editors)" in table
     assert "a face swap itself was not measured" in table
 
 
 def test_check_takes_names_of_encoders(check: Command) -> None:
-    found = json.loads(check("--json", "--models", "who,sturdy").stdout)
-    assert set(found["models"]) == {"sturdy"} and set(found["encoders"]) == {"who"}
+    report = json.loads(check("--json", "--models", "who,sturdy").stdout)
+    assert set(report["models"]) == {"sturdy"} and set(report["encoders"]) == {"who"}
     alone = check("--models", "tiny")
     assert alone.exit_code == 0 and "SR_mask" not in alone.stdout and "relative shift" in alone.stdout
     assert "encoders" not in json.loads(check("--json", "--models", "sturdy").stdout)

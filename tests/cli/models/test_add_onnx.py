@@ -93,8 +93,8 @@ def test_an_editor_with_two_further_inputs_is_known_from_then_on(
     assert facts["network"]["values"] == {"alpha": ["0.7", "1"], "style": ["3", "1"]}
     assert facts["original"]["sha256"] == model_card.sha256(tmp_path / "net.onnx")
     x = pictures()
-    wanted = np.tanh(1.5 * x + np.array([0.7 * 0.7, 1.0 * -0.1], np.float32)[:, None, None, None])
-    np.testing.assert_allclose(fakes(home, x, np.eye(2, dtype=np.float32)), wanted, atol=1e-5)
+    expected = np.tanh(1.5 * x + np.array([0.7 * 0.7, 1.0 * -0.1], np.float32)[:, None, None, None])
+    np.testing.assert_allclose(fakes(home, x, np.eye(2, dtype=np.float32)), expected, atol=1e-5)
 
 
 @pytest.mark.usefixtures("tried_here")
@@ -106,8 +106,8 @@ def test_bytes_with_channels_last_and_blue_first_are_found(add: Callable[..., Re
     x = pictures(size=48)
     x[0, 0] -= 0.1
     x[1, 2] -= 0.1  # the second has less blue than red
-    wanted = np.stack([x[0], np.full_like(x[1], -1)])
-    np.testing.assert_allclose(fakes(home, x.clip(-1, 1), np.ones((2, 1), np.float32)), wanted.clip(-1, 1), atol=1e-4)
+    expected = np.stack([x[0], np.full_like(x[1], -1)])
+    np.testing.assert_allclose(fakes(home, x.clip(-1, 1), np.ones((2, 1), np.float32)), expected.clip(-1, 1), atol=1e-4)
 
 
 #: The luma in [0, 1] and nine numbers of the light, as portrait relighting takes them; the light comes back too.
@@ -222,11 +222,11 @@ FORMS: dict[str, tuple[str, str, tuple[object, ...], Callable[[Float32], Float32
 @pytest.mark.usefixtures("tried_here")
 @pytest.mark.parametrize("case", FORMS)
 def test_forms_of_pictures(add: Callable[..., Result], home: Path, case: str) -> None:
-    kind, nodes, options, wanted = FORMS[case]
+    kind, nodes, options, expected = FORMS[case]
     result = add(whole(kind, nodes), *options)
     assert result.exit_code == 0, result.stderr
     x = pictures()
-    np.testing.assert_allclose(fakes(home, x, np.ones((2, 1), np.float32)), wanted(x), atol=4e-3)
+    np.testing.assert_allclose(fakes(home, x, np.ones((2, 1), np.float32)), expected(x), atol=4e-3)
 
 
 def whole(kind: str, nodes: str, output: str = "") -> str:
@@ -276,12 +276,12 @@ def test_values_of_a_further_input(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     np.save(tmp_path / "values.npy", np.array([[1, 2], [3, 4]], np.float64))
-    kind, text, wanted = VALUES[case]
-    weights = np.arange(1, len(wanted) + 1) * 0.02
+    kind, text, expected = VALUES[case]
+    weights = np.arange(1, len(expected) + 1) * 0.02
     rows = -1 if "n," in kind else 1
     flat = f"""own (float[n,3,64,64] x, {kind} extra) => (float[n,3,64,64] y) {{
-        g = Constant<value = float[1] {{1.5}}>() s = Constant<value_ints = [{rows},{len(wanted)}]>()
-        w = Constant<value = float[{len(wanted)},1] {{{", ".join(f"{weight:.2f}" for weight in weights)}}}>()
+        g = Constant<value = float[1] {{1.5}}>() s = Constant<value_ints = [{rows},{len(expected)}]>()
+        w = Constant<value = float[{len(expected)},1] {{{", ".join(f"{weight:.2f}" for weight in weights)}}}>()
         axes = Constant<value_ints = [2,3]>()
         f = Cast<to = 1>(extra) r = Reshape(f, s) m = MatMul(r, w) p = Unsqueeze(m, axes)
         t = Mul(x, g) u = Add(t, p) y = Tanh(u)
@@ -289,7 +289,7 @@ def test_values_of_a_further_input(
     result = add(flat, "--edit", f"it:extra={text}")
     assert result.exit_code == 0, result.stderr
     x = pictures()
-    shift = float(np.dot(wanted, weights))
+    shift = float(np.dot(expected, weights))
     np.testing.assert_allclose(fakes(home, x, np.ones((2, 1), np.float32)), np.tanh(1.5 * x + shift), atol=1e-5)
 
 

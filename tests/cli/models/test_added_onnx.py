@@ -96,10 +96,10 @@ def test_strengths_are_chosen_by_it(
     command: Command, added: Callable[..., Result], examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     added("--range", "-1,1", *RANGE)
-    asked: list[str] = []
+    names: list[str] = []
 
     def fake(self: DeepfakeModel, images: Float32, edit: Float32) -> Float32:
-        asked.append(self.name)
+        names.append(self.name)
         return FAKE(self, images, edit)
 
     monkeypatch.setattr(DeepfakeModel, "fake", fake)
@@ -108,7 +108,7 @@ def test_strengths_are_chosen_by_it(
     assert result.exit_code == 0, result.output
     row = json.loads((tmp_path / "auto" / "dadfi-manifest.jsonl").read_text().splitlines()[-1])
     assert row["status"] == "written" and row["strength"] in SCALES
-    assert "mine" in asked
+    assert "mine" in names
 
 
 @pytest.mark.slow

@@ -109,10 +109,10 @@ def test_a_folder(protect: Command, folder: Path) -> None:
 
 
 def test_json(protect: Command, folder: Path) -> None:
-    found = json.loads(protect("--json", "--quiet").stdout)
-    assert (found["total"], found["written"], found["skipped"], found["failed"], found["faces"]) == (3, 2, 1, 0, 2)
-    assert found["linf"] == 6 and found["check"] is None and found["failures"] == []
-    assert found["out"] == str(folder.parent / "out") and len(found["config"]) == 16
+    counts = json.loads(protect("--json", "--quiet").stdout)
+    assert (counts["total"], counts["written"], counts["skipped"], counts["failed"], counts["faces"]) == (3, 2, 1, 0, 2)
+    assert counts["linf"] == 6 and counts["check"] is None and counts["failures"] == []
+    assert counts["out"] == str(folder.parent / "out") and len(counts["config"]) == 16
 
 
 def test_rows_name_generator_and_backend(protect: Command, folder: Path, generator: Path) -> None:
@@ -300,9 +300,9 @@ class TestCheck:
     @pytest.mark.usefixtures("models")
     def test_the_sample_is_checked(self, protect: Command) -> None:
         result = protect("--check", 1, "--json")
-        found = json.loads(result.stdout)["check"]
-        assert result.exit_code == 0 and found["n"] == 1 == found["n_pairs"]
-        assert set(found["models"]) == {"fragile", "sturdy"}
+        report = json.loads(result.stdout)["check"]
+        assert result.exit_code == 0 and report["n"] == 1 == report["n_pairs"]
+        assert set(report["models"]) == {"fragile", "sturdy"}
 
     @pytest.mark.usefixtures("models")
     def test_too_few_protected(self, protect: Command) -> None:
@@ -323,16 +323,16 @@ class TestCheck:
 def test_the_options_load_nothing_heavy() -> None:
     heavy = "{'torch', 'openvino', 'cv2', 'onnxruntime', 'PIL', 'numpy'}"
     code = f"import sys, dadfi_fast.cli.protect.command; print(sorted({heavy} & set(sys.modules)))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "[]\n"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout == "[]\n"
 
 
 @pytest.fixture
 def arguments(folder: Path, generator: Path) -> list[str]:
     """``protect SOURCE --out OUT`` for another process."""
     out = folder.parent / "out"
-    given = ("protect", folder, "--out", out, "--generator", generator, "--detector", "none", "--check", 0)
-    return [sys.executable, "-m", "dadfi_fast.cli", *map(str, given)]
+    options = ("protect", folder, "--out", out, "--generator", generator, "--detector", "none", "--check", 0)
+    return [sys.executable, "-m", "dadfi_fast.cli", *map(str, options)]
 
 
 def test_piped_there_is_no_colour_and_no_bar(arguments: list[str]) -> None:
@@ -345,9 +345,9 @@ def test_piped_there_is_no_colour_and_no_bar(arguments: list[str]) -> None:
 def test_json_alone_is_on_stdout(arguments: list[str], folder: Path) -> None:
     (folder / "bad.jpg").write_bytes(b"no picture")
     done = subprocess.run([*arguments, "--json", "-v"], capture_output=True, text=True, timeout=120)
-    found = json.loads(done.stdout)
-    assert done.returncode == 1 == found["failed"] and "photos in" in done.stderr
-    assert found["bottleneck"] in STAGES and found["stages"]["encode"]["photos_per_second"] > 0
+    summary = json.loads(done.stdout)
+    assert done.returncode == 1 == summary["failed"] and "photos in" in done.stderr
+    assert summary["bottleneck"] in STAGES and summary["stages"]["encode"]["photos_per_second"] > 0
 
 
 #: Names of files, and how they are shown.
@@ -376,8 +376,8 @@ def test_names_reach_no_terminal_as_they_are(more: str, arguments: list[str], fo
         (folder / name).write_bytes(b"damaged")
     said, stdout = said_of([*arguments, *more.split()])
     if "--json" in more:
-        found = json.loads(stdout)
-        assert set(names) <= {row["source"] for row in found.get("plan", found.get("failures"))}
+        summary = json.loads(stdout)
+        assert set(names) <= {row["source"] for row in summary.get("plan", summary.get("failures"))}
     else:
         assert all(shown in said for shown in WILD_NAMES.values())
 
@@ -468,8 +468,8 @@ class TestWatch:
             stdout, stderr = running.communicate(timeout=60)
         finally:
             running.kill()
-        found = json.loads(stdout)
-        assert (found["written"], found["skipped"], found["failed"], found["interrupted"]) == (4, 1, 1, False)
+        summary = json.loads(stdout)
+        assert (summary["written"], summary["skipped"], summary["failed"], summary["interrupted"]) == (4, 1, 1, False)
         assert running.returncode == 1  # for the one that is no picture; once, though it was looked at many times
         assert stderr.count("bad.jpg: read: ") == 1 and "press Ctrl-C to stop" in stderr
         rows = [json.loads(line)["source"] for line in (out / "dadfi-manifest.jsonl").read_text().splitlines()]

@@ -89,8 +89,8 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
         with closing(open_shard(tmp_path, FACTS, f"1-{number}")) as part:
             part.append(written(tmp_path, name))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with closing(open_manifest(tmp_path, FACTS, read_only=True)) as seen:
-        assert seen.find("a.jpg") and seen.find("b.jpg") and not seen.find("c.jpg")
+    with closing(open_manifest(tmp_path, FACTS, read_only=True)) as reader:
+        assert reader.find("a.jpg") and reader.find("b.jpg") and not reader.find("c.jpg")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 

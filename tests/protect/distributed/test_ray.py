@@ -95,12 +95,12 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[str]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         from ray.cluster_utils import Cluster
 
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        made.add_node(num_cpus=1)
-        ray = connect(made.address)
-        yield str(made.address)
+        ray_cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        ray_cluster.add_node(num_cpus=1)
+        ray = connect(ray_cluster.address)
+        yield str(ray_cluster.address)
         ray.shutdown()
-        made.shutdown()
+        ray_cluster.shutdown()
 
 
 @pytest.fixture
@@ -115,9 +115,9 @@ def factory() -> GeneratorContextFactory:
 @pytest.fixture
 def names(photos: Fill) -> list[str]:
     """Photos and a text in the folder ``in``; their names in order."""
-    made = [f"{n % 3}/{n:02}.jpg" for n in range(PHOTOS)]
-    photos({**dict.fromkeys(made), "n.txt": b"hi"})
-    return ["n.txt", *sorted(made)]
+    photo_names = [f"{n % 3}/{n:02}.jpg" for n in range(PHOTOS)]
+    photos({**dict.fromkeys(photo_names), "n.txt": b"hi"})
+    return ["n.txt", *sorted(photo_names)]
 
 
 def settings(source: AnyPath, out: AnyPath) -> ProtectConfig:
@@ -141,16 +141,16 @@ def by_ray(
 
 def rows(out: AnyPath) -> list[dict[str, Any]]:
     """The manifest, without what differs from run to run and from place to place."""
-    found = map(json.loads, (out / NAME).read_bytes().splitlines())
-    return [{**row, "seconds": None, "stat": row["stat"][0]} for row in found]
+    entries = map(json.loads, (out / NAME).read_bytes().splitlines())
+    return [{**row, "seconds": None, "stat": row["stat"][0]} for row in entries]
 
 
 def files(out: AnyPath) -> dict[str, bytes]:
     """Everything but the manifest."""
     if isinstance(out, Path):
         return {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file() and p.name != NAME}
-    found = {key[len(out.key) + 1 :]: key for key in out.store.system.find(out.key)}
-    return {name: out.store.system.cat_file(key) for name, key in found.items() if name != NAME}
+    keys = {key[len(out.key) + 1 :]: key for key in out.store.system.find(out.key)}
+    return {name: out.store.system.cat_file(key) for name, key in keys.items() if name != NAME}
 
 
 @pytest.fixture

@@ -129,11 +129,11 @@ def several(tmp_path: Path, context: WorkerContext) -> Callable[..., tuple[Summa
 
 def files(folder: Path) -> dict[str, bytes]:
     """Everything but the manifest."""
-    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != NAME)
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != NAME)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def known(out: Path) -> list[dict[str, Any]]:
+def manifest_rows(out: Path) -> list[dict[str, Any]]:
     """The manifest's rows, without what differs from run to run."""
     with closing(Manifest(out, Facts("", "", ""))) as manifest:
         return [{**row, "seconds": None} for row in manifest.rows()]
@@ -158,8 +158,8 @@ def test_the_same_as_by_one(
 
     expected, _ = run(out=tmp_path / "one", detector=Whole(), workers=1)
     summary, pool, came = several(size=size, order=order)
-    assert came == thirty == [row["source"] for row in known(tmp_path / "out")]
-    assert known(tmp_path / "out") == known(tmp_path / "one")
+    assert came == thirty == [row["source"] for row in manifest_rows(tmp_path / "out")]
+    assert manifest_rows(tmp_path / "out") == manifest_rows(tmp_path / "one")
     assert files(tmp_path / "out") == files(tmp_path / "one")
     kinds = ("written", "copied", "skipped", "failed", "other", "faces", "linf", "interrupted")
     assert {kind: getattr(summary, kind) for kind in kinds} == {kind: getattr(expected, kind) for kind in kinds}
@@ -183,12 +183,12 @@ def test_workers_that_go_lose_nothing(thirty: list[str], several: Any, tmp_path:
     said: list[str] = []
     summary, pool, came = several(gone=gone, said=said)
     assert (summary.written, summary.failed, summary.skipped) == (30, 1, 1)
-    assert came == thirty == [row["source"] for row in known(tmp_path / "out")]
+    assert came == thirty == [row["source"] for row in manifest_rows(tmp_path / "out")]
     assert set(pool.done.values()) == {1} and len(pool.done) == 30  # nothing twice
     assert len(files(tmp_path / "out")) == 30 and leftover_shards(tmp_path / "out") == []
     assert pool.begun > 2 and any("was lost (shot)" in line for line in said)
     several(out=tmp_path / "unharmed")
-    assert known(tmp_path / "out") == known(tmp_path / "unharmed")
+    assert manifest_rows(tmp_path / "out") == manifest_rows(tmp_path / "unharmed")
     assert files(tmp_path / "out") == files(tmp_path / "unharmed")
 
 
@@ -198,7 +198,7 @@ def test_a_photo_that_ends_its_workers_is_found(thirty: list[str], several: Any,
 
     summary, pool, came = several(gone=gone)
     assert (summary.written, summary.failed) == (29, 2) and came == thirty and set(pool.done.values()) == {1}
-    [row] = [row for row in known(tmp_path / "out") if row["source"] == "1/13.jpg"]
+    [row] = [row for row in manifest_rows(tmp_path / "out") if row["source"] == "1/13.jpg"]
     assert row["error"]["hop"] == "worker" and "shot" in row["error"]["message"]
     again, _, _ = several()
     assert (again.written, again.done) == (1, 30)  # it is tried again
@@ -220,7 +220,7 @@ def test_a_run_that_is_killed_is_taken_over(
     summary, pool, _ = several()
     done = sum(name.endswith(".jpg") for name in left)
     assert done > 0 and (summary.done, summary.written) == (done + 1, 30 - done)  # the text is done as well
-    assert len(known(tmp_path / "out")) == 32 and len(files(tmp_path / "out")) == 30
+    assert len(manifest_rows(tmp_path / "out")) == 32 and len(files(tmp_path / "out")) == 30
     assert sum(pool.done.values()) == 30 - done
 
 
@@ -286,7 +286,7 @@ def test_names_are_given_once(photos: Fill, several: Any, tmp_path: Path, monkey
     for name in ("a.jpg", "a-2.jpg"):
         (out / name).write_bytes(b"mine")
     summary, _, _ = several(on_exists="rename", size=3)
-    targets = [row["target"] for row in known(out)]
+    targets = [row["target"] for row in manifest_rows(out)]
     assert summary.written == 3 and len(set(targets)) == 3 and not {"a.jpg", "a-2.jpg"} & set(targets)
     assert files(out).keys() == {"a.jpg", "a-2.jpg", *targets} and files(out)["a.jpg"] == b"mine"
 
@@ -380,7 +380,7 @@ def test_a_worker_that_is_told_to_stop_may_leave_out_some(
         )  # fmt: skip
         planned._pool.start()
         assert [each.entry.name for each in planned.outcomes()] == ["a.jpg", "d.jpg", "e.jpg"]
-    assert [row["source"] for row in known(tmp_path / "out")] == ["a.jpg", "d.jpg", "e.jpg"]
+    assert [row["source"] for row in manifest_rows(tmp_path / "out")] == ["a.jpg", "d.jpg", "e.jpg"]
 
 
 def test_workers_that_do_not_report_in_time_are_left(photos: Fill, context: WorkerContext, tmp_path: Path) -> None:

@@ -148,9 +148,9 @@ def test_errors_travel(error: Exception, kept: bool, config: ProtectConfig, phot
 def test_the_models_to_choose_strengths_by_are_those_of_the_run(config: ProtectConfig) -> None:
     generator = load_generator_file("generator-s")
     factory = replace(RECIPE, sha256=generator.sha256)
-    known = tuple(card.sha256 for card in judge_cards(generator))
-    context = factory(replace(config, strength="auto", judges=known))
+    hashes = tuple(card.sha256 for card in judge_cards(generator))
+    context = factory(replace(config, strength="auto", judges=hashes))
     assert context.judges is not None and context.attack.budget.eps == DEFAULT_STRENGTH
     assert factory(config).judges is None
     with pytest.raises(UsageError, match="the deepfake models that --strength auto chooses by are different"):
-        factory(replace(config, strength="auto", judges=(*known, "of an added model")))
+        factory(replace(config, strength="auto", judges=(*hashes, "of an added model")))

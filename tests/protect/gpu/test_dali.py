@@ -37,8 +37,8 @@ def test_batches_come_back_in_order_and_stay(encoded: Make) -> None:
         if number >= AHEAD - 1:
             kept.append(dali.finish())
     kept += [dali.finish() for _ in range(AHEAD - 1)]
-    for batch, made in zip(batches, kept, strict=True):  # only now: later batches have not written over earlier ones
-        for file, pixels in zip(batch, made, strict=True):
+    for batch, results in zip(batches, kept, strict=True):  # only now: later batches have not written over earlier ones
+        for file, pixels in zip(batch, results, strict=True):
             assert np.array_equal(pixels, plain(file)) and pixels.flags.writeable
 
 
@@ -53,8 +53,8 @@ def test_a_damaged_picture_costs_itself_alone(encoded: Make, bad: set[int], shar
     dali.begin(files)  # under way while the other one fails
     first, second = dali.finish(), dali.finish()
     assert {index for index, pixels in enumerate(first) if pixels is None} == bad
-    for made in (first, second):
-        for file, pixels in zip(files, made, strict=True):
+    for results in (first, second):
+        for file, pixels in zip(files, results, strict=True):
             assert pixels is None or np.array_equal(pixels, plain(file))
     dali.begin(files)  # and the pipeline goes on
     assert all(pixels is not None for pixels in dali.finish())
@@ -149,5 +149,5 @@ def test_the_card_sees_what_the_processor_sees(encoded: Make) -> None:
     dali = Dali(device="cuda", batch=4)
     dali.begin(files)
     for file, pixels in zip(files, dali.finish(), strict=True):
-        found: Any = np.array(pixels.as_cpu())
-        assert np.abs(found.astype(int) - plain(file)).max() <= 2
+        array: Any = np.array(pixels.as_cpu())
+        assert np.abs(array.astype(int) - plain(file)).max() <= 2

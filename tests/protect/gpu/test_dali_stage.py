@@ -44,10 +44,10 @@ def loaded(data: bytes, name: str = "x") -> PhotoJob:
     ],
 )
 def test_groups(encoded: Make, items: str, batch: int, pixels: int, expected: Sequence[str]) -> None:
-    made = {"j": loaded(encoded()), "p": loaded(encoded("PNG"))}
-    found = list(groups([made[kind] for kind in items], batch=batch, pixels=pixels))
-    assert ["".join("j" if item is made["j"] else "p" for item in group.jobs) for group in found] == expected
-    assert all([group.jobs[n] is made["j"] for n in group.photos] == [True] * len(group.photos) for group in found)
+    jobs = {"j": loaded(encoded()), "p": loaded(encoded("PNG"))}
+    result = list(groups([jobs[kind] for kind in items], batch=batch, pixels=pixels))
+    assert ["".join("j" if item is jobs["j"] else "p" for item in group.jobs) for group in result] == expected
+    assert all([group.jobs[n] is jobs["j"] for n in group.photos] == [True] * len(group.photos) for group in result)
 
 
 class Fake(Dali):
@@ -126,23 +126,23 @@ def test_damaged_bits_never_end_the_run(encoded: Make) -> None:
         except PhotoError:  # its header says so already
             continue
     decoders = [item.decoder for item in items]
-    found = list(DaliStage(Dali(threads=1, batch=4), Meter(compute=1, disk=1))(items))
-    assert found == items
-    for before, after in zip(decoders, found, strict=True):
+    results = list(DaliStage(Dali(threads=1, batch=4), Meter(compute=1, disk=1))(items))
+    assert results == items
+    for before, after in zip(decoders, results, strict=True):
         if isinstance(after.decoder, Decoded):
             try:
                 expected = before.decode().pixels
             except PhotoError:  # simplejpeg makes an error of what is a warning
                 continue
             assert np.array_equal(after.decoder.decode().pixels, expected)
-    assert 10 < sum(isinstance(item.decoder, Decoded) for item in found) < 120
+    assert 10 < sum(isinstance(item.decoder, Decoded) for item in results) < 120
 
 
 def test_a_picture_of_another_size_than_its_header_says_is_not_taken(encoded: Make) -> None:
     items = [loaded(encoded()), loaded(encoded(size=(64, 48)))]
     left = items[1].decoder
-    found = list(DaliStage(Fake(), Meter(compute=1, disk=1))(items))
-    assert isinstance(found[0].decoder, Decoded) and found[1].decoder is left
+    results = list(DaliStage(Fake(), Meter(compute=1, disk=1))(items))
+    assert isinstance(results[0].decoder, Decoded) and results[1].decoder is left
 
 
 @needs_dali

@@ -117,10 +117,10 @@ def test_a_stream_that_is_not_as_asked_is_not_taken(
         "size": replace(job, pixels=torch.from_numpy(smooth(40, 51))),
     }
     if change in others:
-        made = codec._encoded([others[change]])
+        streams = codec._encoded([others[change]])
     else:
-        made = [b"\xff\xd8 not a JPEG" if change == "rubbish" else None]
-    monkeypatch.setattr(codec, "_encoded", lambda jobs: made)
+        streams = [b"\xff\xd8 not a JPEG" if change == "rubbish" else None]
+    monkeypatch.setattr(codec, "_encoded", lambda jobs: streams)
     assert codec([job]) == [None]
 
 

@@ -53,10 +53,10 @@ def test_blended_as_on_the_processor(smooth: Smooth, where: list[Square], grey: 
     photo = Photo(Path("x"), pixels.copy(), Encoding("JPEG", "L" if grey else "RGB"))
     expected = on_processor.blend(photo, faces, where, deltas, budget)
     before = torch.from_numpy(pixels.copy())
-    found, linf = blend(before, where, torch.from_numpy(deltas), budget, grey=grey)
+    result, linf = blend(before, where, torch.from_numpy(deltas), budget, grey=grey)
     assert np.array_equal(before.numpy(), pixels)  # what comes in stays, for another try
-    assert np.abs(found.numpy().astype(int) - expected.pixels).max() <= 1
-    assert int(linf) == np.abs(found.numpy().astype(int) - pixels).max() <= 6
+    assert np.abs(result.numpy().astype(int) - expected.pixels).max() <= 1
+    assert int(linf) == np.abs(result.numpy().astype(int) - pixels).max() <= 6
     assert abs(int(linf) - expected.linf) <= 1
 
 
@@ -204,8 +204,8 @@ def test_dali_s_own_tensors_are_taken_without_a_copy(smooth: Smooth) -> None:
 
     pixels = smooth(20, 30)
     tensor = TensorCPU(pixels, "HWC")
-    taken = on_device(tensor)
-    assert taken.data_ptr() == tensor.data_ptr() and np.array_equal(taken.numpy(), pixels)
+    view = on_device(tensor)
+    assert view.data_ptr() == tensor.data_ptr() and np.array_equal(view.numpy(), pixels)
 
 
 @pytest.mark.parametrize(
@@ -258,8 +258,8 @@ def test_faces_are_searched_where_they_can_be(monkeypatch: pytest.MonkeyPatch, s
 
     monkeypatch.setattr(yunet_batch, "YuNetBatch", lambda model, device: batched.append((model, device)) or large)
     monkeypatch.setattr(YuNet, "find", lambda self, pixels: copies.append(pixels.shape) or [])
-    found = search(detector, "cpu" if why is None else "cuda")([torch.from_numpy(smooth(90, 200))])
-    assert len(found) == 1
+    faces = search(detector, "cpu" if why is None else "cuda")([torch.from_numpy(smooth(90, 200))])
+    assert len(faces) == 1
     assert bool(batched) is (why is None)
     assert copies == ([] if why is None else [(72, 160, 3), (90, 200, 3)])
 
@@ -271,21 +271,21 @@ def test_small_faces_are_searched_in_copies_after_a_batch(
     """The batch finds a face of 300 px and a portrait; another face of the first picture shows in the second tile."""
     detector, copies = yunet(monkeypatch, why=None), []
     detector.small_faces = small_faces
-    known = [[Face(1000, 100, 1300, 400, 0.9)], [Face(0, 0, 600, 600, 0.9)]]
+    faces = [[Face(1000, 100, 1300, 400, 0.9)], [Face(0, 0, 600, 600, 0.9)]]
 
     def find(pixels: UInt8) -> list[Face]:
         copies.append(pixels.shape)
         return [Face(12, 24, 36, 54, 0.8)] if len(copies) == 2 else []
 
     monkeypatch.setattr(
-        yunet_batch, "YuNetBatch", lambda model, device: lambda pictures: [list(each) for each in known]
+        yunet_batch, "YuNetBatch", lambda model, device: lambda pictures: [list(each) for each in faces]
     )
     monkeypatch.setattr(YuNet, "find", lambda self, pixels: find(pixels))
     pictures = [torch.from_numpy(smooth(height, width)) for height, width in ((1600, 2500), (700, 900))]
     group, portrait = search(detector, "cpu")(pictures)
-    assert portrait == known[1]
+    assert portrait == faces[1]
     assert copies == ([(960, 960, 3), (960, 960, 3)] if wanted else [])
-    assert group == [*known[0], *([Face(920, 40, 960, 90, 0.8)] if wanted else [])]
+    assert group == [*faces[0], *([Face(920, 40, 960, 90, 0.8)] if wanted else [])]
 
 
 @pytest.mark.gpu
