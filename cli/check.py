@@ -105,8 +105,8 @@ def command(
     FID      Frechet inception distance between the fakes of the originals and those of the protected files (--fid)
 
     Encoders that were added (models add) are judged too: latents by their relative shift, identity by the cosine. A
-    code is broken at a shift of at least 1, or a cosine of at most 0.5. Beside it stand two controls on the original
-    crop, noise of the same rms and JPEG 75. An editor or face swap behind an encoder is not run.
+    code is broken at a shift of at least 1, or a cosine of at most 0.5. Two controls on the original crop follow: noise
+    of the same rms and JPEG 75. An editor or face swap behind an encoder is not run.
 
     The visibility of the change is measured on a few photos, by SSIMULACRA2 and FLIP on the face crops at the photo's
     own size. The JPEG equivalent is the JPEG quality (4:2:0) that changes the original as visibly: the lower of the two

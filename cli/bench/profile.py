@@ -39,9 +39,9 @@ def profile(
     """Measure where the time of a photo goes, function by function.
 
     The cost is CPU core time over all threads. Each photo goes through the functions of protect one by one, on one
-    thread; verify is what one verified photo takes. Whole runs, measured in the same rounds, stand below: protect from
+    thread; verify is what one verified photo takes. Whole runs, measured in the same rounds, follow: protect from
     disk to disk, copy (decode and encode with our codecs) and pillow (Image.open().save() at the same quality). rest is
-    what protect takes beside its functions: threads, queues and the manifest.
+    protect's time outside its functions: threads, queues and the manifest.
 
     Example: dadfi-fast bench profile --photos photos --megapixels 12 --count 4
     """

@@ -49,7 +49,7 @@ def options(command: F) -> F:
             help="ONNX: values of black and white in the input: -1,1 or 0,1 or 0,255 or others, or imagenet "
             "(normalized by its mean and deviation).",
         ),
-        click.option("--output-range", metavar="LOW,HIGH", help="ONNX: the same of the output."),
+        click.option("--output-range", metavar="LOW,HIGH", help="ONNX: same for the output."),
     ]
     for option in reversed(declared):
         command = option(command)

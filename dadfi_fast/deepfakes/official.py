@@ -94,7 +94,7 @@ def read_official(path: Path, wishes: Wishes = NO_WISHES) -> Official:
     digest = sha256(weights)
     published = KNOWN.get(digest)
     if published and wishes.image_size not in (None, published):
-        raise UsageError(f"{weights} has the published size of {published} px. Remove --image-size.")
+        raise UsageError(f"{weights} was published for {published} px. Remove --image-size.")
     official = _read(files, replace(wishes, image_size=published or wishes.image_size))
     if wishes.references and official.family != "stargan2":
         raise UsageError(f"{path} is a model of family {official.family}, which takes no --reference")

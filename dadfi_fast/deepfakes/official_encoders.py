@@ -186,7 +186,7 @@ def _mobilefacenet(
     if decoder is not None:
         raise UsageError(f"{path} is a face embedder, which has no decoder. Remove --decoder.")
     if image_size not in (None, mobilefacenet.CROP):
-        raise UsageError(f"{path} is given crops of {mobilefacenet.CROP} px. Remove --image-size.")
+        raise UsageError(f"{path} takes crops of {mobilefacenet.CROP} px. Remove --image-size.")
     with of_family("MobileFaceNet", path):
         network = mobilefacenet.load(state)
     module = mobilefacenet.Identity(network)

@@ -205,7 +205,7 @@ def _picture(inputs: Mapping[str, onnx.ValueInfoProto], wishes: NetworkWishes) -
         if wishes.input not in inputs:
             raise UsageError(f"the network has no input {wishes.input!r}. Available: {', '.join(inputs)}")
         if len(shape_of(inputs[wishes.input])) != 4:
-            raise UsageError(f"--input {describe(inputs[wishes.input])} is no picture: it has not four dimensions")
+            raise UsageError(f"--input {describe(inputs[wishes.input])} is not a picture: it is not 4-dimensional")
         shape = shape_of(inputs[wishes.input])
         return wishes.input, 1 if not _layouts(shape) and _layouts(shape, planes=1) else 3
     rank4 = [name for name, value in inputs.items() if len(shape_of(value)) == 4]
@@ -241,7 +241,7 @@ def _layout(name: str, shape: Shape, said: str | None, planes: int) -> str:
             raise UsageError(f"--layout {said} does not fit the input {name} of shape {_text(shape)}")
         return said
     if not possible:
-        raise WeightsError(f"the input {name} of shape {_text(shape)} is no picture of three channels")
+        raise WeightsError(f"the input {name} of shape {_text(shape)} is not a three-channel picture")
     if len(possible) > 1:
         raise UsageError(f"the shape of {name} does not tell where the channels are. Pass --layout nchw or nhwc.")
     return possible[0]

@@ -73,7 +73,7 @@ class ProtectConfig:
         help="With --refine: the models or encoders to refine against.  [default: those that the generator was trained "
         "against, and all that models add has added]",
     )  # fmt: skip
-    seed: int = option(0, section=CHANGED, metavar="N", help="With --refine: the seed of what is drawn.")
+    seed: int = option(0, section=CHANGED, metavar="N", help="With --refine: the random seed.")
     refine_against: tuple[tuple[str, str], ...] = ()  # name and sha256 of the models that ``refine_models`` stands for
     detector: str = "libfacedetection"  # which one was chosen; the object itself is handed to `protect`
     small_faces: str = option(
@@ -169,7 +169,7 @@ class ProtectConfig:
         if self.refine_models is not None and not self.refine:
             raise UsageError("--refine-models needs --refine N")
         if (self.strength == AUTO) != bool(self.judges):
-            raise UsageError("--strength auto needs deepfake models to choose by, and no other strength takes any")
+            raise UsageError("deepfake models must be passed with --strength auto, and with no other strength")
         _between("--verify", self.verify, 0, 1)
         _between("--quality", 100 if self.quality is None else self.quality, 1, 100)
         least_one = (

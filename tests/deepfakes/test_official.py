@@ -85,7 +85,7 @@ def test_a_published_file_tells_its_size(tmp_path: Path, monkeypatch: pytest.Mon
     assert (model.image_size, model.known) == (128, True)
     assert not any("published" in note for note in model.notes)
     assert read_official(path, Wishes(128)).image_size == 128
-    with pytest.raises(UsageError, match=r"the published size of 128 px. Remove --image-size"):
+    with pytest.raises(UsageError, match=r"was published for 128 px. Remove --image-size"):
         read_official(path, Wishes(256))
 
 

@@ -324,7 +324,7 @@ BAD = [
     (good, ["--decoder", "none.pth"], 2, "'none.pth' does not exist"),
     (good, ["--half"], 2, "is an encoder, which takes no --half"),
     (good, ["--attributes", "Male"], 2, "is an encoder, which takes no --attributes"),
-    (face, ["--image-size", "112"], 2, "is given crops of 152 px. Remove --image-size."),
+    (face, ["--image-size", "112"], 2, "takes crops of 152 px. Remove --image-size."),
     (face, ["--decoder", "more.pth"], 2, "is a face embedder, which has no decoder"),
     (wrong_shape, [], 1, "looks like an encoder of the TAESD family, but its parameter names or shapes differ"),
     (renamed, [], 1, "looks like an encoder of the TAESD family"),
