@@ -432,7 +432,7 @@ HOSTILE: dict[str, tuple[str, Callable[[onnx.ModelProto], None] | None]] = {
     "no output has three channels. Its outputs: y (float32 [n, 1, 64, 64])": (
         whole(PICTURE, "y = ReduceMean<axes = [1]>(x)", "float[n,1,64,64]"), None,
     ),
-    "the output is not a three-channel picture: its shape is [1, 64, 64]": (
+    "the output is no picture of three channels: its shape is [1, 64, 64]": (
         whole(PICTURE, "y = ReduceMean<axes = [1]>(x)", PICTURE), None,
     ),
     "gives pictures of 32 x 32 pixels for 64 x 64": (
