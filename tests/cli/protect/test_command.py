@@ -350,6 +350,27 @@ def test_json_alone_is_on_stdout(arguments: list[str], folder: Path) -> None:
     assert summary["bottleneck"] in STAGES and summary["stages"]["encode"]["photos_per_second"] > 0
 
 
+def form(value: object) -> object:
+    """Names and types of what JSON holds; of a list those of its first item."""
+    if isinstance(value, dict):
+        return {name: form(item) for name, item in sorted(value.items())}
+    if isinstance(value, list):
+        return [form(item) for item in value[:1]]
+    return type(value).__name__
+
+
+def test_summary_and_rows_keep_the_form_that_scripts_rely_on(arguments: list[str], folder: Path) -> None:
+    """`form.json` is that form. Names may be added there; one that goes, or another type, breaks scripts."""
+    (folder / "bad.jpg").write_bytes(b"no picture")
+    (folder / "note.txt").write_bytes(b"no picture either")
+    done = subprocess.run([*arguments, "--json"], capture_output=True, text=True, timeout=120)
+    rows = [json.loads(line) for line in (folder.parent / "out" / "dadfi-manifest.jsonl").read_text().splitlines()]
+    one_of_each = {row["status"]: form(row) for row in sorted(rows, key=lambda row: row["source"])}
+    summary = {name: form(item) for name, item in json.loads(done.stdout).items() if name != "stages"}
+    present = {"exit code": done.returncode, "summary": summary, "rows": one_of_each}
+    assert present == json.loads((Path(__file__).parent / "form.json").read_text())
+
+
 #: Names of files, and how they are shown.
 WILD_NAMES = {
     b"\x1b]0;title\x07\x1b[2J.jpg": r"\x1b]0;title\x07\x1b[2J.jpg",
