@@ -74,7 +74,7 @@ def require_bounded(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]
     for name, shape in shapes.items():
         if math.prod(length or 1 for length in shape) > MAX_ELEMENTS:
             size = " x ".join(str(length or "?") for length in shape)
-            raise WeightsError(f"the network is refused: the value {name!r} of one picture has the size {size}")
+            raise WeightsError(f"the network is refused: value {name!r} is too large for one picture: {size}")
     return shapes
 
 
@@ -112,7 +112,7 @@ def _node_reasons(node: onnx.NodeProto, opset: int) -> Iterator[str]:
     if node.op_type in RANDOM:
         yield f"its operator {node.op_type} gives another output each time. Export it without noise"
     if any(attribute.g.node or attribute.graphs for attribute in node.attribute):
-        yield f"its operator {node.op_type} has a graph inside"
+        yield f"its operator {node.op_type} has a subgraph"
 
 
 def _since(op_type: str, opset: int) -> bool:
@@ -134,7 +134,7 @@ def _tensor_reasons(model: onnx.ModelProto) -> Iterator[str]:
             yield f"its weight {name} has a negative length"
         count, size = math.prod(tensor.dims), _bytes_each(tensor.data_type)
         if size is None:
-            yield f"its weight {name} is of a type that is not run (type {tensor.data_type})"
+            yield f"its weight {name} has an unsupported type (type {tensor.data_type})"
             continue
         total += count * size
         if total > MAX_BYTES:

@@ -314,7 +314,7 @@ def _value(text: str, dtype: np.dtype[Any], shape: Shape, value: onnx.ValueInfoP
     """What the user wrote, as an array of ``dtype`` and ``shape``; None in the shape takes any length."""
     array = _array(text, value)
     if array.dtype.kind not in "fiub" or not _holds(array, dtype):
-        raise UsageError(f"{text} is no value for {describe(value)}: wrong type of number")
+        raise UsageError(f"{text} does not fit {describe(value)}: wrong type of number")
     lengths = [length for length in shape if length is not None]
     if array.size == 1 and array.ndim <= 1 and len(lengths) == len(shape):
         return np.full(lengths, array.reshape(()), dtype)
@@ -324,7 +324,7 @@ def _value(text: str, dtype: np.dtype[Any], shape: Shape, value: onnx.ValueInfoP
             return taken.astype(dtype)
     if len(lengths) == len(shape) and array.size == np.prod(lengths):
         return array.reshape(lengths).astype(dtype)
-    raise UsageError(f"{text} is no value for {describe(value)}: it has the shape {list(array.shape)}")
+    raise UsageError(f"{text} does not fit {describe(value)}: it has the shape {list(array.shape)}")
 
 
 def _array(text: str, value: onnx.ValueInfoProto) -> Values:
@@ -334,7 +334,7 @@ def _array(text: str, value: onnx.ValueInfoProto) -> Values:
             return array
         return np.asarray(json.loads(text))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{text} is no value for {describe(value)}: {error}") from error
+        raise UsageError(f"{text} does not fit {describe(value)}: {error}") from error
 
 
 def _holds(array: Values, dtype: np.dtype[Any]) -> bool:

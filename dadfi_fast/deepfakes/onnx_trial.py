@@ -295,7 +295,7 @@ def _output_form(shape: tuple[int, ...], size: int, planes: int) -> tuple[str, i
                 " or a whole multiple of it, is taken"
             )
     wanted = "three channels" if planes == 3 else "one channel, as the input has"
-    raise WeightsError(f"the output is no picture of {wanted}: its shape is {list(shape[1:])} for one picture")
+    raise WeightsError(f"the output is not a picture of {wanted}: its shape is {list(shape[1:])} for one picture")
 
 
 def _require_fixed_size(core: onnx.ModelProto, shape: tuple[int | None, ...] | None) -> None:

@@ -305,9 +305,9 @@ SAID: dict[str, tuple[str, tuple[object, ...]]] = {
     "two edits have the name 'smile'": (EDITOR, EDITS[:2] * 2),
     "is not of the form NAME or NAME:INPUT=VALUE": (EDITOR, ("--edit", "a:alpha")),
     "--range '1' is not of the form LOW,HIGH": (EDITOR, (*EDITS, "--range", "1")),
-    "0.5 is no value for style (int64 [n])": (EDITOR, ("--edit", "a:alpha=1,style=0.5")),
-    "[1,2] is no value for alpha (float32 [n]): it has the shape [2]": (EDITOR, ("--edit", "a:style=1,alpha=[1,2]")),
-    "no.npy is no value for alpha": (EDITOR, ("--edit", "a:style=1,alpha=no.npy")),
+    "0.5 does not fit style (int64 [n])": (EDITOR, ("--edit", "a:alpha=1,style=0.5")),
+    "[1,2] does not fit alpha (float32 [n]): it has the shape [2]": (EDITOR, ("--edit", "a:style=1,alpha=[1,2]")),
+    "no.npy does not fit alpha": (EDITOR, ("--edit", "a:style=1,alpha=no.npy")),
     "Pass --image-size N": (BYTES, ()),
     "the network is for 64 px. Remove --image-size": (EDITOR, (*EDITS, "--image-size", 32)),
     "net.onnx is an ONNX file, which takes no --half": (EDITOR, (*EDITS, "--half")),
@@ -397,18 +397,18 @@ HOSTILE: dict[str, tuple[str, Callable[[onnx.ModelProto], None] | None]] = {
     "RandomNormalLike gives another output each time": (
         whole(PICTURE, "r = RandomNormalLike(x) t = Add(x, r) y = Tanh(t)"), None,
     ),
-    "'net.c' of one picture has the size 1 x 3 x 40000 x 40000": (
+    "'net.c' is too large for one picture: 1 x 3 x 40000 x 40000": (
         whole(PICTURE, "c = ConstantOfShape(big) m = ReduceMean(c) t = Add(x, m) y = Tanh(t)"), None,
     ),
-    "'net.e' of one picture has the size": (
+    "'net.e' is too large for one picture": (
         whole(PICTURE, "e = Expand(o, big) m = ReduceMean(e) t = Add(x, m) y = Tanh(t)"), None,
     ),
-    "'net.l' of one picture has the size": (
+    "'net.l' is too large for one picture": (
         whole(PICTURE, "k = Constant<value_ints = [1,1,900,900]>() l = Tile(x, k) m = ReduceMax(l) t = Add(x, m) "
               "y = Tanh(t)"),
         None,
     ),
-    "'net.s' of one picture has the size 1 x 3 x 64000 x 64000": (
+    "'net.s' is too large for one picture: 1 x 3 x 64000 x 64000": (
         whole(PICTURE, "e = Constant<value = float[0] {}>() k = Constant<value = float[4] {1.0, 1.0, 1e3, 1e3}>() "
               "s = Resize(x, e, k) m = ReduceMax(s) t = Add(x, m) y = Tanh(t)"),
         None,
@@ -432,7 +432,7 @@ HOSTILE: dict[str, tuple[str, Callable[[onnx.ModelProto], None] | None]] = {
     "no output has three channels. Its outputs: y (float32 [n, 1, 64, 64])": (
         whole(PICTURE, "y = ReduceMean<axes = [1]>(x)", "float[n,1,64,64]"), None,
     ),
-    "the output is no picture of three channels: its shape is [1, 64, 64]": (
+    "the output is not a picture of three channels: its shape is [1, 64, 64]": (
         whole(PICTURE, "y = ReduceMean<axes = [1]>(x)", PICTURE), None,
     ),
     "gives pictures of 32 x 32 pixels for 64 x 64": (
