@@ -89,5 +89,5 @@ def _require_same(model: EncoderModel, encoder: OfficialEncoder) -> None:
     for file, difference, allowed in checks:
         if not difference <= allowed:
             raise WeightsError(
-                f"the ONNX file made from {file} gives other answers (difference {difference:.3g}). Nothing was added."
+                f"the ONNX file made from {file} gives other outputs (difference {difference:.3g}). Nothing was added."
             )

@@ -104,7 +104,7 @@ def write_own(network: Network, folder: Path, *, name: str) -> Card:
     images, edits = trial_pairs(network.interface)
     fakes = DeepfakeModel(read_card(card)).fake(images, edits)
     if not np.abs(fakes - network.fakes).mean((1, 2, 3)).max() <= TOLERANCE:
-        raise WeightsError(f"the model written from {given} gives other pictures than in the trial")
+        raise WeightsError(f"the model written from {given} does not give the pictures of the trial")
     reason = _why_not(network, images, edits, fakes)
     write_card(card, facts | {"differentiable": not reason, "why_not": reason}, text)
     return read_card(card)

@@ -374,5 +374,5 @@ def test_what_answers_otherwise_is_not_added(
     add_encoder._require_same(model, official)  # the files that were added
     network = (official.module.encoder, official.decoder.module.decoder)[which]
     torch.nn.init.constant_(network[-1].bias, 0.3)
-    with pytest.raises(WeightsError, match=f"made from .*{files[which].name} gives other answers"):
+    with pytest.raises(WeightsError, match=f"made from .*{files[which].name} gives other outputs"):
         add_encoder._require_same(model, official)

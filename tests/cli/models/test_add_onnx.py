@@ -528,7 +528,7 @@ def test_what_was_written_must_give_the_fakes_of_the_trial(
 ) -> None:
     monkeypatch.setattr(DeepfakeModel, "fake", lambda self, images, edit: -images)
     result = add(EDITOR, *EDITS)
-    assert result.exit_code == 1 and "gives other pictures than in the trial" in words(result)
+    assert result.exit_code == 1 and "does not give the pictures of the trial" in words(result)
     assert not list(home.iterdir())
 
 
