@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 UInt8: TypeAlias = NDArray[np.uint8]
 UInt16: TypeAlias = NDArray[np.uint16]
+Int16: TypeAlias = NDArray[np.int16]
 Float32: TypeAlias = NDArray[np.float32]
 Float64: TypeAlias = NDArray[np.float64]
 

@@ -78,6 +78,7 @@ class JpegHeader:
     progressive: bool
     metadata: Metadata
     arithmetic: bool = False  # coding, of which the codec does not notice where it breaks off
+    table_of: tuple[int, ...] = ()  # place in ``tables`` of each component's
 
     @property
     def subsampling(self) -> str | None:
@@ -228,7 +229,8 @@ def _framed(frame: Segment, tables: dict[int, tuple[int, ...]], metadata: Metada
     sampling = tuple((c[1] >> 4, c[1] & 15) for c in components)
     progressive = frame.marker in _PROGRESSIVE
     quantization, arithmetic = tuple(tables[n] for n in used), frame.marker in _ARITHMETIC
-    return JpegHeader(width, height, precision, sampling, quantization, progressive, metadata, arithmetic)
+    table_of = tuple(list(used).index(c[2]) for c in components)
+    return JpegHeader(width, height, precision, sampling, quantization, progressive, metadata, arithmetic, table_of)
 
 
 def _tables(payload: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:

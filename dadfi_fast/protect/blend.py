@@ -45,7 +45,7 @@ def blend(photo: Photo, faces: Sequence[Face], where: Sequence[Square], deltas: 
     enlarged = (_enlarged(each, square.side) for each, square in zip(fixed, where, strict=True))
     parts = (each[inside[2], inside[3]] for each, inside in zip(enlarged, slices, strict=True))
     regions = [pixels[inside[0], inside[1]] for inside in slices]
-    crowded = any(_overlap(a, b) for a, b in combinations(where, 2))
+    crowded = any(overlap(a, b) for a, b in combinations(where, 2))
     if crowded:
         linf = _add_crowded(regions, parts, budget)
     else:
@@ -138,7 +138,7 @@ def _sum(region: UInt8, part: UInt8, budget: Budget, *, out: UInt8 | None = None
     return cv2.addWeighted(region, 1.0, part, step, -ZERO * step, out)  # type: ignore[return-value]
 
 
-def _overlap(a: Square, b: Square) -> bool:
+def overlap(a: Square, b: Square) -> bool:
     x, y = (a, b) if a.x0 < b.x0 else (b, a), (a, b) if a.y0 < b.y0 else (b, a)
     return x[1].x0 < x[0].x0 + x[0].side and y[1].y0 < y[0].y0 + y[0].side
 

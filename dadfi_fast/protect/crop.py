@@ -8,6 +8,7 @@ import numpy as np
 
 from dadfi_fast.faces.align import Square, cut, square, to_network
 from dadfi_fast.faces.shrink import Pyramid, halvings
+from dadfi_fast.protect.blocks import BlockPyramid
 from dadfi_fast.types import Face, Float32, UInt8
 
 
@@ -16,12 +17,14 @@ def squares(faces: Sequence[Face]) -> tuple[Square, ...]:
     return tuple(square(face) for face in faces)
 
 
-def crops(photo: UInt8 | Pyramid, where: Sequence[Square], *, size: int) -> Float32:
+def crops(photo: UInt8 | Pyramid | BlockPyramid, where: Sequence[Square], *, size: int) -> Float32:
     """The squares of a photo [H, W, 3]: [B, 3, size, size] float32 in [-1, 1].
 
     A large one is cut out of the photo's half, or of the half of that: where a square would be halved, too. Its edges
     lie on whole pixels there, so that it is off by half of one at the most, 1/500 of its side.
     """
+    if isinstance(photo, BlockPyramid):
+        return np.stack([to_network(photo.crop(each, size), size) for each in where])
     pyramid = photo if isinstance(photo, Pyramid) else Pyramid(photo)
     return np.stack([to_network(_seen(pyramid, each, size), size) for each in where])
 

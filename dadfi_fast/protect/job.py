@@ -8,7 +8,9 @@ from typing import Literal, TypeAlias, TypeVar
 
 from dadfi_fast.faces.align import Square
 from dadfi_fast.faces.shrink import Pyramid
+from dadfi_fast.images.blocks import Blocks
 from dadfi_fast.images.decode.base import Decoder
+from dadfi_fast.protect.blocks import BlockPyramid
 from dadfi_fast.protect.results import Entry, Input, Outcome
 from dadfi_fast.types import Face, Float32, Photo
 
@@ -30,8 +32,9 @@ class PhotoJob:
     behind: int = 0  # bytes of the file that are not in ``data``, and not in ``encoded`` though they belong there
     sha256: str = ""  # of the file
     decoder: Decoder | None = None  # has read the header
-    photo: Photo | None = None  # upright; without pixels where a GPU has encoded it
-    pyramid: Pyramid | None = None  # of the photo's pixels, from its detection until its crops are cut
+    photo: Photo | None = None  # upright; without pixels where a GPU has encoded it, or where there are blocks
+    blocks: Blocks | None = None  # of a JPEG that is changed in place
+    pyramid: Pyramid | BlockPyramid | None = None  # of the photo, from its detection until its crops are cut
     faces: tuple[Face, ...] = ()
     squares: tuple[Square, ...] = ()  # [B], where the perturbation of each face goes
     crops: Float32 | None = None  # [B, 3, S, S] in [-1, 1]; until there are deltas
@@ -79,8 +82,10 @@ class PhotoJob:
 
     def settle(self, outcome: Outcome, encoded: bytes | None = None) -> None:
         """End the work on the photo: all is released but ``encoded``, the file that is to be written."""
+        if self.blocks is not None:
+            self.blocks.close()
         self.outcome, self.encoded, self.staged = outcome, encoded, None
-        self.data, self.decoder, self.photo, self.pyramid = b"", None, None, None
+        self.data, self.decoder, self.photo, self.blocks, self.pyramid = b"", None, None, None, None
         self.faces, self.squares, self.strengths = (), (), ()
         self.crops = self.deltas = self.linf = None
 

@@ -10,11 +10,13 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import cv2
+import numpy as np
 
 from dadfi_fast.attacks.base import Attack, FaceView
 from dadfi_fast.errors import DiskError, PhotoError, UnsafePhoto
@@ -23,9 +25,11 @@ from dadfi_fast.faces.detector import Detector
 from dadfi_fast.faces.none import Whole
 from dadfi_fast.faces.shrink import Pyramid
 from dadfi_fast.images import strip, tag
+from dadfi_fast.images.blocks import Blocks, fits
 from dadfi_fast.images.carried import carried
-from dadfi_fast.images.decode import HEAD, decode, open_picture, recognise
+from dadfi_fast.images.decode import HEAD, cleaned, decode, open_picture, orientation, recognise
 from dadfi_fast.images.decode.base import Decoder
+from dadfi_fast.images.decode.simplejpeg import JpegDecoder
 from dadfi_fast.images.encode import encode, is_grey, target_format
 from dadfi_fast.images.ends import picture_end
 from dadfi_fast.images.guard import check_lengths
@@ -33,6 +37,7 @@ from dadfi_fast.images.jpeg import with_metadata
 from dadfi_fast.images.naming import PICTURES
 from dadfi_fast.images.trailer import Trailer, find_trailer
 from dadfi_fast.protect.blend import GREY, blend
+from dadfi_fast.protect.blocks import BlockPyramid, add, can_add
 from dadfi_fast.protect.config import SMALL_CROP, ProtectConfig
 from dadfi_fast.protect.crop import crops, squares
 from dadfi_fast.protect.job import PhotoJob, Step, require
@@ -61,6 +66,7 @@ _BYTES_A_PIXEL = 8
 #: Of larger files, bytes behind the picture are looked for, which takes a millisecond a megabyte.
 _LARGE: Final = 16 << 20
 _BLOCK: Final = 1 << 20
+_NO_PIXELS: Final[UInt8] = np.empty((0, 0, 3), np.uint8)
 #: Bytes of memory a pixel at the most, from decoding to encoding, with 8 and with 16 bits a sample: measured on PNG and
 #: TIFF with 12 million pixels 18.7, 20.3 (alpha) and 28.4; JPEG takes 8.7.
 MEMORY_A_PIXEL: Final = 21
@@ -123,6 +129,7 @@ class Stages:
         self.config, self.detector, self.out, self.judges = config, detector, out, judges
         self.under_way = under_way or UnderWay(None)
         self.budget, self.crop_size = attack.budget, attack.crop_size
+        self._refines = attack.refiner is not None
         self._looks = iter(range(config.visibility))  # one is taken for each photo whose visibility is measured
 
     def read(self, job: PhotoJob) -> None:
@@ -156,15 +163,46 @@ class Stages:
         return here and entry.size > _LARGE
 
     def decode(self, job: PhotoJob) -> None:
-        """The pixels, upright."""
+        """The blocks of a JPEG that can be changed in place; otherwise the pixels, upright."""
+        decoder = require(job.decoder)
+        if isinstance(decoder, JpegDecoder) and self._can_keep_blocks(decoder):
+            with suppress(PhotoError):  # the decoder of pixels says what is wrong, or puts up with it
+                job.blocks = Blocks(job.data, decoder.header)
+                metadata = cleaned(decoder.metadata, strip_gps=self.config.strip_gps)
+                job.photo = Photo(Path(job.entry.name), _NO_PIXELS, decoder.encoding, metadata)
+                return
+        self._decode_pixels(job)
+
+    def _can_keep_blocks(self, decoder: JpegDecoder) -> bool:
+        """Whether a result differs from its source in nothing but the blocks of its faces."""
+        config = self.config
+        unchanged = config.quality is None and target_format("JPEG", config.format) == "JPEG" and self.judges is None
+        tables = decoder.header.tables
+        return (
+            unchanged and not self._refines and config.chroma == "keep" and tables[0][0] < _COARSE
+            and orientation(decoder.metadata) == 1 and fits(decoder.header)
+        )  # fmt: skip
+
+    def _decode_pixels(self, job: PhotoJob) -> None:
+        """The pixels, upright, in place of blocks if there are any."""
+        if job.blocks is not None:
+            job.blocks.close()
+            job.blocks = None
         job.photo = decode(require(job.decoder), Path(job.entry.name), strip_gps=self.config.strip_gps)
+        job.pyramid = Pyramid(job.photo.pixels)
 
     def detect(self, job: PhotoJob) -> None:
         """The faces; a photo without any goes the way that ``--no-face`` says."""
-        pixels = require(job.photo).pixels
-        height, width = pixels.shape[:2]
-        job.pyramid = Pyramid(pixels)
-        faces = tuple(self.detector.search(height, width, job.pyramid))
+        decoder, blocks, pixels = require(job.decoder), job.blocks, require(job.photo).pixels
+        height, width = pixels.shape[:2] if blocks is None else (decoder.height, decoder.width)
+        job.pyramid = Pyramid(pixels) if blocks is None else BlockPyramid(blocks, height, width)
+
+        def small(width: int, height: int) -> UInt8:
+            if isinstance(job.pyramid, BlockPyramid) and not job.pyramid.reaches(width, height):
+                self._decode_pixels(job)
+            return require(job.pyramid)(width, height)
+
+        faces = tuple(self.detector.search(height, width, small))
         if not faces and self.config.no_face != "whole":
             self.faceless(job)
             return
@@ -180,6 +218,8 @@ class Stages:
     def crop(self, job: PhotoJob) -> None:
         """The faces, cut out for the generator."""
         job.squares = squares(job.faces)
+        if job.blocks is not None and not can_add(job.squares, require(job.decoder).height, require(job.decoder).width):
+            self._decode_pixels(job)
         job.crops = crops(require(job.pyramid), job.squares, size=self.crop_size)
         job.pyramid = None
         job.unscaled = self.judges is not None
@@ -210,12 +250,25 @@ class Stages:
     def encode(self, job: PhotoJob) -> None:
         """The protected photo as a file, with all that goes with it; a GPU may have blended and encoded it already."""
         output = output_metadata(job.data, require(job.photo), self.config, strength=self._strongest(job))
+        if job.blocks is not None:
+            self._change_blocks(job)
         if job.encoded is not None:
             data = with_metadata(job.encoded, output.metadata)
         else:
             protected = self._protected(job, output.metadata)
             data = encode(protected, form=self.config.format, quality=self.config.quality)
         self._written(job, data, output)
+
+    def _change_blocks(self, job: PhotoJob) -> None:
+        """The perturbations added to the blocks; the pixels, where the library cannot write those."""
+        blocks = require(job.blocks)
+        linf = add(blocks, job.squares, require(job.deltas), self.budget)
+        try:
+            job.encoded = blocks.write()
+        except PhotoError:
+            self._decode_pixels(job)
+            return
+        job.linf, job.deltas = linf, None
 
     def _protected(self, job: PhotoJob, metadata: Metadata) -> Protected:
         """The photo with its perturbations blended in."""
@@ -253,7 +306,7 @@ class Stages:
         """Whether a JPEG of low quality shows what its source shows, to one level: its compression undid the change."""
         photo = require(job.photo)
         tables = photo.encoding.quantization
-        if tables is None or tables[0][0] < _COARSE or self._target(photo) != "JPEG" or self.config.quality:
+        if job.blocks is not None or tables is None or tables[0][0] < _COARSE or self._target(photo) != "JPEG" or self.config.quality:
             return False
         after = decode(open_picture(data, max_pixels=self.config.max_pixels), Path(job.entry.name))
         return after.pixels.shape == photo.pixels.shape and cv2.norm(after.pixels, photo.pixels, cv2.NORM_INF) <= 1

@@ -36,7 +36,7 @@ class JpegDecoder(Decoder):
             raise PhotoError(
                 f"a JPEG with {header.precision} bits per sample is not supported. Convert it to 8 bits or PNG."
             )
-        self._data, self._header = data, header
+        self._data, self.header = data, header
         self._grey = len(header.sampling) == 1
         self.width, self.height, self.metadata = header.width, header.height, header.metadata
         self.encoding = Encoding(
@@ -49,7 +49,7 @@ class JpegDecoder(Decoder):
 
     def decode(self) -> Raster:
         """The pixels. What the codec finds wrong in the metadata or in padding is no fault; lost pixels are."""
-        pixels = intact(self._data, "GRAY" if self._grey else "RGB", self._header)
+        pixels = intact(self._data, "GRAY" if self._grey else "RGB", self.header)
         return Raster(np.repeat(pixels, 3, axis=2) if self._grey else pixels)
 
 

@@ -1,0 +1,307 @@
+"""A JPEG file as its blocks of DCT coefficients: read once, changed in place, and written again.
+
+Decoding a photo and encoding it anew computes every pixel twice, though a perturbation changes those of a face. Here
+the entropy-coded data are decoded and encoded in one pass, and what lies between them is left out: blocks that nobody
+changes come out with the very coefficients that the file had.
+
+TurboJPEG does the work (``tj3Transform`` of libjpeg-turbo 3). It reads a file once for several transforms: the first
+writes nothing and hands out where the coefficients lie, the second writes them as they are by then. In between the
+library waits, on a thread of its own, which costs no CPU time.
+
+Source: ITU-T T.81, annex A.3 (DCT and quantisation).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import functools
+import importlib.util
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dadfi_fast.errors import PhotoError
+from dadfi_fast.images.jpeg import JpegHeader
+from dadfi_fast.types import Float32, Int16
+
+#: Samples a side of a block.
+SIDE: Final = 8
+#: Sample value that a coefficient of 0 stands for.
+MIDDLE: Final = 128
+#: Largest AC coefficient that a baseline file can hold; DC, on a scale of its own, ends at -1024 and 1023, too.
+LARGEST: Final = 1023
+#: Constants of turbojpeg.h: the kind of instance, parameters, options of a transform, colour spaces.
+_TRANSFORM: Final = 2
+_STOP_ON_WARNING, _COLOURS = 0, 8
+_NO_OUTPUT, _NO_MARKERS = 1 << 4, 1 << 6
+_YCBCR, _GREY = 1, 2
+
+
+class _Region(ctypes.Structure):
+    _fields_ = (("x", ctypes.c_int), ("y", ctypes.c_int), ("w", ctypes.c_int), ("h", ctypes.c_int))
+
+
+#: Coefficients of a row of blocks, its place in the array and that array's in the component, component, transform.
+_Filter: Final = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.c_void_p, _Region, _Region, ctypes.c_int, ctypes.c_int, ctypes.c_void_p
+)
+
+
+class _Transform(ctypes.Structure):
+    _fields_ = (
+        ("region", _Region), ("op", ctypes.c_int), ("options", ctypes.c_int), ("data", ctypes.c_void_p),
+        ("filter", _Filter),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """One component of a picture."""
+
+    blocks: Int16  # [rows, columns, 64], quantised, row by row; the library's memory, valid until the file is written
+    table: Float32  # [64], quantisation
+    across: int  # pixels of the picture to a sample
+    down: int
+
+    def samples(self, rows: slice, columns: slice, *, down: int, across: int) -> Float32:
+        """Blocks as pictures of ``down`` times ``across`` samples each (1, 2, 4 or 8), which average their pixels.
+
+        Args:
+            rows: of blocks.
+            columns: of blocks.
+            down: samples a block, from top to bottom.
+            across: samples a block, from left to right.
+
+        Returns:
+            [rows * down, columns * across], 0 to 255 but for what quantisation adds.
+        """
+        blocks = self.blocks[rows, columns]
+        if down == across == 1:
+            return blocks[..., 0] * np.float32(self.table[0] / SIDE) + np.float32(MIDDLE)
+        height, width = blocks.shape[:2]
+        basis = self.table[:, None] * _averages(down, across)
+        parts = blocks.reshape(-1, SIDE * SIDE).astype(np.float32) @ basis
+        turned = parts.reshape(height, width, down, across).transpose(0, 2, 1, 3)
+        return turned.reshape(height * down, width * across) + np.float32(MIDDLE)
+
+
+@functools.lru_cache(maxsize=16)
+def dct(samples: int = SIDE) -> Float32:
+    """The DCT of so many samples, [frequency, sample], orthonormal."""
+    frequency, sample = np.mgrid[:samples, :samples]
+    basis = np.cos((2 * sample + 1) * frequency * np.pi / (2 * samples)) * np.sqrt(2 / samples)
+    basis[0] /= np.sqrt(2)
+    return basis.astype(np.float32)
+
+
+@functools.lru_cache(maxsize=16)
+def _averages(down: int, across: int) -> Float32:
+    """[64, down * across]: what each coefficient adds to each average."""
+    rows, columns = (dct().reshape(SIDE, n, SIDE // n).mean(axis=2) for n in (down, across))
+    return np.kron(rows, columns).astype(np.float32)
+
+
+class Blocks:
+    """The planes of one file, until it is written or closed; of one thread at a time.
+
+    Args:
+        data: the file.
+        header: what it says of itself.
+
+    Raises:
+        PhotoError: the library finds fault with the file, or it is of a kind that `fits` does not name.
+    """
+
+    def __init__(self, data: bytes, header: JpegHeader) -> None:
+        self._pass = _Pass(data, header)
+        thread = threading.Thread(target=self._pass.run, name="blocks", daemon=True)
+        thread.start()
+        self._pass.ready.wait()
+        if not self._pass.planes:
+            raise PhotoError(f"its blocks cannot be read: {self._pass.error}")
+
+    def __del__(self) -> None:
+        self.close()
+
+    @property
+    def planes(self) -> tuple[Plane, ...]:
+        """Brightness, and blueness and redness where the picture has colour."""
+        return self._pass.planes
+
+    def write(self) -> bytes:
+        """The file with the blocks as they are now, without metadata; the planes are gone then.
+
+        Raises:
+            PhotoError: the library cannot write it.
+        """
+        self._end(wanted=True)
+        self._pass.done.wait()
+        if self._pass.written is None:
+            raise PhotoError(f"its blocks cannot be written: {self._pass.error}")
+        return self._pass.written
+
+    def close(self) -> None:
+        """End without writing; the planes are gone then. Does nothing if that has happened.
+
+        Does not wait for the library's thread, which may have ended with the interpreter.
+        """
+        if hasattr(self, "_pass"):
+            self._end(wanted=False)
+
+    def _end(self, *, wanted: bool) -> None:
+        self._pass.planes = ()
+        if not self._pass.go.is_set():
+            self._pass.wanted = wanted
+            self._pass.go.set()
+
+
+class _Pass:
+    """What the library's thread and `Blocks` share; refers to no `Blocks`, so that one which is dropped is closed."""
+
+    def __init__(self, data: bytes, header: JpegHeader) -> None:
+        self.data, self.header = data, header
+        self.ready, self.go, self.done = threading.Event(), threading.Event(), threading.Event()
+        self.planes: tuple[Plane, ...] = ()
+        self.wanted = False
+        self.written: bytes | None = None
+        self.error = "the file ends too early"
+        self._rows: list[list[int]] = [[] for _ in header.sampling]
+        self._sizes: list[tuple[int, int]] = [(0, 0)] * len(header.sampling)
+
+    def run(self) -> None:
+        """Read, wait, and write; on a thread of its own."""
+        try:
+            self._run()
+        except Exception as error:  # reaches nobody from here
+            self.error = str(error)
+        finally:
+            self.planes, self.data = (), b""
+            self.ready.set()
+            self.done.set()
+
+    def _run(self) -> None:
+        library = _library()
+        assert library is not None, "`fits` comes first"
+        handle = ctypes.c_void_p(library.tj3Init(_TRANSFORM))
+        try:
+            self._transform(library, handle)
+        finally:
+            library.tj3Destroy(handle)
+
+    def _transform(self, library: Any, handle: ctypes.c_void_p) -> None:
+        data, output, size = self.data, ctypes.c_void_p(), ctypes.c_size_t()
+        if library.tj3DecompressHeader(handle, data, len(data)) != 0:
+            raise PhotoError(_said(library, handle))
+        if library.tj3Get(handle, _COLOURS) != (_GREY if len(self._rows) == 1 else _YCBCR):
+            raise PhotoError("its colours are not stored as brightness, blueness and redness")
+        library.tj3Set(handle, _STOP_ON_WARNING, 1)
+        transforms = (_Transform * 2)()
+        transforms[0].options, transforms[0].filter = _NO_OUTPUT | _NO_MARKERS, _Filter(self._row)
+        transforms[1].options = _NO_MARKERS
+        outputs, sizes = (ctypes.c_void_p * 2)(), (ctypes.c_size_t * 2)()
+        try:
+            if library.tj3Transform(handle, data, len(data), 2, outputs, sizes, transforms) != 0:
+                raise PhotoError(_said(library, handle))
+            if self.wanted:
+                output, size = outputs[1], sizes[1]
+                self.written = ctypes.string_at(output, size)
+        finally:
+            for each in outputs:
+                library.tj3Free(each)
+
+    def _row(self, address: int, at: _Region, whole: _Region, component: int, _transform: int, _: object) -> int:
+        """Called by the library for each row of blocks; anything but 0 makes it give up."""
+        try:
+            self._sizes[component] = whole.h // SIDE, whole.w // SIDE
+            self._rows[component].append(address)
+            factor = self.header.sampling[-1][1]
+            count = -(-(whole.h // SIDE) // factor) * factor
+            if component + 1 < len(self._rows) or len(self._rows[component]) < count:
+                return 0
+            self.planes = tuple(self._planes())
+            self.ready.set()
+            self.go.wait()
+            return 0 if self.wanted else -1
+        except Exception as error:  # must not pass through the library
+            self.error = str(error)
+            return -1
+
+    def _planes(self) -> Iterator[Plane]:
+        header = self.header
+        most = tuple(max(factors) for factors in zip(*header.sampling, strict=True))
+        for addresses, size, factors, table in zip(
+            self._rows, self._sizes, header.sampling, header.table_of, strict=True
+        ):
+            blocks = _rows_of_blocks(addresses, *size)
+            yield Plane(blocks, np.float32(header.tables[table]), most[0] // factors[0], most[1] // factors[1])
+
+
+def _rows_of_blocks(addresses: list[int], rows: int, columns: int) -> Int16:
+    """[rows, columns, 64] where the library keeps them: one row behind the other, with as much between all of them."""
+    length = columns * SIDE * SIDE
+    steps = {after - before for before, after in zip(addresses, addresses[1:], strict=False)} or {2 * length}
+    (step,) = steps if len(steps) == 1 else (0,)
+    if step < 2 * length or step % 2:
+        raise PhotoError("it is too large for one piece of memory")
+    count = step // 2 * (rows - 1) + length
+    flat = np.ctypeslib.as_array((ctypes.c_int16 * count).from_address(addresses[0]))
+    return np.lib.stride_tricks.as_strided(flat, (rows, columns, SIDE * SIDE), (step, 2 * SIDE * SIDE, 2))
+
+
+def fits(header: JpegHeader) -> bool:
+    """Whether a file's blocks can be changed in place here: baseline, 8 bits, grey or YCbCr."""
+    kind = header.precision == 8 and not header.progressive and not header.arithmetic
+    return kind and (len(header.sampling) == 1 or header.subsampling is not None) and _library() is not None
+
+
+def missing() -> str | None:
+    """Why no file's blocks can be changed here, and how to fix it; None if they can."""
+    return None if _library() is not None else "it needs libjpeg-turbo 3; pip install turbojpeg"
+
+
+def _said(library: Any, handle: ctypes.c_void_p) -> str:
+    return str(library.tj3GetErrorStr(handle).decode("ascii", "replace"))
+
+
+@functools.cache
+def _library() -> Any:
+    """libjpeg-turbo 3: the one that the wheel ``turbojpeg`` brings, or the system's; None where there is neither."""
+    for path in _paths():
+        try:
+            library = ctypes.CDLL(path)
+            return _declared(library)
+        except (OSError, AttributeError):  # not there, or version 2, which has other functions
+            continue
+    return None
+
+
+def _paths() -> Iterator[str]:
+    spec = importlib.util.find_spec("turbojpeg")
+    if spec is not None and spec.origin is not None:
+        beside = Path(spec.origin).parent
+        for folder in ("turbojpeg.libs", "turbojpeg.dylibs", ".dylibs"):
+            yield from (str(path) for path in sorted((beside / folder).glob("*turbojpeg*")))
+    if (name := ctypes.util.find_library("turbojpeg")) is not None:
+        yield name
+
+
+def _declared(library: Any) -> Any:
+    pointer, size = ctypes.c_void_p, ctypes.c_size_t
+    library.tj3Init.argtypes, library.tj3Init.restype = (ctypes.c_int,), pointer
+    library.tj3Destroy.argtypes, library.tj3Destroy.restype = (pointer,), None
+    library.tj3Free.argtypes, library.tj3Free.restype = (pointer,), None
+    library.tj3Get.argtypes = pointer, ctypes.c_int
+    library.tj3Set.argtypes = pointer, ctypes.c_int, ctypes.c_int
+    library.tj3GetErrorStr.argtypes, library.tj3GetErrorStr.restype = (pointer,), ctypes.c_char_p
+    library.tj3DecompressHeader.argtypes = pointer, ctypes.c_char_p, size
+    library.tj3Transform.argtypes = (
+        pointer, ctypes.c_char_p, size, ctypes.c_int, ctypes.POINTER(pointer), ctypes.POINTER(size),
+        ctypes.POINTER(_Transform),
+    )  # fmt: skip
+    return library
