@@ -23,21 +23,22 @@ from dadfi_fast.bench.photos import Photos, pictures
 from dadfi_fast.bench.pillow import save
 from dadfi_fast.bench.rows import Row, summarise
 from dadfi_fast.bench.setup import BenchSetup
-from dadfi_fast.faces.align import whole
-from dadfi_fast.faces.shrink import Pyramid
-from dadfi_fast.images.decode import cleaned, open_picture
+from dadfi_fast.faces.detector import Detector
+from dadfi_fast.images.decode import open_picture
 from dadfi_fast.images.encode import encode
 from dadfi_fast.images.guard import check_lengths
 from dadfi_fast.images.jpeg import with_metadata
 from dadfi_fast.protect.blend import blend
-from dadfi_fast.protect.crop import crops, squares
+from dadfi_fast.protect.blocks import add
+from dadfi_fast.protect.job import PhotoJob, require
 from dadfi_fast.protect.output_metadata import output_metadata
 from dadfi_fast.protect.pipeline import DISK_THREADS, quiet_codecs
 from dadfi_fast.protect.prefetch import pools
 from dadfi_fast.protect.results import Entry
+from dadfi_fast.protect.stages import Stages
 from dadfi_fast.protect.verify import measure
 from dadfi_fast.storage.disk import OutFolder
-from dadfi_fast.types import Metadata, Photo, UInt8
+from dadfi_fast.types import Face, Metadata, UInt8
 
 T = TypeVar("T")
 
@@ -131,40 +132,57 @@ def rest(rows: Sequence[Row]) -> float:
 
 def _walk(path: Path, bench_setup: BenchSetup, out: OutFolder) -> tuple[Stopwatch, int]:
     """One photo from its file to its result; what each function took, and how many faces there were."""
-    watch, config, attack = Stopwatch(), bench_setup.config, bench_setup.attack
+    watch, config, attack = Stopwatch(), replace(bench_setup.config, no_face="whole"), bench_setup.attack
+    stages = Stages(config, _Watched(bench_setup.detector, watch), attack, out)
     data = watch("read: file", path.read_bytes)
     watch("read: sha256", lambda: hashlib.sha256(data).hexdigest())
     decoder = watch("read: header", lambda: _opened(data, config.max_pixels))
-    raster = watch("decode: pixels", decoder.decode)
-    metadata = watch("decode: metadata", lambda: cleaned(decoder.metadata, strip_gps=False))
-    photo = Photo(path, raster.pixels, decoder.encoding, metadata, raster.alpha, raster.deep)
-    height, width = photo.pixels.shape[:2]
-    pyramid = Pyramid(photo.pixels)
-
-    def small(width: int, height: int) -> UInt8:
-        return watch("detect: shrink", lambda: pyramid(width, height))
-
-    detections = watch("detect: network", lambda: tuple(bench_setup.detector.search(height, width, small)))
-    faces = detections or (whole(height, width),)
-    where = squares(faces)
-    cut = watch("crop: crops", lambda: crops(pyramid, where, size=attack.crop_size))
-    batch = config.crops_a_batch
+    entry = Entry(path, path.name, path.name, len(data), 0)
+    job = PhotoJob(entry, data, decoder=decoder)
+    watch("decode: pixels or blocks", lambda: stages.decode(job))
+    watch("detect: network", lambda: stages.detect(job))
+    watch("crop: crops", lambda: stages.crop(job))
+    cut, batch = require(job.crops), config.crops_a_batch
     deltas = watch(
         "perturb: generator",
         lambda: np.concatenate([attack(cut[at : at + batch]) for at in range(0, len(cut), batch)]),
     )
+    photo, blocks, count = require(job.photo), job.blocks, len(job.faces)
     output = watch("encode: metadata", lambda: output_metadata(data, photo, config, strength=attack.budget.eps))
-    protected = watch("blend: blend", lambda: blend(photo, faces, where, deltas, attack.budget))
-    bare = replace(protected, photo=replace(protected.photo, metadata=Metadata()))
-    stream = watch("encode: pixels", lambda: encode(bare))
+    if blocks is not None:
+        watch("blend: blend", lambda: add(blocks, job.squares, deltas, attack.budget))
+        stream = watch("encode: pixels or blocks", blocks.write)
+    else:
+        protected = watch("blend: blend", lambda: blend(photo, job.faces, job.squares, deltas, attack.budget))
+        bare = replace(protected, photo=replace(protected.photo, metadata=Metadata()))
+        stream = watch("encode: pixels or blocks", lambda: encode(bare))
     if decoder.encoding.format == "JPEG":
         stream = watch("encode: metadata", lambda: with_metadata(stream, output.metadata))
     watch("encode: sha256", lambda: hashlib.sha256(stream).hexdigest())
-    entry = Entry(path, path.name, path.name, len(data), 0)
     watch("verify: measure", lambda: measure(entry, data, stream, max_pixels=config.max_pixels))
     staged = watch("write: write and flush", lambda: out.stage(path.name, stream, like=path))
     watch("write: rename", lambda: out.commit(staged, path.name))
-    return watch, len(faces)
+    return watch, count
+
+
+class _Watched(Detector):
+    """A detector of which is measured how long it waits for small copies."""
+
+    def __init__(self, detector: Detector, watch: Stopwatch) -> None:
+        self._detector, self._watch = detector, watch
+
+    @classmethod
+    def missing(cls, model: Path | None) -> str | None:
+        return None
+
+    def find(self, pixels: UInt8) -> list[Face]:
+        return self._detector.find(pixels)
+
+    def search(self, height: int, width: int, small: Callable[[int, int], UInt8]) -> list[Face]:
+        def watched(width: int, height: int) -> UInt8:
+            return self._watch("detect: small copies", lambda: small(width, height))
+
+        return self._detector.search(height, width, watched)
 
 
 def _opened(data: bytes, max_pixels: int):  # type: ignore[no-untyped-def]

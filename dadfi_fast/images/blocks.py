@@ -18,11 +18,13 @@ import ctypes.util
 import functools
 import importlib.util
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,8 +36,11 @@ from dadfi_fast.types import Float32, Int16
 SIDE: Final = 8
 #: Sample value that a coefficient of 0 stands for.
 MIDDLE: Final = 128
-#: Largest AC coefficient that a baseline file can hold; DC, on a scale of its own, ends at -1024 and 1023, too.
+#: Largest coefficient that a baseline file can hold, of either sign; the library writes nonsense for larger ones. DC
+#: may be -1024, too, which is black.
 LARGEST: Final = 1023
+#: Frequencies that add less than this to a mean, beside DC, are left out of it.
+_MUCH: Final = 0.25
 #: Constants of turbojpeg.h: the kind of instance, parameters, options of a transform, colour spaces.
 _TRANSFORM: Final = 2
 _STOP_ON_WARNING, _COLOURS = 0, 8
@@ -68,43 +73,59 @@ class Plane:
     table: Float32  # [64], quantisation
     across: int  # pixels of the picture to a sample
     down: int
+    largest: int  # absolute value of a coefficient
 
-    def samples(self, rows: slice, columns: slice, *, down: int, across: int) -> Float32:
-        """Blocks as pictures of ``down`` times ``across`` samples each (1, 2, 4 or 8), which average their pixels.
+    def samples(self, rows: slice, columns: slice, side: int) -> Float32:  # type: ignore[explicit-any]  # slice's
+        """Blocks as pictures of ``side`` times ``side`` samples (1, 2, 4 or 8), each the mean of those it stands for.
 
         Args:
             rows: of blocks.
             columns: of blocks.
-            down: samples a block, from top to bottom.
-            across: samples a block, from left to right.
+            side: samples a side of a block.
 
         Returns:
-            [rows * down, columns * across], 0 to 255 but for what quantisation adds.
+            [rows * side, columns * side], 0 to 255 but for what quantisation and rare frequencies add.
         """
         blocks = self.blocks[rows, columns]
-        if down == across == 1:
+        if side == 1:
             return blocks[..., 0] * np.float32(self.table[0] / SIDE) + np.float32(MIDDLE)
+        weights, used = _means(side)
         height, width = blocks.shape[:2]
-        basis = self.table[:, None] * _averages(down, across)
-        parts = blocks.reshape(-1, SIDE * SIDE).astype(np.float32) @ basis
-        turned = parts.reshape(height, width, down, across).transpose(0, 2, 1, 3)
-        return turned.reshape(height * down, width * across) + np.float32(MIDDLE)
+        # Along rows of blocks, then along columns; each is one frequency, or one sample, of all blocks.
+        by_row = [mixed(weights, [blocks[..., SIDE * v + u] * self.table[SIDE * v + u] for v in used]) for u in used]
+        samples = np.empty((height, side, width, side), np.float32)
+        for y, parts in enumerate(zip(*by_row, strict=True)):
+            for x, each in enumerate(mixed(weights, parts)):
+                np.add(each, MIDDLE, out=samples[:, y, :, x])
+        return samples.reshape(height * side, width * side)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=8)
 def dct(samples: int = SIDE) -> Float32:
     """The DCT of so many samples, [frequency, sample], orthonormal."""
     frequency, sample = np.mgrid[:samples, :samples]
     basis = np.cos((2 * sample + 1) * frequency * np.pi / (2 * samples)) * np.sqrt(2 / samples)
     basis[0] /= np.sqrt(2)
-    return basis.astype(np.float32)
+    return np.asarray(basis, np.float32)
 
 
-@functools.lru_cache(maxsize=16)
-def _averages(down: int, across: int) -> Float32:
-    """[64, down * across]: what each coefficient adds to each average."""
-    rows, columns = (dct().reshape(SIDE, n, SIDE // n).mean(axis=2) for n in (down, across))
-    return np.kron(rows, columns).astype(np.float32)
+@functools.lru_cache(maxsize=8)
+def _means(side: int) -> tuple[Float32, NDArray[np.intp]]:
+    """[side, frequencies]: what each coefficient adds to means of SIDE / side samples; and which of them add much."""
+    means = dct().reshape(SIDE, side, SIDE // side).mean(axis=2).T
+    used = np.flatnonzero(np.abs(means).max(axis=0) >= means[0, 0] * _MUCH)
+    return np.ascontiguousarray(means[:, used]), used
+
+
+def mixed(weights: Float32, parts: Sequence[Float32]) -> list[Float32]:
+    """Sums of ``parts``, all of one shape, by each row of ``weights``; a BLAS would start threads of its own for it."""
+    mixtures = []
+    for row in weights:
+        mixture = parts[0] * row[0]
+        for weight, part in zip(row[1:], parts[1:], strict=True):
+            mixture += weight * part
+        mixtures.append(mixture)
+    return mixtures
 
 
 class Blocks:
@@ -120,11 +141,14 @@ class Blocks:
 
     def __init__(self, data: bytes, header: JpegHeader) -> None:
         self._pass = _Pass(data, header)
-        thread = threading.Thread(target=self._pass.run, name="blocks", daemon=True)
-        thread.start()
+        try:
+            threading.Thread(target=self._pass.run, name="blocks", daemon=True).start()
+        except RuntimeError as error:  # the system has no thread left
+            self._pass.done.set()
+            raise PhotoError(f"its blocks cannot be read: {error}") from error
         self._pass.ready.wait()
         if not self._pass.planes:
-            raise PhotoError(f"its blocks cannot be read: {self._pass.error}")
+            raise PhotoError(f"its blocks cannot be read: {self._pass.error or 'the file ends too early'}")
 
     def __del__(self) -> None:
         self.close()
@@ -170,7 +194,7 @@ class _Pass:
         self.planes: tuple[Plane, ...] = ()
         self.wanted = False
         self.written: bytes | None = None
-        self.error = "the file ends too early"
+        self.error = ""
         self._rows: list[list[int]] = [[] for _ in header.sampling]
         self._sizes: list[tuple[int, int]] = [(0, 0)] * len(header.sampling)
 
@@ -179,7 +203,7 @@ class _Pass:
         try:
             self._run()
         except Exception as error:  # reaches nobody from here
-            self.error = str(error)
+            self.error = self.error or str(error)
         finally:
             self.planes, self.data = (), b""
             self.ready.set()
@@ -194,8 +218,8 @@ class _Pass:
         finally:
             library.tj3Destroy(handle)
 
-    def _transform(self, library: Any, handle: ctypes.c_void_p) -> None:
-        data, output, size = self.data, ctypes.c_void_p(), ctypes.c_size_t()
+    def _transform(self, library: ctypes.CDLL, handle: ctypes.c_void_p) -> None:
+        data = self.data
         if library.tj3DecompressHeader(handle, data, len(data)) != 0:
             raise PhotoError(_said(library, handle))
         if library.tj3Get(handle, _COLOURS) != (_GREY if len(self._rows) == 1 else _YCBCR):
@@ -209,8 +233,7 @@ class _Pass:
             if library.tj3Transform(handle, data, len(data), 2, outputs, sizes, transforms) != 0:
                 raise PhotoError(_said(library, handle))
             if self.wanted:
-                output, size = outputs[1], sizes[1]
-                self.written = ctypes.string_at(output, size)
+                self.written = ctypes.string_at(outputs[1] or 0, sizes[1])
         finally:
             for each in outputs:
                 library.tj3Free(each)
@@ -239,13 +262,14 @@ class _Pass:
             self._rows, self._sizes, header.sampling, header.table_of, strict=True
         ):
             blocks = _rows_of_blocks(addresses, *size)
-            yield Plane(blocks, np.float32(header.tables[table]), most[0] // factors[0], most[1] // factors[1])
+            steps = most[0] // factors[0], most[1] // factors[1]
+            yield Plane(blocks, np.array(header.tables[table], np.float32), *steps, _largest(blocks))
 
 
 def _rows_of_blocks(addresses: list[int], rows: int, columns: int) -> Int16:
     """[rows, columns, 64] where the library keeps them: one row behind the other, with as much between all of them."""
     length = columns * SIDE * SIDE
-    steps = {after - before for before, after in zip(addresses, addresses[1:], strict=False)} or {2 * length}
+    steps = {after - before for before, after in pairwise(addresses)} or {2 * length}
     (step,) = steps if len(steps) == 1 else (0,)
     if step < 2 * length or step % 2:
         raise PhotoError("it is too large for one piece of memory")
@@ -254,10 +278,19 @@ def _rows_of_blocks(addresses: list[int], rows: int, columns: int) -> Int16:
     return np.lib.stride_tricks.as_strided(flat, (rows, columns, SIDE * SIDE), (step, 2 * SIDE * SIDE, 2))
 
 
+def _largest(blocks: Int16) -> int:
+    """The largest absolute value; what no file should have, and some hostile one has, is refused."""
+    largest = round(cv2.norm(blocks.reshape(len(blocks), -1), cv2.NORM_INF))
+    if largest > LARGEST and (largest > LARGEST + 1 or blocks.max() > LARGEST or blocks[..., 1:].min() < -LARGEST):
+        raise PhotoError("a coefficient is too large")
+    return largest
+
+
 def fits(header: JpegHeader) -> bool:
-    """Whether a file's blocks can be changed in place here: baseline, 8 bits, grey or YCbCr."""
+    """Whether a file's blocks can be changed in place here: baseline, 8 bits, grey or YCbCr, no table with a zero."""
     kind = header.precision == 8 and not header.progressive and not header.arithmetic
-    return kind and (len(header.sampling) == 1 or header.subsampling is not None) and _library() is not None
+    planes = len(header.sampling) == 1 or header.subsampling is not None
+    return kind and planes and all(map(all, header.tables)) and _library() is not None
 
 
 def missing() -> str | None:
@@ -265,12 +298,12 @@ def missing() -> str | None:
     return None if _library() is not None else "it needs libjpeg-turbo 3; pip install turbojpeg"
 
 
-def _said(library: Any, handle: ctypes.c_void_p) -> str:
+def _said(library: ctypes.CDLL, handle: ctypes.c_void_p) -> str:
     return str(library.tj3GetErrorStr(handle).decode("ascii", "replace"))
 
 
 @functools.cache
-def _library() -> Any:
+def _library() -> ctypes.CDLL | None:
     """libjpeg-turbo 3: the one that the wheel ``turbojpeg`` brings, or the system's; None where there is neither."""
     for path in _paths():
         try:
@@ -291,7 +324,7 @@ def _paths() -> Iterator[str]:
         yield name
 
 
-def _declared(library: Any) -> Any:
+def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
     library.tj3Init.argtypes, library.tj3Init.restype = (ctypes.c_int,), pointer
     library.tj3Destroy.argtypes, library.tj3Destroy.restype = (pointer,), None

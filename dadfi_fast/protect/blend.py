@@ -139,6 +139,7 @@ def _sum(region: UInt8, part: UInt8, budget: Budget, *, out: UInt8 | None = None
 
 
 def overlap(a: Square, b: Square) -> bool:
+    """Whether two squares share a pixel."""
     x, y = (a, b) if a.x0 < b.x0 else (b, a), (a, b) if a.y0 < b.y0 else (b, a)
     return x[1].x0 < x[0].x0 + x[0].side and y[1].y0 < y[0].y0 + y[0].side
 

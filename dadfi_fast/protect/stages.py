@@ -7,6 +7,7 @@ of the whole run get through.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -21,9 +22,9 @@ import numpy as np
 from dadfi_fast.attacks.base import Attack, FaceView
 from dadfi_fast.errors import DiskError, PhotoError, UnsafePhoto
 from dadfi_fast.faces.align import cut, whole
-from dadfi_fast.faces.detector import Detector
+from dadfi_fast.faces.detector import PASSES, Detector
 from dadfi_fast.faces.none import Whole
-from dadfi_fast.faces.shrink import Pyramid
+from dadfi_fast.faces.shrink import LINEAR, Pyramid
 from dadfi_fast.images import strip, tag
 from dadfi_fast.images.blocks import Blocks, fits
 from dadfi_fast.images.carried import carried
@@ -37,7 +38,7 @@ from dadfi_fast.images.jpeg import with_metadata
 from dadfi_fast.images.naming import PICTURES
 from dadfi_fast.images.trailer import Trailer, find_trailer
 from dadfi_fast.protect.blend import GREY, blend
-from dadfi_fast.protect.blocks import BlockPyramid, add, can_add
+from dadfi_fast.protect.blocks import WHOLE, BlockPyramid, add, can_add
 from dadfi_fast.protect.config import SMALL_CROP, ProtectConfig
 from dadfi_fast.protect.crop import crops, squares
 from dadfi_fast.protect.job import PhotoJob, Step, require
@@ -66,6 +67,9 @@ _BYTES_A_PIXEL = 8
 #: Of larger files, bytes behind the picture are looked for, which takes a millisecond a megabyte.
 _LARGE: Final = 16 << 20
 _BLOCK: Final = 1 << 20
+#: Longer side of the smallest photo whose blocks can be searched for a face (1,408 px); in smaller ones, decoding and
+#: encoding the pixels takes no longer.
+_SMALLEST_IN_BLOCKS: Final = math.ceil(PASSES[0][0] * LINEAR * (1 << WHOLE))
 _NO_PIXELS: Final[UInt8] = np.empty((0, 0, 3), np.uint8)
 #: Bytes of memory a pixel at the most, from decoding to encoding, with 8 and with 16 bits a sample: measured on PNG and
 #: TIFF with 12 million pixels 18.7, 20.3 (alpha) and 28.4; JPEG takes 8.7.
@@ -180,7 +184,8 @@ class Stages:
         tables = decoder.header.tables
         return (
             unchanged and not self._refines and config.chroma == "keep" and tables[0][0] < _COARSE
-            and orientation(decoder.metadata) == 1 and fits(decoder.header)
+            and max(decoder.width, decoder.height) >= _SMALLEST_IN_BLOCKS and orientation(decoder.metadata) == 1
+            and fits(decoder.header)
         )  # fmt: skip
 
     def _decode_pixels(self, job: PhotoJob) -> None:
@@ -189,7 +194,13 @@ class Stages:
             job.blocks.close()
             job.blocks = None
         job.photo = decode(require(job.decoder), Path(job.entry.name), strip_gps=self.config.strip_gps)
-        job.pyramid = Pyramid(job.photo.pixels)
+
+    def _pixels(self, job: PhotoJob) -> Pyramid:
+        """The pixels of a photo that is searched, from here on in place of blocks if there are any."""
+        if not isinstance(job.pyramid, Pyramid):
+            self._decode_pixels(job)
+            job.pyramid = Pyramid(require(job.photo).pixels)
+        return job.pyramid
 
     def detect(self, job: PhotoJob) -> None:
         """The faces; a photo without any goes the way that ``--no-face`` says."""
@@ -198,9 +209,10 @@ class Stages:
         job.pyramid = Pyramid(pixels) if blocks is None else BlockPyramid(blocks, height, width)
 
         def small(width: int, height: int) -> UInt8:
-            if isinstance(job.pyramid, BlockPyramid) and not job.pyramid.reaches(width, height):
-                self._decode_pixels(job)
-            return require(job.pyramid)(width, height)
+            pyramid = job.pyramid
+            if isinstance(pyramid, BlockPyramid) and pyramid.reaches(width, height):
+                return pyramid(width, height)
+            return self._pixels(job)(width, height)
 
         faces = tuple(self.detector.search(height, width, small))
         if not faces and self.config.no_face != "whole":
@@ -218,9 +230,12 @@ class Stages:
     def crop(self, job: PhotoJob) -> None:
         """The faces, cut out for the generator."""
         job.squares = squares(job.faces)
-        if job.blocks is not None and not can_add(job.squares, require(job.decoder).height, require(job.decoder).width):
-            self._decode_pixels(job)
-        job.crops = crops(require(job.pyramid), job.squares, size=self.crop_size)
+        decoder = require(job.decoder)
+        pyramid = job.pyramid
+        assert pyramid is not None, "detection has made it"
+        if isinstance(pyramid, BlockPyramid) and not can_add(job.squares, decoder.height, decoder.width):
+            pyramid = self._pixels(job)
+        job.crops = crops(pyramid, job.squares, size=self.crop_size)
         job.pyramid = None
         job.unscaled = self.judges is not None
 
@@ -306,7 +321,13 @@ class Stages:
         """Whether a JPEG of low quality shows what its source shows, to one level: its compression undid the change."""
         photo = require(job.photo)
         tables = photo.encoding.quantization
-        if job.blocks is not None or tables is None or tables[0][0] < _COARSE or self._target(photo) != "JPEG" or self.config.quality:
+        if (
+            job.blocks is not None
+            or tables is None
+            or tables[0][0] < _COARSE
+            or self._target(photo) != "JPEG"
+            or self.config.quality
+        ):
             return False
         after = decode(open_picture(data, max_pixels=self.config.max_pixels), Path(job.entry.name))
         return after.pixels.shape == photo.pixels.shape and cv2.norm(after.pixels, photo.pixels, cv2.NORM_INF) <= 1
