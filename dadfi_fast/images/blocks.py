@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dadfi_fast.errors import PhotoError
+from dadfi_fast.images.decode import SIDEWAYS
 from dadfi_fast.images.jpeg import JpegHeader
 from dadfi_fast.types import Float32, Int16
 
@@ -44,8 +45,10 @@ _MUCH: Final = 0.25
 #: Constants of turbojpeg.h: the kind of instance, parameters, options of a transform, colour spaces.
 _TRANSFORM: Final = 2
 _STOP_ON_WARNING, _COLOURS = 0, 8
-_NO_OUTPUT, _NO_MARKERS = 1 << 4, 1 << 6
+_PERFECT, _NO_OUTPUT, _NO_MARKERS = 1, 1 << 4, 1 << 6
 _YCBCR, _GREY = 1, 2
+#: EXIF orientation -> what turns a picture upright, by its number in turbojpeg.h.
+_TURNS: Final = {1: 0, 2: 1, 3: 6, 4: 2, 5: 3, 6: 5, 7: 4, 8: 7}
 
 
 class _Region(ctypes.Structure):
@@ -134,13 +137,20 @@ class Blocks:
     Args:
         data: the file.
         header: what it says of itself.
+        orientation: as in EXIF, 1 to 8. The planes are as stored, the written file is upright.
 
     Raises:
-        PhotoError: the library finds fault with the file, or it is of a kind that `fits` does not name.
+        PhotoError: the library finds fault with the file, it is of a kind that `fits` does not name, or its edge has
+            blocks that would not be whole in the upright picture.
     """
 
-    def __init__(self, data: bytes, header: JpegHeader) -> None:
-        self._pass = _Pass(data, header)
+    def __init__(self, data: bytes, header: JpegHeader, orientation: int = 1) -> None:
+        self.orientation = orientation
+        #: Of the upright picture in pixels.
+        self.height, self.width = header.height, header.width
+        if orientation in SIDEWAYS:
+            self.height, self.width = self.width, self.height
+        self._pass = _Pass(data, header, _TURNS[orientation])
         try:
             threading.Thread(target=self._pass.run, name="blocks", daemon=True).start()
         except RuntimeError as error:  # the system has no thread left
@@ -188,8 +198,8 @@ class Blocks:
 class _Pass:
     """What the library's thread and `Blocks` share; refers to no `Blocks`, so that one which is dropped is closed."""
 
-    def __init__(self, data: bytes, header: JpegHeader) -> None:
-        self.data, self.header = data, header
+    def __init__(self, data: bytes, header: JpegHeader, turn: int) -> None:
+        self.data, self.header, self.turn = data, header, turn
         self.ready, self.go, self.done = threading.Event(), threading.Event(), threading.Event()
         self.planes: tuple[Plane, ...] = ()
         self.wanted = False
@@ -227,7 +237,7 @@ class _Pass:
         library.tj3Set(handle, _STOP_ON_WARNING, 1)
         transforms = (_Transform * 2)()
         transforms[0].options, transforms[0].filter = _NO_OUTPUT | _NO_MARKERS, _Filter(self._row)
-        transforms[1].options = _NO_MARKERS
+        transforms[1].options, transforms[1].op = _NO_MARKERS | _PERFECT, self.turn
         outputs, sizes = (ctypes.c_void_p * 2)(), (ctypes.c_size_t * 2)()
         try:
             if library.tj3Transform(handle, data, len(data), 2, outputs, sizes, transforms) != 0:

@@ -18,6 +18,7 @@ import numpy as np
 from dadfi_fast.faces.align import Square, feather
 from dadfi_fast.faces.shrink import LINEAR, halvings
 from dadfi_fast.images.blocks import LARGEST, SIDE, Blocks, Plane, dct, mixed
+from dadfi_fast.images.decode import FLIPS, SIDEWAYS, upright
 from dadfi_fast.protect.blend import limit, overlap
 from dadfi_fast.types import Budget, Float32, Int16, UInt8
 
@@ -40,12 +41,10 @@ class BlockPyramid:
 
     Args:
         blocks: of the file; no block may change before the last copy is made.
-        height: of the picture in pixels.
-        width: of the picture in pixels.
     """
 
-    def __init__(self, blocks: Blocks, height: int, width: int) -> None:
-        self.blocks, self.height, self.width = blocks, height, width
+    def __init__(self, blocks: Blocks) -> None:
+        self.blocks, self.height, self.width = blocks, blocks.height, blocks.width
 
     def reaches(self, width: int, height: int) -> bool:
         """Whether a copy of this size can be made; of a larger one `Pyramid` has the details."""
@@ -54,15 +53,20 @@ class BlockPyramid:
     def __call__(self, width: int, height: int) -> UInt8:
         """A copy of the whole picture, as small as `reaches` wants: [height, width, 3], every pixel counted."""
         level = min(_DC, halvings(self.width, self.height, width, height))
-        return self._copy(level, 0, 0, (self.width, self.height), (width, height))
+        covers, size = (self.width, self.height), (width, height)
+        if self.blocks.orientation in SIDEWAYS:
+            covers, size = covers[::-1], size[::-1]
+        return upright(self._copy(level, 0, 0, covers, size), self.blocks.orientation)
 
     def crop(self, where: Square, size: int) -> UInt8:
         """The pixels of a square: [size, size, 3], every pixel counted; edge pixels repeated outside of the picture."""
         level = min(_DC, max(0, math.frexp(where.side / size)[1] - 1))  # at least as many samples
-        return self._copy(level, where.x0, where.y0, (where.side, where.side), (size, size))
+        stored = _stored(where, self.blocks)
+        copy = self._copy(level, stored.x0, stored.y0, (stored.side, stored.side), (size, size))
+        return upright(copy, self.blocks.orientation)
 
     def _copy(self, level: int, x0: int, y0: int, covers: tuple[int, int], size: tuple[int, int]) -> UInt8:
-        """A part of the picture that begins at ``x0`` and ``y0``; widths and heights."""
+        """A part of the picture as it is stored, that begins at ``x0`` and ``y0``; widths and heights."""
         side = SIDE >> level
         factor = max(1, math.ceil(max(a / b for a, b in zip(covers, size, strict=True)) * side / SIDE / LINEAR))
         between = size[0] * factor, size[1] * factor
@@ -99,9 +103,29 @@ def _around(start: int, length: int, step: int, count: int) -> slice:  # type: i
     return slice(first, max(first + 1, min(count, -(-(start + length) // step) + 1)))
 
 
-def can_add(where: Sequence[Square], height: int, width: int) -> bool:
+def _stored(where: Square, blocks: Blocks) -> Square:
+    """A square of the upright picture, where it lies in the picture as it is stored."""
+    x0, y0, flip = where.x0, where.y0, FLIPS.get(blocks.orientation)
+    if flip in (1, -1):
+        x0 = blocks.width - x0 - where.side
+    if flip in (0, -1):
+        y0 = blocks.height - y0 - where.side
+    return Square(y0, x0, where.side) if blocks.orientation in SIDEWAYS else Square(x0, y0, where.side)
+
+
+def _as_stored(delta: Float32, orientation: int) -> Float32:
+    """A perturbation [3, S, S] of an upright crop, as the picture is stored."""
+    flip = FLIPS.get(orientation)
+    if flip in (1, -1):
+        delta = delta[:, :, ::-1]
+    if flip in (0, -1):
+        delta = delta[:, ::-1]
+    return np.ascontiguousarray(delta.swapaxes(1, 2) if orientation in SIDEWAYS else delta)
+
+
+def can_add(blocks: Blocks, where: Sequence[Square]) -> bool:
     """Whether perturbations can be added to blocks: each lies in the picture, and no two share a pixel."""
-    inside = (square.inside(height, width)[:2] for square in where)
+    inside = (square.inside(blocks.height, blocks.width)[:2] for square in where)
     empty = any(rows.start == rows.stop or columns.start == columns.stop for rows, columns in inside)
     return not empty and not any(overlap(a, b) for a, b in combinations(where, 2))
 
@@ -119,8 +143,9 @@ def add(blocks: Blocks, where: Sequence[Square], deltas: Float32, budget: Budget
         the largest change in levels, before quantisation; less where pixels are black or white.
     """
     largest = 0.0
-    for square, delta in zip(where, deltas, strict=True):
-        faded = delta * feather(delta.shape[-1])  # in levels
+    for upright_square, delta in zip(where, deltas, strict=True):
+        square = _stored(upright_square, blocks)
+        faded = _as_stored(delta, blocks.orientation) * feather(delta.shape[-1])  # in levels
         if len(blocks.planes) == 1:
             parts = [faded.mean(axis=0)]
             largest = max(largest, cv2.norm(parts[0], cv2.NORM_INF))

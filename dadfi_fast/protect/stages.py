@@ -171,7 +171,7 @@ class Stages:
         decoder = require(job.decoder)
         if isinstance(decoder, JpegDecoder) and self._can_keep_blocks(decoder):
             with suppress(PhotoError):  # the decoder of pixels says what is wrong, or puts up with it
-                job.blocks = Blocks(job.data, decoder.header)
+                job.blocks = Blocks(job.data, decoder.header, orientation(decoder.metadata))
                 metadata = cleaned(decoder.metadata, strip_gps=self.config.strip_gps)
                 job.photo = Photo(Path(job.entry.name), _NO_PIXELS, decoder.encoding, metadata)
                 return
@@ -184,8 +184,7 @@ class Stages:
         tables = decoder.header.tables
         return (
             unchanged and not self._refines and config.chroma == "keep" and tables[0][0] < _COARSE
-            and max(decoder.width, decoder.height) >= _SMALLEST_IN_BLOCKS and orientation(decoder.metadata) == 1
-            and fits(decoder.header)
+            and max(decoder.width, decoder.height) >= _SMALLEST_IN_BLOCKS and fits(decoder.header)
         )  # fmt: skip
 
     def _decode_pixels(self, job: PhotoJob) -> None:
@@ -204,9 +203,9 @@ class Stages:
 
     def detect(self, job: PhotoJob) -> None:
         """The faces; a photo without any goes the way that ``--no-face`` says."""
-        decoder, blocks, pixels = require(job.decoder), job.blocks, require(job.photo).pixels
-        height, width = pixels.shape[:2] if blocks is None else (decoder.height, decoder.width)
-        job.pyramid = Pyramid(pixels) if blocks is None else BlockPyramid(blocks, height, width)
+        pixels = require(job.photo).pixels
+        job.pyramid = Pyramid(pixels) if job.blocks is None else BlockPyramid(job.blocks)
+        height, width = pixels.shape[:2] if job.blocks is None else (job.blocks.height, job.blocks.width)
 
         def small(width: int, height: int) -> UInt8:
             pyramid = job.pyramid
@@ -230,10 +229,9 @@ class Stages:
     def crop(self, job: PhotoJob) -> None:
         """The faces, cut out for the generator."""
         job.squares = squares(job.faces)
-        decoder = require(job.decoder)
         pyramid = job.pyramid
         assert pyramid is not None, "detection has made it"
-        if isinstance(pyramid, BlockPyramid) and not can_add(job.squares, decoder.height, decoder.width):
+        if isinstance(pyramid, BlockPyramid) and not can_add(pyramid.blocks, job.squares):
             pyramid = self._pixels(job)
         job.crops = crops(pyramid, job.squares, size=self.crop_size)
         job.pyramid = None

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,8 +36,8 @@ def picture(height: int = 83, width: int = 117) -> UInt8:
 def file(sampling: str = "4:2:0", quality: int = 92, pixels: UInt8 | None = None) -> bytes:
     pixels = picture() if pixels is None else pixels
     if sampling == "grey":
-        return simplejpeg.encode_jpeg(pixels[..., :1].copy(), quality, "GRAY", "Gray")
-    return simplejpeg.encode_jpeg(pixels, quality, "RGB", sampling.replace(":", ""))
+        return bytes(simplejpeg.encode_jpeg(pixels[..., :1].copy(), quality, "GRAY", "Gray"))
+    return bytes(simplejpeg.encode_jpeg(pixels, quality, "RGB", sampling.replace(":", "")))
 
 
 def opened(data: bytes) -> tuple[Blocks, JpegHeader]:
@@ -45,7 +46,8 @@ def opened(data: bytes) -> tuple[Blocks, JpegHeader]:
 
 
 def decoded(data: bytes) -> UInt8:
-    return simplejpeg.decode_jpeg(data, "GRAY" if len(read_header(data).sampling) == 1 else "RGB")
+    pixels: UInt8 = simplejpeg.decode_jpeg(data, "GRAY" if len(read_header(data).sampling) == 1 else "RGB")
+    return pixels
 
 
 def planes(data: bytes) -> list[UInt8]:
@@ -158,8 +160,10 @@ def test_colours_that_are_stored_as_they_are_are_refused() -> None:
         Blocks(buffer.getvalue(), header)
 
 
-@pytest.mark.parametrize(("index", "value", "refused"), [(7, 1024, True), (7, -1024, True), (0, 1024, True),
-                                                         (0, -1024, False), (9, 1023, False), (9, -1023, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("index", "value", "refused"),
+    [(7, 1024, True), (7, -1024, True), (0, 1024, True), (0, -1024, False), (9, 1023, False), (9, -1023, False)],
+)
 def test_coefficients_that_no_baseline_file_can_hold_are_refused(index: int, value: int, refused: bool) -> None:
     blocks = np.zeros((3, 4, 64), np.int16)
     blocks[2, 1, index] = value
@@ -170,9 +174,9 @@ def test_coefficients_that_no_baseline_file_can_hold_are_refused(index: int, val
         assert blocks_module._largest(blocks) == abs(value)
 
 
-def saved(**options: object) -> bytes:
+def saved(**options: Any) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(picture()).save(buffer, "JPEG", **options)  # type: ignore[arg-type]
+    Image.fromarray(picture()).save(buffer, "JPEG", **options)
     return buffer.getvalue()
 
 

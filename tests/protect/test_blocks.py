@@ -84,6 +84,7 @@ def wanted(where: Square, delta: Float32, height: int, width: int, *, grey: bool
     return result
 
 
+PLAIN = file()
 SQUARES = [
     pytest.param(Square(400, 300, 701), id="large, off the grid"),
     pytest.param(Square(480, 320, 320), id="on the grid"),
@@ -158,15 +159,17 @@ def test_a_perturbation_of_nothing_changes_no_coefficient() -> None:
     ],
 )
 def test_squares_that_share_pixels_or_lie_beside_the_photo_need_pixels(squares: list[Square], expected: bool) -> None:
-    assert can_add(squares, 1000, 1000) is expected
+    blocks = Blocks(PLAIN, read_header(PLAIN))
+    assert can_add(blocks, squares) is expected
+    blocks.close()
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize("size", [(160, 154), (97, 101), (64, 61)])
 def test_small_copies_are_those_of_the_pixels(sampling: str, size: tuple[int, int]) -> None:
-    data = file(sampling, 95, scene(1502, 1567))
+    data = file(sampling, 95, scene(1504, 1568))
     blocks = Blocks(data, read_header(data))
-    pyramid = BlockPyramid(blocks, 1502, 1567)
+    pyramid = BlockPyramid(blocks)
     assert pyramid.reaches(*size) and not pyramid.reaches(320, 320)
     fast, plain = pyramid(*size).astype(int), Pyramid(decoded(data))(*size).astype(int)
     assert fast.shape == plain.shape and np.abs(fast - plain).mean() < 1.0 and np.abs(fast - plain).max() < 8
@@ -178,7 +181,7 @@ def test_small_copies_are_those_of_the_pixels(sampling: str, size: tuple[int, in
 def test_crops_are_those_of_the_pixels(sampling: str, where: Square) -> None:
     data = file(sampling, 95)
     blocks = Blocks(data, read_header(data))
-    fast = crops(BlockPyramid(blocks, 1502, 1450), [where], size=128) * 127.5
+    fast = crops(BlockPyramid(blocks), [where], size=128) * 127.5
     plain = crops(decoded(data), [where], size=128) * 127.5
     assert np.abs(fast - plain).mean() < 1.5
     blocks.close()
@@ -213,10 +216,31 @@ def saved(pixels: UInt8, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def turned(pixels: UInt8) -> bytes:
+def turned(pixels: UInt8, orientation: int) -> bytes:
     exif = Image.Exif()
-    exif[0x0112] = 6
-    return saved(pixels, quality=90, exif=exif)
+    exif[0x0112] = orientation
+    return saved(pixels, quality=92, exif=exif)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("where", SQUARES)
+def test_pictures_that_are_stored_otherwise_come_out_upright(orientation: int, where: Square) -> None:
+    data, delta = turned(scene()[:1488, :1440], orientation), perturbation()
+    plain, before = blended(data, where, delta).astype(np.float32), decoded(data).astype(np.float32)
+    blocks = Blocks(data, read_header(data), orientation)
+    assert (blocks.height, blocks.width) == before.shape[:2]
+    small = BlockPyramid(blocks)(150, 150).astype(int)
+    assert np.abs(small - Pyramid(decoded(data))(150, 150)).mean() < 1.0
+    crop = crops(BlockPyramid(blocks), [where], size=128) * 127.5
+    assert np.abs(crop - crops(decoded(data), [where], size=128) * 127.5).mean() < 1.5
+    add(blocks, [where], delta, BUDGET)
+    after = decoded(blocks.write()).astype(np.float32)
+    assert after.shape == before.shape
+    aim = wanted(where, delta, *before.shape[:2], grey=False)
+    strength = [(aim * (each - before)).sum() / (aim * aim).sum() for each in (plain, after)]
+    assert strength[1] == pytest.approx(strength[0], abs=0.04)
+    outside = aim.any(axis=-1) | cv2.dilate((aim != 0).any(axis=-1).astype(np.uint8), np.ones((37, 37))).astype(bool)
+    assert np.abs(after - before)[~outside].max(initial=0) <= 3  # turning changes the order of the decoder's sums
 
 
 @pytest.mark.parametrize(
@@ -232,7 +256,8 @@ def turned(pixels: UInt8) -> bytes:
         pytest.param(lambda p: saved(p, quality=20), {}, "pixels", id="coarse tables"),
         pytest.param(lambda p: saved(p, quality=90, progressive=True), {}, "pixels", id="progressive"),
         pytest.param(lambda p: saved(p[:800, :900], quality=90), {}, "pixels", id="small"),
-        pytest.param(turned, {}, "pixels", id="stored sideways"),
+        pytest.param(lambda p: turned(p[:1488, :1440], 6), {}, "blocks", id="stored sideways"),
+        pytest.param(lambda p: turned(p, 6), {}, "pixels", id="stored sideways, with blocks that are not whole"),
         pytest.param(lambda p: saved(p, quality=90, keep_rgb=True), {}, "pixels", id="stored as RGB"),
     ],
 )

@@ -39,6 +39,11 @@ _HEIF: Final = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", 
 HEAD: Final = 128
 #: What is said where something in the metadata cannot be read and is large enough for a picture of a face.
 MAY_BE_LEFT: Final = "a preview may be left in"
+#: EXIF orientations whose rows are columns of the upright picture.
+SIDEWAYS: Final = frozenset((5, 6, 7, 8))
+#: What turns a picture upright, after rows and columns were exchanged where they have to be, by OpenCV's number: 1 for
+#: left and right, 0 for top and bottom, -1 for both.
+FLIPS: Final = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
 #: Most and fewest pixels an inch that are believed.
 _RESOLUTION: Final = (0.1, 65535.0)
 
@@ -174,9 +179,9 @@ def _is_resolution(dpi: tuple[float, float] | None) -> bool:
 
 def upright(pixels: NDArray, orientation: int) -> NDArray:  # type: ignore[type-arg]
     """An array [H, W, ...] stored with an EXIF ``orientation`` (1 to 8) as it is to be seen."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in SIDEWAYS:
         pixels = cv2.transpose(pixels)
-    flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
+    flip = FLIPS.get(orientation)
     if flip is not None:
         pixels = cv2.flip(pixels, flip)
     return np.ascontiguousarray(pixels)
