@@ -20,6 +20,7 @@ import importlib.util
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.images.decode import SIDEWAYS
-from dadfi_fast.images.jpeg import JpegHeader
+from dadfi_fast.images.jpeg import JpegHeader, segments
 from dadfi_fast.types import Float32, Int16
 
 #: Samples a side of a block.
@@ -40,6 +41,8 @@ MIDDLE: Final = 128
 #: Largest coefficient that a baseline file can hold, of either sign; the library writes nonsense for larger ones. DC
 #: may be -1024, too, which is black.
 LARGEST: Final = 1023
+_BITS: Final = 10
+_DHT: Final = 0xC4
 #: Frequencies that add less than this to a mean, beside DC, are left out of it.
 _MUCH: Final = 0.25
 #: Constants of turbojpeg.h: the kind of instance, parameters, options of a transform, colour spaces.
@@ -76,7 +79,11 @@ class Plane:
     table: Float32  # [64], quantisation
     across: int  # pixels of the picture to a sample
     down: int
-    largest: int  # absolute value of a coefficient
+
+    @cached_property
+    def means(self) -> Float32:
+        """The mean of each block [rows, columns], 0 to 255: read once, as the blocks are too many for a cache."""
+        return self.blocks[..., 0] * np.float32(self.table[0] / SIDE) + np.float32(MIDDLE)
 
     def samples(self, rows: slice, columns: slice, side: int) -> Float32:  # type: ignore[explicit-any]  # slice's
         """Blocks as pictures of ``side`` times ``side`` samples (1, 2, 4 or 8), each the mean of those it stands for.
@@ -84,14 +91,14 @@ class Plane:
         Args:
             rows: of blocks.
             columns: of blocks.
-            side: samples a side of a block.
+            side: samples a side of a block; with 1, changes of the blocks since the first such call do not show.
 
         Returns:
             [rows * side, columns * side], 0 to 255 but for what quantisation and rare frequencies add.
         """
-        blocks = self.blocks[rows, columns]
         if side == 1:
-            return blocks[..., 0] * np.float32(self.table[0] / SIDE) + np.float32(MIDDLE)
+            return self.means[rows, columns]
+        blocks = self.blocks[rows, columns]
         weights, used = _means(side)
         height, width = blocks.shape[:2]
         # Along rows of blocks, then along columns; each is one frequency, or one sample, of all blocks.
@@ -205,6 +212,7 @@ class _Pass:
         self.wanted = False
         self.written: bytes | None = None
         self.error = ""
+        self._bounded = _is_bounded(data)
         self._rows: list[list[int]] = [[] for _ in header.sampling]
         self._sizes: list[tuple[int, int]] = [(0, 0)] * len(header.sampling)
 
@@ -273,7 +281,8 @@ class _Pass:
         ):
             blocks = _rows_of_blocks(addresses, *size)
             steps = most[0] // factors[0], most[1] // factors[1]
-            yield Plane(blocks, np.array(header.tables[table], np.float32), *steps, _largest(blocks))
+            _require_sane(blocks, bounded=self._bounded)
+            yield Plane(blocks, np.array(header.tables[table], np.float32), *steps)
 
 
 def _rows_of_blocks(addresses: list[int], rows: int, columns: int) -> Int16:
@@ -288,12 +297,31 @@ def _rows_of_blocks(addresses: list[int], rows: int, columns: int) -> Int16:
     return np.lib.stride_tricks.as_strided(flat, (rows, columns, SIDE * SIDE), (step, 2 * SIDE * SIDE, 2))
 
 
-def _largest(blocks: Int16) -> int:
-    """The largest absolute value; what no file should have, and some hostile one has, is refused."""
-    largest = round(cv2.norm(blocks.reshape(len(blocks), -1), cv2.NORM_INF))
-    if largest > LARGEST and (largest > LARGEST + 1 or blocks.max() > LARGEST or blocks[..., 1:].min() < -LARGEST):
+def _require_sane(blocks: Int16, *, bounded: bool) -> None:
+    """Refuse coefficients that are larger than a file should have; some hostile one has them.
+
+    Args:
+        blocks: of a plane.
+        bounded: the file's codes have no AC coefficient above `LARGEST`, so that they need not be looked at.
+    """
+    looked_at = blocks[..., 0] if bounded else blocks.reshape(len(blocks), -1)
+    if cv2.norm(looked_at, cv2.NORM_INF) <= LARGEST:
+        return
+    if looked_at.max() > LARGEST or looked_at.min() < -LARGEST - 1 or blocks[..., 1:].min() < -LARGEST:
         raise PhotoError("a coefficient is too large")
-    return largest
+
+
+def _is_bounded(data: bytes) -> bool:
+    """Whether the Huffman codes of a file have no AC coefficient of more than ten bits, as they should."""
+    end = 0
+    for segment in segments(data):
+        at, table, end = 0, segment.payload, segment.end
+        while segment.marker == _DHT and at + 17 <= len(table):
+            count = sum(table[at + 1 : at + 17])
+            if table[at] >> 4 and any(symbol & 15 > _BITS for symbol in table[at + 17 : at + 17 + count]):
+                return False
+            at += 17 + count
+    return data.find(b"\xff\xc4", end) < 0  # none between scans
 
 
 def fits(header: JpegHeader) -> bool:

@@ -177,14 +177,12 @@ def _add(plane: Plane, part: Float32, where: Square) -> None:
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP  # nothing outside of the square
     samples: Float32 = cv2.warpAffine(part, moved, (width * count, height * count), flags=flags)  # type: ignore[assignment]
     basis = _low_frequencies(count)
-    room = LARGEST - plane.largest
     for v, row in enumerate(mixed(basis, [samples[n::count] for n in range(count)])):
         for u, change in enumerate(mixed(basis, [row[:, n::count] for n in range(count)])):
             scale, coefficients = 1 / plane.table[SIDE * v + u], blocks[..., SIDE * v + u]
             whole: Int16 = cv2.addWeighted(change, scale, change, 0.0, 0.0, dtype=cv2.CV_16S)  # type: ignore[assignment]
-            coefficients += whole
-            if cv2.norm(whole, cv2.NORM_INF) > room:  # white and black, where tables begin with 1
-                np.clip(coefficients, -LARGEST, LARGEST, out=coefficients)
+            whole += coefficients
+            coefficients[...] = np.clip(whole, -LARGEST, LARGEST, out=whole)
 
 
 @functools.lru_cache(maxsize=8)

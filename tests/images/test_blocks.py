@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import cv2
@@ -147,7 +148,7 @@ def test_a_damaged_file_is_refused(what: str, data: bytes) -> None:
     ],
 )
 def test_a_file_unlike_its_header_is_refused(data: bytes) -> None:
-    with pytest.raises(PhotoError, match="blocks cannot be read"):
+    with pytest.raises(PhotoError):
         Blocks(data, read_header(file()))
 
 
@@ -167,11 +168,25 @@ def test_colours_that_are_stored_as_they_are_are_refused() -> None:
 def test_coefficients_that_no_baseline_file_can_hold_are_refused(index: int, value: int, refused: bool) -> None:
     blocks = np.zeros((3, 4, 64), np.int16)
     blocks[2, 1, index] = value
-    if refused:
-        with pytest.raises(PhotoError, match="too large"):
-            blocks_module._largest(blocks)
-    else:
-        assert blocks_module._largest(blocks) == abs(value)
+    for bounded in (False, True):
+        looked_at = index == 0 or not bounded
+        with pytest.raises(PhotoError, match="too large") if refused and looked_at else nullcontext():
+            blocks_module._require_sane(blocks, bounded=bounded)
+
+
+def with_code(data: bytes, symbol: int) -> bytes:
+    """With another symbol at the end of the first table of AC codes."""
+    at = data.index(b"\xff\xc4", data.index(b"\xff\xc4") + 1)
+    end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return data[: end - 1] + bytes([symbol]) + data[end:]
+
+
+def test_codes_for_large_coefficients_are_seen() -> None:
+    data = file()
+    assert blocks_module._is_bounded(data) and blocks_module._is_bounded(with_code(data, 0x0A))
+    assert not blocks_module._is_bounded(with_code(data, 0x0B))
+    end = data.index(b"\xff\xda") + 14
+    assert not blocks_module._is_bounded(data[:end] + b"\xff\xc4" + data[end:])
 
 
 def saved(**options: Any) -> bytes:

@@ -223,7 +223,7 @@ def turned(pixels: UInt8, orientation: int) -> bytes:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("where", SQUARES)
+@pytest.mark.parametrize("where", [SQUARES[0], SQUARES[4]])
 def test_pictures_that_are_stored_otherwise_come_out_upright(orientation: int, where: Square) -> None:
     data, delta = turned(scene()[:1488, :1440], orientation), perturbation()
     plain, before = blended(data, where, delta).astype(np.float32), decoded(data).astype(np.float32)
