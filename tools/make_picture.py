@@ -1,7 +1,12 @@
-"""Write docs/images/protection.jpg, the picture in the README: what a photo, its protection and two fakes look like."""
+"""Write the pictures of what a photo, its protection and two fakes look like.
+
+python tools/make_picture.py           docs/images/protection.jpg, in the README
+python tools/make_picture.py --refine  docs/images/refine.jpg: the generator alone, and 20 steps from there
+"""
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -17,16 +22,17 @@ from dadfi_fast.types import LEVELS, Float32, UInt8
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTO = ROOT / "examples" / "photos" / "portrait.jpg"
-PICTURE = ROOT / "docs" / "images" / "protection.jpg"
+IMAGES = ROOT / "docs" / "images"
+REFINE = ("--refine", "20", "--refine-look", "75", "--refine-models", "stargan-128")
 #: Pixels a side of one of the pictures.
 SIDE = 256
 #: How many times the difference is shown stronger than it is.
 GAIN = 20
 
 
-def protected(folder: Path) -> UInt8:
+def protected(folder: Path, *options: str) -> UInt8:
     """The example portrait as `dadfi-fast protect` writes it."""
-    command = ["protect", str(PHOTO), "--out", str(folder), "--quiet", "--check", "0"]
+    command = ["protect", str(PHOTO), "--out", str(folder), "--quiet", "--check", "0", *options]
     main(command, standalone_mode=False, prog_name="dadfi-fast")
     return read(folder / PHOTO.name)
 
@@ -51,17 +57,24 @@ def levels(fake: Float32) -> UInt8:
     return np.rint((fake.transpose(1, 2, 0) + 1) * LEVELS).astype(np.uint8)
 
 
-def write() -> None:
-    """Protect the portrait, cut the pictures and put them in a row."""
-    with tempfile.TemporaryDirectory() as folder:
-        row = panels(read(PHOTO), protected(Path(folder)))
-    sheet = Image.new("RGB", (SIDE * len(row) + 4 * (len(row) - 1), SIDE), "white")
-    for i, panel in enumerate(row):
-        picture = Image.fromarray(np.ascontiguousarray(panel)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-        sheet.paste(picture, (i * (SIDE + 4), 0))
-    PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(PICTURE, quality=92, subsampling=0)
+def write(path: Path, *ways: tuple[str, ...]) -> None:
+    """Protect the portrait in each way (options of protect), and put its pictures in a row."""
+    rows = []
+    for options in ways:
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(panels(read(PHOTO), protected(Path(folder), *options)))
+    step = SIDE + 4
+    sheet = Image.new("RGB", (step * len(rows[0]) - 4, step * len(rows) - 4), "white")
+    for y, row in enumerate(rows):
+        for x, panel in enumerate(row):
+            picture = Image.fromarray(np.ascontiguousarray(panel)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+            sheet.paste(picture, (x * step, y * step))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path, quality=92, subsampling=0)
 
 
 if __name__ == "__main__":
-    write()
+    if "--refine" in sys.argv:
+        write(IMAGES / "refine.jpg", (), REFINE)
+    else:
+        write(IMAGES / "protection.jpg", ())
