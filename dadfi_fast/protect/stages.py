@@ -178,12 +178,12 @@ class Stages:
         self._decode_pixels(job)
 
     def _can_keep_blocks(self, decoder: JpegDecoder) -> bool:
-        """Whether a result differs from its source in nothing but the blocks of its faces."""
+        """Whether a result differs from its source in nothing but the blocks of its faces, as far as the header says."""
         config = self.config
         unchanged = config.quality is None and target_format("JPEG", config.format) == "JPEG" and self.judges is None
         tables = decoder.header.tables
         return (
-            unchanged and not self._refines and config.chroma == "keep" and tables[0][0] < _COARSE
+            unchanged and not self._refines and tables[0][0] < _COARSE
             and max(decoder.width, decoder.height) >= _SMALLEST_IN_BLOCKS and fits(decoder.header)
         )  # fmt: skip
 
@@ -231,11 +231,15 @@ class Stages:
         job.squares = squares(job.faces)
         pyramid = job.pyramid
         assert pyramid is not None, "detection has made it"
-        if isinstance(pyramid, BlockPyramid) and not can_add(pyramid.blocks, job.squares):
+        if isinstance(pyramid, BlockPyramid) and not self._keeps_blocks(job, pyramid.blocks):
             pyramid = self._pixels(job)
         job.crops = crops(pyramid, job.squares, size=self.crop_size)
         job.pyramid = None
         job.unscaled = self.judges is not None
+
+    def _keeps_blocks(self, job: PhotoJob, blocks: Blocks) -> bool:
+        """Whether faces can be changed in blocks: ``--chroma`` asks for no other subsampling, and no squares overlap."""
+        return encoding(job, self.config) == require(job.decoder).encoding and can_add(blocks, job.squares)
 
     def strength(self, job: PhotoJob) -> None:
         """The strength of each face, for ``--strength auto``, and its perturbation scaled to it."""

@@ -253,6 +253,10 @@ def test_pictures_that_are_stored_otherwise_come_out_upright(orientation: int, w
         pytest.param(lambda p: saved(p, quality=90), {"quality": 80}, "pixels", id="another quality"),
         pytest.param(lambda p: saved(p, quality=90), {"format": "png"}, "pixels", id="another format"),
         pytest.param(lambda p: saved(p, quality=90), {"chroma": "full"}, "pixels", id="another subsampling"),
+        pytest.param(
+            lambda p: saved(p, quality=90, subsampling=0), {"chroma": "full"}, "blocks", id="the same subsampling"
+        ),
+        pytest.param(lambda p: saved(p, quality=90), {"chroma": "auto"}, "blocks", id="large faces"),
         pytest.param(lambda p: saved(p, quality=20), {}, "pixels", id="coarse tables"),
         pytest.param(lambda p: saved(p, quality=90, progressive=True), {}, "pixels", id="progressive"),
         pytest.param(lambda p: saved(p[:800, :900], quality=90), {}, "pixels", id="small"),
@@ -269,6 +273,11 @@ def test_which_photos_keep_their_blocks(
     assert (summary.written, summary.failed) == (1, 0)
     assert [each for each in used if each != "pixels" or way == "pixels"][:1] == [way]
     assert ("blocks" in used) == (way == "blocks")
+
+
+def test_small_faces_whose_colour_is_to_be_kept_take_the_pixels(run: Run, photos: Any, used: list[str]) -> None:
+    photos({"a.jpg": file()})
+    assert run(detector=Boxes((0.3, 0.3, 0.5, 0.5)), chroma="auto")[0].written == 1 and used == ["pixels"]
 
 
 def test_overlapping_faces_take_the_pixels(run: Run, photos: Any, used: list[str]) -> None:
