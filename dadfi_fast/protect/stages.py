@@ -178,7 +178,7 @@ class Stages:
         self._decode_pixels(job)
 
     def _can_keep_blocks(self, decoder: JpegDecoder) -> bool:
-        """Whether a result differs from its source in nothing but the blocks of its faces, as far as the header says."""
+        """Whether the result differs from the source in nothing but blocks of faces, as far as the header says."""
         config = self.config
         unchanged = config.quality is None and target_format("JPEG", config.format) == "JPEG" and self.judges is None
         tables = decoder.header.tables
@@ -238,7 +238,7 @@ class Stages:
         job.unscaled = self.judges is not None
 
     def _keeps_blocks(self, job: PhotoJob, blocks: Blocks) -> bool:
-        """Whether faces can be changed in blocks: ``--chroma`` asks for no other subsampling, and no squares overlap."""
+        """Whether faces can be changed in blocks: `--chroma` asks for no other subsampling, and no squares overlap."""
         return encoding(job, self.config) == require(job.decoder).encoding and can_add(blocks, job.squares)
 
     def strength(self, job: PhotoJob) -> None:
