@@ -1,23 +1,25 @@
 """A JPEG file as its blocks of DCT coefficients: read once, changed in place, and written again.
 
-Decoding a photo and encoding it anew computes every pixel twice, though a perturbation changes those of a face. Here
-the entropy-coded data are decoded and encoded in one pass, and what lies between them is left out: blocks that nobody
-changes come out with the very coefficients that the file had.
+Decoding a photo and encoding it anew computes every pixel twice, although a perturbation changes only those of the
+face. Here the entropy-coded data are decoded and encoded in one pass, and the steps in between (inverse and forward
+DCT, colour conversion) are skipped: unchanged blocks keep exactly the coefficients of the file.
 
 TurboJPEG does the work (``tj3Transform`` of libjpeg-turbo 3). It reads a file once for several transforms: the first
-writes nothing and hands out where the coefficients lie, the second writes them as they are by then. In between the
-library waits, on a thread of its own, which costs no CPU time.
+writes nothing and passes us the addresses of the coefficients, the second writes whatever they hold by then. In between
+the library waits, on a thread of its own, which costs no CPU time.
 
 Source: ITU-T T.81, annex A.3 (DCT and quantisation).
 """
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import ctypes.util
 import functools
 import importlib.util
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,7 +33,7 @@ from numpy.typing import NDArray
 
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.images.decode import SIDEWAYS
-from dadfi_fast.images.jpeg import JpegHeader, segments
+from dadfi_fast.images.jpeg import DHT, DQT, EOI, JpegHeader, segments
 from dadfi_fast.types import Float32, Int16
 
 #: Samples a side of a block.
@@ -39,10 +41,11 @@ SIDE: Final = 8
 #: Sample value that a coefficient of 0 stands for.
 MIDDLE: Final = 128
 #: Largest coefficient that a baseline file can hold, of either sign; the library writes nonsense for larger ones. DC
-#: may be -1024, too, which is black.
+#: may also be -1024 (black, with a table of 1).
 LARGEST: Final = 1023
 _BITS: Final = 10
-_DHT: Final = 0xC4
+#: Seconds that the end of the interpreter waits for a file that is being read.
+_PATIENCE: Final = 5.0
 #: Frequencies that add less than this to a mean, beside DC, are left out of it.
 _MUCH: Final = 0.25
 #: Constants of turbojpeg.h: the kind of instance, parameters, options of a transform, colour spaces.
@@ -202,12 +205,38 @@ class Blocks:
             self._pass.go.set()
 
 
+class _Passes:
+    """Those that are under way. None may come back to an interpreter that is gone: the process would abort."""
+
+    def __init__(self) -> None:
+        self._lock, self._ended = threading.Lock(), False
+        self._all: weakref.WeakSet[_Pass] = weakref.WeakSet()
+        atexit.register(self._end)
+
+    def add(self, each: _Pass) -> None:
+        with self._lock:
+            if self._ended:
+                raise PhotoError("its blocks cannot be read: the program ends")
+            self._all.add(each)
+
+    def _end(self) -> None:
+        with self._lock:
+            self._ended, left = True, list(self._all)
+        for each in left:
+            each.go.set()
+            each.done.wait(_PATIENCE)
+
+
+_passes: Final = _Passes()
+
+
 class _Pass:
     """What the library's thread and `Blocks` share; refers to no `Blocks`, so that one which is dropped is closed."""
 
     def __init__(self, data: bytes, header: JpegHeader, turn: int) -> None:
         self.data, self.header, self.turn = data, header, turn
         self.ready, self.go, self.done = threading.Event(), threading.Event(), threading.Event()
+        _passes.add(self)
         self.planes: tuple[Plane, ...] = ()
         self.wanted = False
         self.written: bytes | None = None
@@ -312,16 +341,23 @@ def _require_sane(blocks: Int16, *, bounded: bool) -> None:
 
 
 def _is_bounded(data: bytes) -> bool:
-    """Whether the Huffman codes of a file have no AC coefficient of more than ten bits, as they should."""
-    end = 0
+    """Whether the Huffman codes of a file have no AC coefficient of more than ten bits, as they should.
+
+    Raises:
+        PhotoError: quantisation tables follow the first scan, so that they may differ from those of the header.
+    """
+    begin = 0
     for segment in segments(data):
-        at, table, end = 0, segment.payload, segment.end
-        while segment.marker == _DHT and at + 17 <= len(table):
+        at, table, begin = 0, segment.payload, segment.end
+        while segment.marker == DHT and at + 17 <= len(table):
             count = sum(table[at + 1 : at + 17])
             if table[at] >> 4 and any(symbol & 15 > _BITS for symbol in table[at + 17 : at + 17 + count]):
                 return False
             at += 17 + count
-    return data.find(b"\xff\xc4", end) < 0  # none between scans
+    end = data.find(bytes((0xFF, EOI)), begin)
+    if data.find(bytes((0xFF, DQT)), begin, end) >= 0:
+        raise PhotoError("its tables change between scans")
+    return data.find(bytes((0xFF, DHT)), begin, end) < 0
 
 
 def fits(header: JpegHeader) -> bool:

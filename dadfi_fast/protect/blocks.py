@@ -1,7 +1,8 @@
-"""Perturbations added to the blocks of a JPEG file, and the small pictures that detector and generator look at.
+"""Perturbations added to the blocks of a JPEG file, and the small pictures that the detector and the generator see.
 
-This is `blend` and `faces.shrink.Pyramid` without the pixels between them. A picture at 1/8 is the DC coefficients; a
-perturbation is as smooth as the enlarged crop that it is, so that its low frequencies hold all of it.
+This does what `blend` and `faces.shrink.Pyramid` do, but never computes the full-size pixels. At 1/8, a picture
+consists of its DC coefficients. A perturbation is an enlarged crop and therefore smooth, so a few low frequencies hold
+nearly all of it.
 """
 
 from __future__ import annotations
@@ -182,7 +183,8 @@ def _add(plane: Plane, part: Float32, where: Square) -> None:
             scale, coefficients = 1 / plane.table[SIDE * v + u], blocks[..., SIDE * v + u]
             whole: Int16 = cv2.addWeighted(change, scale, change, 0.0, 0.0, dtype=cv2.CV_16S)  # type: ignore[assignment]
             whole += coefficients
-            coefficients[...] = np.clip(whole, -LARGEST, LARGEST, out=whole)
+            least = -LARGEST - (u == v == 0)
+            coefficients[...] = np.clip(whole, least, LARGEST, out=whole)
 
 
 @functools.lru_cache(maxsize=8)

@@ -28,7 +28,7 @@ from dadfi_fast.faces.shrink import LINEAR, Pyramid
 from dadfi_fast.images import strip, tag
 from dadfi_fast.images.blocks import Blocks, fits
 from dadfi_fast.images.carried import carried
-from dadfi_fast.images.decode import HEAD, cleaned, decode, open_picture, orientation, recognise
+from dadfi_fast.images.decode import HEAD, SIDEWAYS, cleaned, decode, open_picture, orientation, recognise
 from dadfi_fast.images.decode.base import Decoder
 from dadfi_fast.images.decode.simplejpeg import JpegDecoder
 from dadfi_fast.images.encode import encode, is_grey, target_format
@@ -67,9 +67,9 @@ _BYTES_A_PIXEL = 8
 #: Of larger files, bytes behind the picture are looked for, which takes a millisecond a megabyte.
 _LARGE: Final = 16 << 20
 _BLOCK: Final = 1 << 20
-#: Longer side of the smallest photo whose blocks can be searched for a face (1,408 px); in smaller ones, decoding and
-#: encoding the pixels takes no longer.
-_SMALLEST_IN_BLOCKS: Final = math.ceil(PASSES[0][0] * LINEAR * (1 << WHOLE))
+#: Longer side of the smallest photo whose blocks can be searched for a face: 1,408 px, and what rounding the shorter
+#: side of a copy adds. In smaller ones, decoding and encoding the pixels takes no longer.
+_SMALLEST_IN_BLOCKS: Final = math.ceil(PASSES[0][0] * LINEAR * (1 << WHOLE)) + 8
 _NO_PIXELS: Final[UInt8] = np.empty((0, 0, 3), np.uint8)
 #: Bytes of memory a pixel at the most, from decoding to encoding, with 8 and with 16 bits a sample: measured on PNG and
 #: TIFF with 12 million pixels 18.7, 20.3 (alpha) and 28.4; JPEG takes 8.7.
@@ -181,10 +181,11 @@ class Stages:
         """Whether the result differs from the source in nothing but blocks of faces, as far as the header says."""
         config = self.config
         unchanged = config.quality is None and target_format("JPEG", config.format) == "JPEG" and self.judges is None
-        tables = decoder.header.tables
+        header, turn = decoder.header, orientation(decoder.metadata)
+        square = turn not in SIDEWAYS or len(set(header.sampling[0])) == 1  # else its subsampling would be turned, too
         return (
-            unchanged and not self._refines and tables[0][0] < _COARSE
-            and max(decoder.width, decoder.height) >= _SMALLEST_IN_BLOCKS and fits(decoder.header)
+            unchanged and square and not self._refines and all(table[0] < _COARSE for table in header.tables)
+            and max(decoder.width, decoder.height) >= _SMALLEST_IN_BLOCKS and fits(header)
         )  # fmt: skip
 
     def _decode_pixels(self, job: PhotoJob) -> None:

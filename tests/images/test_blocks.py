@@ -253,6 +253,27 @@ def test_a_process_ends_while_blocks_are_open() -> None:
     assert done.stdout.strip() == b"3"
 
 
+def test_a_process_ends_while_a_file_is_read() -> None:
+    code = (
+        "import sys, threading; from dadfi_fast.images.blocks import Blocks;"
+        "from dadfi_fast.images.jpeg import read_header; data = sys.stdin.buffer.read(); header = read_header(data);"
+        "read = lambda: [Blocks(data, header) for _ in range(10_000)];"
+        "[threading.Thread(target=read, daemon=True).start() for _ in range(2)]; threading.Event().wait(0.05)"
+    )
+    large = file(pixels=np.tile(picture(), (8, 8, 1)))
+    codes = [subprocess.run([sys.executable, "-c", code], input=large, timeout=60).returncode for _ in range(4)]
+    assert codes == [0] * 4
+
+
+def test_tables_that_change_between_scans_are_refused() -> None:
+    data = file()
+    table = data[data.index(b"\xff\xdb") :][:69]
+    with pytest.raises(PhotoError, match="tables change"):
+        Blocks(data[:-2] + table + data[-2:], read_header(data))
+    blocks = Blocks(data + table, read_header(data))  # what stands behind the picture is none of its tables
+    blocks.close()
+
+
 def test_several_threads_have_blocks_of_their_own() -> None:
     files = [file(sampling, quality) for sampling in SAMPLINGS for quality in (70, 99)]
     written: dict[int, bytes] = {}

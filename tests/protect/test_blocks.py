@@ -140,8 +140,9 @@ def test_the_largest_change_is_that_of_the_perturbation() -> None:
         blocks.close()
 
 
-def test_a_perturbation_of_nothing_changes_no_coefficient() -> None:
-    data = file()
+@pytest.mark.parametrize("level", [None, 0, 255])
+def test_a_perturbation_of_nothing_changes_no_coefficient(level: int | None) -> None:
+    data = file() if level is None else file("4:4:4", 100, np.full((1450, 1450, 3), level, np.uint8))
     blocks = Blocks(data, read_header(data))
     before = [plane.blocks.copy() for plane in blocks.planes]
     add(blocks, [Square(400, 300, 701)], np.zeros((1, 3, SIZE, SIZE), np.float32), BUDGET)
@@ -216,10 +217,10 @@ def saved(pixels: UInt8, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def turned(pixels: UInt8, orientation: int) -> bytes:
+def turned(pixels: UInt8, orientation: int, **options: Any) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return saved(pixels, quality=92, exif=exif)
+    return saved(pixels, quality=92, exif=exif, **options)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -258,6 +259,9 @@ def test_pictures_that_are_stored_otherwise_come_out_upright(orientation: int, w
         ),
         pytest.param(lambda p: saved(p, quality=90), {"chroma": "auto"}, "blocks", id="large faces"),
         pytest.param(lambda p: saved(p, quality=20), {}, "pixels", id="coarse tables"),
+        pytest.param(lambda p: saved(p, qtables=[[8] * 64, [60] * 64]), {}, "pixels", id="a coarse table of colour"),
+        pytest.param(lambda p: turned(p[:1488, :1440], 6, subsampling=1), {}, "pixels", id="sideways, 4:2:2"),
+        pytest.param(lambda p: saved(p[:1408, :1408], quality=90), {}, "pixels", id="just too small"),
         pytest.param(lambda p: saved(p, quality=90, progressive=True), {}, "pixels", id="progressive"),
         pytest.param(lambda p: saved(p[:800, :900], quality=90), {}, "pixels", id="small"),
         pytest.param(lambda p: turned(p[:1488, :1440], 6), {}, "blocks", id="stored sideways"),
