@@ -236,7 +236,6 @@ class _Pass:
     def __init__(self, data: bytes, header: JpegHeader, turn: int) -> None:
         self.data, self.header, self.turn = data, header, turn
         self.ready, self.go, self.done = threading.Event(), threading.Event(), threading.Event()
-        _passes.add(self)
         self.planes: tuple[Plane, ...] = ()
         self.wanted = False
         self.written: bytes | None = None
@@ -244,6 +243,7 @@ class _Pass:
         self._bounded = _is_bounded(data)
         self._rows: list[list[int]] = [[] for _ in header.sampling]
         self._sizes: list[tuple[int, int]] = [(0, 0)] * len(header.sampling)
+        _passes.add(self)
 
     def run(self) -> None:
         """Read, wait, and write; on a thread of its own."""
