@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from dadfi_fast.errors import PhotoError
 from dadfi_fast.images.decode import SIDEWAYS
-from dadfi_fast.images.jpeg import DHT, DQT, EOI, JpegHeader, segments
+from dadfi_fast.images.jpeg import DHT, JpegHeader, segments
 from dadfi_fast.types import Float32, Int16
 
 #: Samples a side of a block.
@@ -240,6 +240,7 @@ class _Pass:
         self.wanted = False
         self.written: bytes | None = None
         self.error = ""
+        _require_one_scan(data, header)
         self._bounded = _is_bounded(data)
         self._rows: list[list[int]] = [[] for _ in header.sampling]
         self._sizes: list[tuple[int, int]] = [(0, 0)] * len(header.sampling)
@@ -340,12 +341,15 @@ def _require_sane(blocks: Int16, *, bounded: bool) -> None:
         raise PhotoError("a coefficient is too large")
 
 
-def _is_bounded(data: bytes) -> bool:
-    """Whether the Huffman codes of a file have no AC coefficient of more than ten bits, as they should.
+def _require_one_scan(data: bytes, header: JpegHeader) -> None:
+    """Refuse a file whose planes are stored one by one: quantisation tables may change between them."""
+    *_, scan = segments(data)
+    if scan.payload[:1] != bytes([len(header.sampling)]):
+        raise PhotoError("its blocks cannot be read: its planes are stored one by one")
 
-    Raises:
-        PhotoError: quantisation tables follow the first scan, so that they may differ from those of the header.
-    """
+
+def _is_bounded(data: bytes) -> bool:
+    """Whether the Huffman codes of a file have no AC coefficient of more than ten bits, as they should."""
     begin = 0
     for segment in segments(data):
         at, table, begin = 0, segment.payload, segment.end
@@ -354,10 +358,7 @@ def _is_bounded(data: bytes) -> bool:
             if table[at] >> 4 and any(symbol & 15 > _BITS for symbol in table[at + 17 : at + 17 + count]):
                 return False
             at += 17 + count
-    end = data.find(bytes((0xFF, EOI)), begin)
-    if data.find(bytes((0xFF, DQT)), begin, end) >= 0:
-        raise PhotoError("its tables change between scans")
-    return data.find(bytes((0xFF, DHT)), begin, end) < 0
+    return data.find(bytes((0xFF, DHT)), begin) < 0  # nor any behind the first scan
 
 
 def fits(header: JpegHeader) -> bool:
