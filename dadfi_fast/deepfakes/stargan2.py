@@ -67,12 +67,14 @@ class AdaINBlock(nn.Module):
         self.conv1x1 = nn.Conv2d(source, width, 1, bias=False) if source != width else nn.Identity()
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        h = F.leaky_relu(self.norm1(x, style), 0.2)
-        if self.upsample:
-            h, x = (F.interpolate(t, scale_factor=2.0, mode="nearest") for t in (h, x))
-        h = self.conv2(F.leaky_relu(self.norm2(self.conv1(h), style), 0.2))
-        out: Tensor = (h + self.conv1x1(x)) / math.sqrt(2) if self.shortcut else h
+        h = self._enlarged(F.leaky_relu(self.norm1(x, style), 0.2))
+        out: Tensor = self.conv2(F.leaky_relu(self.norm2(self.conv1(h), style), 0.2))
+        if self.shortcut:
+            out = (out + self._enlarged(self.conv1x1(x))) / math.sqrt(2)  # conv1x1 first is the same and cheaper
         return out
+
+    def _enlarged(self, x: Tensor) -> Tensor:
+        return F.interpolate(x, scale_factor=2.0, mode="nearest") if self.upsample else x
 
 
 class Generator(nn.Module):
@@ -85,16 +87,17 @@ class Generator(nn.Module):
         high_pass: the official ``w_hpf``: 1 for faces, which lets `masks` in and deepens the network by a block; 0:
             none.
         width: channels at the full size (official: 2**14 / S).
+        depth: how often the picture is halved (official: down to 16 px, and once more with ``high_pass``).
     """
 
     def __init__(
         self, image_size: int = 256, style_dim: int = 64, max_width: int = 512, high_pass: float = 1.0,
-        width: int | None = None,
+        width: int | None = None, depth: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.image_size, self.style_dim, self.high_pass = image_size, style_dim, high_pass
         first = width or WIDTH_TIMES_SIZE // image_size
-        depth = int(math.log2(image_size)) - 4 + (high_pass > 0)
+        depth = depth or int(math.log2(image_size)) - 4 + (high_pass > 0)
         widths = [min(first * 2**i, max_width) for i in range(depth + 1)]
         self.from_rgb = nn.Conv2d(3, first, 3, 1, 1)
         down = [ResBlock(a, b, normalize=True, downsample=True) for a, b in pairwise(widths)]
@@ -228,9 +231,9 @@ def load_styled(state: Mapping[str, Tensor], image_size: int) -> StyledGenerator
 def _sized_generator(weights: Mapping[str, Tensor], image_size: int) -> Generator:
     first, style_dim = weights["from_rgb.weight"].shape[0], weights["decode.0.norm1.fc.weight"].shape[1]
     widest = max(v.shape[0] for k, v in weights.items() if k.startswith("encode."))
-    blocks = sum(k.startswith("encode.") and k.endswith(".conv1.weight") for k in weights)
-    one_deeper = blocks - 2 > int(math.log2(image_size)) - 4  # what w_hpf = 1 does; its value is in no weight
-    return Generator(image_size, style_dim, widest, float(one_deeper), first)
+    depth = sum(k.startswith("encode.") and k.endswith(".conv1.weight") for k in weights) - 2
+    one_deeper = depth > int(math.log2(image_size)) - 4  # what w_hpf = 1 does; its value is in no weight
+    return Generator(image_size, style_dim, widest, float(one_deeper), first, depth)
 
 
 def _trunk(image_size: int, max_width: int, width: int | None) -> tuple[list[nn.Module], int]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from dadfi_fast.deepfakes.stargan2 import Generator, StyledGenerator, load_styled
 from dadfi_fast.errors import DataError, UsageError
 from dadfi_fast.training import checkpoint
 from dadfi_fast.training.data import Faces
@@ -230,6 +231,44 @@ def test_a_kept_style_may_be_a_mean(faces: Faces) -> None:
             each = trainer.mean_style(faces.batch(index), torch.full((len(index),), domain))
             torch.testing.assert_close(trainer.styles()[2 * domain + 1], each.mean(0))
     assert len(trainer.styles()) == trainer.rule.size == 6
+
+
+def test_goes_on_from_a_card_with_new_style_networks(faces: Faces) -> None:
+    """A card keeps the generator and its styles; what made the styles begins anew, around them."""
+    first, second = (make_trainer("stargan2", faces, seed=seed, style_mean=3) for seed in (0, 1))
+    assert isinstance(first, StarGAN2Trainer) and isinstance(second, StarGAN2Trainer)
+    first.step(0, step_rng(0, 0))
+    second.start({"mean": first.kept.state_dict()})
+    for name, value in first.mean.state_dict().items():
+        assert torch.equal(second.generator.state_dict()[name], value), name
+    table, domains = first.styles(), torch.arange(len(second.domains))
+    codes = torch.randn(2000, second.config.latent_dim, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for domain in domains:
+            drawn = second.mapping(codes, domain.expand(len(codes)))
+            spread = drawn.std(0).mean()
+            assert spread > 0 and (drawn.mean(0) - table[2 * domain]).abs().max() < spread
+    second.step(0, step_rng(0, 0))
+
+
+def test_styles_of_other_domains_are_refused(faces: Faces) -> None:
+    trainer = make_trainer("stargan2", faces)
+    state = trainer.kept.state_dict()
+    with pytest.raises(DataError, match="hair colours"):
+        make_trainer("stargan2", faces).start({"mean": state | {"styles.weight": state["styles.weight"][:, :5]}})
+
+
+def test_stargan2_is_at_most_as_deep_as_the_official_one(faces: Faces) -> None:
+    with pytest.raises(UsageError, match="depth must be at most 1"):
+        make_trainer("stargan2", faces, depth=2)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_the_depth_of_stargan2_is_read_off_its_weights(depth: int) -> None:
+    kept = StyledGenerator(Generator(64, 8, 16, high_pass=0, width=4, depth=depth), torch.randn(6, 8)).eval()
+    x, edit = torch.rand(2, 3, 64, 64), torch.eye(6)[:2]
+    with torch.no_grad():
+        assert torch.equal(load_styled(kept.state_dict(), 64)(x, edit), kept(x, edit))
 
 
 def test_the_classifier_learns_what_can_be_seen(faces: Faces) -> None:

@@ -7,7 +7,8 @@ edits of all families.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from torch.nn import functional as F
 from dadfi_fast.deepfakes import stargan2
 from dadfi_fast.deepfakes.edits import ATTRIBUTES, Styles, exclusive
 from dadfi_fast.deepfakes.official import STYLE_SEED
-from dadfi_fast.errors import DataError
+from dadfi_fast.errors import DataError, UsageError
 from dadfi_fast.training.data import Faces
 from dadfi_fast.training.deepfakes.trainer import DeepfakeConfig, DeepfakeTrainer, averaged, descend
 from dadfi_fast.training.loop import Losses
@@ -34,6 +35,7 @@ class StarGAN2Config(DeepfakeConfig):
     latent_dim: int = 16
     width: int = 16
     max_width: int = 128
+    depth: int = 0  # how often the generator halves the picture, at most down to 16 px; 0: so often, as official
     mapping_width: int = 128
     lr: float = 1e-4
     mapping_lr: float = 1e-6
@@ -79,9 +81,11 @@ class StarGAN2Trainer(DeepfakeTrainer):
         self.domains = [((hair[:, i] == 1) & (hair.sum(1) == 1)).nonzero().flatten() for i in range(hair.shape[1])]
         if not all(map(len, self.domains)):
             raise DataError("StarGAN v2 needs images of every hair colour. Pass more --data.")
+        if config.depth > (most := int(math.log2(config.image_size)) - 4):
+            raise UsageError(f"depth must be at most {most} for pictures of {config.image_size} px")
         count, sizes = len(self.domains), (config.image_size, config.style_dim)
         kept: dict[str, Any] = {"max_width": config.max_width, "width": config.width}
-        self.generator = self._made(stargan2.Generator(*sizes, high_pass=0, **kept))
+        self.generator = self._made(stargan2.Generator(*sizes, high_pass=0, depth=config.depth or None, **kept))
         self.mapping = self._made(
             stargan2.MappingNetwork(config.latent_dim, config.style_dim, count, config.mapping_width)
         )
@@ -98,6 +102,46 @@ class StarGAN2Trainer(DeepfakeTrainer):
     @property
     def kept(self) -> nn.Module:
         return stargan2.StyledGenerator(self.mean, self.styles())
+
+    def start(self, networks: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """As `DeepfakeTrainer.start`; from a card, too.
+
+        A card has a generator and its styles, but not the networks that the styles came from. New ones are set so that
+        theirs lie around those.
+        """
+        styled = networks.get("mean", {})
+        table = styled.get("styles.weight")
+        if table is None:
+            super().start(networks)
+            return
+        guides, prefix = (len(self.domains), 2, -1, self.config.style_dim), "generator."
+        if table.numel() % (len(self.domains) * 2 * self.config.style_dim):
+            raise DataError("cannot start from these weights: their styles are not those of three hair colours.")
+        super().start({"mean": {k.removeprefix(prefix): v for k, v in styled.items() if k.startswith(prefix)}})
+        self._resume_styles(table.T.reshape(guides).mean(2).float().to(self.device))
+
+    @torch.no_grad()
+    def _resume_styles(self, styles: Tensor) -> None:
+        """Shift and scale the outputs of `mapping` and `style`.
+
+        In each domain the mean becomes that of ``styles`` [D, 2, style_dim] (from codes, from references), and the
+        standard deviation half of that between the domains.
+        """
+        rng = torch.Generator().manual_seed(self.config.seed)
+        spread = styles.var(0, correction=0).mean().sqrt() / 2
+        codes = self.sent(torch.randn(256, self.config.latent_dim, generator=rng))
+        for number, members in enumerate(self.domains):
+            pictures = self.pictures.batch(members[torch.randperm(len(members), generator=rng)[:64]])
+            heads = (self.mapping.unshared[number][-1], self.style.unshared[number])
+            drawn = (self.mapping, codes), (self.style, pictures)
+            for head, (network, sources), style in zip(heads, drawn, styles[number], strict=True):
+                out = network(sources, torch.full((len(sources),), number, device=self.device))
+                varied = out.var(0, correction=0).mean().sqrt()
+                scale = spread / varied if varied > 0 else 1.0
+                head.weight.mul_(scale)
+                head.bias.copy_(style - scale * (out.mean(0) - head.bias))
+        self.mean_mapping.load_state_dict(self.mapping.state_dict())
+        self.mean_style.load_state_dict(self.style.state_dict())
 
     @property
     def rule(self) -> Styles:
