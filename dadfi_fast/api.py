@@ -21,7 +21,7 @@ from dadfi_fast.faces.detector import Detector
 from dadfi_fast.faces.shrink import Pyramid
 from dadfi_fast.protect.assembly import Assembly
 from dadfi_fast.protect.blend import blend
-from dadfi_fast.protect.config import AUTO, DEFAULT_STRENGTH, ProtectConfig, Strength, check_strength, generator_threads
+from dadfi_fast.protect.config import AUTO, DEFAULT_STRENGTH, ProtectConfig, Strength, generator_threads, strength_of
 from dadfi_fast.protect.crop import crops, squares
 from dadfi_fast.protect.gpu.decoder import choose_decoder
 from dadfi_fast.protect.malloc import tune_malloc
@@ -70,8 +70,8 @@ class Protector:
 
     Args:
         generator: its name, or the path of an ONNX file with its card beside it.
-        strength: largest change on the [-1, 1] scale, 0.01 to 0.1; 0.05 is 6.4 levels of 0-255. ``auto``: for each face
-            the weakest that breaks its fakes (`dadfi_fast.protect.strength`).
+        strength: largest change on the [-1, 1] scale, 0.01 to 0.1; 0.05 is 6.4 levels of 0-255. ``subtle`` is 0.05,
+            ``strong`` 0.07. ``auto``: for each face the weakest that breaks its fakes (`dadfi_fast.protect.strength`).
         backend: what runs the generator: ``openvino``, ``onnxruntime``, ``torch``, ``tensorrt``, ``tensorrt-rtx``;
             ``auto`` takes the first of them that can run on the device.
         device: ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` is a GPU that the backend can use, else the CPU.
@@ -96,9 +96,8 @@ class Protector:
         detector_model: str | os.PathLike[str] | None = None,
         small_faces: str = "auto",
     ) -> None:
-        check_strength(strength)
         model = None if detector_model is None else Path(detector_model)
-        self.strength = strength
+        self.strength = strength_of(strength)
         self.parts = Assembly(
             generator=generator, backend=backend, device=device, detector=detector, detector_model=model,
             small_faces=small_faces,
@@ -115,7 +114,7 @@ class Protector:
 
     @property
     def _generated(self) -> float:
-        return DEFAULT_STRENGTH if self.strength == AUTO else self.strength
+        return DEFAULT_STRENGTH if isinstance(self.strength, str) else self.strength
 
     @cached_property
     def _judges(self) -> Judges:

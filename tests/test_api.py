@@ -71,6 +71,11 @@ def test_a_face_changes_within_the_strength_and_nothing_else_does(folder: Path, 
     assert not change.any()
 
 
+def test_a_strength_may_have_a_name(folder: Path) -> None:
+    named, number = (Protector(strength=strength).image(portrait(folder)) for strength in ("strong", 0.07))
+    assert np.array_equal(named.pixels, number.pixels) and named.strength == number.strength == 0.07
+
+
 def test_a_strength_of_auto_is_one_of_the_scales(folder: Path) -> None:
     array = portrait(folder)
     protected = Protector(strength="auto").image(array)

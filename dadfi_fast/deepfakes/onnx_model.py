@@ -31,20 +31,21 @@ class DeepfakeModel:
             the
             model's order.
         threads: CPU threads; all that there are where None.
+        half: as in `dadfi_fast.deepfakes.session.load`.
 
     Raises:
         WeightsError: the file is missing, damaged or no model, or the card has no labels.
         BackendMissing: nothing that runs an ONNX model is installed.
     """
 
-    def __init__(self, card: Card, *, threads: int | None = None) -> None:
+    def __init__(self, card: Card, *, threads: int | None = None, half: bool = False) -> None:
         assert card.family in FAMILIES, card.family
         card.verify()
         self.card, self.name, self.family, self.image_size = card, card.name, card.family, card.image_size
         self._edits = edits_of(card.family, card.extra, where=card.path)
         self.attributes, self.edit_names = self._edits.attributes, self._edits.names
         self._one_by_one = card.extra.get("batch") == 1
-        self._run = load(card.file, threads=threads)
+        self._run = load(card.file, threads=threads, half=half)
 
     def edits(self, labels: Float32) -> Float32:
         """The edits [E, B, D] asked of pictures with these labels [B, A] in {0, 1}; A as in `attributes`."""

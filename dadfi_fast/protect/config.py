@@ -20,9 +20,11 @@ STRENGTH: Final = (0.01, 0.1)
 DEFAULT_STRENGTH: Final = 0.05
 #: A strength of its own for each face, which `dadfi_fast.protect.strength` chooses from `SCALES`.
 AUTO: Final = "auto"
-SCALES: Final = (0.03, 0.04, 0.05, 0.06)
-#: On the [-1, 1] scale, or `AUTO`.
-Strength: TypeAlias = float | Literal["auto"]
+SCALES: Final = (0.03, 0.04, 0.05, 0.06, 0.07, 0.08)
+#: Strengths with a name, each with its row of figures in docs/strength.md.
+NAMED: Final = {"subtle": DEFAULT_STRENGTH, "strong": 0.07}
+#: On the [-1, 1] scale, one of `NAMED`, or `AUTO`.
+Strength: TypeAlias = float | Literal["subtle", "strong", "auto"]
 #: Whether faces of 40 px are looked for where the coarse passes would not see them; ``auto``: in all but portraits.
 SMALL_FACES: Final = ("auto", "always", "never")
 NO_FACE: Final = ("copy", "skip", "whole")
@@ -54,9 +56,10 @@ class ProtectConfig:
     out: AnyPath = option(section=WRITTEN, metavar="DIR", help="Folder or URL to write the results to.")
     strength: Strength = option(
         DEFAULT_STRENGTH, section=CHANGED,
-        help="Largest change of a pixel value on the [-1, 1] scale, from 0.01 to 0.1. auto: for each face the weakest "
-        f"of {', '.join(f'{scale:g}' for scale in SCALES)} that breaks the deepfake models the generator was trained "
-        "against and those added with models add; takes longer (docs/strength.md).",
+        help="Largest change of a pixel value on the [-1, 1] scale, from 0.01 to 0.1. subtle: "
+        f"{NAMED['subtle']:g}. strong: {NAMED['strong']:g}, which breaks more and is easier to see. auto: for each "
+        f"face the weakest of {', '.join(f'{scale:g}' for scale in SCALES)} that breaks the deepfake models the "
+        "generator was trained against and those added with models add; takes longer (docs/strength.md).",
     )  # fmt: skip
     judges: tuple[str, ...] = ()  # sha256 of the deepfake models by which ``auto`` chooses
     refine: int = option(
@@ -154,7 +157,7 @@ class ProtectConfig:
         _one_of("--animated", self.animated, ANIMATED)
         _one_of("--chroma", self.chroma, CHROMA)
         _one_of("--decoder", self.decoder, DECODERS[1:])
-        check_strength(self.strength)
+        object.__setattr__(self, "strength", strength_of(self.strength))
         _between("--refine", self.refine, 0, float("inf"))
         _between("--visibility", self.visibility, 0, float("inf"))
         if self.visibility:
@@ -195,7 +198,7 @@ class ProtectConfig:
     @property
     def generated(self) -> float:
         """The strength of what the generator puts out; ``auto`` scales it afterwards."""
-        return DEFAULT_STRENGTH if self.strength == AUTO else self.strength
+        return DEFAULT_STRENGTH if isinstance(self.strength, str) else self.strength
 
     @property
     def fingerprint(self) -> str:
@@ -248,14 +251,20 @@ class ProtectConfig:
         return generator_threads(cores())
 
 
-def check_strength(strength: Strength) -> None:
-    """Refuse a strength that is out of range.
+def strength_of(strength: float | str) -> float | Literal["auto"]:
+    """The strength that was asked for: a number, or `AUTO`.
 
     Raises:
-        UsageError: it is neither `AUTO` nor between the two of `STRENGTH`.
+        UsageError: it is no number between the two of `STRENGTH`, none of `NAMED`, nor `AUTO`.
     """
-    if strength != AUTO:
-        _between("--strength", strength, *STRENGTH)
+    if strength == AUTO:
+        return "auto"
+    if isinstance(strength, str):
+        if strength not in NAMED:
+            raise UsageError(f"unknown --strength {strength!r}. Available: {', '.join((*NAMED, AUTO))}, or a number")
+        return NAMED[strength]
+    _between("--strength", strength, *STRENGTH)
+    return strength
 
 
 def generator_threads(threads: int) -> int:

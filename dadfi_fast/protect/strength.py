@@ -5,43 +5,45 @@ of the photo with the perturbation blended in, stored and read again as the phot
 `check` does, and sent through the deepfake models. Only the adversary's own detection is left out: the boxes are those
 that were found in the original. So are the perturbations of faces so near that their squares overlap.
 
-A face costs at most as many passes as its models have edits, times one for the original and `TRIALS` for it.
+A model makes all its fakes of a face twice: of the original, and at the strongest scale. That says which pairs of a
+face and an edit are the hardest, and which scale is likely. Other scales are tried from there on, the hardest pairs
+first, until too many of them are whole.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dadfi_fast.backends.generator_file import GeneratorFile, generator_card
+from dadfi_fast.deepfakes.edits import OWN
 from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 from dadfi_fast.deepfakes.registry import deepfake_cards, load_attributes
 from dadfi_fast.errors import UsageError
 from dadfi_fast.faces.adversary import adversary_square, to_models
 from dadfi_fast.faces.align import Square, cut
-from dadfi_fast.metrics.defence import edit_mask, mask_distance, success
+from dadfi_fast.metrics.defence import SUCCESS, edit_mask, mask_distance, success
 from dadfi_fast.model_card import Card
 from dadfi_fast.protect.blend import blend
 from dadfi_fast.protect.config import DEFAULT_STRENGTH, SCALES
-from dadfi_fast.types import Budget, Face, Float32, Metadata, Photo, Protected, UInt8
+from dadfi_fast.types import Budget, Face, Float32, Float64, Metadata, Photo, Protected, UInt8
 
-Bool: TypeAlias = NDArray[np.bool_]
-#: Whether each pair of a face and an edit of one model is broken at a strength; pairs that cannot tell are left out.
-Trial: TypeAlias = Callable[[float], Bool]
+#: d_mask of a model's fakes of one face at a strength, for the edits that are named (None: all), [E]. NaN: no mask.
+Trial: TypeAlias = Callable[[float, int | None], Float64]
 
 #: Share of a face's pairs, over all models that count, that a strength has to break.
 SHARE: Final = 0.9
 #: A model counts for a face where the strongest scale breaks this share of its pairs: one that is out of the
 #: generator's reach would get every face the strongest.
 COUNTS: Final = 0.5
-#: Strengths that are tried on a face at the most.
-TRIALS: Final = 1 + (len(SCALES) - 1).bit_length()
+#: d_mask grows about as this power of the strength (docs/strength.md): where to look first.
+GROWTH: Final = 1.5
 #: How the remark begins on photos with a face for which no strength is enough.
 UNBROKEN: Final = f"no strength up to {SCALES[-1]:g} breaks enough fakes"
 #: Pixels of a grid that the blocks of JPEG fit into, whatever the subsampling.
@@ -72,27 +74,41 @@ def judge_cards(
 
 
 def weakest(trials: Sequence[Trial]) -> float | None:
-    """The weakest of `SCALES` that breaks enough pairs, by bisection; None if the strongest does not.
+    """The weakest of `SCALES` that breaks enough pairs, if what breaks at one breaks at all above; None if none does.
 
     Args:
-        trials: one a model; asked for the strongest first, and then only if the model counts.
+        trials: one a model; asked for the strongest scale first, and then only if the model counts.
     """
-    strongest = [(trial, trial(SCALES[-1])) for trial in trials]
-    counted = [(trial, broken) for trial, broken in strongest if broken.size and broken.mean() >= COUNTS]
-    if not counted or not _are_enough([broken for _, broken in counted]):
+    pairs: list[tuple[float, Trial, int]] = []
+    for trial in trials:
+        distances = trial(SCALES[-1], None)
+        told = ~np.isnan(distances)
+        if told.any() and success(distances[told]).mean() >= COUNTS:
+            pairs += [(float(distances[i]), trial, int(i)) for i in told.nonzero()[0]]
+    pairs.sort(key=lambda pair: pair[0])
+    spare = len(pairs) - math.ceil(SHARE * len(pairs) - 1e-9)  # pairs that may stay whole
+    if not pairs or pairs[spare][0] <= SUCCESS:
         return None
+    likely = SCALES[-1] * (SUCCESS / pairs[spare][0]) ** (1 / GROWTH)
     low, high = 0, len(SCALES) - 1
+    next_one = int(np.searchsorted(SCALES, likely))
     while low < high:
-        middle = (low + high) // 2
-        if _are_enough([trial(SCALES[middle]) for trial, _ in counted]):
-            high = middle
+        tried = min(next_one, high - 1)
+        if _are_enough(pairs, SCALES[tried], spare):
+            high, next_one = tried, max(tried - 1, low)
         else:
-            low = middle + 1
+            low = next_one = tried + 1
     return SCALES[high]
 
 
-def _are_enough(broken: Sequence[Bool]) -> bool:
-    return bool(np.concatenate(broken).mean() >= SHARE)
+def _are_enough(pairs: Sequence[tuple[float, Trial, int]], strength: float, spare: int) -> bool:
+    """Whether no more than ``spare`` of the pairs are whole at ``strength``."""
+    whole = 0
+    for _, trial, edit in pairs:
+        whole += not success(trial(strength, edit))[0]
+        if whole > spare:
+            return False
+    return True
 
 
 def scaled(deltas: Float32, strength: float, *, base: float) -> Float32:
@@ -132,10 +148,13 @@ class Judges:
     def load(cls, cards: Sequence[Card], *, threads: int | None = None) -> Judges:
         """The models of ``cards``, each with so many CPU threads (all that there are where None).
 
+        They run in bfloat16 where the CPU has it, but for networks of the user's, which may not stand it.
+
         Raises:
             WeightsError: one of them is missing or damaged.
         """
-        return cls([DeepfakeModel(card, threads=threads) for card in cards], load_attributes(threads=threads))
+        models = [DeepfakeModel(card, threads=threads, half=card.family != OWN) for card in cards]
+        return cls(models, load_attributes(threads=threads))
 
     def scale(
         self,
@@ -190,11 +209,11 @@ class Judges:
             fakes = model.fake(x, edits)
         mask = edit_mask(x, fakes)
 
-        def trial(strength: float) -> Bool:
-            x_adv = np.repeat(protected(strength)[model.image_size][None], len(edits), axis=0)
+        def trial(strength: float, edit: int | None) -> Float64:
+            of = slice(edit, None if edit is None else edit + 1)
+            x_adv = np.repeat(protected(strength)[model.image_size][None], len(edits[of]), axis=0)
             with self._lock:
-                distance = mask_distance(fakes, model.fake(x_adv, edits), mask)
-            return success(distance[~np.isnan(distance)])
+                return mask_distance(fakes[of], model.fake(x_adv, edits[of]), mask[of])
 
         return trial
 

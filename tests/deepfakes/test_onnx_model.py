@@ -11,6 +11,7 @@ import pytest
 from dadfi_fast.deepfakes import session
 from dadfi_fast.deepfakes.onnx_model import AttributeModel, DeepfakeModel
 from dadfi_fast.deepfakes.registry import deepfake_cards, load_attributes, load_models
+from dadfi_fast.device import bf16_runs_well
 from dadfi_fast.errors import BackendMissing, UsageError, WeightsError
 from dadfi_fast.model_card import find_card
 
@@ -42,6 +43,17 @@ def test_fake_is_what_the_model_makes_of_picture_and_labels(toy_weights: Path, o
 
 def test_fake_is_clamped(toy_weights: Path, only: str) -> None:
     assert model(toy_weights, "sturdy").fake(flat(0.75), EDIT).max() == 1.0
+
+
+def test_bfloat16_hardly_changes_d_mask(only: str) -> None:
+    """What ``--strength auto`` chooses by, where the CPU has it; the threshold is 0.05."""
+    pictures = np.random.default_rng(0).uniform(-1, 1, (1, 3, 128, 128)).astype(np.float32)
+    exact, rough = (DeepfakeModel(find_card("stargan-128"), threads=1, half=half) for half in (False, True))
+    edit = exact.edits(np.zeros((1, 5), np.float32))[0]
+    fake, other = exact.fake(pictures, edit), rough.fake(pictures, edit)
+    same = np.array_equal(fake, other)
+    assert same == (only == "onnxruntime" or not bf16_runs_well())
+    assert np.square(fake - other).mean() < 0.001
 
 
 @pytest.mark.parametrize("n", [1, 3, 16])

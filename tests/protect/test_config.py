@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dadfi_fast.errors import UsageError
-from dadfi_fast.protect.config import ProtectConfig
+from dadfi_fast.protect.config import NAMED, ProtectConfig
 
 
 def config(**options: Any) -> ProtectConfig:
@@ -21,6 +21,7 @@ def config(**options: Any) -> ProtectConfig:
     [
         ({"strength": 0.009}, "--strength 0.009 is out of range. Choose a value from 0.01 to 0.1"),
         ({"strength": float("nan")}, "--strength nan"),
+        ({"strength": "weak"}, "unknown --strength 'weak'. Available: subtle, strong, auto, or a number"),
         ({"no_face": "blur"}, "unknown --no-face blur. Available: copy, skip, whole"),
         ({"format": "gif"}, "--format gif"),
         ({"on_exists": "ask"}, "--on-exists ask"),
@@ -67,6 +68,12 @@ def test_out_of_range(options: dict[str, Any], words: str) -> None:
 def test_fingerprint(options: dict[str, Any], same: bool) -> None:
     assert (config(**options).fingerprint == config().fingerprint) is same
     assert len(config().fingerprint) == 16
+
+
+def test_a_strength_with_a_name_is_its_number() -> None:
+    assert config(strength="subtle").fingerprint == config().fingerprint
+    assert config(strength="strong").fingerprint == config(strength=0.07).fingerprint
+    assert config(strength="strong").generated == config(strength="strong").strength == NAMED["strong"] == 0.07
 
 
 def test_the_fingerprint_tells_the_models_apart_that_a_strength_is_chosen_by() -> None:

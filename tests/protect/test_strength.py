@@ -23,35 +23,58 @@ from dadfi_fast.faces.adversary import to_models
 from dadfi_fast.faces.align import cut
 from dadfi_fast.images.decode import decode, open_picture
 from dadfi_fast.images.encode import encode
+from dadfi_fast.metrics.defence import SUCCESS
 from dadfi_fast.model_card import WEIGHTS
 from dadfi_fast.protect.blend import blend
 from dadfi_fast.protect.config import DEFAULT_STRENGTH, SCALES, ProtectConfig
 from dadfi_fast.protect.crop import squares
-from dadfi_fast.protect.strength import TRIALS, UNBROKEN, Bool, Judges, judge_cards, part_of, weakest
-from dadfi_fast.types import Budget, Face, Float32, Metadata, UInt8
+from dadfi_fast.protect.strength import GROWTH, UNBROKEN, Judges, Trial, judge_cards, part_of, weakest
+from dadfi_fast.types import Budget, Face, Float32, Float64, Metadata, UInt8
 from tests.protect.conftest import Boxes, Run, Stripes
 
 NEVER = 1.0
 
 
-def trial(*needed: float, asked: list[float] | None = None) -> Callable[[float], Bool]:
-    """A model whose pairs are broken from these strengths on; ``asked`` gets every strength it is asked for."""
+def trial(*needed: float, asked: list[tuple[float, int | None]] | None = None, growth: float = GROWTH) -> Trial:
+    """A model whose pairs are broken from these strengths on; ``asked`` gets all that it is asked for.
 
-    def broken(strength: float) -> Bool:
+    Args:
+        growth: d_mask grows as this power of the strength.
+    """
+
+    def distances(strength: float, edit: int | None) -> Float64:
         if asked is not None:
-            asked.append(strength)
-        return np.array([strength >= need for need in needed], bool)
+            asked.append((strength, edit))
+        of = [SUCCESS * 1.001 * (strength / max(need, 1e-3)) ** growth for need in needed]
+        return np.array(of if edit is None else [of[edit]])
 
-    return broken
+    return distances
 
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("short", [0.0, 0.001])
-def test_the_weakest_that_is_enough(scale: float, short: float) -> None:
-    """Whichever it is, in no more trials than promised."""
-    asked: list[float] = []
-    assert weakest([trial(0, scale - short, 0, asked=asked)]) == scale
-    assert len(asked) <= TRIALS and asked[0] == SCALES[-1] and len(set(asked)) == len(asked)
+@pytest.mark.parametrize("growth", [0.3, GROWTH, 4.0])
+def test_the_weakest_that_is_enough(scale: float, short: float, growth: float) -> None:
+    """Whichever it is, and whatever d_mask grows as; no strength is tried twice."""
+    asked: list[tuple[float, int | None]] = []
+    assert weakest([trial(0, scale - short, 0, asked=asked, growth=growth)]) == scale
+    assert asked[0] == (SCALES[-1], None) and len(set(asked)) == len(asked)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_few_pairs_are_asked(scale: float) -> None:
+    """Where d_mask grows as expected: all pairs at the strength that is chosen, and the hardest one below it."""
+    asked: list[tuple[float, int | None]] = []
+    weakest([trial(0, 0, 0, scale - 0.001, 0, asked=asked)])
+    below = [] if scale == SCALES[0] else [(SCALES[SCALES.index(scale) - 1], 3)]
+    chosen = [] if scale == SCALES[-1] else [(scale, edit) for edit in (3, 0, 1, 2, 4)]
+    assert asked == [(SCALES[-1], None), *chosen, *below]
+
+
+def test_a_pair_without_a_mask_is_left_out() -> None:
+    whole = trial(0, SCALES[1], 0)
+    assert weakest([lambda strength, edit: np.append(whole(strength, edit), np.nan)]) == SCALES[1]
+    assert weakest([lambda strength, edit: np.full(2, np.nan)]) is None
 
 
 @pytest.mark.parametrize(
@@ -74,9 +97,9 @@ def test_shares_and_models_that_count(models: Sequence[Sequence[float]], expecte
 
 
 def test_a_model_out_of_reach_is_asked_once() -> None:
-    asked: list[float] = []
+    asked: list[tuple[float, int | None]] = []
     weakest([trial(0, 0), trial(NEVER, NEVER, asked=asked)])
-    assert asked == [SCALES[-1]]
+    assert asked == [(SCALES[-1], None)]
 
 
 class Amplifier(DeepfakeModel):
@@ -94,7 +117,7 @@ class Amplifier(DeepfakeModel):
         return np.zeros((2, len(labels), 2), np.float32)
 
     def fake(self, images: Float32, edit: Float32) -> Float32:
-        assert len(images) == len(edit) == 2
+        assert len(images) == len(edit) in (1, 2)
         self.calls += 1
         grey = np.float32(0.2) * np.sign(images.mean())
         return np.clip(grey + (images - grey) * (self._bright if grey > 0 else self._gain) + 0.3, -1, 1)
@@ -143,9 +166,10 @@ def auto(run: Run) -> Callable[..., Any]:
     return go
 
 
-# (gain x levels / 127.5)^2 is above 0.05 from gain x levels = 28.51 on; the scales are 4, 5, 6 and 8 levels.
+# (gain x levels / 127.5)^2 is above 0.05 from gain x levels = 28.51 on; the scales are 4, 5, 6, 8, 9 and 10 levels.
 @pytest.mark.parametrize(
-    ("gain", "strength", "levels"), [(7.5, 0.03, 4), (7.0, 0.04, 5), (5.0, 0.05, 6), (4.0, 0.06, 8)]
+    ("gain", "strength", "levels"),
+    [(7.5, 0.03, 4), (7.0, 0.04, 5), (5.0, 0.05, 6), (4.0, 0.06, 8), (3.4, 0.07, 9), (3.0, 0.08, 10)],
 )
 def test_the_row_and_the_file_have_the_weakest_strength(
     photos: Callable[..., Path], auto: Callable[..., Any], tmp_path: Path, gain: float, strength: float, levels: int
@@ -154,7 +178,7 @@ def test_the_row_and_the_file_have_the_weakest_strength(
     model = Amplifier(gain)
     summary, row = auto(model)
     assert (row["status"], row["strength"], row["linf"], row["reason"]) == ("written", strength, levels, None)
-    assert (summary.unbroken, summary.linf) == (0, levels) and 2 <= model.calls <= 1 + TRIALS
+    assert (summary.unbroken, summary.linf) == (0, levels) and 2 <= model.calls <= 2 + 2 * len(SCALES)
     written = tmp_path / "out" / "a.png"
     assert np.asarray(Image.open(written)).max() == DARK + levels
     assert f'Strength="{strength:g}"'.encode() in written.read_bytes()
@@ -164,7 +188,7 @@ def test_what_no_strength_breaks_gets_the_default_and_a_word(
     photos: Callable[..., Path], auto: Callable[..., Any]
 ) -> None:
     photos({"a.png": png(), "b.png": png()})
-    model = Amplifier(3.0)
+    model = Amplifier(2.5)
     summary, row = auto(model)
     assert (row["strength"], row["linf"], summary.unbroken, summary.to_dict()["unbroken"]) == (0.05, 6, 2, 2)
     assert row["reason"].startswith(UNBROKEN) and row["reason"].endswith("the default strength 0.05")
@@ -178,7 +202,7 @@ def test_each_face_has_its_own(photos: Callable[..., Path], auto: Callable[..., 
     assert (row["strength"], row["linf"], row["reason"]) == (0.05, 6, None)
     pixels = np.asarray(Image.open(tmp_path / "out" / "a.png")).astype(int)
     assert (pixels[:, :160].max() - DARK, pixels[:, 160:].max() - LIGHT) == (4, 6)
-    _, row = auto(Amplifier(7.5, bright=3.0), detector=both, on_exists="overwrite")
+    _, row = auto(Amplifier(7.5, bright=2.5), detector=both, on_exists="overwrite")
     assert row["reason"].startswith(f"{UNBROKEN} of 1 of 2 faces")
 
 

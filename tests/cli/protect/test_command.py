@@ -157,7 +157,7 @@ def test_some_files_failed(protect: Command, folder: Path) -> None:
     ("arguments", "words"),
     [
         (["--strength", "0.2"], "--strength 0.2 is out of range"),
-        (["--strength", "a lot"], "'a lot' is neither 'auto' nor a number"),
+        (["--strength", "a lot"], "'a lot' is neither 'subtle', 'strong', 'auto' nor a number"),
         (["--quality", "best"], "neither 'keep' nor a number"),
         (["--format", "gif"], "'gif' is not one of"),
         (["--verify", "5"], "is not 'all', 'none' or a percentage"),
@@ -274,7 +274,7 @@ class TestConfigFile:
             ("config = 'x'", "unknown option 'config'"),
             ("trailer = 'keep'", "option 'trailer' was removed. Data appended to a JPEG"),
             ("strength = ", "as TOML: "),
-            ("strength = 'weak'", "'weak' is neither 'auto' nor a number"),
+            ("strength = 'weak'", "'weak' is neither 'subtle', 'strong', 'auto' nor a number"),
         ],
     )
     def test_mistakes_are_told(self, protect: Command, tmp_path: Path, text: str, words: str) -> None:
