@@ -3,6 +3,10 @@
 This does what `blend` and `faces.shrink.Pyramid` do, but never computes the full-size pixels. At 1/8, a picture
 consists of its DC coefficients. A perturbation is an enlarged crop and therefore smooth, so a few low frequencies hold
 nearly all of it.
+
+A coefficient of the file is a whole number of steps of the quantisation table. Rounding to the nearest would lose every
+change of less than half a step: at quality 90 and 4:2:0, more than half of the perturbation of a face of 300 pixels. So
+`add` rounds changes of colour up from a lower fraction where the tables are coarse (`rounded_up_from`).
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
@@ -33,6 +38,31 @@ _FROM_RGB: Final = np.array(
 )
 #: Frequencies a side of a block that may hold a perturbation: as many as give each of its values a sample.
 _COUNTS: Final = (2, 4, 8)
+#: Fractions of a step that changes of colour may be rounded up from, lowest first: below the lowest, noise would be
+#: most of what is written. A half is rounding to the nearest.
+FRACTIONS: Final = tuple(n / 40 for n in range(10, 21))
+_BINS: Final = 40
+#: Share of the perturbation that is kept well enough by rounding to the nearest.
+_ENOUGH: Final = 0.98
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """What is to be added to some blocks of a plane, before it is rounded to whole steps."""
+
+    blocks: Int16  # [rows, columns, 64], quantised; changed in place
+    table: Float32  # [64], quantisation
+    steps: dict[int, Float32]  # number of a coefficient -> what is added to it, in steps of the table, [rows, columns]
+
+    def add(self, up_from: float) -> None:
+        """Add it, fractions of ``up_from`` and more rounded up, away from zero."""
+        for number, steps in self.steps.items():
+            if up_from < 0.5:
+                steps = steps + np.copysign(np.float32(0.5 - up_from), steps)
+            whole: Int16 = cv2.addWeighted(steps, 1.0, steps, 0.0, 0.0, dtype=cv2.CV_16S)  # type: ignore[assignment]
+            coefficients = self.blocks[..., number]
+            whole += coefficients
+            coefficients[...] = np.clip(whole, -LARGEST - (number == 0), LARGEST, out=whole)
 
 
 class BlockPyramid:
@@ -153,13 +183,40 @@ def add(blocks: Blocks, where: Sequence[Square], deltas: Float32, budget: Budget
         else:
             parts = [red * faded[0] + green * faded[1] + blue * faded[2] for red, green, blue in _FROM_RGB]
             largest = max(largest, *(cv2.norm(each, cv2.NORM_INF) for each in faded))
-        for plane, part in zip(blocks.planes, parts, strict=True):
-            _add(plane, part, square)
+        brightness, *colours = (_change(plane, part, square) for plane, part in zip(blocks.planes, parts, strict=True))
+        brightness.add(0.5)
+        up_from = rounded_up_from(colours)
+        for colour in colours:
+            colour.add(up_from)
     return min(limit(budget), int(largest + 0.5))
 
 
-def _add(plane: Plane, part: Float32, where: Square) -> None:
-    """Add a perturbation [S, S], in levels, to the blocks of a square."""
+def rounded_up_from(changes: Sequence[Change]) -> float:
+    """The highest of `FRACTIONS` from which rounding up keeps the whole perturbation.
+
+    With wanted changes d and steps q, w whole steps are written. They keep sum(w q d) / sum(d^2) of the perturbation. A
+    step more than rounding down adds a q |d| to that sum, and q^2 (1 - 2 f) to the squared error, f being the fraction
+    of a step. So the largest fractions keep most for the error they make, over all coefficients alike.
+    """
+    wanted = kept = 0.0
+    gains = np.zeros(_BINS)
+    for change in changes:
+        for number, steps in change.steps.items():
+            square = float(change.table[number]) ** 2
+            size = np.abs(steps)
+            fraction, whole = np.modf(size)
+            wanted += square * float((size * size).sum(dtype=np.float64))
+            kept += square * float((size * whole).sum(dtype=np.float64))
+            bins = (fraction.ravel() * _BINS).astype(np.intp)
+            gains += square * np.bincount(bins, size.ravel(), _BINS)
+    up = gains[::-1].cumsum()[::-1]
+    if kept + up[_BINS // 2] >= _ENOUGH * wanted:
+        return FRACTIONS[-1]
+    return next((f for f in reversed(FRACTIONS) if kept + up[round(f * _BINS)] >= wanted), FRACTIONS[0])
+
+
+def _change(plane: Plane, part: Float32, where: Square) -> Change:
+    """A perturbation [S, S], in levels, as a change of the blocks of a square."""
     size, steps = len(part), (plane.down, plane.across)
     count = next(n for n in _COUNTS if n == SIDE or where.side * n >= size * SIDE * max(steps))
     rows, columns = (
@@ -178,22 +235,19 @@ def _add(plane: Plane, part: Float32, where: Square) -> None:
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP  # nothing outside of the square
     samples: Float32 = cv2.warpAffine(part, moved, (width * count, height * count), flags=flags)  # type: ignore[assignment]
     basis = _low_frequencies(count)
+    changes: dict[int, Float32] = {}
     for v, row in enumerate(mixed(basis, [samples[n::count] for n in range(count)])):
         for u, change in enumerate(mixed(basis, [row[:, n::count] for n in range(count)])):
-            scale, coefficients = 1 / plane.table[SIDE * v + u], blocks[..., SIDE * v + u]
-            whole: Int16 = cv2.addWeighted(change, scale, change, 0.0, 0.0, dtype=cv2.CV_16S)  # type: ignore[assignment]
-            whole += coefficients
-            least = -LARGEST - (u == v == 0)
-            coefficients[...] = np.clip(whole, least, LARGEST, out=whole)
+            change /= plane.table[SIDE * v + u]
+            changes[SIDE * v + u] = change
+    return Change(blocks, plane.table, changes)
 
 
 @functools.lru_cache(maxsize=8)
 def _low_frequencies(count: int) -> Float32:
-    """[count, count]: the lowest frequencies of a block, from so many of its samples, with lines between them."""
-    given = (np.arange(count) + 0.5) * SIDE / count - 0.5
-    left = np.clip((np.arange(SIDE) - given[0]) // (SIDE / count), 0, max(0, count - 2)).astype(int)
-    lines = np.zeros((SIDE, count), np.float32)
-    share = (np.arange(SIDE) - given[left]) / (SIDE / count)
-    lines[np.arange(SIDE), left], lines[np.arange(SIDE), left + 1] = 1 - share, share
-    low: Float32 = dct()[:count] @ lines
+    """[count, count]: the lowest frequencies of a block, from so many of its samples.
+
+    At the middles of ``count`` equal parts of the block, cosines of the 8-point DCT are the ``count``-point one's.
+    """
+    low: Float32 = dct(count) * np.sqrt(np.float32(SIDE / count))
     return low

@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeGuard
 
 import cv2
 import numpy as np
@@ -34,7 +35,7 @@ from dadfi_fast.images.decode.simplejpeg import JpegDecoder
 from dadfi_fast.images.encode import encode, is_grey, target_format
 from dadfi_fast.images.ends import picture_end
 from dadfi_fast.images.guard import check_lengths
-from dadfi_fast.images.jpeg import with_metadata
+from dadfi_fast.images.jpeg import read_header, with_metadata
 from dadfi_fast.images.naming import PICTURES
 from dadfi_fast.images.trailer import Trailer, find_trailer
 from dadfi_fast.protect.blend import GREY, blend
@@ -45,12 +46,12 @@ from dadfi_fast.protect.job import PhotoJob, Step, require
 from dadfi_fast.protect.meter import Meter
 from dadfi_fast.protect.output_metadata import OutputMetadata, notes, output_metadata
 from dadfi_fast.protect.results import NO_PICTURE, Copied, Entry, Failed, Skipped, Written
-from dadfi_fast.protect.strength import Judges, unbroken
+from dadfi_fast.protect.strength import Judges, Part, unbroken
 from dadfi_fast.protect.under_way import UnderWay
 from dadfi_fast.protect.verify import is_drawn, measure
 from dadfi_fast.storage.disk import OutFolder
 from dadfi_fast.storage.object_store import OutStore
-from dadfi_fast.types import Budget, Encoding, Metadata, Photo, Protected, UInt8
+from dadfi_fast.types import Budget, Encoding, Float32, Metadata, Photo, Protected, UInt8
 
 #: A stage, as the pipeline calls it: the job comes back with more of its slots filled, or with its outcome.
 Stage: TypeAlias = Callable[[PhotoJob], PhotoJob]
@@ -62,6 +63,8 @@ _LOST: Final = "the compression of this JPEG leaves nothing of the protection; p
 _LOSSY: Final = ("JPEG", "WEBP", "AVIF", "HEIF")
 #: First number of the luma table from which on that may be so (quality 33 and below).
 _COARSE: Final = 24
+#: Largest step of a table of colour from which on rounding to whole steps costs much (quality 97 and below).
+_ROUNDS: Final = 5
 #: A file may take so many bytes a pixel of `--max-pixels`: four channels of 16 bits, uncompressed.
 _BYTES_A_PIXEL = 8
 #: Of larger files, bytes behind the picture are looked for, which takes a millisecond a megabyte.
@@ -169,7 +172,8 @@ class Stages:
     def decode(self, job: PhotoJob) -> None:
         """The blocks of a JPEG that can be changed in place; otherwise the pixels, upright."""
         decoder = require(job.decoder)
-        if isinstance(decoder, JpegDecoder) and self._can_keep_blocks(decoder):
+        large = max(decoder.width, decoder.height) >= _SMALLEST_IN_BLOCKS and self.judges is None
+        if large and self._can_keep_blocks(decoder):
             with suppress(PhotoError):  # the decoder of pixels says what is wrong, or puts up with it
                 job.blocks = Blocks(job.data, decoder.header, orientation(decoder.metadata))
                 metadata = cleaned(decoder.metadata, strip_gps=self.config.strip_gps)
@@ -177,16 +181,25 @@ class Stages:
                 return
         self._decode_pixels(job)
 
-    def _can_keep_blocks(self, decoder: JpegDecoder) -> bool:
+    def _can_keep_blocks(self, decoder: Decoder) -> TypeGuard[JpegDecoder]:
         """Whether the result differs from the source in nothing but blocks of faces, as far as the header says."""
-        config = self.config
-        unchanged = config.quality is None and target_format("JPEG", config.format) == "JPEG" and self.judges is None
-        header, turn = decoder.header, orientation(decoder.metadata)
+        if not isinstance(decoder, JpegDecoder):
+            return False
+        config, header, turn = self.config, decoder.header, orientation(decoder.metadata)
+        unchanged = config.quality is None and target_format("JPEG", config.format) == "JPEG"
         square = turn not in SIDEWAYS or len(set(header.sampling[0])) == 1  # else its subsampling would be turned, too
         return (
             unchanged and square and not self._refines and all(table[0] < _COARSE for table in header.tables)
-            and max(decoder.width, decoder.height) >= _SMALLEST_IN_BLOCKS and fits(header)
+            and fits(header)
         )  # fmt: skip
+
+    def _is_rounded(self, job: PhotoJob) -> bool:
+        """Whether an encoder of pixels would round off much of the perturbation, which blocks keep."""
+        decoder = require(job.decoder)
+        if not self._can_keep_blocks(decoder) or encoding(job, self.config) != decoder.encoding:
+            return False
+        header = decoder.header
+        return any(max(header.tables[n]) >= _ROUNDS for n in header.table_of[1:])
 
     def _decode_pixels(self, job: PhotoJob) -> None:
         """The pixels, upright, in place of blocks if there are any."""
@@ -245,18 +258,38 @@ class Stages:
     def strength(self, job: PhotoJob) -> None:
         """The strength of each face, for ``--strength auto``, and its perturbation scaled to it."""
         photo = replace(require(job.photo), encoding=encoding(job, self.config))
+        stored = partial(self._as_stored, rounded=self._is_rounded(job))
         chosen = require(self.judges).scale(
-            photo, job.faces, job.squares, require(job.deltas), base=self.budget.eps, stored=self._as_stored
+            photo, job.faces, job.squares, require(job.deltas), base=self.budget.eps, stored=stored
         )
         job.deltas, job.strengths, job.unbroken = chosen.deltas, chosen.strengths, chosen.unbroken
         job.unscaled = False
 
-    def _as_stored(self, part: Protected) -> UInt8:
-        """The pixels of a part of a photo once it is written and read again."""
+    def _as_stored(self, part: Part, delta: Float32, budget: Budget, *, rounded: bool) -> UInt8:
+        """The pixels of a part of a photo, its face protected by ``delta`` [3, S, S], once it is written and read.
+
+        Args:
+            part: of the photo.
+            delta: the perturbation.
+            budget: its own.
+            rounded: whether the photo will be written by its blocks; if its squares overlap, it will not all the same.
+        """
         if self._target(part.photo) not in _LOSSY:
-            return part.pixels
-        data = encode(part, form=self.config.format, quality=self.config.quality)
+            return part.protected(delta, budget).pixels
+        data = self._part_in_blocks(part, delta, budget) if rounded else None
+        if data is None:
+            data = encode(part.protected(delta, budget), form=self.config.format, quality=self.config.quality)
         return decode(open_picture(data, max_pixels=self.config.max_pixels), part.photo.source).pixels
+
+    def _part_in_blocks(self, part: Part, delta: Float32, budget: Budget) -> bytes | None:
+        """A part of a JPEG as a file, its face's blocks changed; None where blocks cannot be."""
+        plain = encode(Protected(part.photo, part.photo.pixels, (), 0))
+        with suppress(PhotoError):
+            blocks = Blocks(plain, read_header(plain))
+            if can_add(blocks, [part.where]):
+                add(blocks, [part.where], delta[None], budget)
+                return blocks.write()
+        return None
 
     def views(self, job: PhotoJob) -> list[FaceView]:
         """The faces as they are in the photo, for an attack's refiner."""
@@ -268,6 +301,8 @@ class Stages:
     def encode(self, job: PhotoJob) -> None:
         """The protected photo as a file, with all that goes with it; a GPU may have blended and encoded it already."""
         output = output_metadata(job.data, require(job.photo), self.config, strength=self._strongest(job))
+        if job.blocks is None and job.deltas is not None and self._is_rounded(job):
+            self._reopen_blocks(job)
         if job.blocks is not None:
             self._change_blocks(job)
         if job.encoded is not None:
@@ -277,10 +312,19 @@ class Stages:
             data = encode(protected, form=self.config.format, quality=self.config.quality)
         self._written(job, data, output)
 
+    def _reopen_blocks(self, job: PhotoJob) -> None:
+        """The blocks of a photo that was searched by its pixels, in place of these, if perturbations can be added."""
+        decoder = require(job.decoder)
+        assert isinstance(decoder, JpegDecoder), "_is_rounded has seen to it"
+        with suppress(PhotoError):
+            blocks = Blocks(job.data, decoder.header, orientation(decoder.metadata))
+            if can_add(blocks, job.squares):
+                job.blocks, job.photo = blocks, replace(require(job.photo), pixels=_NO_PIXELS)
+
     def _change_blocks(self, job: PhotoJob) -> None:
         """The perturbations added to the blocks; the pixels, where the library cannot write those."""
         blocks = require(job.blocks)
-        linf = add(blocks, job.squares, require(job.deltas), self.budget)
+        linf = add(blocks, job.squares, require(job.deltas), Budget(self._strongest(job)))
         try:
             job.encoded = blocks.write()
         except PhotoError:

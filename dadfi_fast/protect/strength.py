@@ -164,7 +164,7 @@ class Judges:
         deltas: Float32,
         *,
         base: float,
-        stored: Callable[[Protected], UInt8] = lambda part: part.pixels,
+        stored: Callable[[Part, Float32, Budget], UInt8] | None = None,
     ) -> Scaled:
         """Give each face the weakest of `SCALES` that breaks enough, or the default strength where none does.
 
@@ -174,8 +174,10 @@ class Judges:
             where: [B], their squares.
             deltas: [B, 3, S, S], of strength ``base``.
             base: on the [-1, 1] scale.
-            stored: gives the pixels [H, W, 3] of a protected part of the photo as they are once written and read.
+            stored: gives the pixels [H, W, 3] of a part of the photo, protected by a perturbation [3, S, S] within a
+                budget, as they are once written and read; those that were never written where None.
         """
+        stored = stored or (lambda part, delta, budget: part.protected(delta, budget).pixels)
         chosen = [
             self._strength(part_of(photo, face, square), delta, base, stored)
             for face, square, delta in zip(faces, where, deltas, strict=True)
@@ -185,13 +187,15 @@ class Judges:
         scaled_deltas = np.stack([scaled(delta, strength, base=base) for delta, strength in pairs])
         return Scaled(scaled_deltas, strengths, chosen.count(None))
 
-    def _strength(self, part: Part, delta: Float32, base: float, stored: Callable[[Protected], UInt8]) -> float | None:
+    def _strength(
+        self, part: Part, delta: Float32, base: float, stored: Callable[[Part, Float32, Budget], UInt8]
+    ) -> float | None:
         if not part.photo.pixels.size:  # a face beyond the photo
             return None
 
         @functools.cache
         def protected(strength: float) -> dict[int, Float32]:
-            pixels = stored(part.protected(scaled(delta, strength, base=base), Budget(strength)))
+            pixels = stored(part, scaled(delta, strength, base=base), Budget(strength))
             return to_models(cut(pixels, part.seen), self._sizes)
 
         original = to_models(cut(part.photo.pixels, part.seen), self._sizes)

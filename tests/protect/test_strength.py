@@ -28,7 +28,8 @@ from dadfi_fast.model_card import WEIGHTS
 from dadfi_fast.protect.blend import blend
 from dadfi_fast.protect.config import DEFAULT_STRENGTH, SCALES, ProtectConfig
 from dadfi_fast.protect.crop import squares
-from dadfi_fast.protect.strength import GROWTH, UNBROKEN, Judges, Trial, judge_cards, part_of, weakest
+from dadfi_fast.protect.stages import Stages
+from dadfi_fast.protect.strength import GROWTH, UNBROKEN, Judges, Part, Trial, judge_cards, part_of, weakest
 from dadfi_fast.types import Budget, Face, Float32, Float64, Metadata, UInt8
 from tests.protect.conftest import Boxes, Run, Stripes
 
@@ -265,6 +266,33 @@ def test_a_part_is_stored_as_it_is_in_the_whole_photo(
     assert np.array_equal(original[48], crop.original[48])
     # Colour is interpolated across the part's edge, so its last row or column may differ.
     assert np.abs(judged[48] - crop.protected[48])[:, 1:-1, 1:-1].max() < 1e-6
+
+
+@pytest.mark.parametrize("options", [{}, {"format": "png"}, {"quality": 70}])
+def test_what_is_judged_is_what_is_written(
+    photos: Callable[..., Path], auto: Callable[..., Any], smooth: Callable[[int, int], UInt8], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any],
+) -> None:  # fmt: skip
+    """Of a JPEG whose steps are coarse, that is the blocks of the face, and not pixels that were encoded."""
+    Image.fromarray(smooth(320, 320)).save(buffer := BytesIO(), "JPEG", quality=85)
+    photos({"a.jpg": buffer.getvalue()})
+    judged: dict[float, UInt8] = {}
+    as_stored = Stages._as_stored
+
+    def watched(self: Stages, part: Part, delta: Float32, budget: Budget, **how: bool) -> UInt8:
+        judged[budget.eps] = pixels = as_stored(self, part, delta, budget, **how)
+        return pixels
+
+    monkeypatch.setattr(Stages, "_as_stored", watched)
+    row = auto(Loud(14.0, size=64), name="a.jpg", attack=Stripes(Budget(DEFAULT_STRENGTH)), **options)[1]
+    assert row["status"] == "written" and row["strength"] in judged
+    (written,) = (tmp_path / "out").glob("a.*")
+    after = decode(open_picture(written.read_bytes(), max_pixels=10**6), written).pixels.astype(int)
+    part = judged[row["strength"]]
+    around_face = after[64:256, 64:256]  # the adversary's square, and its part on the grid of 32 pixels
+    assert part.shape == around_face.shape
+    inner = (slice(2, -2), slice(2, -2))  # colour is interpolated across the part's edge
+    assert np.abs(part[inner] - around_face[inner]).mean() < 0.15, "levels; a part's colours are subsampled once more"
 
 
 def test_a_face_beyond_the_photo_changes_nothing(photos: Callable[..., Path], auto: Callable[..., Any]) -> None:
