@@ -32,8 +32,9 @@ FORMATS: Final = ("keep", "jpeg", "png", "webp", "tiff")
 ON_EXISTS: Final = ("skip", "overwrite", "rename", "fail")
 ANIMATED: Final = ("refuse", "first")
 #: Side in photo pixels of a face crop below which subsampled colour loses much of the perturbation
-#: (docs/measurements.md).
-SMALL_CROP: Final = 640
+#: (docs/measurements.md): in the blocks of a JPEG, and where all pixels are encoded anew.
+SMALL_CROP: Final = 300
+SMALL_CROP_ENCODED: Final = 640
 #: ``auto``: all of it where a face is so small that half the resolution of colour would not hold its perturbation.
 CHROMA: Final = ("keep", "auto", "full")
 #: What ``--decoder`` takes. ``cpu`` is simplejpeg, Pillow and OpenCV, a photo a thread.
@@ -98,7 +99,8 @@ class ProtectConfig:
         "keep", section=WRITTEN, choices=CHROMA,
         help="Resolution of colour in JPEG and HEIF results. keep: as in the source. full: not subsampled, which holds "
         "the perturbation of small faces; files grow by about a quarter. auto: full for photos with a face crop of "
-        f"less than {SMALL_CROP} px, keep for others.",
+        f"less than {SMALL_CROP} px ({SMALL_CROP_ENCODED} px where more than the faces has to be encoded anew), keep "
+        "for others.",
     )  # fmt: skip
     strip_gps: bool = option(False, section=WRITTEN, help="Remove the location from the metadata.")
     animated: str = option(

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias, TypeGuard
+from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
@@ -35,12 +35,12 @@ from dadfi_fast.images.decode.simplejpeg import JpegDecoder
 from dadfi_fast.images.encode import encode, is_grey, target_format
 from dadfi_fast.images.ends import picture_end
 from dadfi_fast.images.guard import check_lengths
-from dadfi_fast.images.jpeg import read_header, with_metadata
+from dadfi_fast.images.jpeg import JpegHeader, read_header, with_metadata
 from dadfi_fast.images.naming import PICTURES
 from dadfi_fast.images.trailer import Trailer, find_trailer
 from dadfi_fast.protect.blend import GREY, blend
 from dadfi_fast.protect.blocks import WHOLE, BlockPyramid, add, can_add
-from dadfi_fast.protect.config import SMALL_CROP, ProtectConfig
+from dadfi_fast.protect.config import SMALL_CROP, SMALL_CROP_ENCODED, ProtectConfig
 from dadfi_fast.protect.crop import crops, squares
 from dadfi_fast.protect.job import PhotoJob, Step, require
 from dadfi_fast.protect.meter import Meter
@@ -136,7 +136,6 @@ class Stages:
         self.config, self.detector, self.out, self.judges = config, detector, out, judges
         self.under_way = under_way or UnderWay(None)
         self.budget, self.crop_size = attack.budget, attack.crop_size
-        self._refines = attack.refiner is not None
         self._looks = iter(range(config.visibility))  # one is taken for each photo whose visibility is measured
 
     def read(self, job: PhotoJob) -> None:
@@ -173,7 +172,7 @@ class Stages:
         """The blocks of a JPEG that can be changed in place; otherwise the pixels, upright."""
         decoder = require(job.decoder)
         large = max(decoder.width, decoder.height) >= _SMALLEST_IN_BLOCKS and self.judges is None
-        if large and self._can_keep_blocks(decoder):
+        if large and isinstance(decoder, JpegDecoder) and can_keep_blocks(decoder.header, decoder, self.config):
             with suppress(PhotoError):  # the decoder of pixels says what is wrong, or puts up with it
                 job.blocks = Blocks(job.data, decoder.header, orientation(decoder.metadata))
                 metadata = cleaned(decoder.metadata, strip_gps=self.config.strip_gps)
@@ -181,25 +180,9 @@ class Stages:
                 return
         self._decode_pixels(job)
 
-    def _can_keep_blocks(self, decoder: Decoder) -> TypeGuard[JpegDecoder]:
-        """Whether the result differs from the source in nothing but blocks of faces, as far as the header says."""
-        if not isinstance(decoder, JpegDecoder):
-            return False
-        config, header, turn = self.config, decoder.header, orientation(decoder.metadata)
-        unchanged = config.quality is None and target_format("JPEG", config.format) == "JPEG"
-        square = turn not in SIDEWAYS or len(set(header.sampling[0])) == 1  # else its subsampling would be turned, too
-        return (
-            unchanged and square and not self._refines and all(table[0] < _COARSE for table in header.tables)
-            and fits(header)
-        )  # fmt: skip
-
     def _is_rounded(self, job: PhotoJob) -> bool:
         """Whether an encoder of pixels would round off much of the perturbation, which blocks keep."""
-        decoder = require(job.decoder)
-        if not self._can_keep_blocks(decoder) or encoding(job, self.config) != decoder.encoding:
-            return False
-        header = decoder.header
-        return any(max(header.tables[n]) >= _ROUNDS for n in header.table_of[1:])
+        return is_held_by_blocks(job, self.config) and encoding(job, self.config) == require(job.decoder).encoding
 
     def _decode_pixels(self, job: PhotoJob) -> None:
         """The pixels, upright, in place of blocks if there are any."""
@@ -314,10 +297,8 @@ class Stages:
 
     def _reopen_blocks(self, job: PhotoJob) -> None:
         """The blocks of a photo that was searched by its pixels, in place of these, if perturbations can be added."""
-        decoder = require(job.decoder)
-        assert isinstance(decoder, JpegDecoder), "_is_rounded has seen to it"
         with suppress(PhotoError):
-            blocks = Blocks(job.data, decoder.header, orientation(decoder.metadata))
+            blocks = Blocks(job.data, read_header(job.data), orientation(require(job.decoder).metadata))
             if can_add(blocks, job.squares):
                 job.blocks, job.photo = blocks, replace(require(job.photo), pixels=_NO_PIXELS)
 
@@ -446,13 +427,34 @@ class Stages:
 def encoding(job: PhotoJob, config: ProtectConfig) -> Encoding:
     """How the photo is to be stored: as it was, but for what ``--chroma`` says."""
     original = require(job.decoder).encoding
-    full = config.chroma == "full" or (config.chroma == "auto" and _has_small_crops(job))
+    full = config.chroma == "full" or (config.chroma == "auto" and _has_small_crops(job, config))
     return replace(original, subsampling="4:4:4") if full and original.subsampling else original
+
+
+def can_keep_blocks(header: JpegHeader, decoder: Decoder, config: ProtectConfig) -> bool:
+    """Whether the result differs from its source, a JPEG, in nothing but blocks of faces, as far as its header says."""
+    turn = orientation(decoder.metadata)
+    unchanged = config.quality is None and target_format("JPEG", config.format) == "JPEG" and not config.refine
+    square = turn not in SIDEWAYS or len(set(header.sampling[0])) == 1  # else its subsampling would be turned, too
+    return unchanged and square and all(table[0] < _COARSE for table in header.tables) and fits(header)
+
+
+def is_held_by_blocks(job: PhotoJob, config: ProtectConfig) -> bool:
+    """Whether a JPEG has tables that round off much of a perturbation, and blocks that can be changed so that it stays.
+
+    Says nothing of its faces: where their squares overlap, pixels are encoded all the same.
+    """
+    decoder = require(job.decoder)
+    if decoder.encoding.format != "JPEG":
+        return False
+    header = read_header(job.data)
+    coarse = any(max(header.tables[n]) >= _ROUNDS for n in header.table_of[1:])
+    return coarse and can_keep_blocks(header, decoder, config)
 
 
 def is_weakened(job: PhotoJob, target: str, config: ProtectConfig) -> bool:
     """Whether the result's subsampled colour loses much of the perturbation of a face."""
-    return is_subsampled(job, target, config) and _has_small_crops(job)
+    return is_subsampled(job, target, config) and _has_small_crops(job, config)
 
 
 def is_subsampled(job: PhotoJob, target: str, config: ProtectConfig) -> bool:
@@ -460,8 +462,9 @@ def is_subsampled(job: PhotoJob, target: str, config: ProtectConfig) -> bool:
     return target in ("JPEG", "HEIF") and encoding(job, config).subsampling not in (None, "4:4:4")
 
 
-def _has_small_crops(job: PhotoJob) -> bool:
-    return any(square.side < SMALL_CROP for square in job.squares)
+def _has_small_crops(job: PhotoJob, config: ProtectConfig) -> bool:
+    limit = SMALL_CROP if is_held_by_blocks(job, config) else SMALL_CROP_ENCODED
+    return any(square.side < limit for square in job.squares)
 
 
 def pixels_in_memory(width: int, height: int, config: ProtectConfig) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image, JpegImagePlugin
 
 from dadfi_fast.protect.config import SMALL_CROP
+from tests.protect.conftest import Boxes
 
 Encoded = Callable[..., bytes]
 FULL, QUARTER = 0, 2  # Pillow's numbers of 4:4:4 and 4:2:0
@@ -39,6 +42,28 @@ def test_subsampling(
             assert JpegImagePlugin.get_sampling(after) == sampling
             assert before.quantization == after.quantization  # type: ignore[attr-defined]
     assert summary.weakened == weakened
+
+
+@pytest.mark.parametrize(
+    ("options", "progressive", "small"),
+    [
+        pytest.param({}, False, False, id="its blocks hold it"),
+        pytest.param({}, True, True, id="progressive: encoded from pixels"),
+        pytest.param({"quality": 90}, False, True, id="another quality: encoded from pixels"),
+    ],
+)
+def test_what_counts_as_small(
+    photos: Any, run: Any, tmp_path: Path, options: dict[str, Any], progressive: bool, small: bool
+) -> None:
+    pixels = np.random.default_rng(0).integers(60, 190, (48, 48, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels).resize((450, 450))
+    picture.save(buffer := io.BytesIO(), "JPEG", quality=90, subsampling="4:2:0", progressive=progressive)
+    photos({"a.jpg": buffer.getvalue()})
+    face = Boxes((0.2, 0.2, 0.8, 0.8))
+    assert run(detector=face, chroma="keep", **options)[0].weakened == small
+    run(detector=face, chroma="auto", on_exists="overwrite", **options)
+    with Image.open(tmp_path / "out" / "a.jpg") as after:
+        assert JpegImagePlugin.get_sampling(after) == (FULL if small else QUARTER)
 
 
 def test_nothing_is_weakened_in_a_png(pictures: Path, run: Any) -> None:
