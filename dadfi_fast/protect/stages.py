@@ -447,7 +447,10 @@ def is_held_by_blocks(job: PhotoJob, config: ProtectConfig) -> bool:
     decoder = require(job.decoder)
     if decoder.encoding.format != "JPEG":
         return False
-    header = read_header(job.data)
+    try:
+        header = read_header(job.data)
+    except PhotoError:  # a decoder that puts up with more has read it
+        return False
     coarse = any(max(header.tables[n]) >= _ROUNDS for n in header.table_of[1:])
     return coarse and can_keep_blocks(header, decoder, config)
 

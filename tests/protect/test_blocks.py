@@ -368,7 +368,7 @@ def test_which_photos_keep_their_blocks(
 
 def test_small_faces_whose_colour_is_to_be_kept_take_the_pixels(run: Run, photos: Any, used: list[str]) -> None:
     photos({"a.jpg": file()})
-    assert run(detector=Boxes((0.3, 0.3, 0.5, 0.5)), chroma="auto")[0].written == 1 and used == ["pixels"]
+    assert run(detector=Boxes((0.3, 0.3, 0.4, 0.4)), chroma="auto")[0].written == 1 and used == ["pixels"]
 
 
 def test_overlapping_faces_take_the_pixels(run: Run, photos: Any, used: list[str]) -> None:
