@@ -192,11 +192,13 @@ def add(blocks: Blocks, where: Sequence[Square], deltas: Float32, budget: Budget
 
 
 def rounded_up_from(changes: Sequence[Change]) -> float:
-    """The highest of `FRACTIONS` from which rounding up keeps the whole perturbation.
+    """The highest of `FRACTIONS` from which rounding up keeps the whole perturbation; the lowest if none does.
 
-    With wanted changes d and steps q, w whole steps are written. They keep sum(w q d) / sum(d^2) of the perturbation. A
-    step more than rounding down adds a q |d| to that sum, and q^2 (1 - 2 f) to the squared error, f being the fraction
-    of a step. So the largest fractions keep most for the error they make, over all coefficients alike.
+    A half if rounding to the nearest keeps nearly all of it.
+
+    With wanted changes d and steps q, w whole steps are written. They keep sum(w q d) / sum(d^2) of the perturbation.
+    Rounding up instead of down adds q |d| to that sum, and q^2 (1 - 2 f) to the squared error, f being the fraction of
+    a step. So the largest fractions keep most for the error they make, over all coefficients alike.
     """
     wanted = kept = 0.0
     gains = np.zeros(_BINS)
@@ -247,7 +249,7 @@ def _change(plane: Plane, part: Float32, where: Square) -> Change:
 def _low_frequencies(count: int) -> Float32:
     """[count, count]: the lowest frequencies of a block, from so many of its samples.
 
-    At the middles of ``count`` equal parts of the block, cosines of the 8-point DCT are the ``count``-point one's.
+    At the middles of ``count`` equal parts of it, cosines of the 8-point DCT equal those of the ``count``-point DCT.
     """
     low: Float32 = dct(count) * np.sqrt(np.float32(SIDE / count))
     return low

@@ -99,8 +99,7 @@ class ProtectConfig:
         "keep", section=WRITTEN, choices=CHROMA,
         help="Resolution of colour in JPEG and HEIF results. keep: as in the source. full: not subsampled, which holds "
         "the perturbation of small faces; files grow by about a quarter. auto: full for photos with a face crop of "
-        f"less than {SMALL_CROP} px ({SMALL_CROP_ENCODED} px where more than the faces has to be encoded anew), keep "
-        "for others.",
+        f"less than {SMALL_CROP} px ({SMALL_CROP_ENCODED} px if the whole picture is encoded anew), keep for others.",
     )  # fmt: skip
     strip_gps: bool = option(False, section=WRITTEN, help="Remove the location from the metadata.")
     animated: str = option(

@@ -34,6 +34,7 @@ class PhotoJob:
     decoder: Decoder | None = None  # has read the header
     photo: Photo | None = None  # upright; without pixels where a GPU has encoded it, or where there are blocks
     blocks: Blocks | None = None  # of a JPEG that is changed in place
+    writable: Blocks | None = None  # the same, if it was searched by its pixels
     pyramid: Pyramid | BlockPyramid | None = None  # of the photo, from its detection until its crops are cut
     faces: tuple[Face, ...] = ()
     squares: tuple[Square, ...] = ()  # [B], where the perturbation of each face goes
@@ -82,10 +83,12 @@ class PhotoJob:
 
     def settle(self, outcome: Outcome, encoded: bytes | None = None) -> None:
         """End the work on the photo: all is released but ``encoded``, the file that is to be written."""
-        if self.blocks is not None:
-            self.blocks.close()
+        for blocks in (self.blocks, self.writable):
+            if blocks is not None:
+                blocks.close()
         self.outcome, self.encoded, self.staged = outcome, encoded, None
-        self.data, self.decoder, self.photo, self.blocks, self.pyramid = b"", None, None, None, None
+        self.data, self.decoder, self.photo, self.pyramid = b"", None, None, None
+        self.blocks, self.writable = None, None
         self.faces, self.squares, self.strengths = (), (), ()
         self.crops = self.deltas = self.linf = None
 

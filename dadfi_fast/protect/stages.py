@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -38,7 +39,7 @@ from dadfi_fast.images.guard import check_lengths
 from dadfi_fast.images.jpeg import JpegHeader, read_header, with_metadata
 from dadfi_fast.images.naming import PICTURES
 from dadfi_fast.images.trailer import Trailer, find_trailer
-from dadfi_fast.protect.blend import GREY, blend
+from dadfi_fast.protect.blend import GREY, blend, overlap
 from dadfi_fast.protect.blocks import WHOLE, BlockPyramid, add, can_add
 from dadfi_fast.protect.config import SMALL_CROP, SMALL_CROP_ENCODED, ProtectConfig
 from dadfi_fast.protect.crop import crops, squares
@@ -180,9 +181,23 @@ class Stages:
                 return
         self._decode_pixels(job)
 
-    def _is_rounded(self, job: PhotoJob) -> bool:
-        """Whether an encoder of pixels would round off much of the perturbation, which blocks keep."""
-        return is_held_by_blocks(job, self.config) and encoding(job, self.config) == require(job.decoder).encoding
+    def _open_writable(self, job: PhotoJob) -> None:
+        """Open the blocks of a JPEG that was searched by its pixels, if its tables would round off a perturbation.
+
+        Not where they cannot be changed in place, or are to have another subsampling.
+        """
+        decoder = require(job.decoder)
+        if decoder.encoding.format != "JPEG" or any(overlap(a, b) for a, b in combinations(job.squares, 2)):
+            return
+        with suppress(PhotoError):  # the decoder of pixels has put up with it
+            header = read_header(job.data)
+            coarse = any(max(header.tables[n]) >= _ROUNDS for n in header.table_of[1:])
+            if not (coarse and can_keep_blocks(header, decoder, self.config)):
+                return
+            job.writable = Blocks(job.data, header, orientation(decoder.metadata))
+            if not can_add(job.writable, job.squares) or encoding(job, self.config) != decoder.encoding:
+                job.writable.close()
+                job.writable = None
 
     def _decode_pixels(self, job: PhotoJob) -> None:
         """The pixels, upright, in place of blocks if there are any."""
@@ -232,6 +247,8 @@ class Stages:
             pyramid = self._pixels(job)
         job.crops = crops(pyramid, job.squares, size=self.crop_size)
         job.pyramid = None
+        if job.blocks is None:
+            self._open_writable(job)
         job.unscaled = self.judges is not None
 
     def _keeps_blocks(self, job: PhotoJob, blocks: Blocks) -> bool:
@@ -241,37 +258,43 @@ class Stages:
     def strength(self, job: PhotoJob) -> None:
         """The strength of each face, for ``--strength auto``, and its perturbation scaled to it."""
         photo = replace(require(job.photo), encoding=encoding(job, self.config))
-        stored = partial(self._as_stored, rounded=self._is_rounded(job))
+        stored = partial(self._as_stored, in_blocks=job.writable is not None)
         chosen = require(self.judges).scale(
             photo, job.faces, job.squares, require(job.deltas), base=self.budget.eps, stored=stored
         )
         job.deltas, job.strengths, job.unbroken = chosen.deltas, chosen.strengths, chosen.unbroken
         job.unscaled = False
 
-    def _as_stored(self, part: Part, delta: Float32, budget: Budget, *, rounded: bool) -> UInt8:
+    def _as_stored(self, part: Part, delta: Float32, budget: Budget, *, in_blocks: bool) -> UInt8:
         """The pixels of a part of a photo, its face protected by ``delta`` [3, S, S], once it is written and read.
 
         Args:
             part: of the photo.
             delta: the perturbation.
             budget: its own.
-            rounded: whether the photo will be written by its blocks; if its squares overlap, it will not all the same.
+            in_blocks: whether the photo will be written by its blocks.
         """
         if self._target(part.photo) not in _LOSSY:
             return part.protected(delta, budget).pixels
-        data = self._part_in_blocks(part, delta, budget) if rounded else None
+        data = self._part_in_blocks(part, delta, budget) if in_blocks else None
         if data is None:
             data = encode(part.protected(delta, budget), form=self.config.format, quality=self.config.quality)
         return decode(open_picture(data, max_pixels=self.config.max_pixels), part.photo.source).pixels
 
     def _part_in_blocks(self, part: Part, delta: Float32, budget: Budget) -> bytes | None:
-        """A part of a JPEG as a file, its face's blocks changed; None where blocks cannot be."""
+        """A part of a JPEG as a file of the same kind, its face's blocks changed; None where there is no such file."""
         plain = encode(Protected(part.photo, part.photo.pixels, (), 0))
+        header, photo = read_header(plain), part.photo.encoding
+        if (header.tables, header.subsampling) != (photo.quantization, photo.subsampling):
+            return None
         with suppress(PhotoError):
-            blocks = Blocks(plain, read_header(plain))
-            if can_add(blocks, [part.where]):
-                add(blocks, [part.where], delta[None], budget)
-                return blocks.write()
+            blocks = Blocks(plain, header)
+            try:
+                if can_add(blocks, [part.where]):
+                    add(blocks, [part.where], delta[None], budget)
+                    return blocks.write()
+            finally:
+                blocks.close()
         return None
 
     def views(self, job: PhotoJob) -> list[FaceView]:
@@ -284,9 +307,7 @@ class Stages:
     def encode(self, job: PhotoJob) -> None:
         """The protected photo as a file, with all that goes with it; a GPU may have blended and encoded it already."""
         output = output_metadata(job.data, require(job.photo), self.config, strength=self._strongest(job))
-        if job.blocks is None and job.deltas is not None and self._is_rounded(job):
-            self._reopen_blocks(job)
-        if job.blocks is not None:
+        if job.blocks is not None or job.writable is not None:
             self._change_blocks(job)
         if job.encoded is not None:
             data = with_metadata(job.encoded, output.metadata)
@@ -295,21 +316,16 @@ class Stages:
             data = encode(protected, form=self.config.format, quality=self.config.quality)
         self._written(job, data, output)
 
-    def _reopen_blocks(self, job: PhotoJob) -> None:
-        """The blocks of a photo that was searched by its pixels, in place of these, if perturbations can be added."""
-        with suppress(PhotoError):
-            blocks = Blocks(job.data, read_header(job.data), orientation(require(job.decoder).metadata))
-            if can_add(blocks, job.squares):
-                job.blocks, job.photo = blocks, replace(require(job.photo), pixels=_NO_PIXELS)
-
     def _change_blocks(self, job: PhotoJob) -> None:
         """The perturbations added to the blocks; the pixels, where the library cannot write those."""
-        blocks = require(job.blocks)
+        blocks = require(job.blocks or job.writable)
         linf = add(blocks, job.squares, require(job.deltas), Budget(self._strongest(job)))
         try:
             job.encoded = blocks.write()
         except PhotoError:
-            self._decode_pixels(job)
+            job.writable = None
+            if job.blocks is not None:
+                self._decode_pixels(job)
             return
         job.linf, job.deltas = linf, None
 
@@ -351,6 +367,7 @@ class Stages:
         tables = photo.encoding.quantization
         if (
             job.blocks is not None
+            or job.writable is not None
             or tables is None
             or tables[0][0] < _COARSE
             or self._target(photo) != "JPEG"
@@ -427,7 +444,7 @@ class Stages:
 def encoding(job: PhotoJob, config: ProtectConfig) -> Encoding:
     """How the photo is to be stored: as it was, but for what ``--chroma`` says."""
     original = require(job.decoder).encoding
-    full = config.chroma == "full" or (config.chroma == "auto" and _has_small_crops(job, config))
+    full = config.chroma == "full" or (config.chroma == "auto" and _has_small_crops(job))
     return replace(original, subsampling="4:4:4") if full and original.subsampling else original
 
 
@@ -439,25 +456,9 @@ def can_keep_blocks(header: JpegHeader, decoder: Decoder, config: ProtectConfig)
     return unchanged and square and all(table[0] < _COARSE for table in header.tables) and fits(header)
 
 
-def is_held_by_blocks(job: PhotoJob, config: ProtectConfig) -> bool:
-    """Whether a JPEG has tables that round off much of a perturbation, and blocks that can be changed so that it stays.
-
-    Says nothing of its faces: where their squares overlap, pixels are encoded all the same.
-    """
-    decoder = require(job.decoder)
-    if decoder.encoding.format != "JPEG":
-        return False
-    try:
-        header = read_header(job.data)
-    except PhotoError:  # a decoder that puts up with more has read it
-        return False
-    coarse = any(max(header.tables[n]) >= _ROUNDS for n in header.table_of[1:])
-    return coarse and can_keep_blocks(header, decoder, config)
-
-
 def is_weakened(job: PhotoJob, target: str, config: ProtectConfig) -> bool:
     """Whether the result's subsampled colour loses much of the perturbation of a face."""
-    return is_subsampled(job, target, config) and _has_small_crops(job, config)
+    return is_subsampled(job, target, config) and _has_small_crops(job)
 
 
 def is_subsampled(job: PhotoJob, target: str, config: ProtectConfig) -> bool:
@@ -465,8 +466,8 @@ def is_subsampled(job: PhotoJob, target: str, config: ProtectConfig) -> bool:
     return target in ("JPEG", "HEIF") and encoding(job, config).subsampling not in (None, "4:4:4")
 
 
-def _has_small_crops(job: PhotoJob, config: ProtectConfig) -> bool:
-    limit = SMALL_CROP if is_held_by_blocks(job, config) else SMALL_CROP_ENCODED
+def _has_small_crops(job: PhotoJob) -> bool:
+    limit = SMALL_CROP_ENCODED if job.blocks is None and job.writable is None else SMALL_CROP
     return any(square.side < limit for square in job.squares)
 
 

@@ -175,7 +175,7 @@ class Judges:
             deltas: [B, 3, S, S], of strength ``base``.
             base: on the [-1, 1] scale.
             stored: gives the pixels [H, W, 3] of a part of the photo, protected by a perturbation [3, S, S] within a
-                budget, as they are once written and read; those that were never written where None.
+                budget, as they are once written and read; if None, as they are before that.
         """
         stored = stored or (lambda part, delta, budget: part.protected(delta, budget).pixels)
         chosen = [

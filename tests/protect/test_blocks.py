@@ -350,6 +350,9 @@ def test_pictures_that_are_stored_otherwise_come_out_upright(orientation: int, w
         ),
         pytest.param(lambda p: saved(p[:800, :900, 0], quality=90), {}, "pixels", id="small, grey"),
         pytest.param(lambda p: turned(p[:800, :896], 6), {}, "both", id="small, stored sideways"),
+        pytest.param(lambda p: turned(p[:805, :890], 6), {}, "pixels", id="small, sideways, blocks not whole"),
+        pytest.param(lambda p: saved(p[:800, :900], quality=90, keep_rgb=True), {}, "pixels", id="small, RGB"),
+        pytest.param(lambda p: saved(p[:800, :900], progressive=True), {}, "pixels", id="small, progressive"),
         pytest.param(lambda p: saved(p[:800, :900], quality=90), {"chroma": "full"}, "pixels", id="small, 4:4:4"),
         pytest.param(lambda p: turned(p[:1488, :1440], 6), {}, "blocks", id="stored sideways"),
         pytest.param(lambda p: turned(p, 6), {}, "pixels", id="stored sideways, with blocks that are not whole"),
@@ -363,7 +366,7 @@ def test_which_photos_keep_their_blocks(
     summary, _ = run(detector=FACE, **options)
     assert (summary.written, summary.failed) == (1, 0)
     ways = {"pixels": ["pixels"], "blocks": ["blocks"], "both": ["pixels", "blocks"]}  # searched by, written by
-    assert list(dict.fromkeys(used)) == ways[way]
+    assert used == ways[way] or (used == ["pixels", "pixels"] and way == "pixels"), "coarse tables: read once more"
 
 
 def test_small_faces_whose_colour_is_to_be_kept_take_the_pixels(run: Run, photos: Any, used: list[str]) -> None:
@@ -386,17 +389,19 @@ def test_a_search_in_larger_copies_takes_the_pixels_and_writes_blocks(run: Run, 
     assert run(detector=Curious(*FACE.boxes))[0].written == 1 and used == ["pixels", "blocks"]
 
 
+@pytest.mark.parametrize("side", [1450, 800])
 def test_what_the_library_cannot_write_is_written_from_pixels(
-    run: Run, photos: Any, used: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run: Run, photos: Any, used: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, side: int
 ) -> None:
     def refuse(self: Blocks) -> bytes:
         self.close()
         raise PhotoError("no")
 
     monkeypatch.setattr(Blocks, "write", refuse)
-    photos({"a.jpg": file()})
+    data = file(pixels=np.ascontiguousarray(scene()[:side, :side]))
+    photos({"a.jpg": data})
     assert run(detector=FACE)[0].written == 1 and used == ["pixels"]
-    assert (decoded((tmp_path / "out" / "a.jpg").read_bytes()) != decoded(file())).any()
+    assert (decoded((tmp_path / "out" / "a.jpg").read_bytes()) != decoded(data)).any()
 
 
 def test_a_damaged_photo_fails_as_it_does_without_blocks(

@@ -16,6 +16,7 @@ from tests.protect.conftest import Boxes
 
 Encoded = Callable[..., bytes]
 FULL, QUARTER = 0, 2  # Pillow's numbers of 4:4:4 and 4:2:0
+TWINS = Boxes((0.2, 0.2, 0.8, 0.8), (0.25, 0.2, 0.85, 0.8))
 
 
 @pytest.fixture
@@ -50,6 +51,7 @@ def test_subsampling(
         pytest.param({}, False, False, id="its blocks hold it"),
         pytest.param({}, True, True, id="progressive: encoded from pixels"),
         pytest.param({"quality": 90}, False, True, id="another quality: encoded from pixels"),
+        pytest.param({"detector": TWINS}, False, True, id="overlapping faces: encoded from pixels"),
     ],
 )
 def test_what_counts_as_small(
@@ -59,9 +61,9 @@ def test_what_counts_as_small(
     picture = Image.fromarray(pixels).resize((450, 450))
     picture.save(buffer := io.BytesIO(), "JPEG", quality=90, subsampling="4:2:0", progressive=progressive)
     photos({"a.jpg": buffer.getvalue()})
-    face = Boxes((0.2, 0.2, 0.8, 0.8))
-    assert run(detector=face, chroma="keep", **options)[0].weakened == small
-    run(detector=face, chroma="auto", on_exists="overwrite", **options)
+    options = {"detector": Boxes((0.2, 0.2, 0.8, 0.8)), **options}
+    assert run(chroma="keep", **options)[0].weakened == small
+    run(chroma="auto", on_exists="overwrite", **options)
     with Image.open(tmp_path / "out" / "a.jpg") as after:
         assert JpegImagePlugin.get_sampling(after) == (FULL if small else QUARTER)
 
