@@ -70,7 +70,7 @@ def test_each_stage_leads_to_the_next_and_releases_what_is_of_no_more_use(stages
         (its.read, "decode", read),
         (its.decode, "detect", read | {"photo"}),
         (its.detect, "crop", read | {"photo", "faces", "pyramid"}),
-        (its.crop, "perturb", read | {"photo", "faces", "squares", "crops"}),
+        (its.crop, "perturb", read | {"photo", "faces", "squares", "crops", "writable"}),
     ):
         work(job)
         assert (job.next, held(job)) == (step, kept)
