@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 #: Photos on which is measured how visible the change is, unless the user names another number.
-VISIBILITY: Final = 2
+VISIBILITY: Final = 4
 
 
 def option(command: F) -> F:

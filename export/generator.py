@@ -11,7 +11,7 @@ from typing import Any, Final
 import onnx
 
 from dadfi_fast.backends.float16 import is_float16, to_float16
-from dadfi_fast.backends.generator_file import GeneratorFile, generator_card, load_generator_file, stated
+from dadfi_fast.backends.generator_file import GeneratorFile, Shape, generator_card, load_generator_file, stated
 from dadfi_fast.errors import DiskError, UsageError
 from dadfi_fast.export.fused import fuse
 from dadfi_fast.files import sha256
@@ -31,8 +31,7 @@ class Source:
 
     card: Card
     model: bytes  # ONNX, float32, the facts inside
-    lim: float  # bound of the perturbation on the [-1, 1] scale
-    preset: str
+    shape: Shape
 
 
 def read(name: str) -> Source:
@@ -43,10 +42,10 @@ def read(name: str) -> Source:
         WeightsError: the weights are missing or not those of the card.
     """
     card = generator_card(name)
-    lim, preset = stated(card)
-    model = _from_weights(card.file, preset, lim) if card.file.suffix == ".safetensors" else card.file.read_bytes()
-    facts = {"dadfi.generator": card.sha256, "dadfi.lim": str(lim), "dadfi.preset": preset, "dadfi.range": "[-1, 1]"}
-    return Source(card, _stating(model, facts), lim, preset)
+    shape = stated(card)
+    model = _from_weights(card.file, shape) if card.file.suffix == ".safetensors" else card.file.read_bytes()
+    facts = {"dadfi.generator": card.sha256} | shape.metadata
+    return Source(card, _stating(model, facts), shape)
 
 
 def write(source: Source, folder: Path, *, narrow: bool = False, fused: bool = False) -> GeneratorFile:
@@ -114,13 +113,13 @@ def _stating(model: bytes, facts: dict[str, str]) -> bytes:
     return bytes(read.SerializeToString())
 
 
-def _from_weights(path: Path, preset: str, lim: float) -> bytes:
+def _from_weights(path: Path, shape: Shape) -> bytes:
     from safetensors.torch import load_file
 
     from dadfi_fast.export.to_onnx import export_generator
     from dadfi_fast.models.generator import Generator
 
-    generator = Generator(preset, lim=lim)
+    generator = Generator(shape.preset, lim=shape.lim, gated=shape.gated)
     generator.load_state_dict(load_file(path))
     with tempfile.TemporaryDirectory(prefix="dadfi-export-") as folder:
         made = Path(folder) / "generator.onnx"

@@ -37,7 +37,7 @@ def release_generator(
     path = folder / f"{name}.onnx"
     export_generator(generator, path)
     save_file(generator.state_dict(), path.with_suffix(".safetensors"))
-    facts = {"lim": generator.lim, "preset": generator.preset}
+    facts = {"lim": generator.lim, "preset": generator.preset, "gated": generator.gated}
     return _card(generator, path, family="generator", image_size=image_size, facts=facts | dict(run), text=text)
 
 

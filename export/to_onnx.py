@@ -17,6 +17,7 @@ import torch
 from onnxscript import opset18 as op
 from torch import Tensor, nn
 
+from dadfi_fast.backends.generator_file import Shape
 from dadfi_fast.models.generator import MULTIPLE, Generator
 from dadfi_fast.ops.instance_norm_residual import EPS
 
@@ -27,7 +28,7 @@ def export_generator(generator: Generator, path: Path) -> None:
     """Write ``generator`` to ``path``: input "crops" [B, 3, H, W], output "delta", all of B, H, W dynamic, float32."""
     height, width = (MULTIPLE * torch.export.Dim(name, min=4) for name in ("h", "w"))
     shapes = ({0: torch.export.Dim("batch"), 2: height, 3: width},)
-    facts = {"dadfi.lim": str(generator.lim), "dadfi.preset": generator.preset, "dadfi.range": "[-1, 1]"}
+    facts = Shape(generator.preset, generator.lim, generator.gated).metadata
     example = (torch.zeros(2, 3, 64, 64),)
     export_module(generator, path, example=example, inputs=["crops"], output="delta", shapes=shapes, facts=facts)
 

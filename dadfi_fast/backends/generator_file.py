@@ -15,6 +15,21 @@ IMAGE_SIZE: Final = 256
 
 
 @dataclass(frozen=True)
+class Shape:
+    """What `dadfi_fast.models.generator.Generator` is built from."""
+
+    preset: str
+    lim: float  # bound of the perturbation on the [-1, 1] scale
+    gated: bool
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What an ONNX file says of it."""
+        gate = {"dadfi.gated": "true"} if self.gated else {}
+        return {"dadfi.lim": str(self.lim), "dadfi.preset": self.preset, "dadfi.range": "[-1, 1]"} | gate
+
+
+@dataclass(frozen=True)
 class GeneratorFile:
     """One generator. ``onnx`` serves every backend but torch, which reads ``safetensors``."""
 
@@ -25,6 +40,7 @@ class GeneratorFile:
     lim: float  # bound of the perturbation on the [-1, 1] scale
     preset: str
     image_size: int = IMAGE_SIZE  # pixels a side of the crops it is given
+    gated: bool = False  # whether it has a gate (`dadfi_fast.models.generator.gate`)
 
 
 def load_generator_file(name: str = DEFAULT) -> GeneratorFile:
@@ -42,9 +58,9 @@ def load_generator_file(name: str = DEFAULT) -> GeneratorFile:
         export = f"dadfi-fast export --to onnx --generator {card.file}"
         raise UsageError(f"{card.file.name} contains weights only, but an ONNX file is needed. Export it: {export}")
     safetensors = card.file.with_suffix(".safetensors")
-    lim, preset = stated(card)
+    shape = stated(card)
     weights, size = safetensors if safetensors.is_file() else None, card.image_size or IMAGE_SIZE
-    return GeneratorFile(card.name, card.file, weights, card.sha256, lim, preset, size)
+    return GeneratorFile(card.name, card.file, weights, card.sha256, shape.lim, shape.preset, size, shape.gated)
 
 
 def generator_card(name: str) -> Card:
@@ -59,14 +75,14 @@ def generator_card(name: str) -> Card:
     return card
 
 
-def stated(card: Card) -> tuple[float, str]:
-    """Bound and preset, which a generator's card must state.
+def stated(card: Card) -> Shape:
+    """What a generator's card must state: bound and preset, and a gate where it has one.
 
     Raises:
         WeightsError: it does not.
     """
     try:
-        return float(card.extra["lim"]), str(card.extra["preset"])
+        return Shape(str(card.extra["preset"]), float(card.extra["lim"]), bool(card.extra.get("gated", False)))
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{card.path} must state lim (a number) and preset: {error!r}") from error
 

@@ -43,7 +43,7 @@ class Torch(OnDevice):
 
         if threads:
             torch.set_num_threads(threads)
-        self.generator = Generator(generator_file.preset, lim=generator_file.lim)
+        self.generator = Generator(generator_file.preset, lim=generator_file.lim, gated=generator_file.gated)
         self.generator.load_state_dict(load_file(generator_file.safetensors))
         self._dtype = torch.float16 if self.precision == "f16" else torch.float32
         self.generator.eval().to(device, self._dtype)

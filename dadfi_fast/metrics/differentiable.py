@@ -38,7 +38,7 @@ def flip(one: Tensor, other: Tensor, *, pixels_a_degree: float = PIXELS_A_DEGREE
         one, other: [B, 3, H, W] in [-1, 1].
         pixels_a_degree: of the viewer's eye. A picture that stands for a larger one needs as many fewer.
     """
-    one, other = _ycxcz(_linear(one)), _ycxcz(_linear(other))
+    one, other = _ycxcz(linear(one)), _ycxcz(linear(other))
     colour = _colour_difference(one, other, pixels_a_degree)
     feature = _feature_difference((one[:, :1] + 16) / 116, (other[:, :1] + 16) / 116, pixels_a_degree)
     return colour.pow(1 - feature).flatten(1).mean(1)
@@ -55,7 +55,7 @@ def ssimulacra2(original: Tensor, changed: Tensor) -> Tensor:
     Raises:
         ModuleNotFoundError: the package ``ssimulacra2``, whose weights are used, is not installed.
     """
-    pair = [_linear(picture) for picture in (original, changed)]
+    pair = [linear(picture) for picture in (original, changed)]
     terms = []
     for scale in range(_SCALES):
         if scale:
@@ -70,7 +70,7 @@ def ssimulacra2(original: Tensor, changed: Tensor) -> Tensor:
     return 100 - 10 * (raw.clamp(min=0) + _TINY).pow(0.6276336467831387)
 
 
-def _linear(x: Tensor) -> Tensor:
+def linear(x: Tensor) -> Tensor:
     """sRGB in [-1, 1] to linear light in [0, 1]."""
     unit = ((x + 1) / 2).clamp(0, 1)
     return torch.where(unit <= 0.04045, unit / 12.92, ((unit + 0.055) / 1.055).clamp(min=_TINY).pow(2.4))

@@ -3,6 +3,8 @@
 Three convolutions with instance norm (IN), four residual blocks, two transposed convolutions with IN and a last
 convolution to the picture's channels: x_adv = x + Gen(x). As in AdvGAN (Xiao et al. 2018) the output layer has no IN: a
 normalised output could not vary its strength. The bound holds by construction: delta = lim * tanh(.).
+
+The `gate` is not in the paper: it weakens the perturbation where people see it best.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dadfi_fast.errors import UsageError
 from dadfi_fast.ops.instance_norm_residual import instance_norm_residual
@@ -21,6 +24,13 @@ Bound: TypeAlias = Literal["tanh", "clamp", "hinge-only"]
 PRESETS: Final = {"s": 8, "m": 16, "l": 32}
 #: Height and width of what goes in must be multiples of this.
 MULTIPLE: Final = 4
+#: Difference between grey values, on the [-1, 1] scale, from which an area is no longer plain (`gate`).
+_PLAIN: Final = 0.3
+#: Grey values between which a plain area becomes dark, and bright; how much of a perturbation is taken away there.
+_DARK: Final = (-0.8, -0.5)
+_BRIGHT: Final = (0.0, 0.4)
+_OFF_DARK: Final = 0.75
+_OFF_BRIGHT: Final = 1.0
 
 
 class ConvNorm(nn.Module):
@@ -50,6 +60,27 @@ class Residual(nn.Module):
         return out
 
 
+def gate(x: Tensor) -> Tensor:
+    """What a perturbation of ``x`` [B, 3, H, W] in [-1, 1] is multiplied by: [B, 1, H, W] in [0, 1].
+
+    1 except in plain areas (a wall, a jacket), where nothing hides a change: there it falls the brighter or the darker
+    they are. FLIP sees the bright ones; ColorVideoVDP sees the dark ones, where one level is a larger share of the
+    light (docs/decisions/0031). An area is plain where the grey values of 12 x 12 pixels are alike. Everything is
+    computed on the means of 4 x 4 pixels, which costs an eighth of the network's time at most, at full size the same.
+    """
+    grey = F.avg_pool2d(x, MULTIPLE).mean(1, keepdim=True)
+    contrast = F.max_pool2d(grey, 3, 1, 1) + F.max_pool2d(-grey, 3, 1, 1)  # the largest less the smallest
+    tone, plain = _smooth(grey), (1 - contrast / _PLAIN).clamp(0, 1)
+    dark = ((_DARK[1] - tone) / (_DARK[1] - _DARK[0])).clamp(0, 1)
+    bright = ((tone - _BRIGHT[0]) / (_BRIGHT[1] - _BRIGHT[0])).clamp(0, 1)
+    weakened = _smooth(1 - plain * (_OFF_DARK * dark + _OFF_BRIGHT * bright))
+    return F.interpolate(weakened, scale_factor=float(MULTIPLE), mode="nearest")
+
+
+def _smooth(plane: Tensor) -> Tensor:
+    return F.avg_pool2d(plane, 3, 1, 1, count_include_pad=False)
+
+
 class Generator(nn.Module):
     """Picture to perturbation.
 
@@ -57,13 +88,16 @@ class Generator(nn.Module):
         preset: ``s``, ``m`` or ``l``: 8, 16 or 32 channels after the first convolution.
         lim: bound of the perturbation on the [-1, 1] scale.
         bound: how it is kept: ``tanh`` (lim * tanh), ``clamp``, or ``hinge-only`` (only the loss of Eq. 4 asks for it).
+        gated: whether the perturbation is multiplied by the picture's `gate`.
     """
 
-    def __init__(self, preset: str = "s", *, lim: float = 0.05, bound: Bound = "tanh") -> None:
+    def __init__(
+        self, preset: str = "s", *, lim: float = 0.05, bound: Bound = "tanh", gated: bool = False
+    ) -> None:  # fmt: skip
         super().__init__()
         if preset not in PRESETS:
             raise UsageError(f"unknown generator preset {preset!r}. Available: {', '.join(PRESETS)}")
-        self.preset, self.lim, self.bound = preset, lim, bound
+        self.preset, self.lim, self.bound, self.gated = preset, lim, bound, gated
         w = PRESETS[preset]
         self.down = nn.Sequential(
             ConvNorm(nn.Conv2d(3, w, 3, padding=1, bias=False)),
@@ -81,5 +115,7 @@ class Generator(nn.Module):
         """The perturbation for ``x`` [B, 3, H, W] in [-1, 1]; H, W multiples of `MULTIPLE`; same shape, |.| <= lim."""
         out: Tensor = self.up(self.blocks(self.down(x)))
         if self.bound == "tanh":
-            return self.lim * torch.tanh(out)
-        return out.clamp(-self.lim, self.lim) if self.bound == "clamp" else out
+            out = self.lim * torch.tanh(out)
+        elif self.bound == "clamp":
+            out = out.clamp(-self.lim, self.lim)
+        return gate(x) * out if self.gated else out

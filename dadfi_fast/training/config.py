@@ -36,6 +36,7 @@ class TrainConfig:
     preset: str = "s"
     lim: float = 0.05
     bound: str = "tanh"  # tanh, clamp, hinge-only
+    gated: bool = False  # weaker where a picture is plain and bright, or plain and dark (models.generator.gate)
     models: tuple[str, ...] = ("stargan-128",)
     target_weights: tuple[float, ...] = ()  # weight of each of ``models`` in the loss; none: 1 each
     latent_window: int = 0  # side of the random window that a latent encoder gets, in pixels; 0: the whole crop
@@ -78,6 +79,8 @@ class TrainConfig:
     flip_goal: float = 0.035
     lambda_ssimulacra2: float = 0.0  # for each point of SSIMULACRA2 below its goal
     ssimulacra2_goal: float = 80.0
+    lambda_contrast: float = 0.0  # for each unit of Weber contrast of blue against yellow above its goal
+    contrast_goal: float = 0.02
     seen_count: int = 3  # pictures of a batch that the two look at: they cost more than a deepfake model does
     seen_side: int = 256  # pixels that those are enlarged to; SSIMULACRA2 wants 256
     seen_window: int = 0  # side of the random window of those that they look at, in pixels; 0: all

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import functools
+from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from dadfi_fast.metrics.differentiable import linear
+
+#: Luminance of red, green and blue light (ITU-R BT.709).
+_REC_709: Final = torch.tensor([0.2126, 0.7152, 0.0722])
+#: Light of the surroundings that a display reflects, of its white: of 0.003 to 0.3, this follows ColorVideoVDP best.
+_AMBIENT: Final = 0.03
 
 
 def recognizer_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -56,6 +64,28 @@ def visibility(
         weighted = weighted * sensitivity
     rms = torch.sqrt(weighted.square().flatten(1).mean(1) + 1e-12)
     return F.relu(rms - goal).mean()
+
+
+def contrast(x: Tensor, delta: Tensor) -> Tensor:
+    """How much of the light around it a change of blue against yellow is, for each picture: [B], the root mean square.
+
+    Weber contrast, on linear light (IEC 61966-2-1): the same change of a level is seen better where it is dark. That
+    is what ColorVideoVDP sees of the generator's stripes, and what FLIP, which weighs dark colours less, does not.
+
+    Args:
+        x: [B, 3, H, W] in [-1, 1].
+        delta: its perturbation, same shape.
+    """
+    light, changed = linear(x), linear(x + delta)
+    luminance = _REC_709.to(x.device)
+    around = F.avg_pool2d(_mixed(light, luminance), 9, 1, 4, count_include_pad=False)
+    change = changed - light
+    blue = change[:, 2:] - _mixed(change, luminance)
+    return ((blue / (around + _AMBIENT)).square().flatten(1).mean(1) + 1e-12).sqrt()
+
+
+def _mixed(light: Tensor, weights: Tensor) -> Tensor:
+    return (light * weights[:, None, None]).sum(1, keepdim=True)
 
 
 def opponent(delta: Tensor) -> Tensor:

@@ -72,7 +72,9 @@ class DadfiTrainer:
             placed(target.model, self.device)
         self.pictures = faces.on(self.device)
         torch.manual_seed(config.seed)
-        self.generator = Generator(config.preset, lim=config.lim, bound=cast(Bound, config.bound))
+        self.generator = Generator(
+            config.preset, lim=config.lim, bound=cast(Bound, config.bound), gated=config.gated
+        )  # fmt: skip
         placed(self.generator, self.device)
         self.ide_x, self.ide_y = Recognizer().to(self.device), Recognizer().to(self.device)
         betas, eps = (config.beta1, config.beta2), config.epsilon
@@ -115,6 +117,7 @@ class DadfiTrainer:
             "hinge": self.config.mu * losses.hinge(delta, self.config.lim),
             "distortion": self.config.lambda_distortion * torch.stack(short).sum(),
             "visible": self.config.lambda_visible * self._visibility(crop, delta),
+            "contrast": self.config.lambda_contrast * self._contrast(crop, delta),
             **self._perceived(crop, delta, rng),
         }
         self.g_opt.zero_grad(set_to_none=True)
@@ -183,6 +186,9 @@ class DadfiTrainer:
         seen = losses.sensitivity(x) if c.masking else None
         goal = losses.rms_of_psnr(c.psnr_goal)
         return losses.visibility(delta, goal, sensitivity=seen, axes=c.axis_weights)
+
+    def _contrast(self, x: Tensor, delta: Tensor) -> Tensor:
+        return F.relu(losses.contrast(x, delta) - self.config.contrast_goal).mean()
 
     @property
     def _shortfall(self) -> Callable[[Tensor, float], Tensor]:

@@ -20,3 +20,12 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> GeneratorFile:
     run = {"command": "none", "seed": 7}
     release_generator(Generator("s", lim=0.04), folder, name="toy", image_size=0, run=run, text="Random weights.")
     return load_generator_file(str(folder / "toy.onnx"))
+
+
+@pytest.fixture(scope="session")
+def gated(tmp_path_factory: pytest.TempPathFactory) -> GeneratorFile:
+    """``gated``: as `released`, with a gate."""
+    folder: Path = tmp_path_factory.mktemp("gated")
+    torch.manual_seed(0)
+    release_generator(Generator("s", lim=0.04, gated=True), folder, name="gated", image_size=0, run={}, text="")
+    return load_generator_file(str(folder / "gated.onnx"))

@@ -71,6 +71,30 @@ def test_half_is_the_same_within_a_quarter_of_a_level(released: GeneratorFile, t
     assert 0 < apart.max() < 0.25
 
 
+def test_a_gate_comes_along(gated: GeneratorFile, released: GeneratorFile, tmp_path: Path, crops: Float32) -> None:
+    """To ONNX, from its weights alone, to float16 and to fused nodes; a white crop is left as it is."""
+    assert gated.safetensors is not None and gated.gated and not released.gated
+    crops = np.concatenate([crops, np.ones_like(crops[:1])])
+    truth = Torch(gated, threads=1)(crops)
+    assert np.abs(Torch(released, threads=1)(crops)[2]).max() > 0 == np.abs(truth[2]).max()
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    weights = Path(shutil.copy(gated.safetensors, alone))
+    card = read_card(Path(shutil.copy(gated.onnx.with_suffix(".md"), alone)))
+    amend_card(card, {"file": weights.name, "sha256": sha256(weights)})
+    outputs = {
+        "onnx": (gated, 0.01),
+        "again": (generator.write(generator.read(str(gated.onnx)), tmp_path / "onnx"), 0.01),
+        "weights": (generator.write(generator.read(str(weights)), tmp_path / "weights"), 0.01),
+        "fused": (generator.write(generator.read(str(gated.onnx)), tmp_path / "fused", fused=True), 0.01),
+        "f16": (generator.write(generator.read(str(gated.onnx)), tmp_path / "f16", narrow=True), 0.25),
+    }
+    for name, (output, levels) in outputs.items():
+        assert output.gated and facts(output.onnx)["dadfi.gated"] == "true", name
+        apart = np.abs(OnnxRuntime(output, threads=1)(crops) - truth).max() * LEVELS
+        assert apart < levels, name
+
+
 def test_half_is_not_exported_again(released: GeneratorFile, tmp_path: Path) -> None:
     output = generator.write(generator.read(str(released.onnx)), tmp_path, narrow=True)
     with pytest.raises(UsageError, match="already in float16"):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dadfi_fast.errors import UsageError
-from dadfi_fast.models.generator import PRESETS, Generator
+from dadfi_fast.models.generator import PRESETS, Bound, Generator, gate
 from dadfi_fast.models.recognizer import Recognizer
 
 
@@ -37,6 +37,49 @@ def test_bounds() -> None:
             peaks[bound] = generator(x).abs().max().item()
     assert peaks["tanh"] <= 0.01 and peaks["clamp"] == pytest.approx(0.01)
     assert peaks["hinge-only"] > 0.01  # only the loss asks it to stay below
+
+
+def _area(grey: float, *, spots: float = 0.0) -> torch.Tensor:
+    """[1, 3, 32, 32]: one grey, or squares of 4 x 4 pixels that differ by ``spots``."""
+    index = torch.arange(32) // 4
+    odd = (index[:, None] + index) % 2
+    return (grey + spots * (odd - 0.5)).expand(1, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("picture", "share"),
+    [
+        pytest.param(_area(0.6), 0.0, id="plain and bright"),
+        pytest.param(_area(0.2), 0.5, id="plain, between grey and bright"),
+        pytest.param(_area(-0.3), 1.0, id="plain and grey"),
+        pytest.param(_area(-0.9), 0.25, id="plain and dark"),
+        pytest.param(_area(-0.9)[..., :20, :12], 0.25, id="sides that are multiples of 4"),
+        pytest.param(_area(0.6, spots=0.4), 1.0, id="busy and bright"),
+        pytest.param(_area(-0.6, spots=0.4), 1.0, id="busy and dark"),
+    ],
+)
+def test_gate_closes_where_a_change_is_seen(picture: torch.Tensor, share: float) -> None:
+    values = gate(picture)
+    assert values.shape == (1, 1, *picture.shape[2:])
+    assert torch.allclose(values, torch.full_like(values, share), atol=1e-5)
+
+
+def test_gate_opens_gradually_towards_an_edge() -> None:
+    """A bright wall beside a dark one: open at the edge, closed away from it, never a jump of more than a half."""
+    picture = torch.cat([_area(0.6), _area(-0.9)], dim=3)
+    row = gate(picture)[0, 0, 16]
+    assert row[30:34].min() > 0.5 and row[4] == 0 and row[-4] == pytest.approx(0.25)
+    assert row.diff().abs().max() < 0.5
+
+
+@pytest.mark.parametrize("bound", ["tanh", "clamp", "hinge-only"])
+def test_gated_generator_weakens_that_of_the_same_weights(bound: Bound) -> None:
+    torch.manual_seed(0)
+    open_, gated = (Generator("s", bound=bound, gated=gated) for gated in (False, True))
+    gated.load_state_dict(open_.state_dict())
+    x = torch.cat([_area(0.6), _area(0.6, spots=0.4), _area(-0.9)])
+    with torch.no_grad():
+        assert torch.equal(gated(x), gate(x) * open_(x))
 
 
 def test_an_unknown_preset_is_told() -> None:

@@ -8,6 +8,7 @@ import torch
 
 from dadfi_fast.attacks.distortion import masked_distortion
 from dadfi_fast.metrics import defence
+from dadfi_fast.metrics.differentiable import linear
 from dadfi_fast.protect.job import require
 from dadfi_fast.training import losses
 
@@ -95,3 +96,20 @@ def test_a_change_on_smooth_skin_is_seen_more_than_one_in_hair() -> None:
     left[..., :10], right[..., -10:] = 0.02, 0.02
     hidden, plain = (losses.visibility(d, 0.0, sensitivity=weights).item() for d in (right, left))
     assert plain > 2 * hidden
+
+
+def test_contrast_is_the_share_of_the_light_around() -> None:
+    """One change of blue light on three greys, worked out by hand; a change of light alone is none of colour."""
+    greys = torch.tensor([-0.6, 0.0, 0.6])[:, None, None, None].expand(3, 3, 16, 16)
+    light = linear(greys)
+    wanted = light + torch.tensor([0.0, 0.0, 0.01])[:, None, None]
+    delta = 2 * torch.where(wanted > 0.0031308, 1.055 * wanted ** (1 / 2.4) - 0.055, 12.92 * wanted) - 1 - greys
+    expected = 0.01 * (1 - 0.0722) / (light[:, 0, 0, 0] + 0.03)
+    assert torch.allclose(losses.contrast(greys, delta), expected, rtol=1e-3)
+    assert losses.contrast(greys, torch.full_like(greys, 0.05)).max() < 1e-5
+
+
+def test_contrast_has_a_gradient_at_nothing() -> None:
+    delta = torch.zeros(1, 3, 16, 16, requires_grad=True)
+    losses.contrast(torch.full((1, 3, 16, 16), -1.0), delta).sum().backward()
+    assert delta.grad is not None and delta.grad.isfinite().all()

@@ -98,5 +98,5 @@ def _rate(trainer: DadfiTrainer, plan: Plan) -> float:
 
 def _write(plan: Plan, trainer: DadfiTrainer, config: TrainConfig, step: int, attacked: list[Target]) -> None:
     weights = {name: value.detach().cpu() for name, value in trainer.generator.state_dict().items()}
-    about = {"preset": config.preset, "lim": config.lim, "steps": step, "config": asdict(config)}
+    about = {"preset": config.preset, "lim": config.lim, "gated": config.gated, "steps": step, "config": asdict(config)}
     checkpoint.save(plan.out / FILE, {"weights": weights, "targets": [t.name for t in attacked]} | about)
