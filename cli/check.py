@@ -110,8 +110,8 @@ def command(
 
     The visibility of the change is measured on a few photos, by SSIMULACRA2 and FLIP on the face crops at the photo's
     own size. The JPEG equivalent is the JPEG quality (4:2:0) that changes the original as visibly: the lower of the two
-    metrics, the worst face of each photo, the median over photos. The generators that ship were trained with these two;
-    metrics that were not in the training are stricter.
+    metrics, the worst face of each photo, the median over photos. The shipped generators were trained with these
+    two; ColorVideoVDP, which was not in the training, may rate the change as more visible.
     """
     drawn = _sample(sample)
     reporter = Reporter(report)

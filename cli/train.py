@@ -21,9 +21,10 @@ VALIDATED = 64
 #: What the card says of the recipe: what experiments tell generators apart by.
 SETTINGS = (
     "lambda_x", "lambda_y", "lambda_distortion", "lambda_visible", "psnr_goal", "masking", "axis_weights",
-    "lambda_flip", "flip_goal", "lambda_ssimulacra2", "ssimulacra2_goal", "distortion_loss", "distortion_goal",
-    "distortion_floor", "transforms", "photo_scales", "jpeg_share", "jpeg_quality", "jpeg_floors", "subsampled_from",
-    "crop_share", "crop_zoom", "crop_shift", "crop_power", "pool", "dynamic", "gradient", "surrogates",
+    "lambda_contrast", "contrast_goal", "lambda_flip", "flip_goal", "lambda_ssimulacra2", "ssimulacra2_goal",
+    "distortion_loss", "distortion_goal", "distortion_floor", "transforms", "photo_scales", "jpeg_share",
+    "jpeg_quality", "jpeg_floors", "subsampled_from", "crop_share", "crop_zoom", "crop_shift", "crop_power", "pool",
+    "dynamic", "gradient", "surrogates",
 )  # fmt: skip
 
 
@@ -185,6 +186,11 @@ def _start(generator: Any, name: str) -> dict[str, Any]:
     for _ in range(times):
         weights = widen(weights)
     generator.load_state_dict(weights)
+    if generator_file.gated != generator.gated:
+        gate = (
+            "has no gate; this one gets one" if generator.gated else "has a gate; this one gets none (--set gated=true)"
+        )
+        console.message(f"{generator_file.name} {gate}")
     return {"started_from": {"name": generator_file.name, "sha256": generator_file.sha256}}
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import onnx
 
 from dadfi_fast.backends.float16 import is_float16, to_float16
-from dadfi_fast.backends.generator_file import GeneratorFile, Shape, generator_card, load_generator_file, stated
+from dadfi_fast.backends.generator_file import GATED, GeneratorFile, Shape, generator_card, load_generator_file, stated
 from dadfi_fast.errors import DiskError, UsageError
 from dadfi_fast.export.fused import fuse
 from dadfi_fast.files import sha256
@@ -107,7 +107,7 @@ def _stating(model: bytes, facts: dict[str, str]) -> bytes:
     read = onnx.load_from_string(model)
     if is_float16(read):
         raise UsageError("this generator is already in float16. Export the generator it was made from (see its card)")
-    known = {entry.key: entry.value for entry in read.metadata_props} | facts
+    known = {entry.key: entry.value for entry in read.metadata_props if entry.key != GATED} | facts
     onnx.helper.set_model_props(read, known)
     onnx.checker.check_model(read)
     return bytes(read.SerializeToString())

@@ -46,7 +46,7 @@ def side_by_side(
 
 
 def _random(preset: str, folder: Path) -> GeneratorFile:
-    """A generator with random weights: as fast as a trained one."""
+    """A generator with random weights and a gate: as fast as the one that ships."""
     import torch
     from safetensors.torch import save_file
 
@@ -56,7 +56,7 @@ def _random(preset: str, folder: Path) -> GeneratorFile:
     from dadfi_fast.models.generator import Generator
 
     torch.manual_seed(0)
-    model, path = Generator(preset), folder / f"random-{preset}.onnx"
+    model, path = Generator(preset, gated=True), folder / f"random-{preset}.onnx"
     export_generator(model, path)
     save_file(model.state_dict(), path.with_suffix(".safetensors"))
-    return GeneratorFile(path.stem, path, path.with_suffix(".safetensors"), sha256(path), model.lim, preset)
+    return GeneratorFile(path.stem, path, path.with_suffix(".safetensors"), sha256(path), model.lim, preset, gated=True)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 #: Stored in float16: what convolutions, which take the time, read and write, and what works on each value alone. Fused
 #: nodes read and write float16 and compute in float32; their weight and bias stay float32.
 NARROW: Final = frozenset({"Conv", "ConvTranspose", "Relu", "Add", *NODES})
-#: What a generator's gate is made of, beside Add and Mul.
-_GATE: Final = frozenset({"AveragePool", "ReduceMean", "MaxPool", "Neg", "Sub", "Div", "Clip", "Resize"})
+#: Operators of a generator's gate, besides Mul.
+_GATE: Final = frozenset({"AveragePool", "ReduceMean", "MaxPool", "Neg", "Sub", "Div", "Clip", "Max", "Resize"})
 #: Computed in float32: sums over a whole plane, the gate, and the last two steps, whose result is the perturbation. In
 #: a file in float32 a Cast goes to float32, too.
 WIDE: Final = _GATE | {"InstanceNormalization", "Tanh", "Mul", "Cast"}

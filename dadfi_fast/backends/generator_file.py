@@ -12,6 +12,8 @@ from dadfi_fast.model_card import Card, find_card, read_card
 DEFAULT = "generator-s"
 #: Pixels a side of a crop where a card says 0: any size.
 IMAGE_SIZE: Final = 256
+#: The metadata of an ONNX file that say that it has a gate.
+GATED: Final = "dadfi.gated"
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,8 @@ class Shape:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What an ONNX file says of it."""
-        gate = {"dadfi.gated": "true"} if self.gated else {}
+        """The metadata that its ONNX file carries."""
+        gate = {GATED: "true"} if self.gated else {}
         return {"dadfi.lim": str(self.lim), "dadfi.preset": self.preset, "dadfi.range": "[-1, 1]"} | gate
 
 
@@ -76,13 +78,16 @@ def generator_card(name: str) -> Card:
 
 
 def stated(card: Card) -> Shape:
-    """What a generator's card must state: bound and preset, and a gate where it has one.
+    """What a generator's card must state: the bound, the preset, and whether it has a gate (no, if it is silent).
 
     Raises:
         WeightsError: it does not.
     """
+    gated = card.extra.get("gated", False)
+    if not isinstance(gated, bool):
+        raise WeightsError(f"{card.path} must state gated as true or false, not {gated!r}")
     try:
-        return Shape(str(card.extra["preset"]), float(card.extra["lim"]), bool(card.extra.get("gated", False)))
+        return Shape(str(card.extra["preset"]), float(card.extra["lim"]), gated)
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{card.path} must state lim (a number) and preset: {error!r}") from error
 

@@ -66,7 +66,10 @@ def answer(rows: Sequence[Row]) -> str:
 
 def _apart(cards: Sequence[Card]) -> str:
     """In what else the generators differ by their cards: then it is not fine-tuning alone that is compared."""
-    facts = [{"steps": card.extra.get("steps"), "preset": card.extra.get("preset")} for card in cards]
+    facts: list[dict[str, Any]] = [
+        {"steps": card.extra.get("steps"), "preset": card.extra.get("preset"), "gated": card.extra.get("gated", False)}
+        for card in cards
+    ]
     for each, card in zip(facts, cards, strict=True):
         each["targets"] = [target["name"] for target in card.extra.get("targets", ())]
         each |= {key: value for key, value in card.extra.get("settings", {}).items() if key != WEIGHT}

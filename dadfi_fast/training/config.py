@@ -81,7 +81,7 @@ class TrainConfig:
     ssimulacra2_goal: float = 80.0
     lambda_contrast: float = 0.0  # for each unit of Weber contrast of blue against yellow above its goal
     contrast_goal: float = 0.02
-    seen_count: int = 3  # pictures of a batch that the two look at: they cost more than a deepfake model does
+    seen_count: int = 3  # pictures of a batch that FLIP and SSIMULACRA2 see: they cost more than a deepfake model does
     seen_side: int = 256  # pixels that those are enlarged to; SSIMULACRA2 wants 256
     seen_window: int = 0  # side of the random window of those that they look at, in pixels; 0: all
     seen_as: int = 512  # pixels of the photo's face that they stand for: sets how far away FLIP's viewer is

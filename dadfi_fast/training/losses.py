@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from dadfi_fast.metrics.differentiable import linear
 
 #: Luminance of red, green and blue light (ITU-R BT.709).
-_REC_709: Final = torch.tensor([0.2126, 0.7152, 0.0722])
-#: Light of the surroundings that a display reflects, of its white: of 0.003 to 0.3, this follows ColorVideoVDP best.
+_REC_709: Final = (0.2126, 0.7152, 0.0722)
+#: Ambient light that the display reflects, as a share of its white; of the values tried, 0.003 to 0.3, this one matches
+#: ColorVideoVDP best.
 _AMBIENT: Final = 0.03
 
 
@@ -67,25 +68,24 @@ def visibility(
 
 
 def contrast(x: Tensor, delta: Tensor) -> Tensor:
-    """How much of the light around it a change of blue against yellow is, for each picture: [B], the root mean square.
+    """Root mean square, for each picture [B], of the blue-yellow change relative to the surrounding light.
 
-    Weber contrast, on linear light (IEC 61966-2-1): the same change of a level is seen better where it is dark. That
-    is what ColorVideoVDP sees of the generator's stripes, and what FLIP, which weighs dark colours less, does not.
+    Weber contrast, on linear light (IEC 61966-2-1): a change of one level is easier to see in dark areas. That is what
+    ColorVideoVDP sees of the generator's stripes, and what FLIP, which weighs dark colours less, does not.
 
     Args:
         x: [B, 3, H, W] in [-1, 1].
         delta: its perturbation, same shape.
     """
     light, changed = linear(x), linear(x + delta)
-    luminance = _REC_709.to(x.device)
-    around = F.avg_pool2d(_mixed(light, luminance), 9, 1, 4, count_include_pad=False)
+    around = F.avg_pool2d(_luminance(light), 9, 1, 4, count_include_pad=False)
     change = changed - light
-    blue = change[:, 2:] - _mixed(change, luminance)
+    blue = change[:, 2:] - _luminance(change)
     return ((blue / (around + _AMBIENT)).square().flatten(1).mean(1) + 1e-12).sqrt()
 
 
-def _mixed(light: Tensor, weights: Tensor) -> Tensor:
-    return (light * weights[:, None, None]).sum(1, keepdim=True)
+def _luminance(light: Tensor) -> Tensor:
+    return (light * _weights(_REC_709, light.device)[:, None, None]).sum(1, keepdim=True)
 
 
 def opponent(delta: Tensor) -> Tensor:

@@ -117,7 +117,7 @@ class DadfiTrainer:
             "hinge": self.config.mu * losses.hinge(delta, self.config.lim),
             "distortion": self.config.lambda_distortion * torch.stack(short).sum(),
             "visible": self.config.lambda_visible * self._visibility(crop, delta),
-            "contrast": self.config.lambda_contrast * self._contrast(crop, delta),
+            **self._contrast(crop, delta),
             **self._perceived(crop, delta, rng),
         }
         self.g_opt.zero_grad(set_to_none=True)
@@ -139,6 +139,13 @@ class DadfiTrainer:
     def load(self, state: dict[str, Any]) -> None:
         if state["targets"] != {t.name: t.sha256 for t in self.targets}:
             raise DataError("the checkpoint was trained against other deepfake models. Choose another --out folder.")
+        for key in ("preset", "lim", "bound", "gated"):
+            before, now = state["config"].get(key, False), getattr(self.config, key)
+            if before != now:
+                raise DataError(
+                    f"the checkpoint was trained with {key}={before}, not {now}. Choose another --out folder, or pass"
+                    f" --set {key}={json.dumps(before)}."
+                )
         for part in _PARTS:
             getattr(self, part).load_state_dict(state[part])
         self.perturbations = [perturbation.to(self.device) for perturbation in state["marks"]]
@@ -187,8 +194,11 @@ class DadfiTrainer:
         goal = losses.rms_of_psnr(c.psnr_goal)
         return losses.visibility(delta, goal, sensitivity=seen, axes=c.axis_weights)
 
-    def _contrast(self, x: Tensor, delta: Tensor) -> Tensor:
-        return F.relu(losses.contrast(x, delta) - self.config.contrast_goal).mean()
+    def _contrast(self, x: Tensor, delta: Tensor) -> dict[str, Tensor]:
+        c = self.config
+        if not c.lambda_contrast:
+            return {}
+        return {"contrast": c.lambda_contrast * F.relu(losses.contrast(x, delta) - c.contrast_goal).mean()}
 
     @property
     def _shortfall(self) -> Callable[[Tensor, float], Tensor]:

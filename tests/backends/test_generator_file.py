@@ -36,6 +36,13 @@ def test_the_card_says_how_large_crops_are(tmp_path: Path, stated: int, size: in
     assert load_generator_file(lay_out(tmp_path, image_size=stated)).image_size == size
 
 
+def test_the_card_says_whether_there_is_a_gate(tmp_path: Path) -> None:
+    assert not load_generator_file(lay_out(tmp_path)).gated  # as before there were gates
+    assert load_generator_file(lay_out(tmp_path, gated=True)).gated
+    with pytest.raises(WeightsError, match="gated as true or false, not 'no'"):
+        load_generator_file(lay_out(tmp_path, gated="no"))
+
+
 def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     path = lay_out(tmp_path, sha256="0" * 64)
     with pytest.raises(WeightsError, match="does not match its card"):

@@ -39,11 +39,15 @@ def test_bounds() -> None:
     assert peaks["hinge-only"] > 0.01  # only the loss asks it to stay below
 
 
-def _area(grey: float, *, spots: float = 0.0) -> torch.Tensor:
-    """[1, 3, 32, 32]: one grey, or squares of 4 x 4 pixels that differ by ``spots``."""
-    index = torch.arange(32) // 4
+def _area(grey: float, *, spots: float = 0.0, side: int = 4) -> torch.Tensor:
+    """[1, 3, 32, 32]: one grey, or squares of ``side`` x ``side`` pixels that differ by ``spots``."""
+    index = torch.arange(32) // side
     odd = (index[:, None] + index) % 2
     return (grey + spots * (odd - 0.5)).expand(1, 3, 32, 32)
+
+
+def _coloured(red: float, green: float, blue: float) -> torch.Tensor:
+    return torch.tensor([red, green, blue])[None, :, None, None].expand(1, 3, 32, 32)
 
 
 @pytest.mark.parametrize(
@@ -52,10 +56,12 @@ def _area(grey: float, *, spots: float = 0.0) -> torch.Tensor:
         pytest.param(_area(0.6), 0.0, id="plain and bright"),
         pytest.param(_area(0.2), 0.5, id="plain, between grey and bright"),
         pytest.param(_area(-0.3), 1.0, id="plain and grey"),
+        pytest.param(_area(-0.65), 0.625, id="plain, between grey and dark"),
         pytest.param(_area(-0.9), 0.25, id="plain and dark"),
-        pytest.param(_area(-0.9)[..., :20, :12], 0.25, id="sides that are multiples of 4"),
         pytest.param(_area(0.6, spots=0.4), 1.0, id="busy and bright"),
-        pytest.param(_area(-0.6, spots=0.4), 1.0, id="busy and dark"),
+        pytest.param(_area(-0.65, spots=0.4), 1.0, id="busy and dark"),
+        pytest.param(_area(0.6, spots=0.4, side=2), 0.0, id="too fine to count"),
+        pytest.param(_coloured(0.9, 0.6, -0.6), 0.25, id="the mean of the channels counts"),
     ],
 )
 def test_gate_closes_where_a_change_is_seen(picture: torch.Tensor, share: float) -> None:
@@ -64,12 +70,19 @@ def test_gate_closes_where_a_change_is_seen(picture: torch.Tensor, share: float)
     assert torch.allclose(values, torch.full_like(values, share), atol=1e-5)
 
 
-def test_gate_opens_gradually_towards_an_edge() -> None:
-    """A bright wall beside a dark one: open at the edge, closed away from it, never a jump of more than a half."""
-    picture = torch.cat([_area(0.6), _area(-0.9)], dim=3)
-    row = gate(picture)[0, 0, 16]
-    assert row[30:34].min() > 0.5 and row[4] == 0 and row[-4] == pytest.approx(0.25)
-    assert row.diff().abs().max() < 0.5
+def test_gate_is_halfway_where_an_area_is_half_plain() -> None:
+    middle = gate(_area(0.6, spots=0.15))[0, 0, 8:24, 8:24]
+    assert torch.allclose(middle, torch.full_like(middle, 0.5), atol=1e-5)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_gate_opens_towards_an_edge(turned: bool) -> None:
+    """A bright wall of 12 pixels beside a black one of 20, 16 pixels high: blocks of 4 pixels, worked out by hand."""
+    picture = torch.cat([_area(0.6)[..., :16, :12], _area(-0.9)[..., :16, :20]], dim=3)
+    values = gate(picture.transpose(2, 3) if turned else picture)[0, 0]
+    expected = torch.tensor([0, 1 / 3, 2 / 3, (1 + 1 + 0.25) / 3, (1 + 0.5) / 3, 0.25, 0.25, 0.25]).repeat_interleave(4)
+    assert values.shape == ((32, 16) if turned else (16, 32))
+    assert torch.allclose(values.T if turned else values, expected.expand(16, 32), atol=1e-5)
 
 
 @pytest.mark.parametrize("bound", ["tanh", "clamp", "hinge-only"])

@@ -109,7 +109,25 @@ def test_contrast_is_the_share_of_the_light_around() -> None:
     assert losses.contrast(greys, torch.full_like(greys, 0.05)).max() < 1e-5
 
 
-def test_contrast_has_a_gradient_at_nothing() -> None:
-    delta = torch.zeros(1, 3, 16, 16, requires_grad=True)
-    losses.contrast(torch.full((1, 3, 16, 16), -1.0), delta).sum().backward()
-    assert delta.grad is not None and delta.grad.isfinite().all()
+def test_contrast_takes_the_light_nearby() -> None:
+    """The same change on the dark and on the bright half of a picture."""
+    x = torch.full((2, 3, 32, 64), 0.6)
+    x[..., :32] = -0.6
+    delta = torch.zeros_like(x)
+    delta[0, 2, :, 8:24], delta[1, 2, :, 40:56] = 0.02, 0.02
+    alone = [torch.full((1, 3, 32, 64), grey) for grey in (-0.6, 0.6)]
+    seen = losses.contrast(x, delta)
+    expected = torch.cat([losses.contrast(one, each[None]) for one, each in zip(alone, delta, strict=True)])
+    assert torch.allclose(seen, expected, rtol=1e-3) and seen[0] > 1.5 * seen[1]
+
+
+def test_contrast_can_be_lowered() -> None:
+    rng = torch.Generator().manual_seed(0)
+    delta = (0.05 * torch.randn(1, 3, 16, 16, generator=rng)).requires_grad_()
+    x = torch.full((1, 3, 16, 16), -0.4)
+    before = losses.contrast(x, delta)
+    (slope,) = torch.autograd.grad(before.sum(), delta)
+    assert losses.contrast(x, (delta - 0.2 * slope / slope.norm()).detach()) < 0.95 * before
+    nothing = torch.zeros(1, 3, 16, 16, requires_grad=True)
+    losses.contrast(torch.full_like(x, -1.0), nothing).sum().backward()
+    assert nothing.grad is not None and nothing.grad.isfinite().all()

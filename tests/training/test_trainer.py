@@ -154,6 +154,28 @@ def test_a_checkpoint_made_against_other_models_is_refused(faces: Faces, target:
         trainer(TINY, faces, replace(target, sha256="1" * 64)).load(state)
 
 
+def test_a_checkpoint_of_another_network_is_refused(faces: Faces, target: Target) -> None:
+    state = trainer(replace(TINY, gated=True), faces, target).state()
+    with pytest.raises(DataError, match=r"gated=True, not False.*--set gated=true"):
+        trainer(TINY, faces, target).load(state)
+    del state["config"]["gated"]  # as before there were gates
+    trainer(TINY, faces, target).load(state)
+
+
+def test_the_gate_and_the_contrast_are_what_the_recipe_says(faces: Faces, target: Target) -> None:
+    gated = trainer(replace(TINY, gated=True), faces, target)
+    white = torch.ones(1, 3, 32, 32)
+    assert gated.generator(white).abs().max() == 0 < trainer(TINY, faces, target).generator(white).abs().max()
+    assert "contrast" not in trainer(TINY, faces, target).step(0, step_rng(0, 0))
+    terms = [
+        trainer(replace(TINY, lambda_contrast=weight, contrast_goal=goal), faces, target).step(0, step_rng(0, 0))[
+            "contrast"
+        ]
+        for weight, goal in ((1.0, 0.0), (3.0, 0.0), (3.0, 10.0))
+    ]
+    assert terms[0] > 0 and torch.isclose(terms[1], 3 * terms[0]) and terms[2] == 0
+
+
 def test_the_model_that_lags_is_asked_more_often(faces: Faces, target: Target) -> None:
     other = replace(target, name="other")
     dadfi_trainer = DadfiTrainer(replace(TINY, dynamic=1.0), faces, [target, other])

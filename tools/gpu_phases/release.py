@@ -22,7 +22,7 @@ def release(results: Path, out: Path) -> None:
                 _deepfake(state, weights, step, out / "snapshots", f"-{step:06d}")
     if (path := results / "generator.pt").exists():
         state = checkpoint.load(path)
-        generator = Generator(state["preset"], lim=state["lim"], gated=state["gated"])
+        generator = Generator(state["preset"], lim=state["lim"], gated=state.get("gated", False))
         generator.load_state_dict(state["weights"])
         facts = {"steps": state["steps"], "targets": state["targets"]}
         text = "A DADFI generator, trained by tools/gpu_run.py. Figures: run `dadfi-fast check` on what it protected."

@@ -211,9 +211,9 @@ def _visibility(result: CheckResult) -> Markup:
     said = seen.sentence() or f"visibility was not measured: {seen.reason}"
     meaning = (
         "This is the quality (4:2:0) at which a JPEG of the original, cut to the face at the photo's own size, scores "
-        "the same as the protected photo; of a photo with several faces, the worst one counts. The generators of this "
-        "project were trained with these two metrics, so this is the lenient half: metrics that were not in the "
-        "training rate the change lower (docs/measurements.md has all four)."
+        "the same as the protected photo; of a photo with several faces, the worst one counts. The generators that "
+        "ship were trained with these two metrics, so others may find the change more visible: ColorVideoVDP does on "
+        "some portraits (docs/measurements.md)."
     )
     mean = f"PSNR of whole photos is {np.mean(psnrs):.1f} dB, the mean of {len(psnrs)}." if psnrs else None
     psnr = mean or "No photo was changed."
