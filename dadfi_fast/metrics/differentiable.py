@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dadfi_fast.metrics.perceptual import PIXELS_A_DEGREE
+from dadfi_fast.ops.separable import filtered
 
 #: Keeps roots and powers differentiable where nothing differs.
 _TINY: Final = 1e-12
@@ -113,7 +114,7 @@ def _seen(ycxcz: Tensor, pixels_a_degree: float) -> Tensor:
     for plane, gaussians in zip(ycxcz.split(1, dim=1), _SENSITIVITY, strict=True):
         kernels = [(a * math.sqrt(math.pi / b), torch.exp(-(math.pi**2) * at**2 / b)) for a, b in gaussians]
         total = sum(weight * kernel.sum().item() ** 2 for weight, kernel in kernels)
-        parts = [_separable(plane, kernel, kernel) * (weight / total) for weight, kernel in kernels]
+        parts = [filtered(plane, kernel, kernel) * (weight / total) for weight, kernel in kernels]
         planes.append(torch.stack(parts).sum(0))
     seen = torch.cat(planes, dim=1) + ycxcz.new_tensor([16.0, 0.0, 0.0])[:, None, None]
     return _mixed(seen, torch.linalg.inv(_opponent() @ _to_xyz())).clamp(0, 1)
@@ -156,18 +157,11 @@ def _feature_difference(one: Tensor, other: Tensor, pixels_a_degree: float) -> T
         scale = (across.clamp(min=0) * blur[:, None]).sum(), (-across.clamp(max=0) * blur[:, None]).sum()
         kernel = torch.where(across > 0, across / scale[0], across / scale[1])
         strengths = [
-            (_separable(p, kernel, blur).square() + _separable(p, blur, kernel).square() + _TINY).sqrt()
+            (filtered(p, kernel, blur).square() + filtered(p, blur, kernel).square() + _TINY).sqrt()
             for p in (one, other)
         ]
         differences.append((strengths[0] - strengths[1]).abs())
     return (torch.maximum(*differences) / math.sqrt(2) + _TINY).pow(_QF)
-
-
-def _separable(x: Tensor, across: Tensor, down: Tensor) -> Tensor:
-    """``x`` [B, 1, H, W] filtered by the outer product of two kernels; edges repeated."""
-    radius = len(across) // 2
-    padded = F.pad(x, (radius,) * 4, mode="replicate")
-    return F.conv2d(F.conv2d(padded, across.to(x).view(1, 1, 1, -1)), down.to(x).view(1, 1, -1, 1))
 
 
 _SCALES: Final = 6
@@ -217,8 +211,5 @@ def _blurred(x: Tensor) -> Tensor:
     """A Gaussian of 1.5 pixels. As in the package, a picture is mirrored above and below, and black at its sides."""
     at = torch.arange(-5, 6, dtype=torch.float64)
     kernel = torch.exp(-(at**2) / (2 * 1.5**2))
-    channels = x.shape[1]
-    kernel = (kernel / kernel.sum()).to(x).expand(channels, 1, 1, -1)
-    mirrored = torch.cat([x[:, :, :5].flip(2), x, x[:, :, -5:].flip(2)], dim=2)
-    down = F.conv2d(mirrored, kernel.transpose(2, 3), groups=channels)
-    return F.conv2d(down, kernel, padding=(0, 5), groups=channels)
+    kernel = kernel / kernel.sum()
+    return filtered(x, kernel, kernel, beyond="zero", beyond_rows="mirror")

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dadfi_fast.attacks.adversary import cut, framing
+from dadfi_fast.ops.separable import filtered
 from dadfi_fast.training.device import sent
 
 #: Quantisation tables of the JPEG standard (ITU T.81, Annex K), luminance and chrominance.
@@ -68,10 +69,9 @@ def jpeg(x: Tensor, quality: Tensor, *, chroma: int = 2) -> Tensor:
 def blur(x: Tensor, sigma: float) -> Tensor:
     """Gaussian blur of standard deviation ``sigma`` pixels; edges repeated."""
     radius = max(1, math.ceil(2.5 * sigma))
-    kernel = torch.exp(-torch.arange(-radius, radius + 1, dtype=x.dtype).square() / (2 * sigma**2))
-    kernel = sent(kernel / kernel.sum(), x.device).expand(3, 1, -1)
-    padded = F.pad(x, (radius,) * 4, mode="replicate")
-    return F.conv2d(F.conv2d(padded, kernel[:, :, None], groups=3), kernel[:, :, :, None], groups=3)
+    kernel = torch.exp(-torch.arange(-radius, radius + 1).square() / (2 * sigma**2))
+    kernel = kernel / kernel.sum()
+    return filtered(x, kernel, kernel)
 
 
 def resized(x: Tensor, side: int) -> Tensor:
