@@ -28,16 +28,13 @@ def filtered(
         beyond_rows: what lies above and below; as ``beyond`` if None.
     """
     height, width = x.shape[-2:]
-    rows = _band(_taps(down), height, beyond_rows or beyond, x.dtype, x.device)
-    columns = _band(_taps(across), width, beyond, x.dtype, x.device)
+    rows = _band(tuple(down.tolist()), height, beyond_rows or beyond, x.dtype, x.device)
+    columns = _band(tuple(across.tolist()), width, beyond, x.dtype, x.device)
     return rows @ (x @ columns.T)
 
 
-def _taps(kernel: Tensor) -> tuple[float, ...]:
-    return tuple(kernel.tolist())
-
-
 @functools.lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept may be needed for a gradient later
 def _band(taps: tuple[float, ...], size: int, beyond: Beyond, dtype: torch.dtype, device: torch.device) -> Tensor:
     """[size, size]: row i holds what output i takes from each input."""
     band = torch.zeros(size, size, dtype=torch.float64)

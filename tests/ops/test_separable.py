@@ -43,3 +43,12 @@ def test_a_mirror_has_the_second_pixel_two_beyond_the_edge():
 def test_gradient():
     x = torch.randn(1, 2, 5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
     assert torch.autograd.gradcheck(lambda p: filtered(p, ACROSS, DOWN), x)
+
+
+def test_a_filter_first_used_in_inference_has_a_gradient_later():
+    kernel, x = torch.tensor([0.2, 0.5, 0.3]), torch.ones(1, 1, 11, 13)
+    with torch.inference_mode():
+        filtered(x, kernel, kernel)
+    x.requires_grad_()
+    filtered(x, kernel, kernel).sum().backward()
+    assert x.grad is not None and x.grad.sum().item() == pytest.approx(11 * 13)
